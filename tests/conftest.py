@@ -1,0 +1,19 @@
+"""What every test shares: the event loop and how hard hypothesis looks."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples are cut by count, never by time: a busy machine must not make a property fail.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", _UNTIMED, max_examples=50)
+settings.register_profile("ci", _UNTIMED, max_examples=150, print_blob=True)
+settings.register_profile("long", _UNTIMED, max_examples=5_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """asyncio on uvloop: the loop that the server runs on."""
+    return "asyncio", {"use_uvloop": True}
