@@ -1,0 +1,47 @@
+# The few commands of this checkout. `make` alone lists them.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+
+.PHONY: help install up down test check format pytest package bench lock upgrade
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: ## make .venv and install the project with all its tests need (quick when nothing changed)
+	@PYTHON="$(PYTHON)" tools/install.sh
+
+up: install ## start a server on this machine and print how to use it
+	@$(BIN)/python tools/local_server.py up
+
+down: install ## stop the server that `make up` started
+	@$(BIN)/python tools/local_server.py down
+
+test: check pytest package ## everything that has to pass: checks, tests, wheel, smoke run
+
+check: install ## lint, format, types, import order and the rules of the tree
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/python tools/check_tree.py
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+format: install ## put the source into shape
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+pytest: install
+	$(BIN)/pytest -q -m "not long"
+
+package: install
+	tools/package.sh
+
+bench: install ## measure, beside raw baselines of the same machine
+	$(BIN)/python -m benchmarks
+
+lock: install ## pin what pyproject.toml asks for
+	tools/lock.sh
+
+upgrade: install ## pin the newest of everything
+	tools/lock.sh --upgrade

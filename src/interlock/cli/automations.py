@@ -1,0 +1,243 @@
+"""`interlock automations`: apply, list, get, run, delete."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from interlock.cli.documents import read_automations, read_context
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, Refused, combined
+from interlock.cli.http import Api
+from interlock.cli.output import Column, Form, instant, print_object, print_rows
+from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.waiting import check_ended, wait_until_ended
+
+_PATH = "/api/v1/automations"
+_SEARCH = "/api/v1/search/automations"
+
+# What the server keeps by itself: a file saved from `get` holds it, and an update must not ask for it.
+_KEPT_BY_SERVER = frozenset(
+    {"id", "createdAt", "currentVersion", "primaryTriggerType", "lastExecutedAt", "circuitBreaker", "webhookHmacSecret"}
+)
+
+_COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: row.get("id")),
+    ("NAME", lambda row: row.get("displayName")),
+    ("STATUS", lambda row: "draft" if row.get("isDraft") else "on" if row.get("enabled") else "off"),
+    ("VERSION", lambda row: row.get("currentVersion")),
+    ("LAST RUN", lambda row: instant(row.get("lastExecutedAt"))),
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def automations() -> None:
+    """Apply, list, run and delete automations."""
+
+
+@automations.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@output_option
+@click.pass_obj
+def apply(session: Session, files: tuple[str, ...], dry_run: bool, output: Form) -> None:
+    """Make automations be as their files say. A FILE is JSON, one automation or an array; - is stdin.
+
+    An automation with an "id" updates that one. Without it, the one with exactly that displayName is updated, or a new
+    one made. An update touches the members that the file names, and leaves the others alone.
+
+    \b
+    Examples:
+      interlock automations apply onboard.json offboard.json
+      interlock automations get "Offboard" | jq '.enabled = false' | interlock automations apply -
+    """
+    wanted = [(source, automation) for source in files for automation in read_automations(source)]
+    _refuse_twins([automation for _, automation in wanted])
+    api, rows, failures = session.api(), [], list[Exit]()
+    for source, automation in wanted:
+        name = automation.get("displayName") or automation.get("id")
+        try:
+            rows.append(_apply_one(api, automation, dry_run=dry_run))
+        except Failure as failure:
+            if failure.code is Exit.AUTH and not rows:
+                raise
+            click.echo(f"Error: {source}: {name}: {failure.message}", err=True)
+            failures.append(failure.code)
+    columns = (*_COLUMNS[:2], ("RESULT", lambda row: row.get("result")))
+    print_rows(output, rows, columns, "id")
+    if rows and not dry_run:
+        session.hint(f"Run it: interlock automations run {rows[-1]['id']}")
+    click.get_current_context().exit(combined(len(rows), failures))
+
+
+@automations.command("list")
+@click.option("--query", default="", help="Only those whose name or description has this in it.")
+@limit_option
+@output_option
+@click.pass_obj
+def list_(session: Session, query: str, limit: int, output: Form) -> None:
+    """List automations.
+
+    \b
+    Examples:
+      interlock automations list
+      interlock automations list --query onboard -o ids
+    """
+    rows = session.api().pages("POST", _SEARCH, "list", {"query": query} if query else {}, limit)
+    count = print_rows(output, rows, _COLUMNS, "id")
+    if not count:
+        session.hint("None. Make one: interlock automations apply FILE")
+    elif count == limit:
+        session.hint(f"The first {limit}; --limit 0 shows all.")
+
+
+@automations.command()
+@click.argument("automation")
+@output_option
+@click.pass_obj
+def get(session: Session, automation: str, output: Form) -> None:
+    """Show one automation, by its id or its exact name.
+
+    \b
+    Examples:
+      interlock automations get "Offboard"
+      interlock automations get "Offboard" > offboard.json
+    """
+    print_object(output, find_automation(session.api(), automation), "id")
+
+
+@automations.command()
+@click.argument("automation")
+@click.option("--context", help="What the run starts with, as ctx.trigger: a JSON object, @FILE, or - for stdin.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for the run to end.")
+@click.option("--idempotency-key", help="The same key starts one run only, however often it is sent within 24 hours.")
+@output_option
+@click.pass_obj
+def run(
+    session: Session,
+    automation: str,
+    context: str | None,
+    wait: float | None,
+    idempotency_key: str | None,
+    output: Form,
+) -> None:
+    """Start a run of an automation, named by its id or its exact name.
+
+    With --wait the exit code is 0 only if the run ended in DONE, and 6 if it had not ended in time.
+
+    \b
+    Examples:
+      interlock automations run "Hello"
+      interlock automations run "Offboard" --context '{"user": "ann"}' --wait 30
+    """
+    given = read_context(context) if context is not None else None
+    api = session.api()
+    target = find_automation(api, automation)
+    reply = api.call(
+        "POST",
+        f"{_PATH}/{target['id']}/execute",
+        {} if given is None else {"context": {"context": given}},
+        headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
+        repeatable=bool(idempotency_key),
+    )
+    execution = str(reply.body["executionId"])
+    if wait is None:
+        columns: tuple[Column, ...] = (
+            ("EXECUTION", lambda row: row["executionId"]),
+            ("AUTOMATION", lambda _: target.get("displayName")),
+        )
+        print_rows(output, [{"executionId": execution}], columns, "executionId")
+        session.hint(f"Follow it: interlock executions watch {execution}")
+        return
+    ended = wait_until_ended(api, session.clock, execution, seconds=wait)
+    print_object(output, ended, "id")
+    check_ended(ended)
+
+
+@automations.command()
+@click.argument("automation_names", nargs=-1, required=True, metavar="AUTOMATION…")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> None:
+    """Delete automations, by id or exact name. Runs that have begun go on to their end.
+
+    \b
+    Examples:
+      interlock automations delete "Hello"
+      interlock automations list --query test -o ids | xargs interlock automations delete --yes
+    """
+    api = session.api()
+    targets, failures = [], list[Exit]()
+    for name in automation_names:
+        try:
+            targets.append(find_automation(api, name))
+        except Failure as failure:
+            if failure.code is not Exit.NOT_FOUND:
+                raise
+            click.echo(f"Error: {failure.message}", err=True)
+            failures.append(Exit.NOT_FOUND)
+    if targets:
+        names = ", ".join(str(target.get("displayName") or target["id"]) for target in targets)
+        session.confirmed(f"Delete {names}?", yes=yes)
+    done = 0
+    for target in targets:
+        try:
+            api.call("DELETE", f"{_PATH}/{target['id']}")
+            done += 1
+        except Failure as failure:
+            click.echo(f"Error: {target['id']}: {failure.message}", err=True)
+            failures.append(failure.code)
+    click.get_current_context().exit(combined(done, failures))
+
+
+def find_automation(api: Api, name: str) -> dict[str, Any]:
+    """The automation with this id, or else with exactly this displayName.
+
+    Raises:
+        Failure: there is none, or the name fits several.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        try:
+            found = api.call("GET", f"{_PATH}/{name}").body.get("automation")
+        except Refused as refused:
+            # 400 is a server's answer to what has not the form of its ids, which a name need not have.
+            if refused.status not in (400, 404):
+                raise
+        else:
+            if isinstance(found, dict):
+                return found
+    found = _named(api, name)
+    if found is None:
+        raise Failure(f"no automation has the id or the name {name!r}", Exit.NOT_FOUND)
+    return found
+
+
+def _named(api: Api, name: str) -> dict[str, Any] | None:
+    rows = api.pages("POST", _SEARCH, "list", {"query": name}, 0)
+    found = [row for row in rows if row.get("displayName") == name]
+    if len(found) > 1:
+        ids = ", ".join(str(row.get("id")) for row in found)
+        raise Failure(f"{len(found)} automations have the name {name!r}: {ids}", hint="Say which one by its id.")
+    return found[0] if found else None
+
+
+def _apply_one(api: Api, automation: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    ident = automation.get("id") or (_named(api, automation["displayName"]) or {}).get("id")
+    result = "updated" if ident else "created"
+    if dry_run:
+        return {"id": ident or "", "displayName": automation.get("displayName", ""), "result": f"would be {result}"}
+    members = {key: value for key, value in automation.items() if key not in _KEPT_BY_SERVER}
+    if ident:
+        body = {"automation": {"id": ident, **members}, "updateMask": ",".join(members)}
+        reply = api.call("POST", f"{_PATH}/{ident}", body)
+    else:
+        reply = api.call("POST", _PATH, members, repeatable=False)
+    made = reply.body.get("automation") or {}
+    return {"id": made.get("id") or ident, "displayName": made.get("displayName", ""), "result": result}
+
+
+def _refuse_twins(automations: list[dict[str, Any]]) -> None:
+    keys = [automation.get("id") or automation["displayName"] for automation in automations]
+    twins = sorted({key for key in keys if keys.count(key) > 1})
+    if twins:
+        raise Failure(f"given more than once: {', '.join(twins)}", Exit.USAGE)

@@ -1,0 +1,253 @@
+"""`interlock executions`: list, get, watch, terminate."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from interlock.cli.automations import find_automation
+from interlock.cli.documents import parse, read_text
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
+from interlock.cli.http import Api, Reply
+from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, short_state
+from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution, wait_until_ended
+
+_PATH = "/api/v1/automation_executions"
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m)?")
+_LONGEST_HELD = 30
+"""Seconds for which the server holds an answer back at most."""
+
+_COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: row.get("id")),
+    ("STATE", lambda row: short_state(row.get("state"))),
+    ("AUTOMATION", lambda row: row.get("automationTemplateId")),
+    ("VERSION", lambda row: "draft" if row.get("isDraft") else row.get("currentVersion")),
+    ("STARTED", lambda row: instant(row.get("createdAt"))),
+    ("ENDED", lambda row: instant(row.get("completedAt"))),
+)
+_STOPPED: tuple[Column, ...] = (
+    ("EXECUTION", lambda row: row["executionId"]),
+    ("RESULT", lambda row: row["result"]),
+    ("STATE", lambda row: row.get("state", "")),
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def executions() -> None:
+    """List, watch and terminate executions."""
+
+
+@executions.command("list")
+@click.option("--automation", help="Only runs of this automation, named by its id or exact name.")
+@click.option("--state", "states", multiple=True, help="Only in this state, such as WAITING; may be repeated.")
+@limit_option
+@output_option
+@click.pass_obj
+def list_(session: Session, automation: str | None, states: tuple[str, ...], limit: int, output: Form) -> None:
+    """List executions, newest first.
+
+    \b
+    Examples:
+      interlock executions list --state WAITING --state PROCESS_STEP
+      interlock executions list --automation "Offboard" -o ids
+    """
+    api = session.api()
+    body: dict[str, Any] = {}
+    if automation:
+        body["automationTemplateId"] = find_automation(api, automation)["id"]
+    if states:
+        body["executionStepStates"] = [long_state(state) for state in states]
+    found = api.pages("POST", "/api/v1/search/automation_executions", "list", body, limit)
+    count = print_rows(output, (row.get("automationExecution") or {} for row in found), _COLUMNS, "id")
+    if not count:
+        session.hint("None. Start one: interlock automations run AUTOMATION")
+    elif count == limit:
+        session.hint(f"The first {limit}; --limit 0 shows all.")
+
+
+@executions.command()
+@click.argument("execution")
+@output_option
+@click.pass_obj
+def get(session: Session, execution: str, output: Form) -> None:
+    """Show one execution.
+
+    \b
+    Examples:
+      interlock executions get 839265
+    """
+    print_object(output, read_execution(session.api(), _ids([execution])[0]), "id")
+
+
+@executions.command()
+@click.argument("execution")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long; exit code 6.")
+@click.option("--exit-status", is_flag=True, help="Exit with 1 unless the execution ended in DONE.")
+@output_option
+@click.pass_obj
+def watch(session: Session, execution: str, timeout: float | None, exit_status: bool, output: Form) -> None:
+    """Follow an execution to its end: a line for each state it is seen in.
+
+    \b
+    Examples:
+      interlock executions watch 839265
+      interlock executions watch 839265 --timeout 60 --exit-status && echo done
+    """
+    api, seen = session.api(), ""
+
+    def saw(current: dict[str, Any]) -> None:
+        nonlocal seen
+        state = short_state(current.get("state"))
+        if state != seen:
+            seen = state
+            if output == "table":
+                click.echo(f"{instant(current.get('updatedAt'))}  {state}")
+            else:
+                print_rows(output, [current], _COLUMNS, "id")
+
+    ended = wait_until_ended(api, session.clock, _ids([execution])[0], seconds=timeout, saw=saw)
+    if exit_status:
+        check_ended(ended)
+
+
+@executions.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@click.option("--reason", help="Why, for the record and the receipt; at most 1,024 bytes.")
+@click.option(
+    "--mode",
+    type=click.Choice(["interrupt", "drain"]),
+    help="interrupt (the default) cuts the attempt in flight; drain lets it finish until the deadline.",
+)
+@click.option("--deadline", help="By when it must have stopped: 0 to 300 s, such as 10s, 500ms or 2m. Default: 10s.")
+@click.option("--cascade", is_flag=True, help="Also terminate what these executions started, and so on down.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for all to have stopped.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output_option
+@click.pass_obj
+def terminate(
+    session: Session,
+    ids: tuple[str, ...],
+    reason: str | None,
+    mode: str | None,
+    deadline: str | None,
+    cascade: bool,
+    wait: float | None,
+    yes: bool,
+    output: Form,
+) -> None:
+    """Stop executions, now and for good. Nothing already done is undone.
+
+    An ID of - reads ids, or JSON lines with an "id", from stdin. On a terminal you are shown what would be stopped, and
+    asked; elsewhere the command line is taken at its word.
+
+    \b
+    Examples:
+      interlock executions terminate 839265 --reason "wrong person" --wait 10
+      interlock executions terminate 839265 --mode drain --deadline 2m --cascade
+      interlock executions list --state WAITING -o ids | interlock executions terminate - --yes
+    """
+    options = {"reason": reason, "mode": mode, "deadline": _duration(deadline), "cascade": cascade or None}
+    body = {name: value for name, value in options.items() if value is not None}
+    wanted = _ids(ids)
+    if not wanted:
+        raise Failure("stdin named no execution", Exit.NOT_FOUND)
+    api = session.api()
+    if session.interactive and not yes:
+        _show_and_ask(session, api, wanted)
+
+    # All are stopped before any is waited for: a wait must not lengthen the life of the next one.
+    held = min(wait, _LONGEST_HELD) if wait is not None and len(wanted) == 1 else 0
+    rows, failures = [], list[Exit]()
+    for ident in wanted:
+        try:
+            rows.append(_terminate_one(api, ident, body, held))
+        except Failure as failure:
+            if failure.code is Exit.AUTH and not rows and not failures:
+                raise
+            click.echo(f"Error: execution {ident}: {failure.message}", err=True)
+            failures.append(failure.code)
+    late = _wait_for(session, api, rows, wait) if wait is not None else 0
+    print_rows(output, rows, _STOPPED, "executionId")
+    if len(rows) == 1:
+        session.hint(f"Look at it: interlock executions get {rows[0]['executionId']}")
+    code = combined(len(rows), failures)
+    click.get_current_context().exit(Exit.TIMEOUT if late and code is Exit.OK else code)
+
+
+def _terminate_one(api: Api, ident: str, body: dict[str, Any], held: float) -> dict[str, Any]:
+    prefer = "return=representation" + (f", wait={held:.0f}" if held >= 1 else "")
+    reply = api.call("POST", f"{_PATH}/{ident}/actions/terminate", body, headers={"Prefer": prefer})
+    result, state = _verdict(reply)
+    row = {"executionId": ident, "result": result, "state": state}
+    return {**row, "termination": reply.body} if reply.body else row
+
+
+def _verdict(reply: Reply) -> tuple[str, str]:
+    """Result and state, from the header; a server without it (C1's own) has accepted, and says no more."""
+    result, _, rest = reply.headers.get("interlock-termination", "accepted").partition(";")
+    return result.strip(), short_state(rest.strip().removeprefix("state="))
+
+
+def _wait_for(session: Session, api: Api, rows: list[dict[str, Any]], wait: float) -> int:
+    """Bring the state of each row up to date, and return how many had not stopped in time."""
+    end, late = session.clock.monotonic() + wait, 0
+    for row in rows:
+        if row["state"] in ENDED:
+            continue
+        left = max(0.0, end - session.clock.monotonic())
+        try:
+            row["state"] = short_state(wait_until_ended(api, session.clock, row["executionId"], seconds=left)["state"])
+        except Failure as failure:
+            if failure.code is not Exit.TIMEOUT:
+                raise
+            click.echo(f"Error: {failure.message}", err=True)
+            late += 1
+    return late
+
+
+def _show_and_ask(session: Session, api: Api, wanted: list[str]) -> None:
+    found = []
+    for ident in wanted:
+        try:
+            found.append(read_execution(api, ident))
+        except Failure as failure:
+            if failure.code is not Exit.NOT_FOUND:
+                raise
+    if found:
+        print_rows("table", found, _COLUMNS, "id")
+        running = sum(not has_ended(execution) for execution in found)
+        session.confirmed(f"Terminate {running} running of {len(wanted)}?", yes=False)
+
+
+def _ids(given: Iterable[str]) -> list[str]:
+    """Execution ids, each once, in the order given; `-` stands for those on stdin."""
+    texts: list[str] = []
+    for text in given:
+        texts += [_id_of(line) for line in read_text("-").split("\n") if line.strip()] if text == "-" else [text]
+    wrong = [text for text in texts if not _ID.fullmatch(text)]
+    if wrong:
+        raise Failure(f"not the id of an execution: {', '.join(wrong)}", Exit.USAGE)
+    return list(dict.fromkeys(texts))
+
+
+def _id_of(line: str) -> str:
+    if not line.lstrip().startswith("{"):
+        return line.strip()
+    value = parse(line, "stdin")
+    return str(value.get("id") or value.get("executionId") or line)
+
+
+def _duration(text: str | None) -> str | None:
+    """A duration as the wire has it; seconds if it has no unit."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise Failure(f"--deadline: not a duration: {text!r}; write 10s, 500ms or 2m", Exit.USAGE)
+    number, unit = match.groups()
+    if unit in (None, "s"):
+        return f"{number}s"
+    return f"{float(number) * (60 if unit == 'm' else 0.001):.9f}".rstrip("0").rstrip(".") + "s"

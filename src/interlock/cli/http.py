@@ -1,0 +1,158 @@
+"""The client side of the API, by the standard library alone: one connection, one token, one command long."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from interlock.cli.failures import Exit, Failure, Refused
+from interlock.cli.profile import Profile
+
+TIMEOUT = 60.0
+"""Seconds without a byte from the server after which a call is given up; more than the longest `Prefer: wait`."""
+
+PAGE = 100
+"""Rows to ask for at once: the most that the API gives."""
+
+_EXITS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 504: Exit.TIMEOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer. Header names are in lower case."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+class Api:
+    """Calls the server of a profile; the token is fetched with the first call that needs it."""
+
+    def __init__(self, profile: Profile) -> None:
+        parts = urlsplit(profile.url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure(f"not the URL of a server: {profile.url!r}", Exit.USAGE)
+        self._profile = profile
+        self._base = parts.path.rstrip("/")
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = make(parts.hostname, port, timeout=TIMEOUT)
+        self._token: str | None = None
+
+    def token(self) -> dict[str, Any]:
+        """Exchange the credentials for a bearer token, and return the server's reply with its `access_token`.
+
+        Raises:
+            Failure: the server is not reachable, or does not accept the credentials.
+        """
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._profile.client_id,
+            "client_secret": self._profile.client_secret,
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        status, _, raw = self._send("POST", "/auth/v1/token", urlencode(form).encode(), headers, repeatable=True)
+        reply = _object(raw)
+        if status != 200 or not isinstance(reply.get("access_token"), str):
+            why = reply.get("error_description") or reply.get("message") or reply.get("error") or f"status {status}"
+            refused = status in (400, 401, 403)
+            raise Failure(f"no token from {self._profile.url}: {why}", Exit.AUTH if refused else Exit.ERROR)
+        return reply
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Reply:
+        """Call an operation. `repeatable` says that doing it twice does no more than doing it once.
+
+        Raises:
+            Failure: the server is not reachable, or refused; the exit code says which kind of refusal.
+        """
+        if self._token is None:
+            self._token = str(self.token()["access_token"])
+        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        status, received, raw = self._send(method, path, data, sent, repeatable=repeatable)
+        reply = _object(raw)
+        if status != 200:
+            message = reply.get("message") or http.client.responses.get(status, "no reason given")
+            raise Refused(str(message), _EXITS.get(status, Exit.ERROR), status)
+        return Reply(reply, received)
+
+    def pages(self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+        """The rows under `key` of a paged list, from as many pages as it takes for `limit` of them (0: all).
+
+        A POST carries the page in its body, a GET in its query.
+        """
+        token, given = "", 0
+        while True:
+            size = min(PAGE, limit - given) if limit else PAGE
+            if method == "POST":
+                reply = self.call(method, path, {**body, "pageSize": size, "pageToken": token})
+            else:
+                reply = self.call(method, f"{path}?{urlencode({'page_size': size, 'page_token': token})}")
+            for row in reply.body.get(key) or ():
+                yield row
+                given += 1
+                if given == limit:
+                    return
+            previous, token = token, reply.body.get("nextPageToken") or ""
+            if not token:
+                return
+            if token == previous:
+                raise Failure(f"{path} gave the same page twice")
+
+    def _send(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], *, repeatable: bool
+    ) -> tuple[int, dict[str, str], bytes]:
+        # A kept-alive connection may have been closed by the server meanwhile, which shows only when it is used again.
+        kept = self._connection.sock is not None
+        if kept and not repeatable:
+            self._connection.close()
+            kept = False
+        try:
+            try:
+                return self._exchange(method, path, data, headers)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                self._connection.close()
+                if not kept:
+                    raise
+                return self._exchange(method, path, data, headers)
+        except ssl.SSLCertVerificationError as error:
+            hint = "If it is the server's own certificate, name it: SSL_CERT_FILE=path/to/cert.pem"
+            raise Failure(f"{self._profile.url} is not trusted: {error.verify_message}", hint=hint) from error
+        except TimeoutError as error:
+            raise Failure(f"no answer from {self._profile.url} for {TIMEOUT:.0f} s", Exit.TIMEOUT) from error
+        except (OSError, http.client.HTTPException) as error:
+            hint = "Is it running? Start one with: interlock serve"
+            raise Failure(f"cannot reach {self._profile.url}: {error}", hint=hint) from error
+
+    def _exchange(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
+        self._connection.request(method, self._base + path, body=data, headers=dict(headers))
+        response = self._connection.getresponse()
+        raw = response.read()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

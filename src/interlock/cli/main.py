@@ -1,0 +1,85 @@
+"""The command `interlock`: finds the command that was asked for, and loads its module only then."""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from interlock import __version__
+from interlock.cli.failures import EXIT_CODES
+from interlock.cli.session import Session
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and summary, and imports one when it is called.
+
+    This is the one place that loads by name: `--help` and every client command start without the server's imports.
+    """
+
+    def __init__(self, *args: Any, commands_by_name: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._by_name = commands_by_name
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._by_name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = self._by_name.get(cmd_name)
+        if found is None:
+            return None
+        module, _, attribute = found[0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self._by_name.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_by_name={
+        "serve": ("interlock.cli.serve:serve", "Run the server."),
+        "token": ("interlock.cli.token:token", "Print a bearer token."),
+        "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
+        "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the server is and who you are: the profile.json that serve wrote into its data directory.",
+)
+@click.pass_obj
+def cli(session: Session, profile: Path | None) -> None:
+    """Run automations, and stop them for sure.
+
+    The client commands read CONDUCTORONE_CLIENT_ID, CONDUCTORONE_CLIENT_SECRET and CONDUCTORONE_SERVER_URL, or the
+    profile that serve wrote (in INTERLOCK_DATA_DIR, in .interlock here, or the one that `make up` linked to your home).
+
+    \b
+    Examples:
+      interlock serve --data-dir ./data
+      interlock automations apply offboard.json
+      interlock automations run "Offboard" --context '{"user": "ann"}' --wait 30
+      interlock executions terminate 839265 --reason "wrong person"
+    """
+    session.profile = profile
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    session = Session(
+        environ=os.environ,
+        terminal=sys.stdout.isatty(),
+        interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+    )
+    cli.main(prog_name="interlock", obj=session)

@@ -1,0 +1,71 @@
+"""What a command prints: data on stdout, as a table on a terminal and as JSON lines otherwise; all else on stderr."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import click
+
+Row = Mapping[str, Any]
+Column = tuple[str, Callable[[Row], object]]
+Form = Literal["table", "json", "ids"]
+
+
+def print_rows(form: Form, rows: Iterable[Row], columns: Sequence[Column], ident: str) -> int:
+    """Print rows, and return how many there were. `ident` is the member that the form `ids` prints."""
+    if form == "table":
+        return _print_table(list(rows), columns)
+    count = 0
+    for row in rows:
+        click.echo(str(row.get(ident, "")) if form == "ids" else compact(row))
+        count += 1
+    return count
+
+
+def print_object(form: Form, value: Row, ident: str) -> None:
+    """Print one object: indented for a person, one line for a program."""
+    if form == "table":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        print_rows(form, [value], (), ident)
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _print_table(rows: list[Row], columns: Sequence[Column]) -> int:
+    if not rows:
+        return 0
+    lines = [[title for title, _ in columns]]
+    lines += [[_cell(value(row)) for _, value in columns] for row in rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    return len(rows)
+
+
+def _cell(value: object) -> str:
+    """Text for one cell. Names come from whoever wrote them: no control character reaches the terminal."""
+    text = "" if value is None else str(value)
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def instant(text: object) -> str:
+    """An RFC 3339 time without its fraction, for a cell."""
+    value = str(text or "")
+    head, dot, tail = value.partition(".")
+    return head + tail.lstrip("0123456789") if dot else value
+
+
+_STATE = "AUTOMATION_EXECUTION_STATE_"
+
+
+def short_state(state: object) -> str:
+    """A state without the prefix that the wire has before it."""
+    return str(state or "").removeprefix(_STATE)
+
+
+def long_state(text: str) -> str:
+    """A state as the wire has it, from any case, with or without the prefix."""
+    return _STATE + text.upper().replace("-", "_").removeprefix(_STATE)

@@ -1,0 +1,30 @@
+"""`interlock token`: a bearer token, for curl and for SDKs that bring no credential flow."""
+
+from typing import Literal
+
+import click
+
+from interlock.cli.output import compact
+from interlock.cli.session import Session
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["token", "json"]),
+    default="token",
+    show_default=True,
+    help="The token alone, or the server's whole reply.",
+)
+@click.pass_obj
+def token(session: Session, output: Literal["token", "json"]) -> None:
+    """Print a bearer token.
+
+    \b
+    Examples:
+      curl -H "Authorization: Bearer $(interlock token)" "$CONDUCTORONE_SERVER_URL/api/v1/automations"
+      interlock token -o json
+    """
+    reply = session.api().token()
+    click.echo(compact(reply) if output == "json" else reply["access_token"])

@@ -1,0 +1,90 @@
+"""The rules of the tree find what they are for, and nothing else."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.check_tree import TOO_LONG, check_file, check_lock, main
+
+PROJECT = """
+[project]
+dependencies = ["click>=8.3", "types-PyYAML"]
+[dependency-groups]
+dev = ["pytest>=9"]
+"""
+
+
+def texts(path: str, text: str) -> list[str]:
+    return [str(finding) for finding in check_file(path, text)]
+
+
+def test_a_file_over_the_limit_fails_and_a_long_one_is_only_pointed_out() -> None:
+    [finding] = check_file("src/interlock/a.py", "x = 1\n" * (TOO_LONG + 1))
+    assert finding.fails
+    [finding] = check_file("src/interlock/a.py", "x = 1\n" * TOO_LONG)
+    assert not finding.fails
+    assert not texts("src/interlock/a.py", "x = 1\n" * 400)
+    assert not texts("docs/long.md", "x\n" * 5_000)
+
+
+@pytest.mark.parametrize("place", ["/work" + "/main", "'/tmp" + "/x'", "(/root" + "/.config)", "/home" + "/ann/x"])
+def test_a_place_of_one_machine_is_found(place: str) -> None:
+    assert texts("README.md", f"see {place}")[0].startswith("README.md:1: names a place")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/work/x", "~/tmp/x", "$ROOT/root/x", "framework/", "build/tmp/x", "/home"])
+def test_a_path_that_only_looks_like_one_is_left_alone(path: str) -> None:
+    assert not texts("README.md", f"see {path}")
+
+
+def test_a_package_registry_is_found() -> None:
+    assert texts("requirements/dev.txt", "--index-url https://pypi." + "org/simple")
+
+
+def test_what_was_left_open_is_found_in_the_source_only() -> None:
+    assert texts("src/interlock/a.py", "# TO" + "DO: later")
+    assert texts("src/interlock/a.py", "raise NotImplemented" + "Error")
+    assert not texts("docs/a.md", "# TO" + "DO: later")
+
+
+@pytest.mark.parametrize(
+    "line", ["import asyncio", "from interlock.errors import X", "import pydantic", "import interlock"]
+)
+def test_rules_may_not_import_anything_that_acts(line: str) -> None:
+    assert texts("src/interlock/rules/a.py", line)
+    assert not texts("src/interlock/engine/a.py", line)
+
+
+@pytest.mark.parametrize(
+    "line", ["from interlock.rules.states import State", "import enum", "from collections.abc import Set"]
+)
+def test_rules_may_import_each_other_and_plain_python(line: str) -> None:
+    assert not texts("src/interlock/rules/a.py", line)
+
+
+def test_a_lock_that_lags_behind_the_project_is_found() -> None:
+    assert not list(check_lock(PROJECT, "click==8.5.1 \\\ntypes-pyyaml==6\n", groups=False, path="lock"))
+    missing = list(check_lock(PROJECT, "click==8.1 \\\ntypes-pyyaml==6\n", groups=True, path="lock"))
+    assert [finding.text.split(";")[0] for finding in missing] == [
+        "does not hold click>=8.3",
+        "does not hold pytest>=9",
+    ]
+
+
+def test_the_script_reads_new_files_leaves_ignored_ones_and_says_so_by_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / "requirements").mkdir()
+    for name in ("dev.txt", "runtime.txt"):
+        (tmp_path / "requirements" / name).write_text("click==8.5.1\ntypes-pyyaml==6\npytest==9.0\n")
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / ".gitignore").write_text("ignored.md\n")
+    (tmp_path / "ignored.md").write_text("/work" + "/main")
+    (tmp_path / "picture.png").write_bytes(b"\xff\xfe\x00")
+    assert main([str(tmp_path)]) == 0
+
+    (tmp_path / "new.md").write_text("/work" + "/main")
+    assert main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith("new.md:1: ")
