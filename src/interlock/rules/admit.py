@@ -1,0 +1,68 @@
+"""How runs, and the runs that they start, are let in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from interlock.rules.decision import AuditRecord, Decision, Effect, Record, TerminationRecord, Verdict, WakeAt
+from interlock.rules.model import SYSTEM, Cause, Execution, Mode, Termination, TerminationRequest
+from interlock.rules.states import State, WaitingFor, move
+
+SWITCHED_OFF = TerminationRequest(
+    actor=SYSTEM, reason="automations are disabled", deadline=0, cause=Cause.TENANT_SWITCH
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A run before it exists."""
+
+    tenant: int
+    id: int
+    automation: str
+    definition: int
+    is_draft: bool = False
+    parent: int | None = None
+    root: int | None = None
+    """None: it starts a tree of its own."""
+    depth: int = 0
+
+
+def admit(newcomer: Newcomer, at: int, *, disabled: bool = False, paused: bool = False) -> Decision:
+    """Let a run in: ready for a slot, held back by the open breaker, or, while automations are disabled, terminated."""
+    row = Execution(
+        tenant=newcomer.tenant,
+        id=newcomer.id,
+        automation=newcomer.automation,
+        definition=newcomer.definition,
+        state=move(None, State.PENDING),
+        epoch=1,
+        step=0,
+        attempt=0,
+        attempt_epoch=0,
+        items=0,
+        waiting_for=WaitingFor.READY,
+        wake_at=at,
+        holder=None,
+        created_at=at,
+        updated_at=at,
+        completed_at=None,
+        is_draft=newcomer.is_draft,
+        parent=newcomer.parent,
+        root=newcomer.root if newcomer.root is not None else newcomer.id,
+        depth=newcomer.depth,
+    )
+    records: tuple[Record, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    if disabled:
+        row = replace(row, state=move(None, State.TERMINATE), waiting_for=None, wake_at=None, completed_at=at)
+        stopped = Termination(SWITCHED_OFF, at, at, Mode.INTERRUPT, State.PENDING)
+        records = (
+            TerminationRecord(stopped, new=True),
+            AuditRecord("execution.terminate", SWITCHED_OFF, Verdict.ACCEPTED, State.PENDING),
+        )
+    elif paused:
+        row = replace(row, state=move(None, State.PAUSED_BY_CIRCUIT_BREAKER), waiting_for=None, wake_at=None)
+    else:
+        effects = (WakeAt(row.ref, at),)
+    return Decision(Verdict.ACCEPTED, row, records, effects, moved=True)

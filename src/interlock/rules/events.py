@@ -1,0 +1,185 @@
+"""What can happen to a run, and what its plan says comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.rules.model import AttemptRef, Result, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import WaitingFor
+
+# --- what comes next --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A step settled on the way to the next one that takes time: skipped, or evaluated at once."""
+
+    position: int
+    outcome: Outcome
+    input: bytes | None = None
+    output: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Start an attempt at the step, after this commit. `items` are the names of its items; most steps have one."""
+
+    position: int
+    input: bytes | None = None
+    items: tuple[str, ...] = ("",)
+    passed: tuple[Passed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """The mutation of a Run automation step: create this child in the parent's commit."""
+
+    id: int
+    automation: str
+    input: bytes
+
+
+Mutation = StartChild
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Carry out the step in this very commit; the run then rests, ready for the step after it."""
+
+    position: int
+    mutation: Mutation
+    input: bytes | None = None
+    output: bytes | None = None
+    """What the step returns if the mutation is possible."""
+    passed: tuple[Passed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Rest until `until` (None: no limit), or until what is waited for comes."""
+
+    position: int
+    waiting_for: WaitingFor
+    until: int | None
+    input: bytes | None = None
+    passed: tuple[Passed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try the same step again at `until`."""
+
+    position: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """No step is left. `steps` is how many the plan has."""
+
+    steps: int
+    passed: tuple[Passed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The run cannot go on. `error` (JSON text) is recorded on the step; None if the step's own result says it."""
+
+    position: int
+    error: bytes | None = None
+    input: bytes | None = None
+    passed: tuple[Passed, ...] = ()
+
+
+Next = Announce | Change | Wait | Retry | Finish | Fail
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run is let in. `next` is given only if a slot was free to carry it out."""
+
+    at: int
+    next: Next | None = None
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that was ready has been taken on."""
+
+    at: int
+    epoch: int
+    next: Next
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSettled:
+    """One of several items of the attempt in flight is done with."""
+
+    at: int
+    attempt: AttemptRef
+    item: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The attempt has reported. `next` is what follows if the run still stands where the attempt began."""
+
+    at: int
+    attempt: AttemptRef
+    result: Result
+    next: Next | None
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What a waiting run waited for has come. `result` settles the waiting step; without `next` the run is ready."""
+
+    at: int
+    epoch: int
+    by: WaitingFor
+    result: Result | None = None
+    next: Next | None = None
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A run was found in flight and its holder is known to be dead."""
+
+    at: int
+    epoch: int
+    repeatable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """Somebody, or something, ordered the run to stop."""
+
+    at: int
+    request: TerminationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """A stopping run's attempt has not settled in time."""
+
+    at: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A paused run is let go. With `cancel` it is terminated instead."""
+
+    at: int
+    cancel: TerminationRequest | None = None
+
+
+Event = Prepared | ItemSettled | Settled | Woken | Recovered | Terminated | DeadlinePassed | Released

@@ -1,0 +1,184 @@
+"""What is remembered of a run, as the rules see it. Times are integer microseconds since 1970-01-01T00:00:00Z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import IN_FLIGHT, State, WaitingFor
+
+SECOND = 1_000_000
+DEFAULT_DEADLINE = 10 * SECOND
+MAX_DEADLINE = 300 * SECOND
+HOLD = SECOND
+"""How long a run rests before it is tried again while nothing new may start."""
+MAX_DEPTH = 10
+"""Runs started by runs started by runs: the automation that would make an eleventh generation fails its step."""
+
+
+class Mode(StrEnum):
+    """How a termination treats the attempt in flight."""
+
+    INTERRUPT = "interrupt"
+    DRAIN = "drain"
+
+
+class Cause(StrEnum):
+    """Why a run was terminated. Whatever the cause, the transition is the same one."""
+
+    PERSON = "person"
+    CASCADE = "cascade"
+    TENANT_SWITCH = "tenant_switch"
+    BREAKER_CANCEL = "breaker_cancel"
+    DELETE = "delete"
+    LEASE_EXPIRED = "lease_expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Which execution: tenant first."""
+
+    tenant: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked, as the audit record names them."""
+
+    client: str
+    address: str = ""
+    principal: str = ""
+
+
+SYSTEM = Actor(client="system")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The execution row."""
+
+    tenant: int
+    id: int
+    automation: str
+    definition: int
+    """The immutable plan it runs."""
+    state: State
+    epoch: int
+    """Raised by every event that moves state or step."""
+    step: int
+    """Position (0-based) of the current step; the number of steps once DONE."""
+    attempt: int
+    """Number of the newest attempt at the current step; 0 before the first."""
+    attempt_epoch: int
+    """The epoch the attempt in flight was announced with; 0 when none is in flight."""
+    items: int
+    """How many items the attempt in flight has; 0 when none is in flight."""
+    waiting_for: WaitingFor | None
+    wake_at: int | None
+    """Queue, timer, retry, callback timeout and stop deadline in one; None once terminal."""
+    holder: str | None
+    """The process that announced the attempt in flight."""
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+    is_draft: bool = False
+    parent: int | None = None
+    root: int = 0
+    """The first ancestor; its own id for a run that nobody's step started."""
+    depth: int = 0
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.tenant, self.id)
+
+    @property
+    def in_flight(self) -> bool:
+        return self.state in IN_FLIGHT
+
+    @property
+    def shown_state(self) -> State:
+        """The state in C1's words: STOPPING is ours alone."""
+        return State.PROCESS_STEP if self.state is State.STOPPING else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRef:
+    """Which attempt a result belongs to. `epoch` is the one it was announced with."""
+
+    position: int
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt reported. `output` and `error` are JSON text; `status` is the far end's HTTP status.
+
+    An outcome of None means: accepted by the far end, which will answer later (202, a task).
+    """
+
+    outcome: Outcome | None
+    output: bytes | None = None
+    error: bytes | None = None
+    status: int | None = None
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TerminationRequest:
+    """An order to stop. `deadline` is microseconds from acceptance, 0 to `MAX_DEADLINE`."""
+
+    actor: Actor
+    reason: str = ""
+    mode: Mode = Mode.INTERRUPT
+    cascade: bool = False
+    deadline: int = DEFAULT_DEADLINE
+    cause: Cause = Cause.PERSON
+    cause_execution: int | None = None
+    """For `Cause.CASCADE`: the run that was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """The record of an accepted order; the first one stands."""
+
+    request: TerminationRequest
+    accepted_at: int
+    deadline_at: int
+    """The nearest deadline asked for so far."""
+    mode: Mode
+    """The sharper of the modes asked for so far."""
+    found: State
+    """The state the run was in when the order was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTarget:
+    """What a Run automation step finds when it looks for its target, inside the transaction."""
+
+    definition: int | None
+    """The published definition, or None: unknown, deleted, or nothing published."""
+    on_demand: bool = True
+    disabled: bool = False
+    """The tenant's switch "disable automations" is on."""
+    paused: bool = False
+    """The target's circuit breaker is open, or this run trips it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What `apply` reads in its transaction, before it asks for a decision."""
+
+    execution: Execution
+    termination: Termination | None = None
+    """Read for stopping runs."""
+    items: tuple[tuple[int, Outcome | None], ...] = ()
+    """(number, outcome) of the items of the attempt in flight, where there are several."""
+    fence: TerminationRequest | None = None
+    """A standing order that covers this run: an ancestor's cascade that has not reached it, or the tenant's switch."""
+    hold: bool = False
+    """Nothing new may start (the disk is full)."""
+    child: ChildTarget | None = None
+    """For an event that starts a child."""

@@ -1,0 +1,78 @@
+"""What became of an attempt, an item or a step: a closed set, told truthfully and in doubt as unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from interlock.rules.states import TERMINAL, State
+
+
+class Outcome(StrEnum):
+    """What became of it. The two `LATE_*` members are evidence beside an outcome and replace none."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    NOT_STARTED = "NOT_STARTED"
+    INTERRUPTED_NOT_SENT = "INTERRUPTED_NOT_SENT"
+    """Proven: not one byte left."""
+    INTERRUPTED_OUTCOME_UNKNOWN = "INTERRUPTED_OUTCOME_UNKNOWN"
+    """Something left and no complete answer came. The default whenever in doubt."""
+    INTERRUPTED_RESPONSE = "INTERRUPTED_RESPONSE"
+    """The status was seen, the body was cut."""
+    INTERRUPTED_WAITING = "INTERRUPTED_WAITING"
+    """The call had been accepted (202, a timer, an open task) and we stopped waiting."""
+    INTERRUPTED_PARTLY = "INTERRUPTED_PARTLY"
+    """Derived: some items are done, others are not."""
+    ABANDONED = "ABANDONED"
+    """The worker was lost, or the deadline passed before it answered."""
+    LATE_SUCCEEDED = "LATE_SUCCEEDED"
+    LATE_FAILED = "LATE_FAILED"
+
+
+INTERRUPTED = frozenset(
+    {
+        Outcome.INTERRUPTED_NOT_SENT,
+        Outcome.INTERRUPTED_OUTCOME_UNKNOWN,
+        Outcome.INTERRUPTED_RESPONSE,
+        Outcome.INTERRUPTED_WAITING,
+        Outcome.INTERRUPTED_PARTLY,
+    }
+)
+"""Outcomes that only a stop can give."""
+
+_LATE = {Outcome.SUCCEEDED: Outcome.LATE_SUCCEEDED, Outcome.FAILED: Outcome.LATE_FAILED}
+
+
+def derive(items: Iterable[Outcome]) -> Outcome:
+    """The outcome of an attempt, from the outcomes of its items (at least one)."""
+    seen = set(items)
+    if len(seen) == 1:
+        return seen.pop()
+    if seen <= {Outcome.SUCCEEDED, Outcome.SKIPPED}:
+        return Outcome.SUCCEEDED
+    stopped = seen & (INTERRUPTED | {Outcome.NOT_STARTED})
+    if Outcome.ABANDONED in seen:
+        return Outcome.ABANDONED
+    if Outcome.FAILED in seen and not stopped & INTERRUPTED:
+        return Outcome.FAILED
+    if seen == {Outcome.NOT_STARTED, Outcome.INTERRUPTED_NOT_SENT}:
+        return Outcome.INTERRUPTED_NOT_SENT
+    return Outcome.INTERRUPTED_PARTLY
+
+
+def late(outcome: Outcome | None) -> Outcome | None:
+    """The evidence that a result which nobody waits for any more leaves behind, or None if it proves nothing."""
+    return _LATE.get(outcome) if outcome is not None else None
+
+
+def shown(recorded: Outcome | None, state: State) -> Outcome | None:
+    """The outcome to show for a step row.
+
+    A row of a waiting step stays open when its run is stopped, so that stopping needs to touch one row only; what that
+    means is derived here. None: still open.
+    """
+    if recorded is None and state in TERMINAL:
+        return Outcome.INTERRUPTED_WAITING
+    return recorded

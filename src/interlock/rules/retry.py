@@ -1,0 +1,33 @@
+"""When a failed attempt is worth another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.rules.model import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """At most `attempts` in all (1 or more), with a random gap of `min_gap` to `max_gap` microseconds between two."""
+
+    attempts: int
+    min_gap: int
+    max_gap: int
+
+
+WEBHOOK_RETRIES = RetryPolicy(attempts=50, min_gap=3 * SECOND, max_gap=15 * SECOND)
+NO_RETRIES = RetryPolicy(attempts=1, min_gap=0, max_gap=0)
+
+
+def next_attempt(
+    policy: RetryPolicy, attempt: int, at: int, chance: float, last_start: int | None = None
+) -> int | None:
+    """The time of the next attempt after number `attempt` failed at `at`, or None: it was the last one.
+
+    `chance` is a random number in [0, 1); no attempt starts after `last_start`.
+    """
+    if attempt >= policy.attempts:
+        return None
+    start = at + policy.min_gap + int(chance * (policy.max_gap - policy.min_gap))
+    return None if last_start is not None and start > last_start else start
