@@ -1,0 +1,152 @@
+"""A server for this checkout: `up` starts it and says how to use it, `down` stops it.
+
+    python tools/local_server.py up|down
+
+It runs in the background, keeps its data and its log in .interlock, and listens on 127.0.0.1:8080; INTERLOCK_DATA_DIR
+and INTERLOCK_LISTEN say otherwise. `up` on a running server only says how to use it.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT = 60.0
+"""Seconds within which a server has to be ready."""
+STOP_LIMIT = 30.0
+"""Seconds within which a server has to have stopped after SIGTERM."""
+
+
+def up(data_dir: Path, listen: str, home: Path) -> int:
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if running(data_dir) is None:
+        log = data_dir / "server.log"
+        process = start(data_dir, listen, log)
+        if not wait_ready(process, data_dir / "ready.json"):
+            print(f"The server did not start. The end of {shown(log)}:\n", file=sys.stderr)
+            print("\n".join(log.read_text(errors="replace").splitlines()[-20:]), file=sys.stderr)
+            print("\nIf the port is taken, choose another: make up INTERLOCK_LISTEN=127.0.0.1:8081", file=sys.stderr)
+            return 1
+        (data_dir / "server.pid").write_text(f"{process.pid}\n")
+    profile = data_dir / "profile.json"
+    note = point_home_at(profile, home)
+    print(how_to_use(json.loads(profile.read_text()), data_dir))
+    if note:
+        print(note)
+    return 0
+
+
+def down(data_dir: Path) -> int:
+    pid = running(data_dir)
+    if pid is None:
+        print("No server of this checkout is running.")
+        return 0
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_LIMIT
+    while running(data_dir) is not None:
+        if time.monotonic() > end:
+            print(f"The server (process {pid}) is still running after {STOP_LIMIT:.0f} s.", file=sys.stderr)
+            return 1
+        time.sleep(0.05)
+    (data_dir / "server.pid").unlink(missing_ok=True)
+    print("Stopped. What it knows is on disk; `make up` goes on from there.")
+    return 0
+
+
+def start(data_dir: Path, listen: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start a server that outlives this script: its own session, and no pipe that somebody could be waiting on."""
+    ready = data_dir / "ready.json"
+    ready.unlink(missing_ok=True)
+    command = [str(Path(sys.executable).parent / "interlock"), "serve", "--data-dir", str(data_dir), "--listen", listen]
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as output:
+        return subprocess.Popen(
+            [*command, "--ready-file", str(ready)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait_ready(process: subprocess.Popen[bytes], ready: Path) -> bool:
+    end = time.monotonic() + START_LIMIT
+    while process.poll() is None and time.monotonic() < end:
+        if ready.exists():
+            return True
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.terminate()
+    return False
+
+
+def running(data_dir: Path) -> int | None:
+    """The process id of the server of this data directory, if it answers.
+
+    A number alone proves nothing: after a crash it may belong to somebody else, so the server has to answer as well.
+    """
+    try:
+        pid = int((data_dir / "server.pid").read_text())
+        os.kill(pid, 0)
+        url = json.loads((data_dir / "ready.json").read_text())["url"]
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
+            return pid if response.status == 200 else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def point_home_at(profile: Path, home: Path) -> str:
+    """Link the user's profile to this server's, unless a file of the user's own is there; returns what to say then."""
+    link = home / "interlock" / "profile.json"
+    if link.exists() and not link.is_symlink():
+        return f"{link} is a file of yours and stays as it is; use: interlock --profile {shown(profile)}"
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    link.unlink(missing_ok=True)
+    link.symlink_to(profile.resolve())
+    return ""
+
+
+def how_to_use(profile: Mapping[str, str], data_dir: Path) -> str:
+    interlock = shown(Path(sys.executable).parent / "interlock")
+    return "\n".join(
+        [
+            f"Interlock is running at {profile['url']} (data and log: {shown(data_dir)}; stop it: make down)",
+            "",
+            f"export CONDUCTORONE_SERVER_URL={shlex.quote(profile['url'])}",
+            f"export CONDUCTORONE_CLIENT_ID={shlex.quote(profile['client_id'])}",
+            f"export CONDUCTORONE_CLIENT_SECRET={shlex.quote(profile['client_secret'])}",
+            "",
+            "Try next:",
+            f"  {interlock} automations apply examples/hello.json examples/two-week-wait.json",
+            f"  {interlock} automations run Hello --wait 10",
+            f"  {interlock} automations run 'Two-week wait'",
+            f"  {interlock} executions terminate $({interlock} executions list --state WAITING -o ids) --reason trying",
+        ]
+    )
+
+
+def shown(path: Path) -> str:
+    """A path as a person in the checkout would write it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def main(arguments: list[str]) -> int:
+    data_dir = ROOT / os.environ.get("INTERLOCK_DATA_DIR", ".interlock")
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    if arguments == ["up"]:
+        return up(data_dir, os.environ.get("INTERLOCK_LISTEN") or "127.0.0.1:8080", home)
+    if arguments == ["down"]:
+        return down(data_dir)
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
