@@ -43,6 +43,7 @@ class StepClosed:
     """A new row for a step that settled in the commit that reached it."""
 
     position: int
+    attempt: int
     epoch: int
     at: int
     outcome: Outcome

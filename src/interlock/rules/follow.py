@@ -17,7 +17,7 @@ from interlock.rules.decision import (
     WakeAt,
 )
 from interlock.rules.events import Announce, Change, Fail, Finish, Next, Passed, Retry, Wait
-from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Situation
+from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Execution, Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor, move
 from interlock.rules.stop import stop_at_boundary
@@ -37,7 +37,7 @@ def follow(situation: Situation, following: Next, at: int, holder: str, records:
     epoch = execution.epoch + 1
     match following:
         case Announce(position, input_, items, passed):
-            number = execution.attempt + 1 if position == execution.step else 1
+            number = _next_number(execution, position)
             row = replace(
                 execution,
                 state=move(execution.state, State.PROCESS_STEP),
@@ -55,7 +55,7 @@ def follow(situation: Situation, following: Next, at: int, holder: str, records:
             return Decision(
                 Verdict.ACCEPTED,
                 row,
-                (*records, *_closed(passed, epoch, at), opened),
+                (*records, *_closed(execution, passed, at), opened),
                 (Perform(row.ref, AttemptRef(position, number, epoch)),),
                 moved=True,
             )
@@ -79,7 +79,7 @@ def follow(situation: Situation, following: Next, at: int, holder: str, records:
             )
             effects: tuple[Effect, ...] = (WakeAt(row.ref, until),) if until is not None else ()
             return Decision(
-                Verdict.ACCEPTED, row, (*records, *_closed(passed, epoch, at), *opened_now), effects, moved=True
+                Verdict.ACCEPTED, row, (*records, *_closed(execution, passed, at), *opened_now), effects, moved=True
             )
         case Retry(_, until):
             row = replace(
@@ -94,11 +94,16 @@ def follow(situation: Situation, following: Next, at: int, holder: str, records:
             )
             return Decision(Verdict.ACCEPTED, row, records, (WakeAt(row.ref, until),), moved=True)
         case Finish(steps, passed):
-            return _end(situation, State.DONE, steps, at, (*records, *_closed(passed, epoch, at)))
+            return _end(situation, State.DONE, steps, at, (*records, *_closed(execution, passed, at)))
         case Fail(position, error, input_, passed):
-            failed: tuple[Record, ...] = _closed(passed, epoch, at)
+            failed: tuple[Record, ...] = _closed(execution, passed, at)
             if error is not None:
-                failed = (*failed, StepClosed(position, epoch, at, Outcome.FAILED, input_, None, error))
+                failed = (
+                    *failed,
+                    StepClosed(
+                        position, _next_number(execution, position), epoch, at, Outcome.FAILED, input_, None, error
+                    ),
+                )
             return _end(situation, State.ERROR, position, at, (*records, *failed))
         case Change():
             return _change(situation, following, at, records)
@@ -147,7 +152,8 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     """A Run automation step: the child and the step's outcome in the parent's commit."""
     execution, child, target = situation.execution, change.mutation, situation.child
     epoch = execution.epoch + 1
-    passed = (*records, *_closed(change.passed, epoch, at))
+    passed = (*records, *_closed(execution, change.passed, at))
+    number = _next_number(execution, change.position)
     refusal = None
     if target is None or target.definition is None:
         refusal = CHILD_MISSING
@@ -156,7 +162,7 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     elif execution.depth + 1 > MAX_DEPTH:
         refusal = CHILD_TOO_DEEP
     if refusal is not None or target is None or target.definition is None:
-        failed = StepClosed(change.position, epoch, at, Outcome.FAILED, change.input, None, refusal)
+        failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, refusal)
         return _end(situation, State.ERROR, change.position, at, (*passed, failed))
     newcomer = Newcomer(
         tenant=execution.tenant,
@@ -169,7 +175,7 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
         is_draft=execution.is_draft,
     )
     let_in = admit(newcomer, at, disabled=target.disabled, paused=target.paused)
-    done = StepClosed(change.position, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
+    done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
     rested = hand_over(
         situation,
         change.position + 1,
@@ -189,7 +195,18 @@ CHILD_TOO_DEEP = (
 )
 
 
-def _closed(passed: tuple[Passed, ...], epoch: int, at: int) -> tuple[StepClosed, ...]:
+def _next_number(execution: Execution, position: int) -> int:
+    """Attempts are numbered through at a step, over crashes and retries, so that no row is ever written over."""
+    return execution.attempt + 1 if position == execution.step else 1
+
+
+def _closed(execution: Execution, passed: tuple[Passed, ...], at: int) -> tuple[StepClosed, ...]:
     if not passed:
         return ()
-    return tuple(StepClosed(step.position, epoch, at, step.outcome, step.input, step.output) for step in passed)
+    epoch = execution.epoch + 1
+    return tuple(
+        StepClosed(
+            step.position, _next_number(execution, step.position), epoch, at, step.outcome, step.input, step.output
+        )
+        for step in passed
+    )

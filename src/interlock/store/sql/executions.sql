@@ -1,0 +1,139 @@
+-- name: execution_insert
+-- A new run.
+INSERT INTO executions (
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: execution_move
+-- The row as the rules decided it, asserted to stand where it was read.
+UPDATE executions SET
+    state = ?, epoch = ?, step = ?, attempt = ?, attempt_epoch = ?, items = ?, waiting_for = ?, wake_at = ?, holder = ?,
+    updated_at = ?, completed_at = ?
+WHERE tenant = ? AND id = ? AND epoch = ? AND state = ?;
+
+-- name: execution_get
+-- One run by its key.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND id = ?;
+
+-- name: execution_greatest
+-- The greatest id of a tenant.
+SELECT max(id) FROM executions WHERE tenant = ?;
+
+-- name: executions_due
+-- Runs whose moment has come, soonest first.
+SELECT id, wake_at FROM executions WHERE tenant = ? AND wake_at IS NOT NULL AND wake_at <= ? ORDER BY wake_at LIMIT ?;
+
+-- name: executions_in_flight
+-- Runs with an attempt in flight, oldest first.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions INDEXED BY executions_in_flight WHERE tenant = ? AND attempt_epoch <> 0 AND id > ? ORDER BY id LIMIT ?;
+
+-- name: executions_children
+-- The runs that one run started.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND parent IS NOT NULL AND parent = ? AND id > ? ORDER BY id LIMIT ?;
+
+-- name: execution_latest
+-- The newest run of a published version.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND automation = ? AND is_draft = 0 ORDER BY id DESC LIMIT 1;
+
+-- name: input_insert
+-- What a run was started with.
+INSERT INTO inputs (tenant, execution, input) VALUES (?, ?, ?);
+
+-- name: input_get
+-- What a run was started with.
+SELECT input FROM inputs WHERE tenant = ? AND execution = ?;
+
+-- name: step_open
+-- An attempt in flight, or a step that waits.
+INSERT INTO steps (tenant, execution, position, attempt, epoch, started_at, waiting_for, input)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: step_closed
+-- A step that settled in the commit that reached it.
+INSERT INTO steps (
+    tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: step_settle
+-- An open attempt gets its outcome.
+UPDATE steps SET settled_at = ?, outcome = ?, output = ?, error = ?, status = ?, phase = ?
+WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome IS NULL;
+
+-- name: step_accept
+-- The far end took the call and will answer later.
+UPDATE steps SET waiting_for = ?, status = ?, phase = ?
+WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome IS NULL;
+
+-- name: step_late
+-- Evidence beside an outcome: a result that nobody waited for any more.
+UPDATE steps SET late = json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(?))
+WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ?;
+
+-- name: steps_of
+-- All that the steps of a run did, in order.
+SELECT
+    position, attempt, epoch, started_at, settled_at, outcome, waiting_for, input, output, error, status, phase, late
+FROM steps WHERE tenant = ? AND execution = ? ORDER BY position, attempt;
+
+-- name: outputs_of
+-- What the steps of a run returned.
+SELECT position, output FROM steps
+WHERE tenant = ? AND execution = ? AND outcome = 'SUCCEEDED' AND output IS NOT NULL ORDER BY position, attempt;
+
+-- name: item_open
+-- One of several items of an attempt, announced with it.
+INSERT INTO items (tenant, execution, position, attempt, item, name) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: item_settle
+-- One of several items has its outcome.
+UPDATE items SET settled_at = ?, outcome = ?, output = ?, error = ?
+WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND item = ? AND outcome IS NULL;
+
+-- name: items_of_attempt
+-- The items of one attempt.
+SELECT item, outcome FROM items
+WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? ORDER BY item;
+
+-- name: items_of
+-- The items of a run.
+SELECT position, attempt, item, name, outcome, settled_at, output, error FROM items
+WHERE tenant = ? AND execution = ? ORDER BY position, attempt, item;
+
+-- name: idempotency_get
+-- What a caller's key stands for.
+SELECT body, execution FROM idempotency
+WHERE tenant = ? AND client = ? AND automation = ? AND key = ? AND created_at > ?;
+
+-- name: idempotency_put
+-- A caller's key, in the commit of the run it started.
+INSERT OR REPLACE INTO idempotency (tenant, client, automation, key, body, execution, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: idempotency_forget
+-- Keys older than they are kept.
+DELETE FROM idempotency WHERE tenant = ? AND created_at <= ?;
+
+-- name: admission_get
+-- Whether an automation can be run now, and what its child runs would run.
+SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled
+FROM automations a
+JOIN tenants t ON t.id = a.tenant
+LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition
+WHERE a.tenant = ? AND a.id = ?;
+
+-- name: switch_get
+-- The tenant's switch "disable automations".
+SELECT automations_disabled FROM tenants WHERE id = ?;

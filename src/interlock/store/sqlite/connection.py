@@ -1,0 +1,80 @@
+"""Opening the database: the settings that the promises rest on, read back and asserted, and the schema."""
+
+from __future__ import annotations
+
+import apsw
+
+from interlock.errors import Fatal
+from interlock.store.migrations import migrations
+
+MEMORY = ":memory:"
+OLDEST_SQLITE = 3_051_003
+"""Older ones can corrupt a WAL database when two connections write or checkpoint at the same moment."""
+PAGE_CACHE_KIB = 16_384
+STATEMENT_CACHE = 256
+
+
+def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
+    """The one writing connection: WAL, and every commit synced to the disk before it is answered.
+
+    Raises:
+        Fatal: SQLite is too old, the settings did not take, or the database belongs to a newer program.
+    """
+    if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+        raise Fatal(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
+    connection = apsw.Connection(path, vfs=vfs, statementcachesize=STATEMENT_CACHE)
+    _pragma(connection, "journal_mode", "WAL", "memory" if path == MEMORY else "wal")
+    _pragma(connection, "synchronous", "FULL", 2)
+    _pragma(connection, "foreign_keys", "OFF", 0)
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+    # Checkpoints are timed by the store, so that no commit pays for one.
+    connection.wal_autocheckpoint(0)
+    migrate(connection)
+    return connection
+
+
+def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
+    """A read-only connection for keyed reads."""
+    connection = apsw.Connection(
+        path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=STATEMENT_CACHE
+    )
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def migrate(connection: apsw.Connection) -> int:
+    """Bring the schema up to date; returns how many steps that took.
+
+    Raises:
+        Fatal: the database was made by a newer program, or a migration was edited after it had been applied.
+    """
+    known = migrations()
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
+    )
+    applied = list(connection.execute("SELECT number, checksum FROM migrations ORDER BY number"))
+    if len(applied) > len(known):
+        raise Fatal(
+            f"this database has schema {len(applied)}, and this program knows {len(known)}: it was written by a newer "
+            "Interlock; install that version, or restore a backup made before the upgrade"
+        )
+    for (number, checksum), migration in zip(applied, known, strict=False):
+        if checksum != migration.checksum:
+            raise Fatal(f"migration {number} ({migration.name}) differs from the one this database was made with")
+    for migration in known[len(applied) :]:
+        with connection:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)",
+                (migration.number, migration.name, migration.checksum),
+            )
+    return len(known) - len(applied)
+
+
+def _pragma(connection: apsw.Connection, name: str, value: str, expected: str | int) -> None:
+    # The row has to be fetched: an error while the setting is changed shows itself nowhere else.
+    connection.execute(f"PRAGMA {name} = {value}").fetchall()
+    found = connection.pragma(name)
+    if found != expected:
+        raise Fatal(f"PRAGMA {name} is {found!r} where {expected!r} is needed; the disk cannot be trusted with commits")

@@ -1,0 +1,293 @@
+"""The writer: the only writing connection, and commits in groups.
+
+Jobs that arrive while a commit is under way form the next group. All jobs of a group run bare in one transaction with
+one COMMIT; only if one of them fails is the group rolled back and run again, each job in a transaction of its own
+(savepoints would cost every group for the sake of the rare bad one). So a job must give the same answer when it is run
+again, and must keep its hands off everything but the connection.
+
+Order within a group: terminations first. Order after its commit: every job's `committed` hook, so that interrupts are
+delivered before anything else; then the callers whose answer announces an attempt; then everybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import apsw
+
+from interlock.errors import Fatal, InterlockError, Unavailable
+
+T = TypeVar("T")
+
+GROUP = 256
+"""Most jobs in one transaction."""
+
+
+class Form(StrEnum):
+    """Where statements and commits run."""
+
+    COMMIT_IN_THREAD = "commit-in-thread"
+    """Statements on the event loop, the COMMIT with its sync in a thread: the default, and the quickest."""
+    THREAD = "thread"
+    """All of it in a thread."""
+    INLINE = "inline"
+    """No thread at all: for tests, for memory, and for whoever has to replay a schedule exactly."""
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[apsw.Connection], Any]
+    committed: Callable[[Any], bool] | None
+    future: asyncio.Future[Any]
+    heavy: bool
+    result: Any = None
+
+
+class Writer:
+    """Runs jobs on the writing connection.
+
+    Args:
+        connection: the writing connection; nobody else may use it for writing.
+        form: where the work is done.
+        on_full: called when the disk refuses a write, before the group is run again.
+        on_fatal: called once with the error when what is on disk can no longer be vouched for; no job is
+            acknowledged after that.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        form: Form = Form.COMMIT_IN_THREAD,
+        *,
+        on_full: Callable[[], None] = lambda: None,
+        on_fatal: Callable[[Fatal], None] = lambda error: None,
+    ) -> None:
+        self._connection = connection
+        self._form = form
+        self._on_full = on_full
+        self._on_fatal = on_fatal
+        self._urgent: deque[_Job] = deque()
+        self._normal: deque[_Job] = deque()
+        self._alone: deque[_Job] = deque()
+        self._busy = False
+        self._scheduled = False
+        self._closing = False
+        self._failed: Fatal | None = None
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.full = False
+        """The disk refused a write: jobs that start something new have to refuse or hold."""
+        self.commits = 0
+
+    def submit(
+        self,
+        job: Callable[[apsw.Connection], T],
+        *,
+        urgent: bool = False,
+        heavy: bool = False,
+        committed: Callable[[T], bool] | None = None,
+    ) -> asyncio.Future[T]:
+        """Run the job in the next group; the future has its answer once that is on disk.
+
+        Args:
+            urgent: goes before all that are not (terminations).
+            heavy: set-based work, run in the thread by itself so that the loop goes on meanwhile.
+            committed: called right after the commit; True if the answer announces an attempt.
+
+        The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), or
+        with whatever `InterlockError` the job raised.
+        """
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if self._failed is not None or self._closing:
+            future.set_exception(Unavailable("the store is closed"))
+            return future
+        (self._urgent if urgent else self._normal).append(_Job(job, committed, future, heavy))
+        if not self._busy and not self._scheduled:
+            # Deferred by one turn of the loop, so that all who submit in this turn share one commit.
+            self._scheduled = True
+            self._idle.clear()
+            loop.call_soon(self._pump)
+        return future
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their group."""
+        return len(self._urgent) + len(self._normal) + len(self._alone)
+
+    async def settle(self) -> None:
+        """Return once nothing is waiting or under way."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Finish what was submitted, take nothing more, and end the thread."""
+        self._closing = True
+        await self.settle()
+        if self._thread is not None:
+            self._orders.put(None)
+            self._thread.join()
+            self._thread = None
+
+    # --- groups ---------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if self._busy:
+            return
+        group = self._next_group()
+        if not group:
+            self._idle.set()
+            return
+        if self._form is Form.INLINE:
+            self._finish(group, self._transact(group))
+        elif self._form is Form.THREAD or group[0].heavy:
+            self._busy = True
+            self._in_thread(group, lambda: self._transact(group))
+        else:
+            error = self._execute(group)
+            if error is not None:
+                self._finish(group, error)
+            else:
+                self._busy = True
+                self._in_thread(group, self._commit)
+
+    def _next_group(self) -> list[_Job]:
+        if self._alone:
+            return [self._alone.popleft()]
+        group: list[_Job] = []
+        for line in (self._urgent, self._normal):
+            while line and len(group) < GROUP:
+                if line[0].heavy:
+                    if not group:
+                        group.append(line.popleft())
+                    return group
+                group.append(line.popleft())
+        return group
+
+    def _execute(self, group: list[_Job]) -> BaseException | None:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in group:
+                job.result = job.run(connection)
+        except (apsw.Error, InterlockError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            return error
+        return None
+
+    def _commit(self) -> BaseException | None:
+        try:
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            return error
+        return None
+
+    def _transact(self, group: list[_Job]) -> BaseException | None:
+        return self._execute(group) or self._commit()
+
+    def _finish(self, group: list[_Job], error: BaseException | None) -> None:
+        """On the loop, after the commit or its failure."""
+        self._busy = False
+        if error is None:
+            self.commits += 1
+            self._answer(group)
+        else:
+            self._failed_group(group, error)
+        if self._failed is None and (self._urgent or self._normal or self._alone):
+            if not self._scheduled:
+                self._scheduled = True
+                assert self._loop is not None
+                self._loop.call_soon(self._pump)
+        else:
+            self._idle.set()
+
+    def _answer(self, group: list[_Job]) -> None:
+        first: list[_Job] = []
+        rest: list[_Job] = []
+        for job in group:
+            announces = job.committed(job.result) if job.committed is not None else False
+            (first if announces else rest).append(job)
+        for line in (first, rest):
+            for job in line:
+                if not job.future.done():
+                    job.future.set_result(job.result)
+
+    def _failed_group(self, group: list[_Job], error: BaseException) -> None:
+        if isinstance(error, _UNTRUSTED):
+            self._fail(group, error)
+            return
+        self._rollback()
+        if isinstance(error, apsw.FullError) and not self.full:
+            self.full = True
+            self._on_full()
+            self._alone.extendleft(reversed(group))
+        elif len(group) > 1:
+            self._alone.extendleft(reversed(group))
+        else:
+            if isinstance(error, apsw.Error):
+                error = Unavailable("the disk is full" if isinstance(error, apsw.FullError) else str(error))
+            if not group[0].future.done():
+                group[0].future.set_exception(error)
+
+    def _rollback(self) -> None:
+        # SQLite has already rolled back by itself after some errors.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _fail(self, group: list[_Job], error: BaseException) -> None:
+        self._failed = Fatal(f"the store failed: {error}; restart to recover from what is on disk")
+        self._failed.__cause__ = error
+        for job in (*group, *self._alone, *self._urgent, *self._normal):
+            if not job.future.done():
+                job.future.set_exception(Unavailable("the store failed"))
+        for line in (self._alone, self._urgent, self._normal):
+            line.clear()
+        self._on_fatal(self._failed)
+
+    # --- the thread -----------------------------------------------------------------------------------------------
+
+    def _in_thread(self, group: list[_Job], work: Callable[[], BaseException | None]) -> None:
+        loop = self._loop
+        assert loop is not None
+
+        def order() -> None:
+            error = work()
+            loop.call_soon_threadsafe(self._finish, group, error)
+
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._obey, name="interlock-writer", daemon=True)
+            self._thread.start()
+        self._orders.put(order)
+
+    def _obey(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()
+
+
+_UNTRUSTED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
+"""After one of these nothing is acknowledged any more: a failed sync cannot be repeated, only recovered from."""
+
+
+def allocated(path: str, size: int) -> None:
+    """Make `path` a file of `size` bytes that really takes up the room.
+
+    Raises:
+        OSError: there is not that much room.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
