@@ -32,18 +32,22 @@ class Api:
     """Calls the server of a profile; the token is fetched with the first call that needs it."""
 
     def __init__(self, profile: Profile) -> None:
-        parts = urlsplit(profile.url)
         try:
-            port = parts.port
-        except ValueError:
-            port = None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+            parts = urlsplit(profile.url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise Failure(f"not the URL of a server: {profile.url!r}: {error}", Exit.USAGE) from error
+        if parts.scheme not in ("http", "https") or not host:
             raise Failure(f"not the URL of a server: {profile.url!r}", Exit.USAGE)
         self._profile = profile
         self._base = parts.path.rstrip("/")
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = make(parts.hostname, port, timeout=TIMEOUT)
+        self._connection = make(host, port, timeout=TIMEOUT)
         self._token: str | None = None
+
+    def close(self) -> None:
+        """Close the connection; a later call would open it again."""
+        self._connection.close()
 
     def token(self) -> dict[str, Any]:
         """Exchange the credentials for a bearer token, and return the server's reply with its `access_token`.

@@ -27,13 +27,14 @@ class Session:
     _api: Api | None = None
 
     def api(self) -> Api:
-        """The server to talk to; the credentials are looked up when first needed.
+        """The server to talk to; looked up when first needed, and let go of when the command ends.
 
         Raises:
             Failure: there are none.
         """
         if self._api is None:
             self._api = Api(find_profile(self.environ, self.profile))
+            click.get_current_context().find_root().call_on_close(self._api.close)
         return self._api
 
     def hint(self, text: str) -> None:
