@@ -25,6 +25,9 @@ fi
 if ! new_enough .venv/bin/python; then rm -rf .venv; fi
 rm -f "$stamp"
 
+# The machine's own trust store, as pip uses it: where a network has its own authority, that is where it is known.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+
 uv=
 if uv --version >/dev/null 2>&1; then uv=uv; fi
 uv_pin=$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements/dev.txt)
@@ -52,7 +55,12 @@ if [ -z "$uv" ]; then
 fi
 
 echo "make install: installing into .venv from requirements/dev.txt"
-VIRTUAL_ENV=$PWD/.venv "$uv" pip install --quiet --require-hashes -r requirements/dev.txt
+if ! VIRTUAL_ENV=$PWD/.venv "$uv" pip install --quiet --require-hashes -r requirements/dev.txt; then
+    # uv does not read pip's configuration, so on a machine where only pip knows the index, pip has to do it.
+    echo "make install: uv could not; trying pip" >&2
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+fi
 # The build tools are pinned in the same lock, so nothing outside of it is fetched for the project itself either.
 VIRTUAL_ENV=$PWD/.venv "$uv" pip install --quiet --no-deps --no-build-isolation --editable .
 echo "$want" >"$stamp"

@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 

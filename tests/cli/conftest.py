@@ -73,6 +73,9 @@ def server() -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = (
+            -1
+        )  # head and body in one write: two would wait for each other (Nagle against delayed acknowledgement)
 
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
@@ -89,6 +92,7 @@ def server() -> Iterator[Server]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
+            self.wfile.flush()
 
         do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # names that BaseHTTPRequestHandler looks for
 
