@@ -104,10 +104,11 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChildCreated:
-    """A run started by this one. Its own row comes from `admit`."""
+    """A run started by this one. Its row, and the records that go beside it, come from `admit`."""
 
     execution: Execution
     input: bytes
+    records: tuple[Record, ...] = ()
 
 
 Record = (

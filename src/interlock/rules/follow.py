@@ -176,12 +176,8 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     )
     let_in = admit(newcomer, at, disabled=target.disabled, paused=target.paused)
     done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
-    rested = hand_over(
-        situation,
-        change.position + 1,
-        at,
-        (*passed, done, ChildCreated(let_in.execution, child.input), *let_in.records),
-    )
+    started = ChildCreated(let_in.execution, child.input, let_in.records)
+    rested = hand_over(situation, change.position + 1, at, (*passed, done, started))
     return replace(rested, effects=(*rested.effects, *let_in.effects))
 
 

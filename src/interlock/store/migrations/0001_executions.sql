@@ -27,9 +27,9 @@ CREATE TABLE executions (
     PRIMARY KEY (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX executions_of_automation ON executions (tenant, automation, id);
+CREATE INDEX executions_of_automation ON executions (tenant, automation, state, id);
+CREATE INDEX executions_of_state ON executions (tenant, state, id);
 CREATE INDEX executions_due ON executions (tenant, wake_at) WHERE wake_at IS NOT NULL;
-CREATE INDEX executions_in_flight ON executions (tenant, id) WHERE attempt_epoch <> 0;
 CREATE INDEX executions_of_parent ON executions (tenant, parent, id) WHERE parent IS NOT NULL;
 CREATE INDEX executions_of_root ON executions (tenant, root, id) WHERE parent IS NOT NULL;
 

@@ -27,13 +27,6 @@ SELECT max(id) FROM executions WHERE tenant = ?;
 -- Runs whose moment has come, soonest first.
 SELECT id, wake_at FROM executions WHERE tenant = ? AND wake_at IS NOT NULL AND wake_at <= ? ORDER BY wake_at LIMIT ?;
 
--- name: executions_in_flight
--- Runs with an attempt in flight, oldest first.
-SELECT
-    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
-    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions INDEXED BY executions_in_flight WHERE tenant = ? AND attempt_epoch <> 0 AND id > ? ORDER BY id LIMIT ?;
-
 -- name: executions_children
 -- The runs that one run started.
 SELECT
@@ -42,11 +35,32 @@ SELECT
 FROM executions WHERE tenant = ? AND parent IS NOT NULL AND parent = ? AND id > ? ORDER BY id LIMIT ?;
 
 -- name: execution_latest
--- The newest run of a published version.
+-- The newest run of a published version in one state.
 SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND automation = ? AND is_draft = 0 ORDER BY id DESC LIMIT 1;
+FROM executions WHERE tenant = ? AND automation = ? AND state = ? AND is_draft = 0 ORDER BY id DESC LIMIT 1;
+
+-- name: executions_page
+-- All runs, newest first.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
+-- name: executions_page_of_state
+-- Runs in one state, newest first.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
+-- name: executions_page_of_automation
+-- Runs of one automation in one state, newest first.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions WHERE tenant = ? AND automation = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: input_insert
 -- What a run was started with.

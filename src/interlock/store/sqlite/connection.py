@@ -35,9 +35,7 @@ def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
 
 def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
     """A read-only connection for keyed reads."""
-    connection = apsw.Connection(
-        path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=STATEMENT_CACHE
-    )
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=STATEMENT_CACHE)
     connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
     connection.execute("PRAGMA query_only = ON")
     return connection

@@ -12,7 +12,6 @@ delivered before anything else; then the callers whose answer announces an attem
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import threading
 from collections import deque
@@ -278,16 +277,3 @@ class Writer:
 
 _UNTRUSTED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
 """After one of these nothing is acknowledged any more: a failed sync cannot be repeated, only recovered from."""
-
-
-def allocated(path: str, size: int) -> None:
-    """Make `path` a file of `size` bytes that really takes up the room.
-
-    Raises:
-        OSError: there is not that much room.
-    """
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    finally:
-        os.close(descriptor)

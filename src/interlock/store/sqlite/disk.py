@@ -1,0 +1,104 @@
+"""The data directory: one process at a time, room kept in reserve, and checkpoints at our own time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import apsw
+
+from interlock.errors import Unavailable
+
+DATABASE = "interlock.db"
+RESERVE = 8 * 1024 * 1024
+"""Bytes kept so that terminations and results still have room on a full disk."""
+ROOM = 64 * 1024 * 1024
+"""Free bytes at which new runs are let in again."""
+CHECKPOINT_PAGES = 1_000
+"""Pages in the WAL that make a checkpoint worth it while nothing else is to be done."""
+CHECKPOINT_PAGES_BUSY = 16_000
+"""Pages in the WAL (64 MiB) that make one due however busy the store is."""
+
+
+class DataDirectory:
+    """A data directory, locked for this process until `release`.
+
+    Raises:
+        Unavailable: another process uses it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = path
+        self._reserve = path / "reserve"
+        self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise Unavailable(f"another process uses the data directory {path}; stop it, or choose another") from error
+
+    @property
+    def database(self) -> str:
+        return str(self.path / DATABASE)
+
+    def keep_reserve(self) -> bool:
+        """Set the reserve aside; False if there is no room for it."""
+        try:
+            descriptor = os.open(self._reserve, os.O_CREAT | os.O_WRONLY, 0o600)
+        except OSError:
+            return False
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE)
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def release_reserve(self) -> None:
+        self._reserve.unlink(missing_ok=True)
+
+    def has_room(self) -> bool:
+        return shutil.disk_usage(self.path).free >= ROOM
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+
+class Checkpointer:
+    """Moves the WAL into the database on a connection and in a thread of its own, so that no commit waits for it."""
+
+    def __init__(self, path: str) -> None:
+        self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        self._connection.set_busy_timeout(0)
+        self._due = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, name="interlock-checkpointer", daemon=True)
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Make one checkpoint soon. Safe from any thread; asking twice makes one."""
+        self._due.set()
+
+    def close(self) -> None:
+        self._ended = True
+        self._due.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _work(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if self._ended:
+                return
+            try:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+                # A later commit asks again; until then the WAL is merely longer.
+                continue

@@ -1,0 +1,343 @@
+"""Runs in SQLite: `apply` and `create`, and the reads."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import apsw
+
+from interlock.errors import AlreadyExists, NotFound, Unavailable
+from interlock.ports import (
+    AuditEntry,
+    CommitListener,
+    Idempotency,
+    ItemRow,
+    Run,
+    Started,
+    StepRow,
+    TreeStopped,
+)
+from interlock.rules.admit import SWITCHED_OFF, Newcomer
+from interlock.rules.decide import begin, decide
+from interlock.rules.decision import Decision, Interrupt, Perform, WakeAt
+from interlock.rules.events import Change, Created, Event, ItemSettled, Prepared, Recovered, Settled, Terminated, Woken
+from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termination, TerminationRequest
+from interlock.rules.states import State
+from interlock.store.sqlite import rows, stops
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.records import write, write_new, write_records
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+IDEMPOTENCY_KEPT = 24 * 3600 * 1_000_000
+"""Microseconds for which a caller's key is remembered."""
+
+_SQL = load("executions") | load("terminations")
+_GET = _SQL["execution_get"]
+_BEYOND = 2**63 - 1
+
+
+class SqliteExecutions:
+    """`ports.Executions` on the writer and a reading connection.
+
+    Args:
+        tenants: the ids of all tenants; asked at each sweep.
+        disabled: tenants whose switch "disable automations" is on.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        reader: apsw.Connection,
+        tenants: Callable[[], Sequence[int]],
+        disabled: Callable[[int], bool],
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._tenants = tenants
+        self._disabled = disabled
+        self._listener: CommitListener | None = None
+
+    def listen(self, listener: CommitListener) -> None:
+        self._listener = listener
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    def apply(self, ref: Ref, event: Event) -> Future[Decision | None]:
+        def job(connection: apsw.Connection) -> Decision | None:
+            situation = self._situation(connection, ref, event)
+            if situation is None:
+                return None
+            decision = decide(situation, event)
+            if decision.moved or decision.records:
+                write(connection, situation.execution, decision, event.at)
+            return decision
+
+        return self._writer.submit(job, urgent=type(event) is Terminated, committed=self._committed)
+
+    def create(
+        self, newcomer: Newcomer, event: Created, input: bytes, audit: AuditEntry, idempotency: Idempotency | None
+    ) -> Future[Started]:
+        tenant = newcomer.tenant
+
+        def job(connection: apsw.Connection) -> Started:
+            if idempotency is not None:
+                known = self._known(connection, newcomer, event.at, audit, idempotency)
+                if known is not None:
+                    return known
+            if self._writer.full:
+                raise Unavailable("the disk is full: runs can be stopped, and none can be started", retry_after=30)
+            found = connection.execute(_SQL["admission_get"], (tenant, newcomer.automation)).fetchone()
+            if found is None or found[1] is not None:
+                raise NotFound
+            decision = begin(newcomer, event, disabled=bool(found[3]))
+            write_new(connection, decision.execution, input)
+            write_records(connection, decision.execution, decision.records, event.at)
+            append_audit(connection, tenant, event.at, audit)
+            if idempotency is not None:
+                key = (tenant, audit.actor.client, newcomer.automation, idempotency.key)
+                connection.execute(_SQL["idempotency_put"], (*key, idempotency.body, decision.execution.id, event.at))
+            return Started(decision.execution, decision)
+
+        return self._writer.submit(job, committed=self._committed_start)
+
+    async def terminate_tree(self, ref: Ref, at: int, request: TerminationRequest) -> TreeStopped | None:
+        def job(connection: apsw.Connection) -> tuple[TreeStopped, stops.Stopped] | None:
+            event = Terminated(at, request)
+            situation = self._situation(connection, ref, event)
+            if situation is None:
+                return None
+            decision = decide(situation, event)
+            write(connection, situation.execution, decision, at)
+            stopped = stops.stop_tree(connection, situation.execution, at, request)
+            return TreeStopped(decision, stopped.count, stopped.more), stopped
+
+        def committed(result: tuple[TreeStopped, stops.Stopped] | None) -> bool:
+            if result is not None:
+                self._committed(result[0].decision)
+                self._tell(ref.tenant, result[1])
+            return False
+
+        result = await self._writer.submit(job, urgent=True, heavy=True, committed=committed)
+        return None if result is None else result[0]
+
+    async def terminate_many(
+        self, tenant: int, ids: Sequence[int], at: int, request: TerminationRequest
+    ) -> Mapping[int, str]:
+        def job(connection: apsw.Connection) -> stops.Stopped:
+            return stops.stop_batch(connection, tenant, ids, at, request)
+
+        def committed(stopped: stops.Stopped) -> bool:
+            self._tell(tenant, stopped)
+            return False
+
+        return (await self._writer.submit(job, urgent=True, heavy=True, committed=committed)).verdicts
+
+    async def continue_cascades(self, at: int) -> int:
+        left = 0
+        for tenant in self._tenants():
+
+            def job(connection: apsw.Connection, tenant: int = tenant) -> stops.Stopped | None:
+                return stops.continue_cascade(connection, tenant, at)
+
+            def committed(stopped: stops.Stopped | None, tenant: int = tenant) -> bool:
+                if stopped is not None:
+                    self._tell(tenant, stopped)
+                return False
+
+            stopped = await self._writer.submit(job, heavy=True, committed=committed)
+            left += stopped is not None
+        return left
+
+    def _situation(self, connection: apsw.Connection, ref: Ref, event: Event) -> Situation | None:
+        row = connection.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        if row is None:
+            return None
+        execution = rows.execution(row)
+        kind = type(event)
+        if kind in _STARTS_SOMETHING:
+            child = self._child_target(connection, execution, event)
+            fence = self._fence(connection, execution, bool(row[20]))
+            if child is None and fence is None and not self._writer.full:
+                return Situation(execution, self._termination(connection, execution))
+            return Situation(
+                execution,
+                self._termination(connection, execution),
+                fence=fence,
+                hold=self._writer.full,
+                child=child,
+            )
+        items: tuple[tuple[int, Any], ...] = ()
+        if execution.items > 1 and kind in {ItemSettled, Recovered}:
+            key = (ref.tenant, ref.id, execution.step, execution.attempt)
+            found = connection.execute(_SQL["items_of_attempt"], key)
+            items = tuple((item, rows.outcome(outcome)) for item, outcome in found)
+        return Situation(execution, self._termination(connection, execution), items)
+
+    def _termination(self, connection: apsw.Connection, execution: Execution) -> Termination | None:
+        if execution.state is not State.STOPPING:
+            return None
+        found = connection.execute(_SQL["termination_get"], (execution.tenant, execution.id)).fetchone()
+        return None if found is None else rows.termination(found)
+
+    def _fence(self, connection: apsw.Connection, execution: Execution, fenced: bool) -> TerminationRequest | None:
+        if execution.parent is not None:
+            found = connection.execute(_SQL["root_fenced"], (execution.tenant, execution.root)).fetchone()
+            if found is not None and found[0]:
+                order = stops.order_over(connection, execution)
+                if order is not None:
+                    return order
+        return SWITCHED_OFF if self._disabled(execution.tenant) else None
+
+    def _child_target(self, connection: apsw.Connection, execution: Execution, event: Event) -> ChildTarget | None:
+        following = getattr(event, "next", None)
+        if not isinstance(following, Change):
+            return None
+        key = (execution.tenant, following.mutation.automation)
+        found = connection.execute(_SQL["admission_get"], key).fetchone()
+        if found is None or found[1] is not None or found[0] is None:
+            return ChildTarget(None)
+        return ChildTarget(found[0], on_demand=_on_demand(found[2]), disabled=bool(found[3]))
+
+    def _known(
+        self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
+    ) -> Started | None:
+        key = (newcomer.tenant, audit.actor.client, newcomer.automation, idempotency.key)
+        found = connection.execute(_SQL["idempotency_get"], (*key, at - IDEMPOTENCY_KEPT)).fetchone()
+        if found is None:
+            return None
+        if found[0] != idempotency.body:
+            raise AlreadyExists("this Idempotency-Key was used for another request; use a new key for a new request")
+        row = connection.execute(_GET, (newcomer.tenant, found[1])).fetchone()
+        return None if row is None else Started(rows.execution(row), None, repeated=True)
+
+    # --- after the commit -----------------------------------------------------------------------------------------
+
+    def _committed(self, decision: Decision | None) -> bool:
+        if decision is None or not decision.effects:
+            return False
+        announces = False
+        listener = self._listener
+        for effect in decision.effects:
+            kind = type(effect)
+            if kind is Perform:
+                announces = True
+            elif listener is None:
+                continue
+            elif isinstance(effect, Interrupt):
+                listener.interrupt(effect.ref, effect.epoch)
+            elif isinstance(effect, WakeAt):
+                listener.ready(effect.ref, effect.at)
+        return announces
+
+    def _committed_start(self, started: Started) -> bool:
+        return self._committed(started.decision)
+
+    def _tell(self, tenant: int, stopped: stops.Stopped) -> None:
+        if self._listener is None:
+            return
+        for id_, epoch in stopped.interrupts:
+            self._listener.interrupt(Ref(tenant, id_), epoch)
+        for id_, at in stopped.deadlines:
+            self._listener.ready(Ref(tenant, id_), at)
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def get(self, ref: Ref) -> Execution | None:
+        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        return None if row is None else rows.execution(row)
+
+    def load(self, ref: Ref) -> Run | None:
+        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        if row is None:
+            return None
+        outputs = tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
+        return Run(rows.execution(row), self.input(ref), outputs)
+
+    def input(self, ref: Ref) -> bytes:
+        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
+        return b"{}" if found is None else found[0]
+
+    def steps(self, ref: Ref) -> list[StepRow]:
+        return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]
+
+    def items(self, ref: Ref) -> list[ItemRow]:
+        return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
+
+    def termination(self, ref: Ref) -> Termination | None:
+        found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
+        return None if found is None else rows.termination(found)
+
+    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
+        found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
+        return [rows.execution(row) for row in found]
+
+    def page(
+        self,
+        tenant: int,
+        *,
+        automations: Sequence[str] = (),
+        states: Sequence[State] = (),
+        before: int | None = None,
+        limit: int = 25,
+    ) -> list[Execution]:
+        below = _BEYOND if before is None else before
+        if not automations and not states:
+            found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
+            return [rows.execution(row) for row in found]
+        # One short walk along an index for each combination, merged: no filter ever walks over rows it drops.
+        lines: list[list[rows.Row]] = []
+        wanted = states or tuple(State)
+        for state in wanted:
+            if not automations:
+                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, below, limit))
+                lines.append(query.fetchall())
+            for automation in automations:
+                key = (tenant, automation, state, below, limit)
+                lines.append(self._reader.execute(_SQL["executions_page_of_automation"], key).fetchall())
+        merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
+        return [rows.execution(row) for row in islice(merged, limit)]
+
+    def latest(self, tenant: int, automation: str) -> Execution | None:
+        newest: rows.Row | None = None
+        for state in State:
+            row = self._reader.execute(_SQL["execution_latest"], (tenant, automation, state)).fetchone()
+            if row is not None and (newest is None or row[1] > newest[1]):
+                newest = row
+        return None if newest is None else rows.execution(newest)
+
+    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
+        found: list[tuple[Ref, int]] = []
+        for tenant in self._tenants():
+            query = self._reader.execute(_SQL["executions_due"], (tenant, at + horizon, limit))
+            found.extend((Ref(tenant, id_), wake_at) for id_, wake_at in query)
+        found.sort(key=lambda pair: pair[1])
+        return found[:limit]
+
+    def in_flight(self, limit: int) -> list[Execution]:
+        found: list[Execution] = []
+        for tenant in self._tenants():
+            for state in (State.PROCESS_STEP, State.STOPPING):
+                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, _BEYOND, limit))
+                found.extend(rows.execution(row) for row in query)
+        found.sort(key=lambda execution: execution.id)
+        return found[:limit]
+
+    def greatest_id(self) -> int:
+        newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
+        return max((row[0] or 0 for row in newest if row is not None), default=0)
+
+
+_STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
+
+
+def _on_demand(triggers: bytes) -> bool:
+    """Whether nothing but a person, the API or another automation starts it; `manual` is how older clients say so."""
+    return all(
+        arm == "manual" for trigger in json.loads(triggers) for arm, value in trigger.items() if value is not None
+    )

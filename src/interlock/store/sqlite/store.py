@@ -1,0 +1,106 @@
+"""The embedded store, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from interlock.errors import Fatal
+from interlock.ports import CommitListener
+from interlock.store.sqlite.access import SqliteAccess
+from interlock.store.sqlite.audit import SqliteAudit
+from interlock.store.sqlite.automations import SqliteAutomations
+from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
+from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
+from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.webhooks import SqliteWebhooks
+from interlock.store.sqlite.writer import Form, Writer
+
+
+class SqliteStore:
+    """`ports.Store` on one SQLite file, or in memory.
+
+    Args:
+        directory: the data directory, or None for a store that is forgotten with the process.
+        form: where statements and commits run; in memory always inline.
+        on_fatal: told once when what is on disk can no longer be vouched for; the process must stop.
+        vfs: the name of an apsw VFS to open the file with, for tests of faults.
+
+    Raises:
+        Unavailable: another process uses the directory.
+        Fatal: the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        *,
+        form: Form = Form.COMMIT_IN_THREAD,
+        on_fatal: Callable[[Fatal], None] = lambda error: None,
+        vfs: str | None = None,
+    ) -> None:
+        self._directory = DataDirectory(directory) if directory is not None else None
+        path = self._directory.database if self._directory is not None else MEMORY
+        self._connection = open_writer(path, vfs=vfs)
+        self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
+        self._checkpointer: Checkpointer | None = None
+        if self._directory is not None and vfs is None:
+            self._checkpointer = Checkpointer(path)
+        self._connection.set_wal_hook(self._written)
+        self.writer = Writer(
+            self._connection, Form.INLINE if path == MEMORY else form, on_full=self._full, on_fatal=on_fatal
+        )
+        self._reserved = self._directory is not None and self._directory.keep_reserve()
+        self.access = SqliteAccess(self.writer, self._reader)
+        self.automations = SqliteAutomations(self.writer, self._reader)
+        self.webhooks = SqliteWebhooks(self.writer, self._reader)
+        self.audit = SqliteAudit(self.writer, self._reader)
+        self.executions = SqliteExecutions(
+            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled
+        )
+
+    def listen(self, listener: CommitListener) -> None:
+        """Tell `listener` after each commit what it interrupts and what is due."""
+        self.executions.listen(listener)
+
+    def integrity(self) -> list[str]:
+        """What SQLite's own check finds wrong; empty if nothing."""
+        found = [row[0] for row in self._reader.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk has refused a write and no room has been found since."""
+        return self.writer.full
+
+    def look_for_room(self) -> bool:
+        """Let new runs in again if the disk has room; returns whether it has. To be called now and then while full."""
+        if self.writer.full and self._directory is not None and self._directory.has_room():
+            self._reserved = self._directory.keep_reserve()
+            self.writer.full = not self._reserved
+        return not self.writer.full
+
+    async def close(self) -> None:
+        """Finish what was submitted, and release the directory."""
+        await self.writer.close()
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+        if self._reader is not self._connection:
+            self._reader.close()
+        self._connection.close()
+        if self._directory is not None:
+            self._directory.release()
+
+    def _full(self) -> None:
+        if self._directory is not None and self._reserved:
+            self._directory.release_reserve()
+            self._reserved = False
+
+    def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        if self._checkpointer is not None and (
+            pages >= CHECKPOINT_PAGES_BUSY or (pages >= CHECKPOINT_PAGES and self.writer.waiting == 0)
+        ):
+            self._checkpointer.ask()
+        return apsw.SQLITE_OK

@@ -1,0 +1,151 @@
+"""The writer: groups, their order, and what happens when a job or the disk fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from interlock.errors import Fatal, NotFound, Unavailable
+from interlock.store.sqlite.writer import GROUP, Form, Writer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=list(Form))
+def form(request: pytest.FixtureRequest) -> Form:
+    found: Form = request.param
+    return found
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
+    connection = apsw.Connection(str(tmp_path / "db"))
+    connection.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+    yield connection
+    connection.close()
+
+
+def note(text: str) -> Callable[[apsw.Connection], str]:
+    def job(connection: apsw.Connection) -> str:
+        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+        return text
+
+    return job
+
+
+def notes(connection: apsw.Connection) -> list[Any]:
+    return [row[0] for row in connection.execute("SELECT text FROM notes ORDER BY id")]
+
+
+async def test_jobs_submitted_together_share_one_commit(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+    assert await asyncio.gather(*[writer.submit(note(str(n))) for n in range(10)]) == [str(n) for n in range(10)]
+    assert writer.commits == 1
+    await writer.close()
+    assert len(notes(connection)) == 10
+
+
+async def test_a_group_is_never_larger_than_its_limit(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+    await asyncio.gather(*[writer.submit(note("x")) for _ in range(GROUP + 1)])
+    assert writer.commits == 2
+    await writer.close()
+
+
+async def test_urgent_jobs_go_before_all_others(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+    submitted = [writer.submit(note("first come"))]
+    submitted.append(writer.submit(note("urgent"), urgent=True))
+    await asyncio.gather(*submitted)
+    assert notes(connection) == ["urgent", "first come"]
+    await writer.close()
+
+
+async def test_a_failing_job_takes_nobody_with_it(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+
+    def failing(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+        raise NotFound
+
+    results = await asyncio.gather(
+        writer.submit(note("before")), writer.submit(failing), writer.submit(note("after")), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [str, NotFound, str]
+    assert notes(connection) == ["before", "after"]
+    await writer.close()
+
+
+async def test_after_a_commit_hooks_come_first_then_announcing_callers_then_the_rest(
+    connection: apsw.Connection, form: Form
+) -> None:
+    order: list[str] = []
+
+    async def caller(writer: Writer, text: str, announces: bool) -> None:
+        def committed(result: str) -> bool:
+            order.append(f"hook {result}")
+            return announces
+
+        await writer.submit(note(text), committed=committed)
+        order.append(f"answer {text}")
+
+    writer = Writer(connection, form)
+    await asyncio.gather(caller(writer, "a", False), caller(writer, "b", True))
+    assert order == ["hook a", "hook b", "answer b", "answer a"]
+    await writer.close()
+
+
+async def test_a_heavy_job_has_a_commit_of_its_own(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+    await asyncio.gather(writer.submit(note("a")), writer.submit(note("heavy"), heavy=True), writer.submit(note("b")))
+    assert writer.commits == 3
+    await writer.close()
+
+
+async def test_what_was_submitted_before_closing_is_finished_and_nothing_after(
+    connection: apsw.Connection, form: Form
+) -> None:
+    writer = Writer(connection, form)
+    pending = writer.submit(note("in time"))
+    await writer.close()
+    assert await pending == "in time"
+    with pytest.raises(Unavailable):
+        await writer.submit(note("too late"))
+
+
+async def test_on_a_full_disk_the_reserve_is_released_and_the_group_runs_again(
+    connection: apsw.Connection, form: Form
+) -> None:
+    released: list[bool] = []
+    writer = Writer(connection, form, on_full=lambda: released.append(True))
+    tries: list[bool] = []
+
+    def refused_once(connection: apsw.Connection) -> str:
+        tries.append(writer.full)
+        if not writer.full:
+            raise apsw.FullError
+        return note("kept")(connection)
+
+    assert await writer.submit(refused_once) == "kept"
+    assert (tries, released) == ([False, True], [True])
+    await writer.close()
+
+
+async def test_after_an_io_error_nothing_is_acknowledged_any_more(connection: apsw.Connection, form: Form) -> None:
+    told: list[Fatal] = []
+    writer = Writer(connection, form, on_fatal=told.append)
+
+    def failing(connection: apsw.Connection) -> None:
+        raise apsw.IOError
+
+    results = await asyncio.gather(writer.submit(note("a")), writer.submit(failing), return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable, Unavailable]
+    with pytest.raises(Unavailable):
+        await writer.submit(note("b"))
+    assert len(told) == 1
+    assert isinstance(told[0].__cause__, apsw.IOError)
