@@ -1,0 +1,98 @@
+"""What an operation is. Routing, the OpenAPI document, the documentation and the permission matrix are read from these."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from interlock.auth.bearer import Principal
+from interlock.auth.roles import Permission
+from interlock.contract.base import Message
+from interlock.operations.services import Services
+from interlock.ports import TenantRow
+from interlock.rules.model import Actor
+
+
+class Lane(StrEnum):
+    """How the server treats a request under load."""
+
+    STOP = "stop"
+    """Never shed, never queued behind others."""
+    WORK = "work"
+    """Admitted by queue delay; beyond it 429 or 503 with `Retry-After`."""
+    READING = "reading"
+    """Shares one or two permits."""
+
+
+class Visibility(StrEnum):
+    """Whose operation it is."""
+
+    C1 = "c1"
+    """Part of C1's API."""
+    OWN = "own"
+    """An addition of Interlock's, under /interlock/v1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and with what besides the body. Header names are lower case."""
+
+    tenant: TenantRow
+    principal: Principal
+    address: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(client=self.principal.client, address=self.address, principal=self.principal.client)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: always 200. `headers` are additions."""
+
+    message: Message | Mapping[str, Any] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Services, Call, Any], Awaitable[Answer]]
+"""An async function of the services, the call and the parsed body (None where the operation takes none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathParameter:
+    """A part of the path in braces."""
+
+    name: str
+    description: str
+    int64: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table."""
+
+    method: str
+    path: str
+    id: str
+    """The operationId."""
+    summary: str
+    description: str
+    handler: Handler
+    permission: Permission
+    response: type[Message]
+    request: type[Message] | None = None
+    """The body; absent, empty and `{}` are the same."""
+    lane: Lane = Lane.READING
+    visibility: Visibility = Visibility.C1
+    aliases: tuple[str, ...] = ()
+    """Other paths that lead here: the spellings of older clients."""
+    parameters: tuple[PathParameter, ...] = ()
+    query: tuple[str, ...] = ()
+    tag: str = "Automations"
+    body_limit: int = 1_000_000
+    """Bytes."""
