@@ -1,0 +1,222 @@
+"""The JSON guard: bytes from outside to a tree that nothing further in has to distrust.
+
+Python's parser is generous where RFC 8259 leaves room, and each generosity is somebody's attack or somebody's lost
+digit: it takes NaN, keeps the last of two members with one name, builds half surrogate pairs that no database will
+store, and falls over its own stack. Here all of that is refused, and the places are named. The parser of the standard
+library does the work; only a body that is refused is looked at twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from math import isinf
+from typing import Any, Final
+
+from interlock.errors import InvalidArgument, Problem
+
+MAX_DEPTH: Final = 64
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**64 - 1
+_SAFE_DIGITS: Final = 18
+_BOM: Final = b"\xef\xbb\xbf"
+_TOO_DEEP: Final = b"(" * (MAX_DEPTH + 1)
+_TO_PARENTHESES: Final = bytes.maketrans(b"[{]}", b"(())")
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[{]}")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+Path = tuple[str | int, ...]
+
+
+class _Refused(Exception):
+    """Something in the body is refused; a second look will say what and where."""
+
+
+class _Poison:
+    """Stands where a refused number stood."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which a name occurred twice."""
+
+    names: tuple[str, ...] = ()
+
+
+def loads(raw: bytes) -> Any:
+    """The JSON value in `raw`, any kind of it.
+
+    Refuses (with InvalidArgument) what is not UTF-8, a byte order mark, NaN and infinities, numbers beyond a double or
+    whole numbers beyond 64 bits, names given twice in one object, half surrogate pairs, and nesting beyond 64 levels.
+    Takes time in proportion to the length; the caller has limited that.
+    """
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(raw)
+    text = _decode(raw)
+    try:
+        tree = _STRICT.decode(text)
+    except json.JSONDecodeError as error:
+        raise _not_json(error) from None
+    except _Refused:
+        raise InvalidArgument(problems=tuple(_problems(_MARKING.decode(text), ()))) from None
+    if "\\ud" in text or "\\uD" in text:
+        halves = tuple(_half_pairs(tree, ()))
+        if halves:
+            raise InvalidArgument(problems=halves)
+    return tree
+
+
+def path_text(path: Path, prefix: str = "") -> str:
+    """A path as it is shown: `automation.automationSteps[2].webhook.webhookId`."""
+    shown = prefix
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        elif _PLAIN_NAME.fullmatch(part):
+            shown += f".{part}" if shown else part
+        else:
+            shown += f"[{json.dumps(part[:80])}]"
+    return shown
+
+
+def _decode(raw: bytes) -> str:
+    if raw.startswith(_BOM):
+        raise InvalidArgument.at("", "the JSON must not begin with a byte order mark; remove it")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument.at("", f"the JSON must be UTF-8; the byte at offset {error.start} is not") from None
+
+
+def _check_depth(raw: bytes) -> None:
+    """Refuses nesting beyond MAX_DEPTH without parsing, by peeling off innermost pairs of brackets, all at once."""
+    outside_strings = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = outside_strings.translate(_TO_PARENTHESES, delete=_NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if _TOO_DEEP in brackets:
+            break
+        peeled = brackets.replace(b"()", b"")
+        if len(peeled) == len(brackets):
+            break
+        brackets = peeled
+    # What is left of well-formed JSON is nested too deeply; what is left of other text the parser will complain about,
+    # unless it would run out of stack first.
+    if b"()" in brackets or _TOO_DEEP in brackets or brackets.count(b"(") > MAX_DEPTH:
+        raise InvalidArgument.at("", f"the JSON must not be nested deeper than {MAX_DEPTH} levels")
+
+
+def _not_json(error: json.JSONDecodeError) -> InvalidArgument:
+    reason = error.msg[:1].lower() + error.msg[1:]
+    return InvalidArgument(
+        problems=(Problem("", f"the body is not JSON: {reason}", line=error.lineno, column=error.colno),)
+    )
+
+
+# ── hooks of the parser ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Refused
+    return members
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise _Refused
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > _SAFE_DIGITS and (len(text) > 20 or not _INT_MIN <= int(text) <= _INT_MAX):
+        raise _Refused
+    return int(text)
+
+
+def _constant(text: str) -> Any:
+    raise _Refused
+
+
+def _marked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = _Doubled(pairs)
+    if len(members) != len(pairs):
+        members.names = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        return members
+    return dict(members)
+
+
+def _marked_float(text: str) -> Any:
+    try:
+        return _float(text)
+    except _Refused:
+        return _Poison("the number is too large for a double")
+
+
+def _marked_int(text: str) -> Any:
+    try:
+        return _int(text)
+    except _Refused:
+        return _Poison("the whole number does not fit into 64 bits; send it as text")
+
+
+def _marked_constant(text: str) -> Any:
+    return _Poison(f"{text} is not a JSON number")
+
+
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
+)
+_MARKING: Final = json.JSONDecoder(
+    object_pairs_hook=_marked_object,
+    parse_float=_marked_float,
+    parse_int=_marked_int,
+    parse_constant=_marked_constant,
+)
+
+
+# ── the second look ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _problems(tree: Any, path: Path) -> Iterator[Problem]:
+    if isinstance(tree, _Poison):
+        yield Problem(path_text(path), tree.why)
+    elif isinstance(tree, dict):
+        if isinstance(tree, _Doubled):
+            for name in tree.names:
+                yield Problem(path_text((*path, name)), "is given twice in one object; give it once")
+        for name, value in tree.items():
+            yield from _problems(value, (*path, name))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _problems(value, (*path, index))
+
+
+def _half_pairs(tree: Any, path: Path) -> Iterator[Problem]:
+    if isinstance(tree, str):
+        if not _encodes(tree):
+            yield Problem(path_text(path), "holds half of a surrogate pair (\\ud800 to \\udfff stand only in pairs)")
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            if not _encodes(name):
+                shown = name.encode(errors="replace").decode()
+                yield Problem(path_text((*path, shown)), "the name holds half of a surrogate pair")
+            yield from _half_pairs(value, (*path, name))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _half_pairs(value, (*path, index))
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""From the bytes of a body to a message, or to everything that is wrong with it.
+
+Three passes, each over what the one before left: the guard (`interlock.contract.guard`) reads the JSON; `_clean` puts
+it into the contract's spelling, drops nulls and unknown members and counts the arms of oneofs; pydantic checks types.
+A caller who made three mistakes hears of three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from interlock.contract.base import M, Shape, shape_of
+from interlock.contract.guard import Path, loads, path_text
+from interlock.contract.scalars import kind_of
+from interlock.errors import InvalidArgument, Problem
+
+__all__ = ["loads", "parse", "read"]
+
+Found = tuple[Path, str]
+"""Where, and what is wrong there."""
+
+MAX_PROBLEMS: Final = 100
+_EXPECTED: Final = {
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "tuple_type": "expected a list",
+    "dict_type": "expected an object",
+    "model_type": "expected an object",
+    "model_attributes_type": "expected an object",
+}
+
+
+def parse(model: type[M], raw: bytes, *, prefix: str = "") -> M:
+    """The message in a body. An empty body is an empty message.
+
+    Raises InvalidArgument with a Problem for each thing that is wrong; their fields are paths below `prefix`.
+    """
+    if not raw or raw.isspace():
+        return read(model, {}, prefix=prefix)
+    # U+0000 is legal JSON, and what is in a Struct keeps it; in a name it would end a text early for every C library.
+    return read(model, loads(raw), prefix=prefix, nul_possible=b"\\u0000" in raw)
+
+
+def read(model: type[M], tree: Any, *, prefix: str = "", nul_possible: bool = True) -> M:
+    """The message in a tree that has passed the guard. Raises InvalidArgument as `parse` does."""
+    if type(tree) is not dict:
+        raise InvalidArgument.at(prefix, f"expected an object; got {kind_of(tree)}")
+    shape = shape_of(model)
+    problems: list[Found] = []
+    clean = _clean(shape, tree, (), problems)
+    if nul_possible:
+        problems.extend(_nuls(shape, clean, ()))
+    message: M
+    try:
+        message = model.__pydantic_validator__.validate_python(clean, by_alias=True, by_name=False)
+    except ValidationError as error:
+        problems.extend(_problem(detail) for detail in error.errors(include_url=False))
+    else:
+        if not problems:
+            return message
+    raise InvalidArgument(problems=_limited(problems, prefix))
+
+
+def _clean(shape: Shape, tree: Any, path: Path, problems: list[Found]) -> Any:
+    """The tree in the contract's own spelling, without nulls and unknown members; what is wrong goes to `problems`."""
+    if type(tree) is not dict:
+        return tree  # pydantic will say so
+    fields = shape.fields
+    clean: dict[str, Any] = {}
+    arms: list[str] = []
+    for key, value in tree.items():
+        if value is None or (field := fields.get(key)) is None:
+            continue
+        name, wire, inner, repeated, _, oneof = field
+        if wire in clean:
+            problems.append(((*path, wire), f"is given twice, as {wire} and as {name}; give it once"))
+        elif oneof is not None:
+            arms.append(oneof)
+        if inner is None:
+            clean[wire] = value
+        elif not repeated:
+            clean[wire] = _clean(inner, value, (*path, wire), problems)
+        elif type(value) is list:
+            clean[wire] = [_clean(inner, item, (*path, wire, index), problems) for index, item in enumerate(value)]
+        else:
+            clean[wire] = value
+    if len(arms) > 1:
+        for oneof in dict.fromkeys(arms):
+            given = [wire for wire, _ in shape.arms[oneof] if wire in clean]
+            if len(given) > 1:
+                names = f"{', '.join(given[:-1])} and {given[-1]}"
+                problems.append((path, f"{names} exclude each other (oneof {oneof}); give only one of them"))
+    return clean
+
+
+def _nuls(shape: Shape, tree: Any, path: Path) -> Iterator[Found]:
+    if type(tree) is not dict:
+        return
+    for wire, value in tree.items():
+        field = shape.fields[wire]
+        items = [((*path, wire), value)]
+        if field.repeated and type(value) is list:
+            items = [((*path, wire, index), item) for index, item in enumerate(value)]
+        for where, item in items:
+            if field.message is not None:
+                yield from _nuls(field.message, item, where)
+            elif type(item) is str and "\0" in item:
+                yield where, "must not hold the character U+0000"
+
+
+def _problem(detail: ErrorDetails) -> Found:
+    expected = _EXPECTED.get(detail["type"])
+    return detail["loc"], detail["msg"] if expected is None else f"{expected}; got {kind_of(detail['input'])}"
+
+
+def _limited(problems: list[Found], prefix: str) -> tuple[Problem, ...]:
+    """As many as a person will read; the rest is counted."""
+    shown = [Problem(path_text(path, prefix), description) for path, description in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        shown.append(Problem(prefix, f"and {len(problems) - MAX_PROBLEMS} more problems"))
+    return tuple(shown)
