@@ -130,6 +130,11 @@ class HttpFailed(InterlockError):
         super().__init__(message)
         self.kind = kind
 
+    @property
+    def retryable(self) -> bool:
+        """Whether a later attempt could end otherwise; whether one may be made is for the step to say."""
+        return self.kind not in (HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE)
+
 
 class Http(Protocol):
     """Outbound HTTP, guarded: it goes only where the operator permits."""
@@ -403,7 +408,7 @@ class Webhooks(Protocol):
 
     def update(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[bool]: ...
 
-    def delete(self, tenant: int, id: str, audit: AuditEntry) -> Awaitable[bool]: ...
+    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]: ...
 
     def get(self, tenant: int, id: str) -> WebhookRow | None: ...
 
@@ -449,6 +454,8 @@ class TokenRow:
     digest: bytes
     client: ClientRow
     expires_at: int
+    scope: tuple[Role, ...] = ()
+    """What the token was narrowed to when it was asked for; empty if to nothing."""
 
 
 class Access(Protocol):
@@ -462,7 +469,9 @@ class Access(Protocol):
         """Raises `AlreadyExists` if the name or a host is taken."""
         ...
 
-    def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]: ...
+    def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:
+        """Let a tenant answer to more names; those it has are passed over. Raises `AlreadyExists` as above."""
+        ...
 
     def clients(self, tenant: int) -> list[ClientRow]: ...
 
@@ -483,11 +492,25 @@ class Access(Protocol):
         expires_at: int,
         assertion: bytes | None,
         audit: AuditEntry,
+        *,
+        scope: tuple[Role, ...] = (),
     ) -> Awaitable[bool]:
-        """Store a token. `assertion` is the digest of the one that was presented: False if it was used before."""
+        """Store a token. `assertion` is the digest of the one that was presented: False if it was used before.
+
+        Raises:
+            TooManyRequests: so many assertions were used lately that no more can be remembered.
+        """
         ...
 
     def token(self, tenant: int, digest: bytes) -> TokenRow | None: ...
+
+    def setting(self, name: str) -> bytes | None:
+        """A value that belongs to the installation, such as its id."""
+        ...
+
+    def keep_setting(self, name: str, value: bytes) -> Awaitable[bytes]:
+        """Keep `value` unless there is one already; returns the one that stands."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +532,12 @@ class AuditLog(Protocol):
         """For what changes nothing else, such as a denial."""
         ...
 
+    async def news(self) -> None:
+        """Return once something was committed since the last call; at once the first time."""
+        ...
+
     def unsealed(self, limit: int) -> list[AuditRow]:
-        """The oldest rows of each tenant that are not sealed, in the order of their ids."""
+        """The oldest rows that are not sealed, at most `limit` of each tenant, in the order of their ids."""
         ...
 
     def head(self, tenant: int) -> tuple[int, bytes]:

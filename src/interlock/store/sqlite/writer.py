@@ -88,6 +88,8 @@ class Writer:
         self.full = False
         """The disk refused a write: jobs that start something new have to refuse or hold."""
         self.commits = 0
+        self.on_commit: Callable[[], None] = _nothing
+        """Called on the loop after each commit, when its callers have been answered."""
 
     def submit(
         self,
@@ -202,6 +204,7 @@ class Writer:
         if error is None:
             self.commits += 1
             self._answer(group)
+            self.on_commit()
         else:
             self._failed_group(group, error)
         if self._failed is None and (self._urgent or self._normal or self._alone):
@@ -273,6 +276,10 @@ class Writer:
     def _obey(self) -> None:
         while (order := self._orders.get()) is not None:
             order()
+
+
+def _nothing() -> None:
+    pass
 
 
 _UNTRUSTED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)

@@ -1,0 +1,108 @@
+-- name: tenants_all
+-- Every tenant.
+SELECT id, name, created_at, automations_disabled FROM tenants ORDER BY id;
+
+-- name: tenant_ids
+-- The ids of every tenant.
+SELECT id FROM tenants ORDER BY id;
+
+-- name: tenant_get
+-- One tenant.
+SELECT id, name, created_at, automations_disabled FROM tenants WHERE id = ?;
+
+-- name: tenant_named
+-- The tenant of a name.
+SELECT id FROM tenants WHERE name = ?;
+
+-- name: tenant_next
+-- The id for the next tenant.
+SELECT coalesce(max(id), 0) + 1 FROM tenants;
+
+-- name: tenant_insert
+-- A new tenant.
+INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?);
+
+-- name: tenant_disabled
+-- The switch "disable automations" of a tenant.
+SELECT automations_disabled FROM tenants WHERE id = ?;
+
+-- name: tenant_of_host
+-- The tenant that answers to a host.
+SELECT t.id, t.name, t.created_at, t.automations_disabled
+FROM tenant_hosts h JOIN tenants t ON t.id = h.tenant WHERE h.host = ?;
+
+-- name: host_owner
+-- Who has a host.
+SELECT tenant FROM tenant_hosts WHERE host = ?;
+
+-- name: host_insert
+-- One more name that a tenant answers to.
+INSERT INTO tenant_hosts (host, tenant) VALUES (?, ?);
+
+-- name: hosts_of
+-- The names that a tenant answers to.
+SELECT host FROM tenant_hosts WHERE tenant = ? ORDER BY host;
+
+-- name: clients_of
+-- The clients of a tenant.
+SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at
+FROM clients WHERE tenant = ? ORDER BY id;
+
+-- name: client_get
+-- One client.
+SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at
+FROM clients WHERE tenant = ? AND id = ?;
+
+-- name: client_insert
+-- A new client.
+INSERT INTO clients (tenant, id, display_name, public_key, roles, created_at, expires_at, revoked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: client_revoke
+-- A client is let in no more.
+UPDATE clients SET revoked_at = ? WHERE tenant = ? AND id = ? AND revoked_at IS NULL;
+
+-- name: tokens_revoke
+-- The tokens of a client go with it.
+DELETE FROM tokens WHERE tenant = ? AND client = ?;
+
+-- name: token_insert
+-- A new token.
+INSERT INTO tokens (tenant, digest, client, scope, expires_at) VALUES (?, ?, ?, ?, ?);
+
+-- name: token_get
+-- A token and its client as it stands now.
+SELECT
+    k.expires_at, k.scope, c.id, c.display_name, c.public_key, c.roles, c.created_at, c.expires_at, c.revoked_at
+FROM tokens k JOIN clients c ON c.tenant = k.tenant AND c.id = k.client
+WHERE k.tenant = ? AND k.digest = ?;
+
+-- name: tokens_forget
+-- A few tokens that are past their time.
+DELETE FROM tokens
+WHERE tenant = ?1 AND digest IN (SELECT digest FROM tokens WHERE tenant = ?1 AND expires_at <= ?2 LIMIT 8);
+
+-- name: assertion_insert
+-- An assertion is used up.
+INSERT OR IGNORE INTO used_assertions (tenant, digest, forget_at) VALUES (?, ?, ?);
+
+-- name: assertions_forget
+-- A few used assertions that would be refused for their age by now.
+DELETE FROM used_assertions
+WHERE tenant = ?1 AND digest IN (SELECT digest FROM used_assertions WHERE tenant = ?1 AND forget_at <= ?2 LIMIT 8);
+
+-- name: assertions_kept
+-- How many used assertions are remembered.
+SELECT assertions_kept FROM tenants WHERE id = ?;
+
+-- name: assertions_count
+-- Count one more, and those just forgotten less.
+UPDATE tenants SET assertions_kept = assertions_kept + ? WHERE id = ?;
+
+-- name: setting_get
+-- A value that belongs to the installation.
+SELECT value FROM settings WHERE tenant = 0 AND name = ?;
+
+-- name: setting_keep
+-- Keep a value unless there is one.
+INSERT OR IGNORE INTO settings (tenant, name, value) VALUES (0, ?, ?);

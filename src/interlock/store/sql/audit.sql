@@ -1,0 +1,28 @@
+-- name: audit_insert
+-- One row at the end of the record.
+INSERT INTO audit (tenant, at, client, principal, address, action, target, outcome, reason, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: audit_rows
+-- A tenant's record in order, with its seals.
+SELECT a.id, a.at, a.client, a.principal, a.address, a.action, a.target, a.outcome, a.reason, a.details, s.hash
+FROM audit a LEFT JOIN audit_seals s ON s.tenant = a.tenant AND s.id = a.id
+WHERE a.tenant = ? AND a.id > ? ORDER BY a.id LIMIT ?;
+
+-- name: audit_unsealed
+-- The oldest rows behind the newest seal.
+SELECT id, at, client, principal, address, action, target, outcome, reason, details, NULL
+FROM audit
+WHERE tenant = ?1 AND id > (SELECT coalesce(max(id), 0) FROM audit_seals WHERE tenant = ?1) ORDER BY id LIMIT ?2;
+
+-- name: audit_head
+-- The newest seal.
+SELECT id, hash FROM audit_seals WHERE tenant = ? ORDER BY id DESC LIMIT 1;
+
+-- name: audit_seal
+-- One more link of the chain.
+INSERT INTO audit_seals (tenant, id, hash) VALUES (?, ?, ?);
+
+-- name: audit_tenants
+-- Whose records there are.
+SELECT id FROM tenants ORDER BY id;

@@ -1,0 +1,208 @@
+"""Tenants, clients, tokens and used assertions in SQLite."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import apsw
+
+from interlock.errors import AlreadyExists, NotFound, TooManyRequests
+from interlock.ports import AuditEntry, ClientRow, Role, TenantRow, TokenRow
+from interlock.rules.model import SYSTEM
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+ASSERTION_KEPT = 15 * 60 * 1_000_000
+"""Microseconds for which a used assertion is remembered: longer than any assertion can be valid."""
+ASSERTIONS_MOST = 100_000
+"""Used assertions remembered for a tenant; beyond that new ones are refused, since forgetting one would let it in
+again."""
+
+_SQL = load("access")
+_TOKEN = _SQL["token_get"]
+
+
+class SqliteAccess:
+    """`ports.Access` on the writer and a reading connection."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection, *, most_assertions: int = ASSERTIONS_MOST) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._most_assertions = most_assertions
+
+    # --- tenants --------------------------------------------------------------------------------------------------
+
+    def tenants(self) -> list[TenantRow]:
+        return [self._tenant(row) for row in self._reader.execute(_SQL["tenants_all"])]
+
+    def tenant_ids(self) -> list[int]:
+        """The ids of all tenants."""
+        return [id_ for (id_,) in self._reader.execute(_SQL["tenant_ids"])]
+
+    def automations_disabled(self, tenant: int) -> bool:
+        """Whether the tenant's switch "disable automations" is on."""
+        found = self._reader.execute(_SQL["tenant_disabled"], (tenant,)).fetchone()
+        return found is not None and bool(found[0])
+
+    def tenant_of_host(self, host: str) -> TenantRow | None:
+        found = self._reader.execute(_SQL["tenant_of_host"], (host,)).fetchone()
+        return None if found is None else self._tenant(found)
+
+    def create_tenant(self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry) -> Future[TenantRow]:
+        def job(connection: apsw.Connection) -> TenantRow:
+            if connection.execute(_SQL["tenant_named"], (name,)).fetchone() is not None:
+                raise AlreadyExists(f"there is a tenant named {name!r} already")
+            (id_,) = next(connection.execute(_SQL["tenant_next"]))
+            connection.execute(_SQL["tenant_insert"], (id_, name, at))
+            _take_hosts(connection, id_, hosts)
+            append_audit(connection, id_, at, audit)
+            return TenantRow(id_, name, tuple(sorted(set(hosts))), at)
+
+        return self._writer.submit(job)
+
+    def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Future[None]:
+        def job(connection: apsw.Connection) -> None:
+            if connection.execute(_SQL["tenant_get"], (tenant,)).fetchone() is None:
+                raise NotFound(f"there is no tenant {tenant}")
+            added = _take_hosts(connection, tenant, hosts)
+            if added:
+                entry = AuditEntry(SYSTEM, "tenant.add_hosts", f"tenant:{tenant}", reason=", ".join(added))
+                append_audit(connection, tenant, at, entry)
+
+        return self._writer.submit(job)
+
+    def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
+        id_, name, created_at, disabled = row
+        hosts = tuple(host for (host,) in self._reader.execute(_SQL["hosts_of"], (id_,)))
+        return TenantRow(id_, name, hosts, created_at, bool(disabled))
+
+    # --- clients --------------------------------------------------------------------------------------------------
+
+    def clients(self, tenant: int) -> list[ClientRow]:
+        return [_client(tenant, row) for row in self._reader.execute(_SQL["clients_of"], (tenant,))]
+
+    def client(self, tenant: int, id: str) -> ClientRow | None:
+        found = self._reader.execute(_SQL["client_get"], (tenant, id)).fetchone()
+        return None if found is None else _client(tenant, found)
+
+    def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
+        values = (
+            row.tenant,
+            row.id,
+            row.display_name,
+            row.public_key,
+            _text(row.roles),
+            row.created_at,
+            row.expires_at,
+            row.revoked_at,
+        )
+
+        def job(connection: apsw.Connection) -> None:
+            if connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone() is None:
+                raise NotFound(f"there is no tenant {row.tenant}")
+            if connection.execute(_SQL["client_get"], (row.tenant, row.id)).fetchone() is not None:
+                raise AlreadyExists(f"there is a client {row.id} already")
+            connection.execute(_SQL["client_insert"], values)
+            append_audit(connection, row.tenant, row.created_at, audit)
+
+        return self._writer.submit(job)
+
+    def revoke_client(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["client_revoke"], (at, tenant, id))
+            if connection.changes() == 0:
+                return False
+            connection.execute(_SQL["tokens_revoke"], (tenant, id))
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        return self._writer.submit(job)
+
+    # --- tokens ---------------------------------------------------------------------------------------------------
+
+    def issue(
+        self,
+        tenant: int,
+        client: str,
+        digest: bytes,
+        at: int,
+        expires_at: int,
+        assertion: bytes | None,
+        audit: AuditEntry,
+        *,
+        scope: tuple[Role, ...] = (),
+    ) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            if assertion is not None and not self._use(connection, tenant, assertion, at):
+                return False
+            connection.execute(_SQL["tokens_forget"], (tenant, at))
+            connection.execute(_SQL["token_insert"], (tenant, digest, client, _text(scope), expires_at))
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        return self._writer.submit(job)
+
+    def _use(self, connection: apsw.Connection, tenant: int, assertion: bytes, at: int) -> bool:
+        connection.execute(_SQL["assertions_forget"], (tenant, at))
+        change = -connection.changes()
+        connection.execute(_SQL["assertion_insert"], (tenant, assertion, at + ASSERTION_KEPT))
+        fresh = connection.changes() == 1
+        change += fresh
+        if change:
+            connection.execute(_SQL["assertions_count"], (change, tenant))
+        if fresh:
+            (kept,) = next(connection.execute(_SQL["assertions_kept"], (tenant,)))
+            if kept > self._most_assertions:
+                raise TooManyRequests("too many tokens were asked for lately; use one until it expires", retry_after=30)
+        return fresh
+
+    def token(self, tenant: int, digest: bytes) -> TokenRow | None:
+        found = self._reader.execute(_TOKEN, (tenant, digest)).fetchone()
+        if found is None:
+            return None
+        expires_at, scope, *client = found
+        return TokenRow(digest, _client(tenant, client), expires_at, _roles(scope))
+
+    # --- the installation -----------------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> bytes | None:
+        found = self._reader.execute(_SQL["setting_get"], (name,)).fetchone()
+        return None if found is None else found[0]
+
+    def keep_setting(self, name: str, value: bytes) -> Future[bytes]:
+        def job(connection: apsw.Connection) -> bytes:
+            connection.execute(_SQL["setting_keep"], (name, value))
+            (kept,) = next(connection.execute(_SQL["setting_get"], (name,)))
+            return bytes(kept)
+
+        return self._writer.submit(job)
+
+
+def _take_hosts(connection: apsw.Connection, tenant: int, hosts: Iterable[str]) -> list[str]:
+    added = []
+    for host in sorted(set(hosts)):
+        owner = connection.execute(_SQL["host_owner"], (host,)).fetchone()
+        if owner is None:
+            connection.execute(_SQL["host_insert"], (host, tenant))
+            added.append(host)
+        elif owner[0] != tenant:
+            raise AlreadyExists(f"the host {host} belongs to another tenant")
+    return added
+
+
+def _client(tenant: int, row: Iterable[Any]) -> ClientRow:
+    id_, display_name, public_key, roles, created_at, expires_at, revoked_at = row
+    return ClientRow(tenant, id_, display_name, public_key, _roles(roles), created_at, expires_at, revoked_at)
+
+
+def _text(roles: Iterable[Role]) -> str:
+    return " ".join(roles)
+
+
+@lru_cache(maxsize=64)
+def _roles(text: str) -> tuple[Role, ...]:
+    return tuple(Role(name) for name in text.split())

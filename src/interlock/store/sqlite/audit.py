@@ -1,0 +1,94 @@
+"""The audit record in SQLite: rows beside what they tell of, and the seals that follow."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from interlock.ports import AuditEntry, AuditRow
+from interlock.rules.model import Actor
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+_SQL = load("audit")
+_INSERT = _SQL["audit_insert"]
+_SEAL = _SQL["audit_seal"]
+_START = (0, bytes(32))
+
+
+def append_audit(connection: apsw.Connection, tenant: int, at: int, entry: AuditEntry) -> None:
+    """Write one row of the record; to be called within the transaction of what it tells of."""
+    connection.execute(_INSERT, _values(tenant, at, entry))
+
+
+def append_audits(connection: apsw.Connection, tenant: int, at: int, entries: Sequence[AuditEntry]) -> None:
+    """Write several rows, in their order."""
+    connection.executemany(_INSERT, [_values(tenant, at, entry) for entry in entries])
+
+
+def _values(tenant: int, at: int, entry: AuditEntry) -> tuple[Any, ...]:
+    actor = entry.actor
+    return (
+        tenant,
+        at,
+        actor.client,
+        actor.principal,
+        actor.address,
+        entry.action,
+        entry.target,
+        entry.outcome,
+        entry.reason,
+        entry.details,
+    )
+
+
+class SqliteAudit:
+    """`ports.AuditLog` on the writer and a reading connection."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._news = asyncio.Event()
+        # What was written before this process began may have no seal yet.
+        self._news.set()
+        writer.on_commit = self._news.set
+
+    def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
+        return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))
+
+    def seal(self, tenant: int, seals: Sequence[tuple[int, bytes]]) -> Future[None]:
+        values = [(tenant, id_, digest) for id_, digest in seals]
+
+        def job(connection: apsw.Connection) -> None:
+            connection.executemany(_SEAL, values)
+
+        return self._writer.submit(job)
+
+    async def news(self) -> None:
+        await self._news.wait()
+        self._news.clear()
+
+    def unsealed(self, limit: int) -> list[AuditRow]:
+        reader = self._reader
+        return [
+            _row(tenant, row)
+            for (tenant,) in reader.execute(_SQL["audit_tenants"])
+            for row in reader.execute(_SQL["audit_unsealed"], (tenant, limit))
+        ]
+
+    def head(self, tenant: int) -> tuple[int, bytes]:
+        found = self._reader.execute(_SQL["audit_head"], (tenant,)).fetchone()
+        return _START if found is None else (found[0], found[1])
+
+    def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        return [_row(tenant, row) for row in self._reader.execute(_SQL["audit_rows"], (tenant, after, limit))]
+
+
+def _row(tenant: int, row: tuple[Any, ...]) -> AuditRow:
+    id_, at, client, principal, address, action, target, outcome, reason, details, digest = row
+    entry = AuditEntry(Actor(client, address, principal), action, target, outcome, reason, details)
+    return AuditRow(tenant, id_, at, entry, digest)

@@ -1,0 +1,130 @@
+"""Automations and their definitions in SQLite."""
+
+from __future__ import annotations
+
+import hashlib
+from asyncio import Future
+from dataclasses import replace
+
+import apsw
+
+from interlock.errors import AlreadyExists, Conflict, NotFound
+from interlock.ports import AuditEntry, AutomationRow, Definition
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+_SQL = load("automations")
+_GET = _SQL["automation_get"]
+_DEFINITION = _SQL["definition_get"]
+
+
+class SqliteAutomations:
+    """`ports.Automations` on the writer and a reading connection."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
+        def job(connection: apsw.Connection) -> AutomationRow:
+            if connection.execute(_SQL["automation_any"], (row.tenant, row.id)).fetchone() is not None:
+                raise AlreadyExists(f"there is an automation {row.id} already")
+            new = _publish(connection, replace(row, version=0, definition=None), published)
+            connection.execute(
+                _SQL["automation_insert"],
+                (new.tenant, new.id, new.document, new.version, new.definition, new.created_at, new.updated_at),
+            )
+            append_audit(connection, new.tenant, new.created_at, audit)
+            return new
+
+        return self._writer.submit(job)
+
+    def update(
+        self, row: AutomationRow, published: Definition | None, audit: AuditEntry, *, read_at: int
+    ) -> Future[AutomationRow]:
+        def job(connection: apsw.Connection) -> AutomationRow:
+            found = connection.execute(_GET, (row.tenant, row.id)).fetchone()
+            if found is None:
+                raise NotFound
+            stored = AutomationRow(*found)
+            if stored.updated_at != read_at:
+                raise Conflict("the automation was changed since it was read; read it again and repeat the change")
+            # Strictly later, so that two changes in one microsecond are told apart.
+            moved = replace(stored, document=row.document, updated_at=max(row.updated_at, stored.updated_at + 1))
+            new = _publish(connection, moved, published)
+            connection.execute(
+                _SQL["automation_update"],
+                (new.document, new.version, new.definition, new.updated_at, new.tenant, new.id),
+            )
+            append_audit(connection, new.tenant, new.updated_at, audit)
+            return new
+
+        return self._writer.submit(job)
+
+    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["automation_delete"], (at, at, tenant, id))
+            if connection.changes() == 0:
+                return False
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        return self._writer.submit(job)
+
+    def draft(self, definition: Definition) -> Future[Definition]:
+        draft = replace(definition, version=0)
+
+        def job(connection: apsw.Connection) -> Definition:
+            key = (draft.tenant, draft.automation, _digest(draft))
+            found = connection.execute(_SQL["definition_of_draft"], key).fetchone()
+            return Definition(*found) if found is not None else _keep(connection, draft)
+
+        return self._writer.submit(job)
+
+    def get(self, tenant: int, id: str) -> AutomationRow | None:
+        found = self._reader.execute(_GET, (tenant, id)).fetchone()
+        return None if found is None else AutomationRow(*found)
+
+    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
+        key = (tenant, after or "", limit)
+        return [AutomationRow(*row) for row in self._reader.execute(_SQL["automations_page"], key)]
+
+    def definition(self, tenant: int, id: int) -> Definition | None:
+        found = self._reader.execute(_DEFINITION, (tenant, id)).fetchone()
+        return None if found is None else Definition(*found)
+
+
+def _publish(connection: apsw.Connection, row: AutomationRow, published: Definition | None) -> AutomationRow:
+    if published is None:
+        return row
+    version = row.version + 1
+    kept = _keep(connection, replace(published, tenant=row.tenant, automation=row.id, version=version))
+    return replace(row, version=version, definition=kept.id)
+
+
+def _keep(connection: apsw.Connection, definition: Definition) -> Definition:
+    (id_,) = next(connection.execute(_SQL["definition_next"], (definition.tenant,)))
+    new = replace(definition, id=id_)
+    connection.execute(
+        _SQL["definition_insert"],
+        (
+            new.tenant,
+            new.id,
+            new.automation,
+            new.version,
+            _digest(new),
+            new.steps,
+            new.triggers,
+            new.context,
+            new.created_at,
+        ),
+    )
+    return new
+
+
+def _digest(definition: Definition) -> bytes:
+    parts = (definition.steps, definition.triggers, definition.context)
+    # The lengths keep two splits of the same bytes apart; -1 keeps no context apart from an empty one.
+    lengths = ",".join(str(-1 if part is None else len(part)) for part in parts)
+    return hashlib.sha256(lengths.encode() + b":" + b"".join(part or b"" for part in parts)).digest()

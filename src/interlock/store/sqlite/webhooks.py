@@ -1,0 +1,66 @@
+"""Outbound webhooks in SQLite."""
+
+from __future__ import annotations
+
+from asyncio import Future
+
+import apsw
+
+from interlock.errors import AlreadyExists
+from interlock.ports import AuditEntry, WebhookRow
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+_SQL = load("webhooks")
+_GET = _SQL["webhook_get"]
+
+
+class SqliteWebhooks:
+    """`ports.Webhooks` on the writer and a reading connection."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    def create(self, row: WebhookRow, audit: AuditEntry) -> Future[None]:
+        key = (row.tenant, row.id)
+
+        def job(connection: apsw.Connection) -> None:
+            if connection.execute(_GET, key).fetchone() is not None:
+                raise AlreadyExists(f"there is a webhook {row.id} already")
+            rest = (row.document, row.url, row.callback_timeout, row.created_at, row.updated_at)
+            connection.execute(_SQL["webhook_insert"], key + rest)
+            append_audit(connection, row.tenant, row.created_at, audit)
+
+        return self._writer.submit(job)
+
+    def update(self, row: WebhookRow, audit: AuditEntry) -> Future[bool]:
+        values = (row.document, row.url, row.callback_timeout, row.updated_at, row.tenant, row.id)
+
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["webhook_update"], values)
+            if connection.changes() == 0:
+                return False
+            append_audit(connection, row.tenant, row.updated_at, audit)
+            return True
+
+        return self._writer.submit(job)
+
+    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["webhook_delete"], (tenant, id))
+            if connection.changes() == 0:
+                return False
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        return self._writer.submit(job)
+
+    def get(self, tenant: int, id: str) -> WebhookRow | None:
+        found = self._reader.execute(_GET, (tenant, id)).fetchone()
+        return None if found is None else WebhookRow(*found)
+
+    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]:
+        key = (tenant, after or "", limit)
+        return [WebhookRow(*row) for row in self._reader.execute(_SQL["webhooks_page"], key)]
