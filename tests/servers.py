@@ -1,0 +1,139 @@
+"""A real server process for tests: `interlock serve` on a free port and a data directory of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+from conductorone_sdk import SDK
+from conductorone_sdk.models import shared
+
+PATIENCE = 30.0
+"""Seconds until a wait gives up, so that a broken test fails instead of hanging. No test passes by it."""
+LOOK = 0.005
+
+
+@dataclass
+class ServerProcess:
+    """One data directory, and the process that serves it at the moment.
+
+    async with ServerProcess(tmp_path, egress=[f"127.0.0.1:{receiver.port}"]) as server: ...
+    """
+
+    directory: Path
+    egress: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    process: asyncio.subprocess.Process | None = None
+    url: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    listen: str = "127.0.0.1:0"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            await self.kill()
+
+    async def start(self) -> None:
+        ready = self.directory / "ready.json"
+        ready.unlink(missing_ok=True)
+        arguments = ["serve", "--listen", self.listen, "--ready-file", str(ready)]
+        arguments += ["--data-dir", str(self.directory / "data")]
+        for entry in self.egress:
+            arguments += ["--allow-egress", entry]
+        command = Path(sys.executable).with_name("interlock")
+        log = (self.directory / "server.log").open("ab")
+        self.process = await asyncio.create_subprocess_exec(
+            str(command),
+            *arguments,
+            *self.options,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "HOME": str(self.directory)},
+        )
+        log.close()
+        async with asyncio.timeout(PATIENCE):
+            while not ready.exists():
+                if self.process.returncode is not None:
+                    raise AssertionError((self.directory / "server.log").read_text())
+                await asyncio.sleep(LOOK)
+        told = json.loads(ready.read_text())
+        self.url = told["url"]
+        # Started again, it has to be found at the same place.
+        self.listen = self.url.partition("://")[2]
+        if told.get("client_secret"):
+            self.client_id, self.client_secret = told["client_id"], told["client_secret"]
+
+    async def kill(self) -> None:
+        """kill -9."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait; returns the exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            code = await self.process.wait()
+        self.process = None
+        return code
+
+    async def token(self) -> str:
+        """An access token, by secret."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+        }
+        async with httpx2.AsyncClient() as http:
+            answer = await http.post(f"{self.url}/auth/v1/token", data=form)
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        return token
+
+    async def sdk(self) -> SDK:
+        """The official client, as its README sets it up."""
+        token = await self.token()
+        return SDK(server_url=self.url, security=shared.Security(bearer_auth=token, oauth=token))
+
+    async def api(self) -> httpx2.AsyncClient:
+        """A plain client with a token, for what the SDK cannot say. To be closed by the caller."""
+        return httpx2.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {await self.token()}"}, timeout=PATIENCE
+        )
+
+
+async def state_of(sdk: SDK, execution: int) -> tuple[str, Any]:
+    """The state of a run as the SDK shows it, without its prefix, and the run itself."""
+    found = await sdk.automation_execution.get_automation_execution_async(request={"id": execution})
+    assert found.get_automation_execution_response is not None
+    run = found.get_automation_execution_response.automation_execution
+    assert run is not None
+    assert run.state is not None
+    return str(getattr(run.state, "value", run.state)).removeprefix("AUTOMATION_EXECUTION_STATE_"), run
+
+
+async def until_state(sdk: SDK, execution: int, *states: str) -> Any:
+    """Look again until the run is in one of the states; returns the run."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            state, run = await state_of(sdk, execution)
+            if state in states:
+                return run
+            await asyncio.sleep(LOOK)
