@@ -1,0 +1,153 @@
+"""What an expression may read, converted for the engine once for each set of names that is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from interlock.expressions import networks
+from interlock.expressions.cel import Activation, BadInputError, Engine
+from interlock.expressions.failures import FunctionFailed, Unusable
+from interlock.expressions.functions import DirectoryFunctions, Frame, asking
+from interlock.expressions.limits import MAX_INPUT
+from interlock.expressions.values import fits, readable, weigh
+
+_NOTHING: Final[Mapping[str, object]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an expression reads: variables by name, and of `ctx` the members named, or all (None).
+
+    Kept one for each set (see `environment`), so that contexts find what they converted by identity.
+    """
+
+    variables: tuple[str, ...]
+    steps: tuple[str, ...] | None
+
+
+class Context:
+    """The values of one run at one moment.
+
+    `ctx` holds `trigger` and the output of each completed step: plain JSON that nobody changes while this context
+    lives. `now` is what now() gives, for every expression of this context. `others` are further variables, of policies.
+    """
+
+    __slots__ = ("_activations", "_weights", "ctx", "directory", "ip", "now", "others", "subject")
+
+    def __init__(
+        self,
+        ctx: Mapping[str, object],
+        now: datetime,
+        *,
+        subject: Mapping[str, object] | None = None,
+        ip: str | None = None,
+        directory: DirectoryFunctions | None = None,
+        others: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        self.ctx = ctx
+        self.now = now
+        self.subject = subject
+        self.ip = ip
+        self.directory = directory
+        self.others = others
+        self._activations: dict[tuple[int, int], Activation] = {}
+        self._weights: dict[int, int] = {}
+
+    def frame(self) -> Frame:
+        """What functions see during one evaluation."""
+        return Frame(self.now, asking(self.directory))
+
+    def selected(self, inputs: Inputs) -> dict[str, object]:
+        """The variables that are read, `ip` still as text."""
+        chosen: dict[str, object] = {}
+        ctx = self.ctx
+        steps = inputs.steps
+        for name in inputs.variables:
+            if name == "ctx":
+                chosen["ctx"] = ctx if steps is None else {step: ctx[step] for step in steps if step in ctx}
+            elif name == "steps":
+                names = ctx.keys() if steps is None else steps
+                chosen["steps"] = {step: {"output": ctx[step]} for step in names if step in ctx and step != "trigger"}
+            elif name == "trigger":
+                chosen["trigger"] = ctx.get("trigger", {})
+            elif name == "subject":
+                if self.subject is not None:
+                    chosen["subject"] = self.subject
+            elif name == "ip":
+                if self.ip is not None:
+                    chosen["ip"] = self.ip
+            elif name in self.others:
+                chosen[name] = self.others[name]
+        return chosen
+
+    def activation(self, engine: Engine, inputs: Inputs) -> Activation:
+        """The variables for the engine. Raises Unusable."""
+        key = (id(engine), id(inputs))
+        activation = self._activations.get(key)
+        if activation is None:
+            variables = self.selected(inputs)
+            if "ip" in variables:
+                try:
+                    variables["ip"] = networks.ip(str(variables["ip"]))
+                except FunctionFailed:
+                    del variables["ip"]
+            activation = self._activations[key] = _converted(engine, variables)
+        return activation
+
+    def weight(self, inputs: Inputs, limit: int) -> int:
+        """How much an expression carries, exact up to `limit` (see `values.weigh`)."""
+        key = id(inputs)
+        weight = self._weights.get(key)
+        if weight is None or weight > limit:
+            weight = self._weights[key] = weigh(self.selected(inputs), limit)
+        return weight
+
+    def packed(self, inputs: Inputs) -> str:
+        """The context as JSON for another process, with what is read and no more. Raises Unusable if too large."""
+        kept = Inputs(tuple(name for name in inputs.variables if name in ("subject", "ip")), None)
+        chosen = self.selected(kept)
+        names = self.ctx.keys() if inputs.steps is None else {*inputs.steps, *(_TRIGGER & {*inputs.variables})}
+        chosen["ctx"] = {name: self.ctx[name] for name in names if name in self.ctx}
+        chosen["now"] = self.now.astimezone(UTC).isoformat()
+        try:
+            text = json.dumps(chosen, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError):
+            text = json.dumps(readable(chosen), separators=(",", ":"))
+        if len(text) > MAX_INPUT:
+            raise Unusable(f"it reads more than {MAX_INPUT // 1024} KiB", over_budget=True)
+        return text
+
+
+_TRIGGER: Final = frozenset({"trigger"})
+_TIMES: Final = frozenset({"task.created_at", "task.grantDuration"})
+
+
+def _converted(engine: Engine, variables: dict[str, object]) -> Activation:
+    try:
+        if fits(variables):
+            return engine.activation(variables)
+    except BadInputError:
+        pass
+    except RecursionError:
+        raise Unusable("what it reads is nested too deeply") from None
+    mended = {name: value if name in _TIMES else readable(value) for name, value in variables.items()}
+    try:
+        return engine.activation(mended)
+    except BadInputError:
+        raise Unusable("what it reads is not plain JSON") from None
+
+
+def unpacked(text: bytes, directory: DirectoryFunctions | None) -> Context:
+    """The context that `Context.packed` wrote, in the other process."""
+    packed = json.loads(text)
+    return Context(
+        packed["ctx"],
+        datetime.fromisoformat(packed["now"]),
+        subject=packed.get("subject"),
+        ip=packed.get("ip"),
+        directory=directory,
+    )

@@ -1,0 +1,393 @@
+"""`{{ }}` in texts and in JSON trees.
+
+A tree is parsed before anything is put into it, and values are placed into the parsed tree, so no value can add a
+member or end a string. A string of a tree that is one `{{ }}` and nothing else becomes the value itself, with its type;
+any mixture becomes a text. What has been put in is never read as a template again. `{{ "{{" }}` writes the braces
+themselves.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import quote
+
+from interlock.errors import Problem
+from interlock.expressions.context import Context
+from interlock.expressions.environment import Environment, InvalidExpression, Scope
+from interlock.expressions.failures import Origin, OverBudget, Unusable
+from interlock.expressions.limits import INLINE_EXPRESSIONS, MAX_DEPTH, MAX_RESULT, MAX_TEMPLATE_EXPRESSIONS
+from interlock.expressions.names import Kind
+from interlock.expressions.program import Program
+from interlock.expressions.values import text as written
+
+
+class Escape(Enum):
+    """Where a text goes, which decides how the values put into it are written. The author's own text is not touched."""
+
+    NONE = "none"
+    HTML = "html"
+    SLACK = "slack"
+    URL = "url"
+    """Everything but unreserved characters (RFC 3986) as percent escapes."""
+    LINE = "line"
+    """Subjects, addresses, headers: a value with a control character fails the template."""
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+def _line(value: str) -> str:
+    if _CONTROL.search(value):
+        raise Unusable("a value holds a line break or control character, which this field must not have")
+    return value
+
+
+def _slack(value: str) -> str:
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_ESCAPES: Final[dict[Escape, Callable[[str], str] | None]] = {
+    Escape.NONE: None,
+    Escape.HTML: html.escape,
+    Escape.SLACK: _slack,
+    Escape.URL: lambda value: quote(value, safe=""),
+    Escape.LINE: _line,
+}
+
+_SOURCE: Final = re.compile(
+    r"""
+    (?P<comment>//[^\n]*)
+  | (?P<text>
+        [rR][bB]?\"{3}.*?\"{3} | [bB][rR]\"{3}.*?\"{3} | [rR][bB]?'{3}.*?'{3} | [bB][rR]'{3}.*?'{3}
+      | (?<![A-Za-z0-9_])(?:[rR][bB]?|[bB][rR])(?:"[^"\n]*"|'[^'\n]*')
+      | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3}
+      | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
+    )
+  | (?P<open>\{)
+  | (?P<close>\})
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """An expression in a text: its source without the spaces around it, and where it starts in the text."""
+
+    source: str
+    offset: int
+
+
+class MalformedError(Exception):
+    """A text is not a template."""
+
+    def __init__(self, reason: str, offset: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+
+
+def scan(text: str) -> Iterator[str | Hole]:
+    """The pieces of a text in order. Braces inside CEL's texts, comments and maps do not end an expression.
+
+    Raises MalformedError.
+    """
+    at = 0
+    while (start := text.find("{{", at)) >= 0:
+        if start > at:
+            yield text[at:start]
+        end = _end(text, start + 2)
+        if end < 0:
+            raise MalformedError("'{{' has no '}}' after it", start)
+        inside = text[start + 2 : end]
+        source = inside.strip()
+        if not source:
+            raise MalformedError("'{{ }}' is empty", start)
+        yield Hole(source, start + 2 + len(inside) - len(inside.lstrip()))
+        at = end + 2
+    if at < len(text):
+        yield text[at:]
+
+
+def _end(text: str, at: int) -> int:
+    """Where the `}}` begins that ends the expression beginning at `at`, or -1."""
+    depth = 0
+    for match in _SOURCE.finditer(text, at):
+        if match.lastgroup == "open":
+            depth += 1
+        elif match.lastgroup == "close":
+            if depth:
+                depth -= 1
+            elif text.startswith("}}", match.start()):
+                return match.start()
+            else:
+                return -1
+    return -1
+
+
+Values = Sequence[object]
+Part = Callable[[Values], object]
+
+
+class Template:
+    """A compiled template. Immutable.
+
+    `programs` are its expressions in order; the value of each is put where it stands. A template without any is
+    `constant`, and rendering it costs nothing (the same object each time: do not change it).
+    """
+
+    __slots__ = ("_build", "_constant", "constant", "origin", "programs", "unavailable")
+
+    def __init__(self, programs: tuple[Program, ...], build: Part | None, constant: object, origin: Origin) -> None:
+        self.programs = programs
+        self.origin = origin
+        self.constant = build is None
+        self.unavailable = tuple(sorted({name for program in programs for name in program.unavailable}))
+        self._build = build
+        self._constant = constant
+
+    @property
+    def steps_read(self) -> frozenset[str]:
+        return frozenset().union(*(program.steps_read for program in self.programs))
+
+    def inline(self, context: Context) -> bool:
+        """Whether this may be rendered on the event loop."""
+        programs = self.programs
+        return len(programs) <= INLINE_EXPRESSIONS and all(program.inline(context) for program in programs)
+
+    def render(self, context: Context) -> object:
+        """The text, or the tree, with all values in it. Evaluates here and now: see `inline`.
+
+        Raises ExpressionFailed, OverBudget.
+        """
+        if self._build is None:
+            return self._constant
+        return self.fill([program.evaluate(context) for program in self.programs])
+
+    def fill(self, values: Values) -> object:
+        """The same, with the values of `programs` already evaluated."""
+        if self._build is None:
+            return self._constant
+        try:
+            rendered = self._build(values)
+        except Unusable as error:
+            raise self.programs[0].refused(error.reason) from None
+        if len(values) > 1 and _size(rendered) > MAX_RESULT:
+            reason = f"the template with its values is larger than {MAX_RESULT // 1024} KiB"
+            raise OverBudget(reason, source=self.programs[0].source, origin=self.origin)
+        return rendered
+
+
+def _size(rendered: object) -> int:
+    return len(rendered) if isinstance(rendered, str) else len(json.dumps(rendered, separators=(",", ":")))
+
+
+class Compiler:
+    """Compiles one template, collecting findings and programs."""
+
+    def __init__(self, environment: Environment, problems: list[Problem], scope: Scope) -> None:
+        self._environment = environment
+        self._problems = problems
+        self._scope = scope
+        self._programs: list[Program] = []
+
+    def text(self, text: str, escape: Escape = Escape.NONE) -> Template | None:
+        """A template whose result is a text."""
+        known = len(self._problems)
+        return self._made(known, self._mixture(text, self._scope, _ESCAPES[escape]), text)
+
+    def tree(self, value: object) -> Template | None:
+        """A template in the strings of a JSON tree. Its member names are not templates."""
+        known = len(self._problems)
+        return self._made(known, self._node(value, self._scope, 0), value)
+
+    def document(self, text: str) -> Template | None:
+        """A text that may be JSON.
+
+        If it is an object or a list, with `{{ }}` inside of strings or in place of values, it is a tree, in which
+        `{{ }}` inside quotes gives a text and elsewhere the value with its type; anything else is a text.
+        """
+        known = len(self._problems)
+        parsed = _parse_document(text)
+        if parsed is None:
+            return self.text(text)
+        tree, bare = parsed
+        return self._made(known, self._node(tree, self._scope, 0, bare), tree)
+
+    def _made(self, known: int, build: Part | None, constant: object) -> Template | None:
+        count = len(self._programs)
+        if count > MAX_TEMPLATE_EXPRESSIONS:
+            origin = self._scope.origin
+            text = f"the template has {count} expressions; at most {MAX_TEMPLATE_EXPRESSIONS} are allowed"
+            self._problems.append(origin.problem(text, origin.line, origin.column))
+        if len(self._problems) > known:
+            return None
+        return Template(tuple(self._programs), build, constant, self._scope.origin)
+
+    def _node(self, value: object, scope: Scope, depth: int, bare: Mapping[str, str] | None = None) -> Part | None:
+        """A builder for this node, None if it is constant. `bare` has the holes of a document that stand for values."""
+        if depth > MAX_DEPTH:
+            self._found(f"the tree is nested deeper than {MAX_DEPTH} levels", scope)
+        elif isinstance(value, str):
+            if bare is None:
+                return self._value(value, scope)
+            return self._value(bare[value], scope) if value in bare else self._mixture(value, scope, None)
+        elif isinstance(value, Mapping):
+            members: dict[str, Part | None] = {}
+            for name, item in value.items():
+                inner = scope.within(f"{scope.origin.field}.{name}")
+                if "{{" in name or (bare is not None and name in bare):
+                    self._found("the name of a member cannot be a template", inner)
+                members[name] = self._node(item, inner, depth + 1, bare)
+            return _members(value, members)
+        elif isinstance(value, (list, tuple)):
+            return _items(
+                value,
+                [
+                    self._node(item, scope.within(f"{scope.origin.field}[{index}]"), depth + 1, bare)
+                    for index, item in enumerate(value)
+                ],
+            )
+        return None
+
+    def _value(self, text: str, scope: Scope) -> Part | None:
+        """A string of a tree: a lone `{{ }}` keeps the type of its value."""
+        if "{{" not in text:
+            return None
+        try:
+            pieces = list(scan(text))
+        except MalformedError as error:
+            self._malformed(error, text, scope)
+            return None
+        if len(pieces) == 1 and isinstance(pieces[0], Hole):
+            return self._hole(pieces[0], text, scope)
+        return self._joined(pieces, text, scope, None)
+
+    def _mixture(self, text: str, scope: Scope, escape: Callable[[str], str] | None) -> Part | None:
+        if "{{" not in text:
+            return None
+        try:
+            return self._joined(list(scan(text)), text, scope, escape)
+        except MalformedError as error:
+            self._malformed(error, text, scope)
+            return None
+
+    def _joined(
+        self, pieces: Sequence[str | Hole], text: str, scope: Scope, escape: Callable[[str], str] | None
+    ) -> Part | None:
+        parts = [piece if isinstance(piece, str) else self._hole(piece, text, scope) for piece in pieces]
+        return _join([part for part in parts if part is not None], escape)
+
+    def _hole(self, hole: Hole, text: str, scope: Scope) -> Part | None:
+        line, column = scope.origin.position(text, hole.offset)
+        program = self._environment.compile_into(self._problems, hole.source, Kind.ANY, scope.at(line, column))
+        if program is None:
+            return None
+        index = len(self._programs)
+        self._programs.append(program)
+        return lambda values: values[index]
+
+    def _malformed(self, error: MalformedError, text: str, scope: Scope) -> None:
+        self._problems.append(scope.origin.problem(error.reason, *scope.origin.position(text, error.offset)))
+
+    def _found(self, text: str, scope: Scope) -> None:
+        self._problems.append(scope.origin.problem(text, scope.origin.line, scope.origin.column))
+
+
+def _join(parts: Sequence[str | Part], escape: Callable[[str], str] | None) -> Part:
+    def build(values: Values) -> object:
+        return "".join([part if isinstance(part, str) else _put(part(values), escape) for part in parts])
+
+    return build
+
+
+def _put(value: object, escape: Callable[[str], str] | None) -> str:
+    text = value if type(value) is str else written(value)
+    return text if escape is None else escape(text)
+
+
+def _members(value: Mapping[str, object], parts: Mapping[str, Part | None]) -> Part | None:
+    if not any(parts.values()):
+        return None
+    pairs = [(name, parts[name], item) for name, item in value.items()]
+    return lambda values: {name: item if part is None else part(values) for name, part, item in pairs}
+
+
+def _items(value: Sequence[object], parts: Sequence[Part | None]) -> Part | None:
+    if not any(parts):
+        return None
+    pairs = list(zip(parts, value, strict=True))
+    return lambda values: [item if part is None else part(values) for part, item in pairs]
+
+
+def _parse_document(text: str) -> tuple[Mapping[str, object] | list[object], dict[str, str]] | None:
+    """The text as an object or list, and the marks in it that stand for bare holes; None if it is neither."""
+    if text.lstrip()[:1] not in ("{", "[") or text.lstrip().startswith("{{"):
+        return None
+    tree = _structure(text)
+    if tree is not None:
+        return tree, {}
+    try:
+        pieces = list(scan(text))
+    except MalformedError:
+        return None
+    # A character that the text does not have, so that no string of the author's can be taken for a hole.
+    mark = next((chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text), None)
+    if mark is None:
+        return None
+    bare: dict[str, str] = {}
+    parts: list[str] = []
+    quoted = False
+    for piece in pieces:
+        if isinstance(piece, str):
+            quoted = _ends_quoted(piece, quoted)
+            parts.append(piece)
+            continue
+        template = "{{ " + piece.source + " }}"
+        if quoted:
+            parts.append(json.dumps(template)[1:-1])
+        else:
+            name = f"{mark}{len(bare)}"
+            bare[name] = template
+            parts.append(json.dumps(name))
+    tree = _structure("".join(parts))
+    return None if tree is None else (tree, bare)
+
+
+def _structure(text: str) -> Mapping[str, object] | list[object] | None:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return tree if isinstance(tree, (dict, list)) else None
+
+
+def _ends_quoted(piece: str, quoted: bool) -> bool:
+    """Whether the end of a piece of JSON lies inside a string."""
+    for match in re.finditer(r'\\.|"', piece, re.DOTALL):
+        if match[0] == '"':
+            quoted = not quoted
+    return quoted
+
+
+def compile_template(
+    environment: Environment,
+    value: object,
+    scope: Scope,
+    *,
+    escape: Escape = Escape.NONE,
+    as_text: bool = False,
+) -> Template:
+    """A template in a tree, or with `as_text` in a text. Raises InvalidExpression with every finding."""
+    problems: list[Problem] = []
+    compiler = Compiler(environment, problems, scope)
+    template = compiler.text(str(value), escape) if as_text else compiler.tree(value)
+    if template is None:
+        raise InvalidExpression(problems=tuple(problems))
+    return template
