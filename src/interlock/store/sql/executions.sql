@@ -93,7 +93,7 @@ WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome 
 
 -- name: step_late
 -- Evidence beside an outcome: a result that nobody waited for any more.
-UPDATE steps SET late = json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(?))
+UPDATE steps SET late = CAST(json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(?)) AS BLOB)
 WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ?;
 
 -- name: steps_of
@@ -137,8 +137,10 @@ INSERT OR REPLACE INTO idempotency (tenant, client, automation, key, body, execu
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: idempotency_forget
--- Keys older than they are kept.
-DELETE FROM idempotency WHERE tenant = ? AND created_at <= ?;
+-- A batch of keys older than they are kept.
+DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
+    SELECT tenant, client, automation, key FROM idempotency WHERE tenant = ? AND created_at <= ? LIMIT ?
+);
 
 -- name: admission_get
 -- Whether an automation can be run now, and what its child runs would run.
@@ -147,7 +149,3 @@ FROM automations a
 JOIN tenants t ON t.id = a.tenant
 LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition
 WHERE a.tenant = ? AND a.id = ?;
-
--- name: switch_get
--- The tenant's switch "disable automations".
-SELECT automations_disabled FROM tenants WHERE id = ?;

@@ -63,7 +63,8 @@ GROUP BY e.id;
 
 -- name: batch_states
 -- The states of runs, by their ids.
-SELECT DISTINCT e.id, e.state FROM json_each(:ids) j JOIN executions e ON e.tenant = :tenant AND e.id = j.value;
+SELECT DISTINCT e.id, e.state FROM json_each(:ids) j JOIN executions e ON e.tenant = :tenant AND e.id = j.value
+ORDER BY e.id;
 
 -- name: doomed_count
 -- How many there are.

@@ -37,6 +37,8 @@ from interlock.store.statements import load
 IDEMPOTENCY_KEPT = 24 * 3600 * 1_000_000
 """Microseconds for which a caller's key is remembered."""
 
+FORGET_BATCH = 1_000
+
 _SQL = load("executions") | load("terminations")
 _GET = _SQL["execution_get"]
 _BEYOND = 2**63 - 1
@@ -153,6 +155,17 @@ class SqliteExecutions:
             stopped = await self._writer.submit(job, heavy=True, committed=committed)
             left += stopped is not None
         return left
+
+    async def forget_keys(self, at: int) -> None:
+        """Forget idempotency keys that are older than they are kept."""
+        for tenant in self._tenants():
+
+            def job(connection: apsw.Connection, tenant: int = tenant) -> int:
+                connection.execute(_SQL["idempotency_forget"], (tenant, at - IDEMPOTENCY_KEPT, FORGET_BATCH))
+                return connection.changes()
+
+            while await self._writer.submit(job) == FORGET_BATCH:
+                pass
 
     def _situation(self, connection: apsw.Connection, ref: Ref, event: Event) -> Situation | None:
         row = connection.execute(_GET, (ref.tenant, ref.id)).fetchone()

@@ -238,8 +238,11 @@ class Writer:
         elif len(group) > 1:
             self._alone.extendleft(reversed(group))
         else:
-            if isinstance(error, apsw.Error):
-                error = Unavailable("the disk is full" if isinstance(error, apsw.FullError) else str(error))
+            if isinstance(error, apsw.FullError):
+                error = Unavailable("the disk is full", retry_after=30)
+            elif isinstance(error, apsw.Error):
+                # A statement that SQLite refuses is a defect of ours, and no driver's error leaves the store.
+                error = InterlockError(f"the store refused a statement: {error}")
             if not group[0].future.done():
                 group[0].future.set_exception(error)
 

@@ -1,0 +1,84 @@
+"""Stores to run a contract against, and small things to put into them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interlock.ports import AuditEntry, AutomationRow, Definition, Started
+from interlock.rules.admit import Newcomer
+from interlock.rules.events import Announce, Created, Next
+from interlock.rules.model import Actor, Ref
+from interlock.store.sqlite.store import SqliteStore
+from interlock.store.sqlite.writer import Form
+
+ANN = Actor("ann@localhost/pcc", "127.0.0.1")
+AUDIT = AuditEntry(ANN, "test.change", "x")
+PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
+
+
+@dataclass
+class Listener:
+    """Keeps what a commit listener is told."""
+
+    interrupts: list[tuple[Ref, int]] = field(default_factory=list)
+    woken: list[tuple[Ref, int | None]] = field(default_factory=list)
+
+    def interrupt(self, ref: Ref, epoch: int) -> None:
+        self.interrupts.append((ref, epoch))
+
+    def ready(self, ref: Ref, at: int | None) -> None:
+        self.woken.append((ref, at))
+
+
+@asynccontextmanager
+async def opened(directory: Path | None, form: Form = Form.COMMIT_IN_THREAD) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(directory, form=form)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@dataclass
+class World:
+    """A store with one tenant and one published automation."""
+
+    store: SqliteStore
+    tenant: int
+    automation: str
+    definition: int
+    listener: Listener
+    next_id: int = 1
+
+    async def start(
+        self, following: Next | None = None, *, at: int = 1_000, parent: Ref | None = None, id: int | None = None
+    ) -> Started:
+        above = self.store.executions.get(parent) if parent is not None else None
+        newcomer = Newcomer(
+            self.tenant,
+            id if id is not None else self.next_id,
+            self.automation,
+            self.definition,
+            parent=above.id if above is not None else None,
+            root=above.root if above is not None else None,
+            depth=above.depth + 1 if above is not None else 0,
+        )
+        self.next_id = newcomer.id + 1
+        return await self.store.executions.create(newcomer, Created(at, following, "me"), b'{"n":1}', AUDIT, None)
+
+    async def in_flight(self, *, parent: Ref | None = None) -> Started:
+        return await self.start(Announce(0, b"{}"), parent=parent)
+
+
+async def world(store: SqliteStore) -> World:
+    tenant = await store.access.create_tenant("acme", ("acme.example",), 1, AUDIT)
+    row = AutomationRow(tenant.id, "auto", b'{"displayName":"A"}', 0, None, 1, 1)
+    plan = Definition(tenant.id, 0, "auto", 1, PLAN, b"[]", None, 1)
+    made = await store.automations.create(row, plan, AUDIT)
+    listener = Listener()
+    store.listen(listener)
+    assert made.definition is not None
+    return World(store, tenant.id, made.id, made.definition, listener)

@@ -1,0 +1,237 @@
+"""What every store keeps of runs: on disk, with each form of the writer, and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import AlreadyExists, NotFound, Unavailable
+from interlock.ports import Idempotency, Started
+from interlock.rules.admit import Newcomer
+from interlock.rules.decision import Verdict
+from interlock.rules.events import (
+    Announce,
+    Change,
+    Created,
+    Finish,
+    Prepared,
+    Settled,
+    StartChild,
+    Terminated,
+    Wait,
+    Woken,
+)
+from interlock.rules.model import AttemptRef, Ref, Result, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State, WaitingFor
+from interlock.store.sqlite.executions import IDEMPOTENCY_KEPT
+from interlock.store.sqlite.writer import Form
+from tests.store.stores import ANN, AUDIT, World, opened, world
+
+pytestmark = pytest.mark.anyio
+
+STOP = TerminationRequest(ANN, "enough")
+DONE = Result(Outcome.SUCCEEDED, b'{"ok":true}')
+
+
+class ExecutionsContract:
+    """To be passed by every store."""
+
+    async def test_a_run_is_kept_with_its_input_and_its_announced_attempt(self, here: World) -> None:
+        started = await here.in_flight()
+        run = here.store.executions.load(started.execution.ref)
+        assert run is not None
+        assert (run.execution, run.input, run.outputs) == (started.execution, b'{"n":1}', ())
+        [step] = here.store.executions.steps(started.execution.ref)
+        assert (step.position, step.attempt, step.outcome, step.input) == (0, 1, None, b"{}")
+
+    async def test_a_result_and_the_next_announcement_are_one_commit(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        before = here.store.writer.commits
+        event = Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Announce(1), "me")
+        decision = await here.store.executions.apply(row.ref, event)
+        assert here.store.writer.commits == before + 1
+        assert decision is not None
+        assert decision.execution == here.store.executions.get(row.ref)
+        run = here.store.executions.load(row.ref)
+        assert run is not None
+        assert run.outputs == ((0, b'{"ok":true}'),)
+
+    async def test_a_result_of_an_attempt_that_is_not_current_leaves_evidence_only(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        await here.store.executions.apply(row.ref, Terminated(1_500, replace(STOP, deadline=0)))
+        stopped = here.store.executions.get(row.ref)
+        event = Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Announce(1), "me")
+        decision = await here.store.executions.apply(row.ref, event)
+        assert decision is not None
+        assert decision.verdict is Verdict.SUPERSEDED
+        assert here.store.executions.get(row.ref) == stopped
+        [step] = here.store.executions.steps(row.ref)
+        assert step.outcome is Outcome.ABANDONED
+        assert step.late is not None
+        assert b"LATE_SUCCEEDED" in step.late
+
+    async def test_stopping_a_waiting_run_ends_it_in_the_same_commit(self, here: World) -> None:
+        row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
+        decision = await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
+        assert decision is not None
+        found = here.store.executions.get(row.ref)
+        assert found is not None
+        assert (found.state, found.completed_at, found.wake_at) == (State.TERMINATE, 2_000, None)
+        kept = here.store.executions.termination(row.ref)
+        assert kept is not None
+        assert (kept.request, kept.accepted_at, kept.found) == (STOP, 2_000, State.WAITING)
+        assert here.store.executions.due(10_000_000, 10) == []
+
+    async def test_the_audit_row_is_in_the_commit_of_the_stop(self, here: World) -> None:
+        row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
+        await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
+        found = [
+            kept.entry for kept in here.store.audit.rows(here.tenant) if kept.entry.action == "execution.terminate"
+        ]
+        assert [(entry.target, entry.outcome, entry.reason) for entry in found] == [(str(row.id), "accepted", "enough")]
+
+    async def test_an_interrupt_is_told_after_the_commit_with_the_raised_epoch(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
+        found = here.store.executions.get(row.ref)
+        assert found is not None
+        assert here.listener.interrupts == [(row.ref, found.epoch)]
+        assert (row.ref, found.wake_at) in here.listener.woken
+
+    async def test_an_unknown_run_and_another_tenants_are_the_same(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        for ref in (Ref(here.tenant, 839265), Ref(here.tenant + 1, row.id)):
+            assert await here.store.executions.apply(ref, Terminated(2_000, STOP)) is None
+            assert here.store.executions.get(ref) is None
+
+    async def test_a_child_is_created_in_its_parents_commit(self, here: World) -> None:
+        row = (await here.start()).execution
+        change = Change(0, StartChild(77, here.automation, b'{"from":"parent"}'), output=b'{"execution_id":"77"}')
+        before = here.store.writer.commits
+        await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
+        assert here.store.writer.commits == before + 1
+        [child] = here.store.executions.children(row.ref)
+        assert (child.id, child.parent, child.root, child.depth, child.state) == (77, row.id, row.id, 1, State.PENDING)
+        assert here.store.executions.input(child.ref) == b'{"from":"parent"}'
+
+    async def test_a_child_of_an_automation_that_is_gone_fails_the_step_and_creates_nothing(self, here: World) -> None:
+        row = (await here.start()).execution
+        change = Change(0, StartChild(77, "gone", b"{}"))
+        await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
+        found = here.store.executions.get(row.ref)
+        assert found is not None
+        assert found.state is State.ERROR
+        assert here.store.executions.children(row.ref) == []
+
+    async def test_what_is_due_comes_soonest_first(self, here: World) -> None:
+        for until in (3_000, 1_500, 9_000):
+            await here.start(Wait(0, WaitingFor.TIMER, until))
+        assert [at for _, at in here.store.executions.due(5_000, 10)] == [1_500, 3_000]
+        assert [at for _, at in here.store.executions.due(5_000, 10, horizon=5_000)] == [1_500, 3_000, 9_000]
+
+    async def test_what_is_in_flight_is_found_again(self, here: World) -> None:
+        first, _, third = await here.in_flight(), await here.start(), await here.in_flight()
+        await here.store.executions.apply(third.execution.ref, Terminated(2_000, STOP))
+        assert [row.id for row in here.store.executions.in_flight(10)] == [first.execution.id, third.execution.id]
+
+    async def test_pages_are_newest_first_and_filtered(self, here: World) -> None:
+        ids = [(await here.start()).execution.id for _ in range(4)]
+        await here.store.executions.apply(Ref(here.tenant, ids[1]), Terminated(2_000, STOP))
+        executions = here.store.executions
+        assert [row.id for row in executions.page(here.tenant)] == ids[::-1]
+        assert [row.id for row in executions.page(here.tenant, before=ids[2], limit=1)] == [ids[1]]
+        assert [row.id for row in executions.page(here.tenant, states=[State.TERMINATE])] == [ids[1]]
+        assert [row.id for row in executions.page(here.tenant, automations=["auto"], states=[State.PENDING])] == [
+            ids[3],
+            ids[2],
+            ids[0],
+        ]
+        assert executions.page(here.tenant, automations=["other"]) == []
+        assert executions.page(here.tenant + 1) == []
+
+    async def test_the_same_key_gives_the_same_run_and_another_body_is_refused(self, here: World) -> None:
+        def create(id_: int, body: bytes) -> Awaitable[Started]:
+            newcomer = Newcomer(here.tenant, id_, here.automation, here.definition)
+            return here.store.executions.create(newcomer, Created(5), b"{}", AUDIT, Idempotency("key", body))
+
+        first, again = await asyncio.gather(create(1, b"a"), create(2, b"a"))
+        assert (first.execution.id, again.execution.id, again.repeated) == (1, 1, True)
+        with pytest.raises(AlreadyExists):
+            await create(3, b"b")
+        assert here.store.executions.get(Ref(here.tenant, 2)) is None
+
+    async def test_a_key_is_forgotten_after_a_day(self, here: World) -> None:
+        def create(id_: int, at: int) -> Awaitable[Started]:
+            newcomer = Newcomer(here.tenant, id_, here.automation, here.definition)
+            return here.store.executions.create(newcomer, Created(at), b"{}", AUDIT, Idempotency("key", b"a"))
+
+        await create(1, 5)
+        await here.store.executions.forget_keys(IDEMPOTENCY_KEPT + 4)
+        assert (await create(2, 6)).repeated
+        await here.store.executions.forget_keys(IDEMPOTENCY_KEPT + 5)
+        assert not (await create(3, 7)).repeated
+
+    async def test_a_deleted_automation_starts_nothing(self, here: World) -> None:
+        await here.store.automations.delete(here.tenant, here.automation, 5, AUDIT)
+        with pytest.raises(NotFound):
+            await here.start()
+
+    async def test_on_a_full_disk_runs_are_stopped_and_settled_and_none_is_started(self, here: World) -> None:
+        waiting = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
+        flying = (await here.in_flight()).execution
+        here.store.writer.full = True
+        with pytest.raises(Unavailable):
+            await here.start()
+        await here.store.executions.apply(waiting.ref, Terminated(2_000, STOP))
+        event = Settled(2_000, AttemptRef(0, 1, flying.attempt_epoch), DONE, Announce(1), "me")
+        await here.store.executions.apply(flying.ref, event)
+        stopped, held = here.store.executions.get(waiting.ref), here.store.executions.get(flying.ref)
+        assert stopped is not None
+        assert held is not None
+        assert (stopped.state, held.state, held.step) == (State.TERMINATE, State.PENDING, 1)
+
+    async def test_a_callback_wakes_a_run_without_saying_what_comes_next(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        accepted = Settled(
+            2_000,
+            AttemptRef(0, 1, row.attempt_epoch),
+            Result(None, status=202),
+            Wait(0, WaitingFor.CALLBACK, 9_000),
+            "me",
+        )
+        decision = await here.store.executions.apply(row.ref, accepted)
+        assert decision is not None
+        await here.store.executions.apply(row.ref, Woken(3_000, decision.execution.epoch, WaitingFor.CALLBACK, DONE))
+        found = here.store.executions.get(row.ref)
+        assert found is not None
+        assert (found.state, found.step, found.wake_at) == (State.PENDING, 1, 3_000)
+        [step] = here.store.executions.steps(row.ref)
+        assert (step.outcome, step.output) == (Outcome.SUCCEEDED, b'{"ok":true}')
+
+    async def test_the_greatest_id_is_known(self, here: World) -> None:
+        assert here.store.executions.greatest_id() == 0
+        await here.start(id=41)
+        assert here.store.executions.greatest_id() == 41
+
+    async def test_a_run_of_pure_steps_is_done_in_the_commit_that_creates_it(self, here: World) -> None:
+        started = await here.start(Finish(3))
+        assert started.execution.state is State.DONE
+
+
+class TestOnDisk(ExecutionsContract):
+    @pytest.fixture(params=list(Form))
+    async def here(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+        async with opened(tmp_path, request.param) as store:
+            yield await world(store)
+
+
+class TestInMemory(ExecutionsContract):
+    @pytest.fixture
+    async def here(self) -> AsyncIterator[World]:
+        async with opened(None) as store:
+            yield await world(store)

@@ -1,0 +1,172 @@
+"""The stop of a tree or a batch in a few statements: the same, run for run, as the rules' own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+import apsw
+import pytest
+
+from interlock.ports import StepRow
+from interlock.rules.events import Announce, Fail, Finish, Prepared, Released, Settled, Terminated, Wait
+from interlock.rules.model import AttemptRef, Cause, Execution, Mode, Ref, Result, Termination, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State, WaitingFor
+from interlock.store.sqlite import stops
+from tests.store.stores import ANN, World, opened, world
+
+pytestmark = pytest.mark.anyio
+
+FIRST = TerminationRequest(ANN, "first", mode=Mode.DRAIN, deadline=5_000_000)
+ORDERS = [
+    TerminationRequest(ANN, "enough"),
+    TerminationRequest(ANN, "at once", deadline=0),
+    TerminationRequest(ANN, "gently", mode=Mode.DRAIN, deadline=300_000_000),
+    TerminationRequest(ANN, "sooner", mode=Mode.DRAIN, deadline=1_000_000),
+]
+AT = 50_000
+
+
+@pytest.fixture
+async def here() -> AsyncIterator[World]:
+    async with opened(None) as store:
+        yield await world(store)
+
+
+async def one_in_every_state(here: World, parent: Ref | None = None) -> list[int]:
+    """Runs in each state, STOPPING by drain included; returns their ids."""
+    executions = here.store.executions
+    ids = []
+    for state in State:
+        match state:
+            case State.PENDING:
+                row = (await here.start(parent=parent)).execution
+            case State.WAITING:
+                row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000), parent=parent)).execution
+            case State.PAUSED_BY_CIRCUIT_BREAKER:
+                row = (await here.start(parent=parent)).execution
+                await here.store.writer.submit(partial(pause, row.id))
+            case _:
+                row = (await here.start(Announce(0), parent=parent)).execution
+        if state in {State.STOPPING, State.TERMINATE}:
+            order = FIRST if state is State.STOPPING else replace(FIRST, deadline=0)
+            await executions.apply(row.ref, Terminated(2_000, order))
+        if state in {State.DONE, State.ERROR}:
+            attempt = AttemptRef(0, 1, row.attempt_epoch)
+            outcome = Outcome.SUCCEEDED if state is State.DONE else Outcome.FAILED
+            await executions.apply(row.ref, Settled(2_000, attempt, Result(outcome), _end(state), "me"))
+        found = executions.get(row.ref)
+        assert found is not None
+        assert found.state is state
+        ids.append(row.id)
+    return ids
+
+
+def pause(id_: int, connection: apsw.Connection) -> None:
+    sql = "UPDATE executions SET state = ?, waiting_for = NULL, wake_at = NULL WHERE id = ?"
+    connection.execute(sql, (State.PAUSED_BY_CIRCUIT_BREAKER, id_))
+
+
+def _end(state: State) -> Finish | Fail:
+    return Finish(1) if state is State.DONE else Fail(0)
+
+
+def account(here: World, id_: int) -> tuple[Execution, Termination | None, list[StepRow]]:
+    """All that is kept of a run, with its identity taken out."""
+    ref = Ref(here.tenant, id_)
+    found = here.store.executions.get(ref)
+    assert found is not None
+    return (
+        replace(found, id=0, root=0, parent=None, depth=0),
+        here.store.executions.termination(ref),
+        here.store.executions.steps(ref),
+    )
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
+async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, order: TerminationRequest) -> None:
+    by_rule = await one_in_every_state(here)
+    by_set = await one_in_every_state(here)
+    here.listener.interrupts.clear()
+    verdicts = {}
+    for id_ in by_rule:
+        decision = await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, order))
+        assert decision is not None
+        verdicts[id_] = decision.verdict
+    told = {(ref.id - by_rule[0], epoch) for ref, epoch in here.listener.interrupts if ref.id in by_rule}
+    here.listener.interrupts.clear()
+    found = await here.store.executions.terminate_many(here.tenant, [*by_set, 839265], AT, order)
+    assert list(found.values()) == list(verdicts.values())
+    assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
+    assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
+
+
+async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched(here: World) -> None:
+    root = (await here.in_flight()).execution
+    children = await one_in_every_state(here, parent=root.ref)
+    grandchildren = [
+        id_ for child in children for id_ in await one_in_every_state(here, parent=Ref(here.tenant, child))
+    ]
+    stranger = (await here.in_flight()).execution
+    order = replace(ORDERS[0], cascade=True)
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, order)
+    assert stopped is not None
+    assert not stopped.more
+    for id_ in (root.id, *children, *grandchildren):
+        found = here.store.executions.get(Ref(here.tenant, id_))
+        assert found is not None
+        assert found.state in {State.STOPPING, State.TERMINATE, State.DONE, State.ERROR}
+    assert here.store.executions.get(stranger.ref) == stranger
+    kept = here.store.executions.termination(Ref(here.tenant, children[0]))
+    assert kept is not None
+    assert (kept.request.cause, kept.request.cause_execution, kept.request.actor) == (Cause.CASCADE, root.id, ANN)
+
+
+async def test_the_descendants_of_a_finished_run_are_stopped_too(here: World) -> None:
+    root = (await here.in_flight()).execution
+    child = (await here.in_flight(parent=root.ref)).execution
+    attempt = AttemptRef(0, 1, root.attempt_epoch)
+    await here.store.executions.apply(
+        root.ref, Settled(2_000, attempt, Result(Outcome.SUCCEEDED), _end(State.DONE), "me")
+    )
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
+    assert stopped is not None
+    assert (stopped.decision.verdict, stopped.descendants) == ("already-finished", 1)
+    found = here.store.executions.get(child.ref)
+    assert found is not None
+    assert found.state is State.TERMINATE
+
+
+async def test_each_transition_into_terminate_has_exactly_one_audit_row(here: World) -> None:
+    """S16."""
+    root = (await here.in_flight()).execution
+    await one_in_every_state(here, parent=root.ref)
+    await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
+    rows = [row.entry for row in here.store.audit.rows(here.tenant) if row.entry.action == "execution.terminate"]
+    accepted = [entry.target for entry in rows if entry.outcome == "accepted"]
+    terminated = [row.id for row in here.store.executions.page(here.tenant, states=[State.TERMINATE], limit=100)]
+    assert sorted(map(int, accepted)) == sorted(terminated)
+
+
+async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_followed(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops, "ONE_COMMIT", 3)
+    monkeypatch.setattr(stops, "BATCH", 2)
+    root = (await here.in_flight()).execution
+    children = [(await here.start(parent=root.ref)).execution for _ in range(8)]
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    assert stopped is not None
+    assert (stopped.descendants, stopped.more) == (3, True)
+    last = children[-1]
+    decision = await here.store.executions.apply(last.ref, Prepared(AT + 1, last.epoch, Announce(0), "me"))
+    assert decision is not None
+    assert decision.execution.state is State.TERMINATE, "what is fenced starts nothing, although nobody reached it yet"
+    while await here.store.executions.continue_cascades(AT + 2):
+        pass
+    states = {row.state for row in here.store.executions.children(root.ref)}
+    assert states == {State.TERMINATE}
+    released = Released(AT + 3)
+    assert (await here.store.executions.apply(root.ref, released)) is not None

@@ -1,0 +1,64 @@
+"""Every named statement: SQLite takes it, the code uses it, and none walks over a table that grows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+import interlock.store
+from interlock.store.sqlite.connection import open_writer
+from interlock.store.statements import load, subjects
+
+STATEMENTS = [(subject, name) for subject in subjects() for name in load(subject)]
+GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", "cascades"}
+"""Tables whose size is a matter of set-up, not of use."""
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
+    connection = open_writer(str(tmp_path_factory.mktemp("statements") / "db"))
+    connection.execute(load("terminations")["doomed_create"])
+    yield connection
+    connection.close()
+
+
+def _positional(sql: str) -> int:
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
+    return max(numbered) if numbered else sql.count("?")
+
+
+class _Unbound(dict[str, None]):
+    """Any named parameter is NULL: the plan is the same."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("subject", "name"), STATEMENTS)
+def test_a_statement_is_one_that_sqlite_takes_and_walks_over_no_growing_table(
+    connection: apsw.Connection, subject: str, name: str
+) -> None:
+    sql = load(subject)[name]
+    if sql.startswith("CREATE"):
+        return
+    bindings = (None,) * _positional(sql) or _Unbound()
+    steps = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
+    scanned = [step.split()[1] for step in steps if step.startswith("SCAN ")]
+    growing = [table for table in scanned if table not in GROWS_LITTLE | HARMLESS]
+    assert not growing, f"{subject}.{name} scans {growing}: {steps}"
+
+
+HARMLESS = {"CONSTANT", "below", "above", "j", "d", "doomed", "temp.doomed", "(subquery", "c", "h", "t"}
+"""A recursion's own rows, the batch at hand, a list that was passed in."""
+
+
+@pytest.mark.parametrize("subject", subjects())
+def test_no_statement_is_left_unused(subject: str) -> None:
+    folder = Path(interlock.store.__file__).parent
+    source = "\n".join(path.read_text() for path in folder.rglob("*.py"))
+    unused = [name for name in load(subject) if f'"{name}"' not in source]
+    assert not unused
