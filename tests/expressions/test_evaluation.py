@@ -9,9 +9,10 @@ import pytest
 
 from interlock.errors import Unavailable
 from interlock.expressions.context import Context
-from interlock.expressions.environment import Environment
+from interlock.expressions.environment import NOWHERE, Environment
 from interlock.expressions.failures import ExpressionFailed, OverBudget
 from interlock.expressions.names import Kind
+from interlock.expressions.template import compile_template
 from tests.expressions.given import ENVIRONMENT, NOW, context, evaluate
 
 
@@ -120,6 +121,8 @@ def test_values_an_engine_does_not_take_are_mended() -> None:
     assert evaluate("ctx.a.fine", {"a": odd}) == 1
     assert evaluate("ctx.a.big > 1e20", {"a": odd}) is True
     assert evaluate("ctx.a.broken", {"a": odd}) == "a\ufffdb"
+    assert evaluate("ctx.a", {"a": "a\ud800b"}) == "a\ufffdb"
+    assert evaluate("ctx.a", {"a": [{"é\udfff": "é"}]}) == [{"é\ufffd": "é"}]
     assert evaluate("ctx.a.times[0]", {"a": odd}) == "2026-06-10T14:30:00Z"
 
 
@@ -204,3 +207,12 @@ def test_a_context_is_converted_once_for_each_set_of_names() -> None:
     first, second = ENVIRONMENT.compile("ctx.a.b == 1"), ENVIRONMENT.compile("ctx.a.b == 2")
     assert first.inputs is second.inputs
     assert (first.evaluate(shared), second.evaluate(shared)) == (True, False)
+
+
+def test_what_a_context_converted_is_never_taken_for_something_else() -> None:
+    shared = context(a=1, b=2)
+    for _ in range(50):
+        # Environments, and the templates of each, come and go while the context lives.
+        environment = Environment()
+        assert environment.compile("ctx.a").evaluate(shared) == 1
+        assert compile_template(environment, "{{ ctx.b }}{{ ctx.a }}", NOWHERE, as_text=True).render(shared) == "21"

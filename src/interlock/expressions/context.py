@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -27,6 +27,15 @@ class Inputs:
 
     variables: tuple[str, ...]
     steps: tuple[str, ...] | None
+
+
+def joined(inputs: Iterable[Inputs]) -> Inputs:
+    """What several expressions read together."""
+    every = tuple(inputs)
+    variables = {name for one in every for name in one.variables}
+    steps = {step for one in every for step in one.steps or ()}
+    whole = any(one.steps is None for one in every)
+    return Inputs(tuple(sorted(variables)), None if whole else tuple(sorted(steps)))
 
 
 class Context:
@@ -54,8 +63,9 @@ class Context:
         self.ip = ip
         self.directory = directory
         self.others = others
-        self._activations: dict[tuple[int, int], Activation] = {}
-        self._weights: dict[int, int] = {}
+        # By identity, which is quicker than by value; each entry holds what its key is the identity of.
+        self._activations: dict[tuple[int, int], tuple[Engine, Inputs, Activation]] = {}
+        self._weights: dict[int, tuple[Inputs, int]] = {}
 
     def frame(self) -> Frame:
         """What functions see during one evaluation."""
@@ -87,24 +97,24 @@ class Context:
     def activation(self, engine: Engine, inputs: Inputs) -> Activation:
         """The variables for the engine. Raises Unusable."""
         key = (id(engine), id(inputs))
-        activation = self._activations.get(key)
-        if activation is None:
+        known = self._activations.get(key)
+        if known is None:
             variables = self.selected(inputs)
             if "ip" in variables:
                 try:
                     variables["ip"] = networks.ip(str(variables["ip"]))
                 except FunctionFailed:
                     del variables["ip"]
-            activation = self._activations[key] = _converted(engine, variables)
-        return activation
+            known = self._activations[key] = (engine, inputs, _converted(engine, variables))
+        return known[2]
 
     def weight(self, inputs: Inputs, limit: int) -> int:
         """How much an expression carries, exact up to `limit` (see `values.weigh`)."""
         key = id(inputs)
-        weight = self._weights.get(key)
-        if weight is None or weight > limit:
-            weight = self._weights[key] = weigh(self.selected(inputs), limit)
-        return weight
+        known = self._weights.get(key)
+        if known is None or known[1] > limit:
+            known = self._weights[key] = (inputs, weigh(self.selected(inputs), limit))
+        return known[1]
 
     def packed(self, inputs: Inputs) -> str:
         """The context as JSON for another process, with what is read and no more. Raises Unusable if too large."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from interlock.errors import InterlockError, Unavailable
-from interlock.expressions.context import Context, Inputs
+from interlock.expressions.context import Context, joined
 from interlock.expressions.failures import FunctionFailed, Unusable
 from interlock.expressions.functions import asking
 from interlock.expressions.limits import CHILD_START_SECONDS, CHILD_WALL_SECONDS
@@ -82,12 +82,8 @@ class Evaluator:
             _wake(self._waiting.popleft())
 
     async def _elsewhere(self, programs: Sequence[Program], context: Context) -> Sequence[object]:
-        steps: set[str] | None = set()
-        for program in programs:
-            steps = None if steps is None or program.inputs.steps is None else steps.union(program.inputs.steps)
-        variables = sorted({name for program in programs for name in program.inputs.variables})
         try:
-            packed = context.packed(Inputs(tuple(variables), None if steps is None else tuple(sorted(steps))))
+            packed = context.packed(joined(program.inputs for program in programs))
         except Unusable as error:
             raise programs[0].refused(error.reason, over_budget=error.over_budget) from None
         job = {

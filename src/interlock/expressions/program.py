@@ -102,13 +102,14 @@ class Program:
         own = len(self.source) if costly else 0
         return own <= limit and context.weight(self.inputs, limit) + own <= limit
 
-    def evaluate(self, context: Context) -> object:
+    def evaluate(self, context: Context, inputs: Inputs | None = None) -> object:
         """The result as plain JSON, of the kind asked for. Evaluates here and now: see `inline`.
 
+        `inputs` are this program's and others', for several that are evaluated together: one conversion does for all.
         Raises ExpressionFailed, OverBudget; and what the directory raises.
         """
         try:
-            activation = context.activation(self._engine, self.inputs)
+            activation = context.activation(self._engine, inputs or self.inputs)
             if self._framed:
                 frame = context.frame()
                 token = FRAME.set(frame)

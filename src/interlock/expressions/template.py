@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from interlock.errors import Problem
-from interlock.expressions.context import Context
+from interlock.expressions.context import Context, joined
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
 from interlock.expressions.limits import INLINE_EXPRESSIONS, MAX_DEPTH, MAX_RESULT, MAX_TEMPLATE_EXPRESSIONS
@@ -142,10 +142,11 @@ class Template:
     `constant`, and rendering it costs nothing (the same object each time: do not change it).
     """
 
-    __slots__ = ("_build", "_constant", "constant", "origin", "programs", "unavailable")
+    __slots__ = ("_build", "_constant", "constant", "inputs", "origin", "programs", "unavailable")
 
     def __init__(self, programs: tuple[Program, ...], build: Part | None, constant: object, origin: Origin) -> None:
         self.programs = programs
+        self.inputs = joined(program.inputs for program in programs)
         self.origin = origin
         self.constant = build is None
         self.unavailable = tuple(sorted({name for program in programs for name in program.unavailable}))
@@ -168,7 +169,8 @@ class Template:
         """
         if self._build is None:
             return self._constant
-        return self.fill([program.evaluate(context) for program in self.programs])
+        inputs = self.inputs
+        return self.fill([program.evaluate(context, inputs) for program in self.programs])
 
     def fill(self, values: Values) -> object:
         """The same, with the values of `programs` already evaluated."""

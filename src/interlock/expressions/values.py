@@ -159,10 +159,9 @@ def weigh(value: object, limit: int) -> int:
 
 
 def fits(value: Any) -> bool:
-    """Whether the engine takes the numbers and types in a value as they are, or `readable` has to make a copy.
+    """Whether the engine takes a value as it is, or `readable` has to make a copy.
 
-    Raises Unusable for a text with a NUL character, which the engine would end there, without a word. That a text is
-    not valid Unicode the engine finds itself.
+    Raises Unusable for a text with a NUL character, which the engine would end there, without a word.
     """
     kind = type(value)
     if kind is dict:
@@ -171,15 +170,15 @@ def fits(value: Any) -> bool:
             if "\0" in key:
                 raise Unusable(_NUL)
             # Texts are most of what there is: no call for each.
-            if type(item) is not str:
-                fitting = fits(item) and fitting
+            if type(item) is not str or not item.isascii() or not key.isascii():
+                fitting = fits(key) and fits(item) and fitting
             elif "\0" in item:
                 raise Unusable(_NUL)
         return fitting
     if kind is str:
         if "\0" in value:
             raise Unusable(_NUL)
-        return True
+        return value.isascii() or _SURROGATE.search(value) is None
     if kind is int:
         return bool(-(2**63) <= value < 2**63)
     if kind is list:
