@@ -109,8 +109,8 @@ class FieldShape(NamedTuple):
     message: Shape | None
     """The message it holds; None for scalars, enums, maps and structs."""
     repeated: bool
-    free_form: bool
-    """A Struct or a map: what is inside is the caller's, not the contract's."""
+    mapping: bool
+    """A Struct or a map from text to text: its keys are the caller's, not the contract's."""
     oneof: str | None
     """The oneof it is an arm of."""
 
@@ -124,6 +124,8 @@ class Shape:
     """By each of its spellings."""
     arms: Mapping[str, tuple[tuple[str, str], ...]]
     """Name of each oneof → (wire name, Python name) of its arms."""
+    text_maps: frozenset[str]
+    """Wire names of the maps from text to text."""
 
 
 @cache
@@ -133,15 +135,21 @@ def shape_of(model: type[Message]) -> Shape:
     fields: dict[str, FieldShape] = {}
     for name, info in model.model_fields.items():
         wire = info.alias or name
-        message, repeated, free_form = _describe(info.annotation)
+        message, repeated, mapping = _describe(info.annotation)
         inner = shape_of(message) if message is not None else None
-        fields[name] = fields[wire] = FieldShape(name, wire, inner, repeated, free_form, oneof_of.get(wire))
+        fields[name] = fields[wire] = FieldShape(name, wire, inner, repeated, mapping, oneof_of.get(wire))
     arms = {oneof: tuple((wire, fields[wire].name) for wire in wires) for oneof, wires in model.oneofs.items()}
-    return Shape(model, fields, arms)
+    text_maps = frozenset(field.wire for field in fields.values() if _is_text_map(model, field.name))
+    return Shape(model, fields, arms, text_maps)
+
+
+def _is_text_map(model: type[Message], name: str) -> bool:
+    annotation = model.model_fields[name].annotation
+    return get_origin(annotation) is dict and get_args(annotation) == (str, str)
 
 
 def _describe(annotation: Any) -> tuple[type[Message] | None, bool, bool]:
-    """(message, repeated, free form) of a field's type."""
+    """(message, repeated, mapping) of a field's type."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         inner = [arg for arg in get_args(annotation) if arg is not types.NoneType]

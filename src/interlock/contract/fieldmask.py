@@ -108,7 +108,7 @@ def _resolve(model: type[Message], path: str) -> tuple[list[FieldShape], str | N
     for segment in path.split("."):
         if trail and trail[-1].repeated:
             return trail, f"{trail[-1].wire} is a list, which can only be replaced as a whole"
-        if trail and trail[-1].free_form:
+        if trail and trail[-1].mapping:
             return trail, f"{trail[-1].wire} can only be replaced as a whole"
         field = current.fields.get(segment) if current is not None else None
         if field is None:

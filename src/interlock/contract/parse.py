@@ -102,9 +102,11 @@ def _nuls(shape: Shape, tree: Any, path: Path) -> Iterator[Found]:
         return
     for wire, value in tree.items():
         field = shape.fields[wire]
-        items = [((*path, wire), value)]
+        items: list[tuple[Path, Any]] = [((*path, wire), value)]
         if field.repeated and type(value) is list:
             items = [((*path, wire, index), item) for index, item in enumerate(value)]
+        elif wire in shape.text_maps and type(value) is dict:
+            items = [((*path, wire, key), key + item) for key, item in value.items() if type(item) is str]
         for where, item in items:
             if field.message is not None:
                 yield from _nuls(field.message, item, where)
