@@ -1,0 +1,118 @@
+"""Which tenant a request is for: the one that answers to the host it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+import idna
+
+from interlock.errors import InvalidArgument, NotFound
+from interlock.ports import Access, AuditEntry, TenantRow
+from interlock.rules.model import SYSTEM
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+"""Names that the default tenant answers to."""
+DEFAULT_TENANT: Final = "default"
+
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_PORT: Final = re.compile(r"[0-9]{0,5}", re.ASCII)
+_CACHED: Final = 1_024
+
+
+def normalise(host: str) -> str:
+    """A Host header's name (RFC 9110 section 7.2) in its one form.
+
+    Lower case, without port, brackets and trailing dot, in ASCII (IDNA 2008); an IPv6 address in its shortest form.
+
+    Raises:
+        InvalidArgument: it is not a host.
+    """
+    if host.startswith("["):
+        inside, bracket, port = host[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")) or not _PORT.fullmatch(port[1:]):
+            raise _not_a_host()
+        try:
+            address = IPv6Address(inside)
+        except ValueError:
+            raise _not_a_host() from None
+        if address.scope_id is not None:
+            raise _not_a_host()
+        return str(address)
+    name, _, port = host.partition(":")
+    if not _PORT.fullmatch(port):
+        raise _not_a_host()
+    name = name.lower().removesuffix(".")
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            raise _not_a_host() from None
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise _not_a_host()
+    return name
+
+
+def audiences(host: str) -> frozenset[str]:
+    """The audiences that name a normalised host: for an IPv6 address with and without brackets, as clients differ."""
+    try:
+        bracketed = ip_address(host).version == 6
+    except ValueError:
+        bracketed = False
+    return frozenset({host, f"[{host}]"}) if bracketed else frozenset({host})
+
+
+class Tenants:
+    """Finds the tenant of a host, and remembers what it found."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._known: dict[str, tuple[TenantRow, str]] = {}
+
+    def resolve(self, host: str) -> tuple[TenantRow, str]:
+        """The tenant that answers to a Host header, and the host in its normal form.
+
+        Raises:
+            InvalidArgument: it is not a host.
+            NotFound: nobody answers to it; the message is always the same.
+        """
+        known = self._known.get(host)
+        if known is not None:
+            return known
+        normal = normalise(host)
+        tenant = self._access.tenant_of_host(normal)
+        if tenant is None:
+            raise NotFound
+        # One host has many spellings, and callers choose them.
+        if len(self._known) >= _CACHED:
+            self._known.clear()
+        found = self._known[host] = (tenant, normal)
+        return found
+
+    def forget(self) -> None:
+        """To be called when a tenant or its hosts were changed."""
+        self._known.clear()
+
+
+async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -> TenantRow:
+    """The default tenant, made if there is none, and answering to the loopback names and to `hosts`.
+
+    Raises:
+        InvalidArgument: one of `hosts` is not a host.
+        AlreadyExists: one of `hosts` belongs to another tenant.
+    """
+    names = tuple(dict.fromkeys((*LOOPBACK, *(normalise(host) for host in hosts))))
+    found = next((tenant for tenant in access.tenants() if tenant.name == DEFAULT_TENANT), None)
+    if found is None:
+        entry = AuditEntry(SYSTEM, "tenant.create", f"tenant:{DEFAULT_TENANT}")
+        return await access.create_tenant(DEFAULT_TENANT, names, at, entry)
+    if not set(names) <= set(found.hosts):
+        await access.add_hosts(found.id, names, at)
+        found = next(tenant for tenant in access.tenants() if tenant.id == found.id)
+    return found
+
+
+def _not_a_host() -> InvalidArgument:
+    return InvalidArgument.at("Host", "is not the name or address of a host")
