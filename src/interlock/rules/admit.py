@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from interlock.rules.decision import AuditRecord, Decision, Effect, Record, TerminationRecord, Verdict, WakeAt
 from interlock.rules.model import SYSTEM, Cause, Execution, Mode, Termination, TerminationRequest
 from interlock.rules.states import State, WaitingFor, move
+from interlock.rules.values import value
 
 SWITCHED_OFF = TerminationRequest(
     actor=SYSTEM, reason="automations are disabled", deadline=0, cause=Cause.TENANT_SWITCH
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Newcomer:
     """A run before it exists."""
 

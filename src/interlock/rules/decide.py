@@ -20,13 +20,14 @@ from interlock.rules.events import (
     Released,
     Settled,
     Terminated,
+    Wait,
     Woken,
 )
-from interlock.rules.follow import follow, hand_over
-from interlock.rules.model import AttemptRef, Execution, Result, Situation
+from interlock.rules.follow import end_in_error, follow, hand_over
+from interlock.rules.model import AttemptRef, Cause, ChildTarget, Execution, Result, Situation
 from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late
-from interlock.rules.states import State, WaitingFor, move
-from interlock.rules.stop import cut_off, settle_stopped, terminate
+from interlock.rules.states import State, WaitingFor
+from interlock.rules.stop import cut_off, settle_stopped, stop_at_boundary, stopped_waiting, terminate
 
 
 def decide(situation: Situation, event: Event) -> Decision:
@@ -54,12 +55,22 @@ def decide(situation: Situation, event: Event) -> Decision:
             return _released(situation, event)
 
 
-def begin(newcomer: Newcomer, event: Created, *, disabled: bool = False, paused: bool = False) -> Decision:
-    """Create a run: let it in and, if a slot was free, move it on to what comes first in the same commit."""
+def begin(
+    newcomer: Newcomer,
+    event: Created,
+    *,
+    disabled: bool = False,
+    paused: bool = False,
+    child: ChildTarget | None = None,
+) -> Decision:
+    """Create a run: let it in and, if a slot was free, move it on to what comes first in the same commit.
+
+    `child` is what its first step finds, if that starts a run of its own.
+    """
     let_in = admit(newcomer, event.at, disabled=disabled, paused=paused)
     if event.next is None or let_in.execution.state is not State.PENDING:
         return let_in
-    return follow(Situation(let_in.execution), event.next, event.at, event.holder)
+    return follow(Situation(let_in.execution, child=child), event.next, event.at, event.holder)
 
 
 def superseded(execution: Execution, *records: Record) -> Decision:
@@ -82,34 +93,48 @@ def _settled(situation: Situation, event: Settled) -> Decision:
     if result.outcome in INTERRUPTED or event.next is None:
         # An interrupt is never an outcome: nothing was terminated, so nothing is settled.
         return superseded(execution)
-    accepted = WaitingFor.CALLBACK if result.outcome is None else None
+    accepted = None
+    if result.outcome is None:
+        accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.CALLBACK
     settled = StepSettled(event.attempt.position, event.attempt.number, event.at, result, accepted)
     return follow(situation, event.next, event.at, event.holder, (settled,))
 
 
 def _item_settled(situation: Situation, event: ItemSettled) -> Decision:
-    execution = situation.execution
+    execution, result = situation.execution, event.result
     if not _current(execution, event.attempt):
-        return _evidence(execution, event.attempt, event.result, event.at)
+        return _evidence(execution, event.attempt, result, event.at, event.item)
     if (event.item, None) not in situation.items:
         return superseded(execution)
-    record = ItemRecord(event.attempt.position, event.attempt.number, event.item, event.at, event.result)
-    return Decision(Verdict.ACCEPTED, execution, (record,))
+    if execution.state is State.STOPPING:
+        result = stopped_waiting(result)
+    elif result.outcome in INTERRUPTED:
+        return superseded(execution)
+    record = ItemRecord(event.attempt.position, event.attempt.number, event.item, event.at, result)
+    fence = situation.fence
+    if fence is None or fence.cause is not Cause.CASCADE or execution.state is State.STOPPING:
+        return Decision(Verdict.ACCEPTED, execution, (record,))
+    stopping = terminate(situation, fence, event.at)
+    return replace(stopping, records=(record, *stopping.records))
 
 
 def _woken(situation: Situation, event: Woken) -> Decision:
-    execution = situation.execution
-    if execution.epoch != event.epoch or execution.state is not State.WAITING or execution.waiting_for is not event.by:
-        return superseded(execution)
+    execution, by, result = situation.execution, event.by, event.result
+    if execution.epoch != event.epoch or execution.state is not State.WAITING or execution.waiting_for is not by:
+        if event.attempt is None or result is None:
+            return superseded(execution)
+        return _evidence(execution, event.attempt, result, event.at)
     early = execution.wake_at is not None and event.at < execution.wake_at
-    if early and event.by in {WaitingFor.TIMER, WaitingFor.RETRY}:
+    if early and by in {WaitingFor.TIMER, WaitingFor.RETRY}:
         return superseded(execution)
+    if by is WaitingFor.TIMER and result is None:
+        result = _TIME_HAS_COME
     records: tuple[Record, ...] = ()
-    if event.result is not None:
-        records = (StepSettled(execution.step, execution.attempt, event.at, event.result),)
+    if result is not None and by is not WaitingFor.RETRY:
+        records = (StepSettled(execution.step, execution.attempt, event.at, result),)
     if event.next is not None:
         return follow(situation, event.next, event.at, event.holder, records)
-    if event.by is WaitingFor.RETRY:
+    if by is WaitingFor.RETRY:
         return hand_over(situation, execution.step, event.at, records, attempt=execution.attempt)
     return hand_over(situation, execution.step + 1, event.at, records)
 
@@ -130,37 +155,35 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
     if execution.state is State.STOPPING:
         return cut_off(situation, event.at)
     attempt = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
+    abandoned = StepSettled(attempt.position, attempt.number, event.at, Result(Outcome.ABANDONED))
     if event.repeatable:
-        lost = StepSettled(attempt.position, attempt.number, event.at, Result(Outcome.ABANDONED))
-        return hand_over(situation, execution.step, event.at, (lost,), attempt=execution.attempt)
-    unknown = _unknown(situation)
-    lost = StepSettled(attempt.position, attempt.number, event.at, Result(unknown, error=OUTCOME_UNKNOWN))
-    ended = replace(
-        execution,
-        state=move(execution.state, State.ERROR),
-        epoch=execution.epoch + 1,
-        attempt_epoch=0,
-        items=0,
-        waiting_for=None,
-        wake_at=None,
-        updated_at=event.at,
-        completed_at=event.at,
-    )
-    return Decision(Verdict.ACCEPTED, ended, (lost,), moved=True)
-
-
-def _unknown(situation: Situation) -> Outcome:
-    """What became of an attempt whose performer is gone; as items settle one by one, one at most is in doubt."""
+        return hand_over(situation, execution.step, event.at, (abandoned,), attempt=execution.attempt)
+    fence = situation.fence
+    if fence is not None and fence.cause is Cause.CASCADE:
+        return stop_at_boundary(situation, event.at, (abandoned,))
     settled = [outcome for _, outcome in situation.items if outcome is not None]
-    not_started = len(situation.items) - len(settled) - 1
-    if not_started < 0:
-        return derive(settled) if settled else Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+    if settled and len(settled) == len(situation.items):
+        result = Result(derive(settled), error=RESULT_LOST)
+    else:
+        result = Result(_in_doubt(settled, len(situation.items)), error=OUTCOME_UNKNOWN)
+    return end_in_error(execution, event.at, (StepSettled(attempt.position, attempt.number, event.at, result),))
+
+
+def _in_doubt(settled: list[Outcome], items: int) -> Outcome:
+    """What became of an attempt whose performer is gone; as items settle one by one, one at most is in doubt."""
+    not_started = max(items - len(settled) - 1, 0)
     return derive([*settled, Outcome.INTERRUPTED_OUTCOME_UNKNOWN, *[Outcome.NOT_STARTED] * not_started])
 
+
+_TIME_HAS_COME = Result(Outcome.SUCCEEDED)
 
 OUTCOME_UNKNOWN = (
     b'{"code":"OUTCOME_UNKNOWN","message":"the server stopped while this step was at work; '
     b'whether it took effect is not known, and it may not be repeated"}'
+)
+RESULT_LOST = (
+    b'{"code":"RESULT_LOST","message":"the server stopped when all items of this step were settled, '
+    b'and before what it returns was recorded"}'
 )
 
 
@@ -182,8 +205,8 @@ def _current(execution: Execution, attempt: AttemptRef) -> bool:
     )
 
 
-def _evidence(execution: Execution, attempt: AttemptRef, result: Result, at: int) -> Decision:
+def _evidence(execution: Execution, attempt: AttemptRef, result: Result, at: int, item: int | None = None) -> Decision:
     outcome = late(result.outcome)
     if outcome is None:
         return superseded(execution)
-    return superseded(execution, LateEvidence(attempt, at, outcome, result))
+    return superseded(execution, LateEvidence(attempt, at, outcome, result, item))

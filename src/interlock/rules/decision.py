@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from interlock.rules.model import AttemptRef, Execution, Ref, Result, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
+from interlock.rules.values import value
 
 
 class Verdict(StrEnum):
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepOpened:
     """A new row for an attempt in flight or a step that waits; its outcome is open."""
 
@@ -38,7 +38,7 @@ class StepOpened:
     items: tuple[str, ...] = ("",)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepClosed:
     """A new row for a step that settled in the commit that reached it."""
 
@@ -52,7 +52,7 @@ class StepClosed:
     error: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepSettled:
     """An open row gets its outcome; `accepted` instead marks it as answered with 202 and still open."""
 
@@ -63,7 +63,7 @@ class StepSettled:
     accepted: WaitingFor | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LateEvidence:
     """A result that came when the attempt was no longer the current one."""
 
@@ -71,9 +71,11 @@ class LateEvidence:
     at: int
     outcome: Outcome
     result: Result
+    item: int | None = None
+    """Which of several items it tells of; None: of the attempt."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ItemRecord:
     """One of several items has its outcome."""
 
@@ -84,7 +86,7 @@ class ItemRecord:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TerminationRecord:
     """The order is accepted (`new`), or a repeated one sharpened it."""
 
@@ -92,7 +94,7 @@ class TerminationRecord:
     new: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuditRecord:
     """One row of the audit record, in the transaction of what it tells of."""
 
@@ -102,7 +104,7 @@ class AuditRecord:
     found: State
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChildCreated:
     """A run started by this one. Its row, and the records that go beside it, come from `admit`."""
 
@@ -118,7 +120,7 @@ Record = (
 # --- effects ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Perform:
     """Carry out the announced attempt."""
 
@@ -126,7 +128,7 @@ class Perform:
     attempt: AttemptRef
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Interrupt:
     """Cut whatever of this run was announced with a lower epoch."""
 
@@ -134,7 +136,7 @@ class Interrupt:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WakeAt:
     """Look at this run at that time; now, if it has passed."""
 
@@ -145,7 +147,7 @@ class WakeAt:
 Effect = Perform | Interrupt | WakeAt
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Decision:
     """One answer of `decide`. `execution` is the row as it is to be; the same object as before if it stays."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from interlock.rules.model import AttemptRef, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import WaitingFor
+from interlock.rules.values import value
 
 # --- what comes next --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Passed:
     """A step settled on the way to the next one that takes time: skipped, or evaluated at once."""
 
@@ -21,7 +20,7 @@ class Passed:
     output: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Announce:
     """Start an attempt at the step, after this commit. `items` are the names of its items; most steps have one."""
 
@@ -31,7 +30,7 @@ class Announce:
     passed: tuple[Passed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StartChild:
     """The mutation of a Run automation step: create this child in the parent's commit."""
 
@@ -43,7 +42,7 @@ class StartChild:
 Mutation = StartChild
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Change:
     """Carry out the step in this very commit; the run then rests, ready for the step after it."""
 
@@ -55,7 +54,7 @@ class Change:
     passed: tuple[Passed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wait:
     """Rest until `until` (None: no limit), or until what is waited for comes."""
 
@@ -66,7 +65,7 @@ class Wait:
     passed: tuple[Passed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """Try the same step again at `until`."""
 
@@ -74,7 +73,7 @@ class Retry:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finish:
     """No step is left. `steps` is how many the plan has."""
 
@@ -82,7 +81,7 @@ class Finish:
     passed: tuple[Passed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Fail:
     """The run cannot go on. `error` (JSON text) is recorded on the step; None if the step's own result says it."""
 
@@ -97,7 +96,7 @@ Next = Announce | Change | Wait | Retry | Finish | Fail
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Created:
     """A run is let in. `next` is given only if a slot was free to carry it out."""
 
@@ -106,7 +105,7 @@ class Created:
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Prepared:
     """A run that was ready has been taken on."""
 
@@ -116,7 +115,7 @@ class Prepared:
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ItemSettled:
     """One of several items of the attempt in flight is done with."""
 
@@ -126,7 +125,7 @@ class ItemSettled:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settled:
     """The attempt has reported. `next` is what follows if the run still stands where the attempt began."""
 
@@ -137,9 +136,14 @@ class Settled:
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Woken:
-    """What a waiting run waited for has come. `result` settles the waiting step; without `next` the run is ready."""
+    """What a waiting run waited for has come; without `next` the run is ready.
+
+    `result` settles the waiting step. A timer needs none (it succeeded), and a retry has none (its step's last attempt
+    is settled). `attempt` names the step row an answer from outside belongs to, so that one which comes too late is
+    kept as evidence; a timeout of ours is no answer and has none.
+    """
 
     at: int
     epoch: int
@@ -147,9 +151,10 @@ class Woken:
     result: Result | None = None
     next: Next | None = None
     holder: str = ""
+    attempt: AttemptRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recovered:
     """A run was found in flight and its holder is known to be dead."""
 
@@ -158,7 +163,7 @@ class Recovered:
     repeatable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Terminated:
     """Somebody, or something, ordered the run to stop."""
 
@@ -166,7 +171,7 @@ class Terminated:
     request: TerminationRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeadlinePassed:
     """A stopping run's attempt has not settled in time."""
 
@@ -174,7 +179,7 @@ class DeadlinePassed:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Released:
     """A paused run is let go. With `cancel` it is terminated instead."""
 

@@ -8,103 +8,46 @@ from interlock.rules.admit import Newcomer, admit
 from interlock.rules.decision import (
     ChildCreated,
     Decision,
-    Effect,
     Perform,
     Record,
     StepClosed,
     StepOpened,
+    StepSettled,
     Verdict,
     WakeAt,
 )
 from interlock.rules.events import Announce, Change, Fail, Finish, Next, Passed, Retry, Wait
-from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Execution, Situation
+from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Cause, Execution, Situation
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import State, WaitingFor, move
+from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import stop_at_boundary
 
 
 def follow(situation: Situation, following: Next, at: int, holder: str, records: tuple[Record, ...] = ()) -> Decision:
     """Move the run on to what comes next, unless a standing order or a full disk forbids starting anything."""
     execution = situation.execution
-    if situation.fence is not None and not isinstance(following, Finish | Fail):
+    fence = situation.fence
+    if fence is not None and (fence.cause is Cause.CASCADE or not isinstance(following, Finish | Fail)):
+        # An ancestor's order was accepted before this: as if it had reached the run, not even its end is its own.
         return stop_at_boundary(situation, at, records)
-    if situation.hold and isinstance(following, Announce | Change):
+    if situation.hold and _starts(execution, following, records):
         # What was evaluated on the way is dropped: the steps passed are evaluated again when the run is taken on.
+        assert not isinstance(following, Retry | Finish | Fail)
         first = following.passed[0].position if following.passed else following.position
         return hand_over(
             situation, first, at, records, attempt=execution.attempt if first == execution.step else 0, after=HOLD
         )
-    epoch = execution.epoch + 1
     match following:
-        case Announce(position, input_, items, passed):
-            number = _next_number(execution, position)
-            row = replace(
-                execution,
-                state=move(execution.state, State.PROCESS_STEP),
-                epoch=epoch,
-                step=position,
-                attempt=number,
-                attempt_epoch=epoch,
-                items=len(items),
-                waiting_for=None,
-                wake_at=None,
-                holder=holder,
-                updated_at=at,
-            )
-            opened = StepOpened(position, number, epoch, at, input_, None, items)
-            return Decision(
-                Verdict.ACCEPTED,
-                row,
-                (*records, *_closed(execution, passed, at), opened),
-                (Perform(row.ref, AttemptRef(position, number, epoch)),),
-                moved=True,
-            )
-        case Wait(position, waiting_for, until, input_, passed):
-            number = execution.attempt
-            opened_now: tuple[Record, ...] = ()
-            if waiting_for is WaitingFor.TIMER or position != execution.step or number == 0:
-                number = 1
-                opened_now = (StepOpened(position, number, epoch, at, input_, waiting_for),)
-            row = replace(
-                execution,
-                state=move(execution.state, State.WAITING),
-                epoch=epoch,
-                step=position,
-                attempt=number,
-                attempt_epoch=0,
-                items=0,
-                waiting_for=waiting_for,
-                wake_at=until,
-                updated_at=at,
-            )
-            effects: tuple[Effect, ...] = (WakeAt(row.ref, until),) if until is not None else ()
-            return Decision(
-                Verdict.ACCEPTED, row, (*records, *_closed(execution, passed, at), *opened_now), effects, moved=True
-            )
-        case Retry(_, until):
-            row = replace(
-                execution,
-                state=move(execution.state, State.WAITING),
-                epoch=epoch,
-                attempt_epoch=0,
-                items=0,
-                waiting_for=WaitingFor.RETRY,
-                wake_at=until,
-                updated_at=at,
-            )
-            return Decision(Verdict.ACCEPTED, row, records, (WakeAt(row.ref, until),), moved=True)
+        case Announce():
+            return _announce(execution, following, at, holder, records)
+        case Wait():
+            return _wait(execution, following, at, records)
+        case Retry():
+            return _retry(execution, following, at, records)
         case Finish(steps, passed):
-            return _end(situation, State.DONE, steps, at, (*records, *_closed(execution, passed, at)))
-        case Fail(position, error, input_, passed):
-            failed: tuple[Record, ...] = _closed(execution, passed, at)
-            if error is not None:
-                failed = (
-                    *failed,
-                    StepClosed(
-                        position, _next_number(execution, position), epoch, at, Outcome.FAILED, input_, None, error
-                    ),
-                )
-            return _end(situation, State.ERROR, position, at, (*records, *failed))
+            return _end(execution, State.DONE, steps, at, (*records, *_closed(execution, passed, at)))
+        case Fail():
+            return _fail(execution, following, at, records)
         case Change():
             return _change(situation, following, at, records)
 
@@ -113,39 +56,79 @@ def hand_over(
     situation: Situation, step: int, at: int, records: tuple[Record, ...], *, attempt: int = 0, after: int = 0
 ) -> Decision:
     """Rest the run, ready for anybody who has a free slot, `after` microseconds from now."""
-    execution = situation.execution
     if situation.fence is not None:
         return stop_at_boundary(situation, at, records)
-    row = replace(
-        execution,
-        state=move(execution.state, State.PENDING),
-        epoch=execution.epoch + 1,
-        step=step,
-        attempt=attempt,
-        attempt_epoch=0,
-        items=0,
-        waiting_for=WaitingFor.READY,
-        wake_at=at + after,
-        updated_at=at,
+    wake_at = at + after
+    row = situation.execution.moved(
+        State.PENDING, at, step=step, attempt=attempt, waiting_for=WaitingFor.READY, wake_at=wake_at
     )
-    return Decision(Verdict.ACCEPTED, row, records, (WakeAt(row.ref, at + after),), moved=True)
+    return Decision(Verdict.ACCEPTED, row, records, (WakeAt(row.ref, wake_at),), moved=True)
 
 
-def _end(situation: Situation, state: State, step: int, at: int, records: tuple[Record, ...]) -> Decision:
-    execution = situation.execution
-    row = replace(
-        execution,
-        state=move(execution.state, state),
-        epoch=execution.epoch + 1,
-        step=step,
-        attempt_epoch=0,
-        items=0,
-        waiting_for=None,
-        wake_at=None,
-        updated_at=at,
-        completed_at=at,
+def end_in_error(execution: Execution, at: int, records: tuple[Record, ...]) -> Decision:
+    """The run cannot go on from where it stands, and the records say why."""
+    return _end(execution, State.ERROR, execution.step, at, records, attempt=execution.attempt)
+
+
+def _announce(execution: Execution, announce: Announce, at: int, holder: str, records: tuple[Record, ...]) -> Decision:
+    position, epoch = announce.position, execution.epoch + 1
+    number = _next_number(execution, position)
+    row = execution.moved(
+        State.PROCESS_STEP,
+        at,
+        step=position,
+        attempt=number,
+        attempt_epoch=epoch,
+        items=len(announce.items),
+        holder=holder,
     )
-    return Decision(Verdict.ACCEPTED, row, records, moved=True)
+    opened = StepOpened(position, number, epoch, at, announce.input, None, announce.items)
+    if announce.passed:
+        records = (*records, *_closed(execution, announce.passed, at))
+    perform = Perform(row.ref, AttemptRef(position, number, epoch))
+    return Decision(Verdict.ACCEPTED, row, (*records, opened), (perform,), moved=True)
+
+
+def _wait(execution: Execution, wait: Wait, at: int, records: tuple[Record, ...]) -> Decision:
+    position, number = wait.position, execution.attempt
+    if not _open_at(execution, position, records):
+        number = _next_number(execution, position)
+        opened = StepOpened(position, number, execution.epoch + 1, at, wait.input, wait.waiting_for)
+        records = (*records, *_closed(execution, wait.passed, at), opened)
+    row = execution.moved(
+        State.WAITING, at, step=position, attempt=number, waiting_for=wait.waiting_for, wake_at=wait.until
+    )
+    effects = (WakeAt(row.ref, wait.until),) if wait.until is not None else ()
+    return Decision(Verdict.ACCEPTED, row, records, effects, moved=True)
+
+
+def _retry(execution: Execution, retry: Retry, at: int, records: tuple[Record, ...]) -> Decision:
+    row = execution.moved(
+        State.WAITING,
+        at,
+        step=execution.step,
+        attempt=execution.attempt,
+        waiting_for=WaitingFor.RETRY,
+        wake_at=retry.until,
+    )
+    return Decision(Verdict.ACCEPTED, row, records, (WakeAt(row.ref, retry.until),), moved=True)
+
+
+def _fail(execution: Execution, fail: Fail, at: int, records: tuple[Record, ...]) -> Decision:
+    position = fail.position
+    records = (*records, *_closed(execution, fail.passed, at))
+    if fail.error is None:
+        attempt = execution.attempt if position == execution.step else 0
+        return _end(execution, State.ERROR, position, at, records, attempt=attempt)
+    number = _next_number(execution, position)
+    failed = StepClosed(position, number, execution.epoch + 1, at, Outcome.FAILED, fail.input, None, fail.error)
+    return _end(execution, State.ERROR, position, at, (*records, failed), attempt=number)
+
+
+def _end(
+    execution: Execution, state: State, step: int, at: int, records: tuple[Record, ...], *, attempt: int = 0
+) -> Decision:
+    return Decision(Verdict.ACCEPTED, execution.moved(state, at, step=step, attempt=attempt), records, moved=True)
 
 
 def _change(situation: Situation, change: Change, at: int, records: tuple[Record, ...]) -> Decision:
@@ -163,7 +146,7 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
         refusal = CHILD_TOO_DEEP
     if refusal is not None or target is None or target.definition is None:
         failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, refusal)
-        return _end(situation, State.ERROR, change.position, at, (*passed, failed))
+        return _end(execution, State.ERROR, change.position, at, (*passed, failed), attempt=number)
     newcomer = Newcomer(
         tenant=execution.tenant,
         id=child.id,
@@ -189,6 +172,24 @@ CHILD_TOO_DEEP = (
     b'{"code":"CHILD_TOO_DEEP","message":"runs started by runs reached the limit of ten generations; '
     b'do these automations start each other?"}'
 )
+
+
+def _starts(execution: Execution, following: Next, records: tuple[Record, ...]) -> bool:
+    """Whether something new would begin; to wait for the answer to a call that was made is not new."""
+    match following:
+        case Announce() | Change():
+            return True
+        case Wait(position):
+            return not _open_at(execution, position, records)
+        case _:
+            return False
+
+
+def _open_at(execution: Execution, position: int, records: tuple[Record, ...]) -> bool:
+    """Whether the newest attempt at that step stays open: accepted by the far end (202), or waited for already."""
+    if position != execution.step or execution.state is State.PENDING or execution.waiting_for is WaitingFor.RETRY:
+        return False
+    return not any(isinstance(record, StepSettled) and record.accepted is None for record in records)
 
 
 def _next_number(execution: Execution, position: int) -> int:

@@ -45,21 +45,32 @@ INTERRUPTED = frozenset(
 _LATE = {Outcome.SUCCEEDED: Outcome.LATE_SUCCEEDED, Outcome.FAILED: Outcome.LATE_FAILED}
 
 
+_DOUBTFUL_FIRST = (
+    Outcome.INTERRUPTED_OUTCOME_UNKNOWN,
+    Outcome.INTERRUPTED_RESPONSE,
+    Outcome.INTERRUPTED_WAITING,
+    Outcome.INTERRUPTED_NOT_SENT,
+    Outcome.NOT_STARTED,
+)
+
+
 def derive(items: Iterable[Outcome]) -> Outcome:
-    """The outcome of an attempt, from the outcomes of its items (at least one)."""
+    """The outcome of an attempt, from the outcomes of its items (at least one).
+
+    One that says "partly" knows of an item that is done; where none is, the most doubtful item speaks for all.
+    """
     seen = set(items)
     if len(seen) == 1:
         return seen.pop()
     if seen <= {Outcome.SUCCEEDED, Outcome.SKIPPED}:
         return Outcome.SUCCEEDED
-    stopped = seen & (INTERRUPTED | {Outcome.NOT_STARTED})
     if Outcome.ABANDONED in seen:
         return Outcome.ABANDONED
-    if Outcome.FAILED in seen and not stopped & INTERRUPTED:
+    if Outcome.FAILED in seen and not seen & INTERRUPTED:
         return Outcome.FAILED
-    if seen == {Outcome.NOT_STARTED, Outcome.INTERRUPTED_NOT_SENT}:
-        return Outcome.INTERRUPTED_NOT_SENT
-    return Outcome.INTERRUPTED_PARTLY
+    if seen & {Outcome.SUCCEEDED, Outcome.FAILED}:
+        return Outcome.INTERRUPTED_PARTLY
+    return next((outcome for outcome in _DOUBTFUL_FIRST if outcome in seen), Outcome.INTERRUPTED_OUTCOME_UNKNOWN)
 
 
 def late(outcome: Outcome | None) -> Outcome | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from interlock.rules.model import SECOND
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RetryPolicy:
     """At most `attempts` in all (1 or more), with a random gap of `min_gap` to `max_gap` microseconds between two."""
 

@@ -21,7 +21,7 @@ from interlock.rules.decision import (
 )
 from interlock.rules.model import AttemptRef, Execution, Mode, Result, Situation, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import State, WaitingFor, move
+from interlock.rules.states import State, WaitingFor
 
 TERMINATE_ACTION = "execution.terminate"
 
@@ -47,11 +47,14 @@ def terminate(situation: Situation, request: TerminationRequest, at: int) -> Dec
 
 def settle_stopped(situation: Situation, attempt: AttemptRef, result: Result, at: int) -> Decision:
     """The attempt in flight of a stopping run has reported: that is what it is recorded as, and the run is at rest."""
-    if result.outcome is None:
-        result = replace(result, outcome=Outcome.INTERRUPTED_WAITING)
     # The output is kept with the step as evidence; a terminated run never assembles a context again.
-    settled = StepSettled(attempt.position, attempt.number, at, result)
+    settled = StepSettled(attempt.position, attempt.number, at, stopped_waiting(result))
     return Decision(Verdict.ACCEPTED, _terminated(situation.execution, at), (settled,), moved=True)
+
+
+def stopped_waiting(result: Result) -> Result:
+    """What a stopping run records: a call that was accepted and will be answered later is not waited for."""
+    return result if result.outcome is not None else replace(result, outcome=Outcome.INTERRUPTED_WAITING)
 
 
 def cut_off(situation: Situation, at: int) -> Decision:
@@ -80,13 +83,15 @@ def _in_flight(execution: Execution, request: TerminationRequest, at: int) -> De
         row = _terminated(execution, at)
         abandoned = StepSettled(execution.step, execution.attempt, at, Result(Outcome.ABANDONED))
         return Decision(Verdict.ACCEPTED, row, (*records, abandoned), (Interrupt(row.ref, row.epoch),), moved=True)
-    row = replace(
-        execution,
-        state=move(execution.state, State.STOPPING),
-        epoch=execution.epoch + 1,
+    row = execution.moved(
+        State.STOPPING,
+        at,
+        step=execution.step,
+        attempt=execution.attempt,
+        attempt_epoch=execution.attempt_epoch,
+        items=execution.items,
         waiting_for=WaitingFor.DEADLINE,
         wake_at=deadline_at,
-        updated_at=at,
     )
     effects: tuple[Effect, ...] = (WakeAt(row.ref, deadline_at),)
     if request.mode is Mode.INTERRUPT:
@@ -115,17 +120,7 @@ def _repeated(situation: Situation, request: TerminationRequest, at: int) -> Dec
 
 
 def _terminated(execution: Execution, at: int) -> Execution:
-    return replace(
-        execution,
-        state=move(execution.state, State.TERMINATE),
-        epoch=execution.epoch + 1,
-        attempt_epoch=0,
-        items=0,
-        waiting_for=None,
-        wake_at=None,
-        updated_at=at,
-        completed_at=at,
-    )
+    return execution.moved(State.TERMINATE, at, step=execution.step, attempt=execution.attempt)
 
 
 def _accepted(request: TerminationRequest, at: int, deadline_at: int, found: State) -> TerminationRecord:
