@@ -391,6 +391,10 @@ class Automations(Protocol):
 
     def definition(self, tenant: int, id: int) -> Definition | None: ...
 
+    def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
+        """Published versions, newest first, starting below the version `before`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookRow:
@@ -540,6 +544,10 @@ class AuditLog(Protocol):
         """Return once something was committed since the last call; at once the first time."""
         ...
 
+    def look_again(self) -> None:
+        """Let `news` return though nothing was committed."""
+        ...
+
     def unsealed(self, limit: int) -> list[AuditRow]:
         """The oldest rows that are not sealed, at most `limit` of each tenant, in the order of their ids."""
         ...
@@ -563,6 +571,12 @@ class CommitListener(Protocol):
     def ready(self, ref: Ref, at: int | None) -> None: ...
 
 
+class ChangeListener(Protocol):
+    """Told which runs a commit moved, after the commit listener and before anybody who waits for that commit."""
+
+    def changed(self, tenant: int, id: int) -> None: ...
+
+
 class Store(Protocol):
     """What is remembered."""
 
@@ -573,6 +587,8 @@ class Store(Protocol):
     audit: AuditLog
 
     def listen(self, listener: CommitListener) -> None: ...
+
+    def follow(self, listener: ChangeListener) -> None: ...
 
     async def close(self) -> None: ...
 

@@ -45,3 +45,8 @@ FROM definitions WHERE tenant = ? AND id = ?;
 -- The plan that was kept for the same draft.
 SELECT tenant, id, automation, version, steps, triggers, context, created_at
 FROM definitions WHERE tenant = ? AND automation = ? AND digest = ? AND version = 0;
+
+-- name: definitions_page
+-- The published versions of one automation, newest first.
+SELECT tenant, id, automation, version, steps, triggers, context, created_at
+FROM definitions WHERE tenant = ? AND automation = ? AND version > 0 AND version < ? ORDER BY version DESC LIMIT ?;

@@ -17,6 +17,7 @@ from interlock.store.statements import load
 _SQL = load("automations")
 _GET = _SQL["automation_get"]
 _DEFINITION = _SQL["definition_get"]
+_BEYOND = 2**63 - 1
 
 
 class SqliteAutomations:
@@ -93,6 +94,10 @@ class SqliteAutomations:
     def definition(self, tenant: int, id: int) -> Definition | None:
         found = self._reader.execute(_DEFINITION, (tenant, id)).fetchone()
         return None if found is None else Definition(*found)
+
+    def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
+        key = (tenant, automation, _BEYOND if before is None else before, limit)
+        return [Definition(*row) for row in self._reader.execute(_SQL["definitions_page"], key)]
 
 
 def _publish(connection: apsw.Connection, row: AutomationRow, published: Definition | None) -> AutomationRow:

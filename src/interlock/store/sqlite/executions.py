@@ -14,6 +14,7 @@ import apsw
 from interlock.errors import AlreadyExists, NotFound, Unavailable
 from interlock.ports import (
     AuditEntry,
+    ChangeListener,
     CommitListener,
     Idempotency,
     ItemRow,
@@ -64,9 +65,13 @@ class SqliteExecutions:
         self._tenants = tenants
         self._disabled = disabled
         self._listener: CommitListener | None = None
+        self._follower: ChangeListener | None = None
 
     def listen(self, listener: CommitListener) -> None:
         self._listener = listener
+
+    def follow(self, listener: ChangeListener) -> None:
+        self._follower = listener
 
     # --- changes --------------------------------------------------------------------------------------------------
 
@@ -232,7 +237,7 @@ class SqliteExecutions:
     # --- after the commit -----------------------------------------------------------------------------------------
 
     def _committed(self, decision: Decision | None) -> bool:
-        if decision is None or not decision.effects:
+        if decision is None:
             return False
         announces = False
         listener = self._listener
@@ -246,18 +251,23 @@ class SqliteExecutions:
                 listener.interrupt(effect.ref, effect.epoch)
             elif isinstance(effect, WakeAt):
                 listener.ready(effect.ref, effect.at)
+        if decision.moved and self._follower is not None:
+            self._follower.changed(decision.execution.tenant, decision.execution.id)
         return announces
 
     def _committed_start(self, started: Started) -> bool:
         return self._committed(started.decision)
 
     def _tell(self, tenant: int, stopped: stops.Stopped) -> None:
-        if self._listener is None:
-            return
-        for id_, epoch in stopped.interrupts:
-            self._listener.interrupt(Ref(tenant, id_), epoch)
-        for id_, at in stopped.deadlines:
-            self._listener.ready(Ref(tenant, id_), at)
+        if self._listener is not None:
+            for id_, epoch in stopped.interrupts:
+                self._listener.interrupt(Ref(tenant, id_), epoch)
+            for id_, at in stopped.deadlines:
+                self._listener.ready(Ref(tenant, id_), at)
+        if self._follower is not None:
+            # Runs that rested ended in this commit too; nobody waits for the end of a run that has not begun to stop.
+            for id_, _ in (*stopped.interrupts, *stopped.deadlines):
+                self._follower.changed(tenant, id_)
 
     # --- reads ----------------------------------------------------------------------------------------------------
 

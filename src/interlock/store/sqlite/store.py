@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 
 from interlock.errors import Fatal
-from interlock.ports import CommitListener
+from interlock.ports import ChangeListener, CommitListener
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
@@ -64,6 +64,10 @@ class SqliteStore:
     def listen(self, listener: CommitListener) -> None:
         """Tell `listener` after each commit what it interrupts and what is due."""
         self.executions.listen(listener)
+
+    def follow(self, listener: ChangeListener) -> None:
+        """Tell `listener` after each commit which runs it moved."""
+        self.executions.follow(listener)
 
     def integrity(self) -> list[str]:
         """What SQLite's own check finds wrong; empty if nothing."""
