@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from interlock.contract.automations import Automation, CreateAutomationRequest, UpdateAutomationRequest
 from interlock.contract.base import Message
 from interlock.contract.executions import TerminateAutomationRequest
-from interlock.contract.guard import MAX_DEPTH
-from interlock.contract.parse import MAX_PROBLEMS, loads, parse
+from interlock.contract.guard import MAX_DEPTH, MAX_PROBLEMS
+from interlock.contract.parse import MAX_ITEMS, loads, parse
 from interlock.contract.search import SearchAutomationExecutionsRequest
 from interlock.errors import InvalidArgument
 from tests.contract.messages import short
@@ -199,6 +199,21 @@ def test_a_great_many_problems_are_counted_not_listed() -> None:
     assert "900 more" in caught.value.problems[-1].description
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"automationSteps": [{}] * (MAX_ITEMS + 1)},
+        {"automationSteps": [{}] * MAX_ITEMS, "triggers": [{}]},
+        {"annotations": {f"k{n}": 1 for n in range(MAX_ITEMS + 1)}},
+        {"automationSteps": [{"unenrollFromAllAccessProfiles": {"catalogIds": [1] * MAX_ITEMS}}]},
+    ],
+    ids=short,
+)
+def test_the_items_of_a_body_are_limited_before_they_are_looked_at(body: dict[str, object]) -> None:
+    (description,) = problems(CreateAutomationRequest, body).values()
+    assert f"more than {MAX_ITEMS} items" in description
+
+
 def test_the_character_u_0000_is_kept_in_a_struct_and_refused_in_a_field() -> None:
     body = {"displayName": "a\0", "annotations": {"k": "\0"}, "context": {"context": {"x": "\0"}}}
     assert problems(CreateAutomationRequest, body).keys() == {"displayName", "annotations.k"}
@@ -254,6 +269,7 @@ def test_the_options_of_terminate_have_their_limits(body: dict[str, object], fie
         (b'{"a"', "not JSON"),
         (b'"\\', "not JSON"),
         (b"\0", "not JSON"),
+        (b'{"a": NaN, "b"', "not JSON"),
     ],
     ids=short,
 )

@@ -10,6 +10,7 @@ from conductorone_sdk.utils import unmarshal_json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.contract import webhooks
 from interlock.contract.automations import Automation, CreateAutomationRequest, GetAutomationResponse
 from interlock.contract.base import Message, from_stored, pack_any, to_json, to_stored, to_wire, with_fields
 from interlock.contract.executions import (
@@ -132,6 +133,19 @@ def test_the_published_sdk_reads_executions() -> None:
         to_json(SearchAutomationExecutionsResponse(list=(view,))).decode(), shared.SearchAutomationExecutionsResponse
     )
     assert found.list is not None
+
+
+def test_the_published_sdk_reads_webhooks() -> None:
+    webhook = webhooks.Webhook(
+        id="2wh",
+        display_name="gate",
+        url="https://example.com/hook",
+        callback_timeout=Duration("691200s"),
+        created_at=Timestamp("2026-01-02T03:04:05Z"),
+    )
+    page = unmarshal_json(to_json(webhooks.ListResponse(list=(webhook,))).decode(), shared.WebhooksServiceListResponse)
+    assert page.list is not None
+    assert [(item.id, item.url) for item in page.list] == [("2wh", "https://example.com/hook")]
 
 
 def test_empty_marker_messages_come_back_empty() -> None:

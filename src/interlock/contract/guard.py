@@ -12,12 +12,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from math import isinf
 from typing import Any, Final
 
 from interlock.errors import InvalidArgument, Problem
 
 MAX_DEPTH: Final = 64
+MAX_PROBLEMS: Final = 100
+"""How many places are named; nobody reads more."""
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _SAFE_DIGITS: Final = 18
@@ -64,11 +67,9 @@ def loads(raw: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise _not_json(error) from None
     except _Refused:
-        raise InvalidArgument(problems=tuple(_problems(_MARKING.decode(text), ()))) from None
-    if "\\ud" in text or "\\uD" in text:
-        halves = tuple(_half_pairs(tree, ()))
-        if halves:
-            raise InvalidArgument(problems=halves)
+        raise _second_look(text) from None
+    if ("\\ud" in text or "\\uD" in text) and (halves := tuple(islice(_half_pairs(tree, ()), MAX_PROBLEMS))):
+        raise InvalidArgument(problems=halves)
     return tree
 
 
@@ -183,6 +184,14 @@ _MARKING: Final = json.JSONDecoder(
 
 
 # ── the second look ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _second_look(text: str) -> InvalidArgument:
+    try:
+        tree = _MARKING.decode(text)
+    except json.JSONDecodeError as error:
+        return _not_json(error)  # broken as well, further on
+    return InvalidArgument(problems=tuple(islice(_problems(tree, ()), MAX_PROBLEMS)))
 
 
 def _problems(tree: Any, path: Path) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from interlock.contract.base import M, Shape, shape_of
-from interlock.contract.guard import Path, loads, path_text
+from interlock.contract.guard import MAX_PROBLEMS, Path, loads, path_text
 from interlock.contract.scalars import kind_of
 from interlock.errors import InvalidArgument, Problem
 
@@ -23,7 +23,9 @@ __all__ = ["loads", "parse", "read"]
 Found = tuple[Path, str]
 """Where, and what is wrong there."""
 
-MAX_PROBLEMS: Final = 100
+MAX_ITEMS: Final = 10_000
+"""Items in all lists and maps of a body together, those inside a Struct apart: it bounds the work of one body."""
+
 _EXPECTED: Final = {
     "string_type": "expected text",
     "bool_type": "expected true or false",
@@ -50,8 +52,9 @@ def read(model: type[M], tree: Any, *, prefix: str = "", nul_possible: bool = Tr
     if type(tree) is not dict:
         raise InvalidArgument.at(prefix, f"expected an object; got {kind_of(tree)}")
     shape = shape_of(model)
-    problems: list[Found] = []
-    clean = _clean(shape, tree, (), problems)
+    notes = _Notes(prefix)
+    clean = _clean(shape, tree, (), notes)
+    problems = notes.problems
     if nul_possible:
         problems.extend(_nuls(shape, clean, ()))
     message: M
@@ -65,8 +68,26 @@ def read(model: type[M], tree: Any, *, prefix: str = "", nul_possible: bool = Tr
     raise InvalidArgument(problems=_limited(problems, prefix))
 
 
-def _clean(shape: Shape, tree: Any, path: Path, problems: list[Found]) -> Any:
-    """The tree in the contract's own spelling, without nulls and unknown members; what is wrong goes to `problems`."""
+class _Notes:
+    """What was met on the way through a body."""
+
+    __slots__ = ("items", "prefix", "problems")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.problems: list[Found] = []
+        self.items = 0
+
+    def count(self, items: int, path: Path) -> None:
+        self.items += items
+        if self.items > MAX_ITEMS:
+            raise InvalidArgument.at(
+                path_text(path, self.prefix), f"the lists of a body may not hold more than {MAX_ITEMS} items"
+            )
+
+
+def _clean(shape: Shape, tree: Any, path: Path, notes: _Notes) -> Any:
+    """The tree in the contract's own spelling, without nulls and unknown members."""
     if type(tree) is not dict:
         return tree  # pydantic will say so
     fields = shape.fields
@@ -75,25 +96,27 @@ def _clean(shape: Shape, tree: Any, path: Path, problems: list[Found]) -> Any:
     for key, value in tree.items():
         if value is None or (field := fields.get(key)) is None:
             continue
-        name, wire, inner, repeated, _, oneof = field
+        name, wire, inner, repeated, mapping, oneof = field
         if wire in clean:
-            problems.append(((*path, wire), f"is given twice, as {wire} and as {name}; give it once"))
+            notes.problems.append(((*path, wire), f"is given twice, as {wire} and as {name}; give it once"))
         elif oneof is not None:
             arms.append(oneof)
-        if inner is None:
-            clean[wire] = value
-        elif not repeated:
-            clean[wire] = _clean(inner, value, (*path, wire), problems)
-        elif type(value) is list:
-            clean[wire] = [_clean(inner, item, (*path, wire, index), problems) for index, item in enumerate(value)]
-        else:
-            clean[wire] = value
+        clean[wire] = value
+        if repeated:
+            if type(value) is list:
+                notes.count(len(value), (*path, wire))
+                if inner is not None:
+                    clean[wire] = [_clean(inner, item, (*path, wire, at), notes) for at, item in enumerate(value)]
+        elif inner is not None:
+            clean[wire] = _clean(inner, value, (*path, wire), notes)
+        elif mapping and wire in shape.text_maps and type(value) is dict:
+            notes.count(len(value), (*path, wire))
     if len(arms) > 1:
         for oneof in dict.fromkeys(arms):
             given = [wire for wire, _ in shape.arms[oneof] if wire in clean]
             if len(given) > 1:
                 names = f"{', '.join(given[:-1])} and {given[-1]}"
-                problems.append((path, f"{names} exclude each other (oneof {oneof}); give only one of them"))
+                notes.problems.append((path, f"{names} exclude each other (oneof {oneof}); give only one of them"))
     return clean
 
 
