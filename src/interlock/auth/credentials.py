@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ def make_credential(
     client_id = f"{name}@{host}/{kind}"
     if not _CLIENT_ID.fullmatch(client_id):
         raise InvalidArgument.at("host", "must be a host name or address with an optional port")
-    seed = from_base64url(ids.secret())
+    seed = sha256(ids.secret().encode()).digest()
     public_key = _public_half(seed)
     check_public_key(public_key)
     return Credential(client_id, public_key, _secret(seed, public_key))

@@ -24,6 +24,7 @@ again."""
 
 _SQL = load("access")
 _TOKEN = _SQL["token_get"]
+_CLIENT = _SQL["client_get"]
 
 
 class SqliteAccess:
@@ -33,6 +34,8 @@ class SqliteAccess:
         self._writer = writer
         self._reader = reader
         self._most_assertions = most_assertions
+        # Asked for each event of each run; this process alone writes it.
+        self._disabled = {id_ for (id_,) in reader.execute(_SQL["tenants_disabled"])}
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
@@ -45,8 +48,7 @@ class SqliteAccess:
 
     def automations_disabled(self, tenant: int) -> bool:
         """Whether the tenant's switch "disable automations" is on."""
-        found = self._reader.execute(_SQL["tenant_disabled"], (tenant,)).fetchone()
-        return found is not None and bool(found[0])
+        return tenant in self._disabled
 
     def tenant_of_host(self, host: str) -> TenantRow | None:
         found = self._reader.execute(_SQL["tenant_of_host"], (host,)).fetchone()
@@ -86,7 +88,7 @@ class SqliteAccess:
         return [_client(tenant, row) for row in self._reader.execute(_SQL["clients_of"], (tenant,))]
 
     def client(self, tenant: int, id: str) -> ClientRow | None:
-        found = self._reader.execute(_SQL["client_get"], (tenant, id)).fetchone()
+        found = self._reader.execute(_CLIENT, (tenant, id)).fetchone()
         return None if found is None else _client(tenant, found)
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
@@ -104,7 +106,7 @@ class SqliteAccess:
         def job(connection: apsw.Connection) -> None:
             if connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone() is None:
                 raise NotFound(f"there is no tenant {row.tenant}")
-            if connection.execute(_SQL["client_get"], (row.tenant, row.id)).fetchone() is not None:
+            if connection.execute(_CLIENT, (row.tenant, row.id)).fetchone() is not None:
                 raise AlreadyExists(f"there is a client {row.id} already")
             connection.execute(_SQL["client_insert"], values)
             append_audit(connection, row.tenant, row.created_at, audit)
@@ -164,8 +166,9 @@ class SqliteAccess:
         found = self._reader.execute(_TOKEN, (tenant, digest)).fetchone()
         if found is None:
             return None
-        expires_at, scope, *client = found
-        return TokenRow(digest, _client(tenant, client), expires_at, _roles(scope))
+        id_, scope, expires_at = found
+        client = self.client(tenant, id_)
+        return None if client is None else TokenRow(digest, client, expires_at, _roles(scope))
 
     # --- the installation -----------------------------------------------------------------------------------------
 

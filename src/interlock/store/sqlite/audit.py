@@ -55,7 +55,7 @@ class SqliteAudit:
         self._news = asyncio.Event()
         # What was written before this process began may have no seal yet.
         self._news.set()
-        writer.on_commit = self._news.set
+        writer.on_commit = self.look_again
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
         return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))
@@ -71,6 +71,9 @@ class SqliteAudit:
     async def news(self) -> None:
         await self._news.wait()
         self._news.clear()
+
+    def look_again(self) -> None:
+        self._news.set()
 
     def unsealed(self, limit: int) -> list[AuditRow]:
         reader = self._reader

@@ -1,0 +1,60 @@
+"""The sealer: links rows into their chains soon after they were committed, so that no commit waits for a chain."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from interlock.audit.chain import links
+from interlock.errors import Unavailable
+from interlock.ports import AuditLog, Clock
+
+PAUSE: Final = 250_000
+"""Microseconds between a commit and the sealing of what it brought, so that many commits share one."""
+BATCH: Final = 250
+"""Rows of a tenant sealed at a time: about 3 ms, which is how long the loop does nothing else."""
+RETRY: Final = 1_000_000
+"""Microseconds until another try when the store takes nothing."""
+
+
+class Sealer:
+    """Seals within a second of the commit. It sleeps while nothing is committed; one of it runs in a process."""
+
+    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Seal until cancelled."""
+        while True:
+            await self._audit.news()
+            await self._clock.sleep_until(self._clock.now() + PAUSE)
+            try:
+                while await self.seal_batch():
+                    pass
+            except Unavailable:
+                # The rows stay as they are: a later turn finds them by their missing seals.
+                await self._clock.sleep_until(self._clock.now() + RETRY)
+                self._audit.look_again()
+
+    async def seal_all(self) -> int:
+        """Seal whatever is not sealed, and return how many rows that were; for an orderly stop, when `run` has ended.
+
+        Raises:
+            Unavailable: the store takes nothing.
+        """
+        total = 0
+        while count := await self.seal_batch():
+            total += count
+        return total
+
+    async def seal_batch(self) -> int:
+        """Seal the oldest unsealed rows of each tenant; returns how many there were."""
+        count = 0
+        for tenant, group in groupby(self._audit.unsealed(BATCH), key=attrgetter("tenant")):
+            rows = list(group)
+            _, before = self._audit.head(tenant)
+            await self._audit.seal(tenant, links(before, rows))
+            count += len(rows)
+        return count
