@@ -12,6 +12,11 @@ UPDATE executions SET
     updated_at = ?, completed_at = ?
 WHERE tenant = ? AND id = ? AND epoch = ? AND state = ?;
 
+-- name: execution_step
+-- The same for a run that goes from one attempt to the next: what is indexed stays, and so do the indexes.
+UPDATE executions SET epoch = ?, step = ?, attempt = ?, attempt_epoch = ?, items = ?, holder = ?, updated_at = ?
+WHERE tenant = ? AND id = ? AND epoch = ? AND state = ?;
+
 -- name: execution_get
 -- One run by its key.
 SELECT
@@ -49,11 +54,11 @@ SELECT
 FROM executions WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: executions_page_of_state
--- Runs in one state, newest first.
+-- Runs in one state that is not DONE, newest first.
 SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
+FROM executions WHERE tenant = ? AND state = ? AND state <> 'DONE' AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: executions_page_of_automation
 -- Runs of one automation in one state, newest first.
@@ -61,6 +66,16 @@ SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
 FROM executions WHERE tenant = ? AND automation = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
+-- name: execution_automations
+-- The automations that have runs, by jumping along the index from one to the next.
+WITH RECURSIVE run_of (automation) AS (
+    SELECT min(automation) FROM executions WHERE tenant = :tenant
+    UNION ALL
+    SELECT (SELECT min(automation) FROM executions WHERE tenant = :tenant AND automation > run_of.automation)
+    FROM run_of WHERE run_of.automation IS NOT NULL
+)
+SELECT automation FROM run_of WHERE automation IS NOT NULL;
 
 -- name: input_insert
 -- What a run was started with.

@@ -22,6 +22,7 @@ from interlock.rules.decision import (
     TerminationRecord,
 )
 from interlock.rules.model import Execution, TerminationRequest
+from interlock.rules.states import State
 from interlock.rules.stop import TERMINATE_ACTION
 from interlock.store.sqlite import rows
 from interlock.store.sqlite.audit import append_audit
@@ -29,6 +30,7 @@ from interlock.store.statements import load
 
 _SQL = load("executions") | load("terminations")
 _MOVE = _SQL["execution_move"]
+_STEP = _SQL["execution_step"]
 _INSERT = _SQL["execution_insert"]
 _INPUT = _SQL["input_insert"]
 _OPEN = _SQL["step_open"]
@@ -54,7 +56,10 @@ def write(connection: apsw.Connection, was: Execution, decision: Decision, at: i
     """
     row = decision.execution
     if decision.moved:
-        connection.execute(_MOVE, rows.moved(was, row))
+        if row.state is was.state is State.PROCESS_STEP:
+            connection.execute(_STEP, rows.stepped(was, row))
+        else:
+            connection.execute(_MOVE, rows.moved(was, row))
         if connection.changes() != 1:
             raise GuardFailed(f"execution {row.id} was not at epoch {was.epoch} in {was.state}")
     write_records(connection, row, decision.records, at)

@@ -91,6 +91,23 @@ def moved(was: Execution, row: Execution) -> Row:
     )
 
 
+def stepped(was: Execution, row: Execution) -> Row:
+    """For `execution_step`."""
+    return (
+        row.epoch,
+        row.step,
+        row.attempt,
+        row.attempt_epoch,
+        row.items,
+        row.holder,
+        row.updated_at,
+        row.tenant,
+        row.id,
+        was.epoch,
+        was.state,
+    )
+
+
 def step(row: Row) -> StepRow:
     """From the columns of `steps_of`."""
     position, attempt, epoch, started_at, settled_at, outcome, waiting_for, *rest = row
