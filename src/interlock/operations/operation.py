@@ -35,6 +35,11 @@ class Visibility(StrEnum):
     """An addition of Interlock's, under /interlock/v1."""
 
 
+def nobody_in(tenant: int) -> Principal:
+    """The caller of an operation that asks for no bearer token."""
+    return Principal(tenant, "", (), frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Who calls, and with what besides the body. Header names are lower case."""
@@ -83,10 +88,13 @@ class Operation:
     summary: str
     description: str
     handler: Handler
-    permission: Permission
+    permission: Permission | None
+    """None: no bearer token is asked for, because the path itself carries proof; the principal is `nobody_in`'s."""
     response: type[Message]
     request: type[Message] | None = None
     """The body; absent, empty and `{}` are the same."""
+    raw_body: bool = False
+    """The handler gets the bytes of the body as they came."""
     lane: Lane = Lane.READING
     visibility: Visibility = Visibility.C1
     aliases: tuple[str, ...] = ()

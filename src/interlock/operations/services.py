@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from interlock.engine.feed import Feed
 from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
 from interlock.ports import Clock, Http, Ids, Store
@@ -21,5 +22,11 @@ class Services:
     starter: Starter
     environment: Environment
     steps: StepRegistry
+    feed: Feed
+    """Follows the store, so that a held answer goes out with the commit it waits for."""
     page_key: bytes
     """Signs page tokens: they are bound to tenant and query."""
+    callback_secret: bytes
+    """Signs callback URLs: the same as `StepEnvironment.secret`."""
+    versions: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(tenant, definition) → version, for views; definitions never change."""

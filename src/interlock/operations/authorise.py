@@ -1,0 +1,25 @@
+"""Whether a caller may do what is asked; the refusal is audited. The edges call this before they look at a body."""
+
+from __future__ import annotations
+
+from interlock.errors import PermissionDenied
+from interlock.operations.operation import Call, Operation
+from interlock.operations.services import Services
+from interlock.ports import AuditEntry
+
+
+async def authorise(services: Services, call: Call, operation: Operation) -> None:
+    """Let the call pass, or record that it was refused.
+
+    The answer is the same whether or not the thing asked for exists.
+
+    Raises:
+        PermissionDenied: the caller's roles, or the scope of its token, do not allow it.
+    """
+    permission = operation.permission
+    if permission is None or permission in call.principal.permissions:
+        return
+    target = next(iter(call.path.values()), "")[:200]
+    entry = AuditEntry(call.actor, operation.id, target, outcome="denied", reason=f"permission {permission} is missing")
+    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)
+    raise PermissionDenied(f"this takes the permission {permission}, which the caller's roles do not give")

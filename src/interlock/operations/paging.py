@@ -1,0 +1,110 @@
+"""Pages: how long they are, and the tokens that lead to the next one.
+
+A token says where the next page begins. It is bound by HMAC to the tenant and to the query, so that it opens nothing
+else; it is not secret, and it does not expire.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from anyio.lowlevel import checkpoint
+
+from interlock.contract.scalars import INT64_MAX
+from interlock.errors import InvalidArgument
+from interlock.operations.operation import Call
+from interlock.operations.services import Services
+
+DEFAULT_SIZE: Final = 25
+SMALLEST: Final = 10
+LARGEST: Final = 100
+ROWS_AT_ONCE: Final = 25
+"""Rows that are worked on before everybody else gets a turn of the loop."""
+_MAC: Final = 16
+_LONGEST_TOKEN: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as it is asked for: its size, and what seals the token of the next one."""
+
+    size: int
+    position: str | None
+    """What `token` was given for this page; None for the first."""
+    _key: bytes
+    _scope: bytes
+
+    def token(self, position: str) -> str:
+        """The token of the page that begins after `position`."""
+        return urlsafe_b64encode(_mac(self._key, self._scope, position) + position.encode()).rstrip(b"=").decode()
+
+    def number(self) -> int | None:
+        """The position as the number it was made from."""
+        return None if self.position is None else int(self.position)
+
+
+def page_of(
+    services: Services,
+    tenant: int,
+    operation: str,
+    *,
+    size: int,
+    token: str,
+    query: Mapping[str, Any] | None = None,
+    field: str = "pageToken",
+) -> Page:
+    """The page that was asked for. `query` is everything else that decides what is on it.
+
+    Raises:
+        InvalidArgument: the token is not one that was given out for this query.
+    """
+    scope = json.dumps([tenant, operation, query or {}], sort_keys=True, separators=(",", ":")).encode()
+    length = DEFAULT_SIZE if size == 0 else min(max(size, SMALLEST), LARGEST)
+    position = _opened(services.page_key, scope, token, field) if token else None
+    return Page(length, position, services.page_key, scope)
+
+
+def page_of_query(services: Services, call: Call, operation: str) -> Page:
+    """The same for a GET, which says it in `page_size` and `page_token`.
+
+    Raises:
+        InvalidArgument: one of them cannot be read.
+    """
+    asked = call.query.get("page_size") or call.query.get("pageSize") or "0"
+    digits = asked.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        raise InvalidArgument.at("page_size", "must be a whole number, such as 25")
+    token = call.query.get("page_token") or call.query.get("pageToken") or ""
+    size = min(int(asked), INT64_MAX)
+    return page_of(services, call.tenant.id, operation, size=size, token=token, field="page_token")
+
+
+async def give_way(rows: int) -> None:
+    """After each `ROWS_AT_ONCE` rows, let the loop serve everybody else: a page must not hold up a stop."""
+    if rows % ROWS_AT_ONCE == 0:
+        await checkpoint()
+
+
+def _mac(key: bytes, scope: bytes, position: str) -> bytes:
+    return hmac.digest(key, b"page|%d|%b|%b" % (len(scope), scope, position.encode()), "sha256")[:_MAC]
+
+
+def _opened(key: bytes, scope: bytes, token: str, field: str) -> str:
+    if len(token) <= _LONGEST_TOKEN:
+        try:
+            raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+            position = raw[_MAC:].decode()
+        except (NotBase64, ValueError):
+            pass
+        else:
+            if hmac.compare_digest(raw[:_MAC], _mac(key, scope, position)):
+                return position
+    raise InvalidArgument.at(
+        field, "is not a token for this query; send the nextPageToken of the page before, with the same query"
+    )

@@ -1,0 +1,112 @@
+"""How what is stored is shown in C1's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from interlock.contract.automations import Automation
+from interlock.contract.base import from_stored, with_fields
+from interlock.contract.enums import AUTOMATION_EXECUTION_STATE, TRIGGER_TYPE
+from interlock.contract.executions import AutomationExecution
+from interlock.contract.refs import AutomationContext
+from interlock.contract.times import Duration, Timestamp
+from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
+from interlock.operations.services import Services
+from interlock.ports import AutomationRow
+from interlock.rules.model import Execution
+from interlock.rules.states import State
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
+_VERSIONS_KEPT: Final = 10_000
+
+STATE_NAMES: Final = {state: f"{_PREFIX}{state}" for state in State} | {
+    State.STOPPING: f"{_PREFIX}{State.PROCESS_STEP}"
+}
+"""Our states in C1's words, which have none for STOPPING."""
+
+_STORED: Final[dict[str, tuple[State, ...]]] = {
+    **{name: () for name in AUTOMATION_EXECUTION_STATE.values},
+    **{f"{_PREFIX}{state}": (state,) for state in State if state is not State.STOPPING},
+    f"{_PREFIX}{State.PROCESS_STEP}": (State.PROCESS_STEP, State.STOPPING),
+}
+
+
+def states_of(names: Iterable[str]) -> tuple[State, ...] | None:
+    """The stored states behind C1's names; None if no name was given, and () for names that no run ever rests in."""
+    wanted = [name for name in names if name != AUTOMATION_EXECUTION_STATE.zero]
+    return tuple(dict.fromkeys(state for name in wanted for state in _STORED[name])) if wanted else None
+
+
+def moment(at: int | None) -> Timestamp | None:
+    """A time in microseconds as text."""
+    return None if at is None else Timestamp.of(_EPOCH + at * _MICROSECOND)
+
+
+def length(microseconds: int) -> Duration:
+    return Duration.of_nanos(microseconds * 1000)
+
+
+def version_of(services: Services, tenant: int, definition: int) -> int:
+    """The version number of a definition; 0 for that of a draft."""
+    known = services.versions
+    version = known.get((tenant, definition))
+    if version is None:
+        found = services.store.automations.definition(tenant, definition)
+        version = 0 if found is None else found.version
+        if len(known) >= _VERSIONS_KEPT:
+            known.clear()
+        known[tenant, definition] = version
+    return version
+
+
+def execution(services: Services, row: Execution, input: bytes | None = None) -> AutomationExecution:
+    """A run in C1's words. `input` is its trigger data, where that is to be shown."""
+    ended = row.completed_at
+    return AutomationExecution(
+        id=row.id,
+        automation_template_id=row.automation,
+        current_version=version_of(services, row.tenant, row.definition),
+        is_draft=row.is_draft,
+        state=STATE_NAMES[row.state],
+        context=None if input is None else AutomationContext(context=json.loads(input)),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        completed_at=moment(ended),
+        duration=None if ended is None else length(max(0, ended - row.created_at)),
+    )
+
+
+def automation(services: Services, row: AutomationRow) -> Automation:
+    """An automation in C1's words."""
+    stored = from_stored(Automation, row.document)
+    latest = services.store.executions.latest(row.tenant, row.id)
+    return with_fields(
+        stored,
+        id=row.id,
+        current_version=row.version,
+        primary_trigger_type=primary_trigger_type(stored.triggers or stored.draft_triggers),
+        created_at=moment(row.created_at),
+        last_executed_at=moment(latest.created_at) if latest is not None else None,
+    )
+
+
+def primary_trigger_type(triggers: Iterable[AutomationTrigger]) -> str:
+    """What starts the automation in the first place; on demand has no name of its own."""
+    for trigger in triggers:
+        if (kind := trigger.kind) is not None:
+            return TRIGGER_TYPES[kind[0]]
+    return TRIGGER_TYPE.zero
+
+
+def stored_triggers(document: dict[str, Any]) -> str:
+    """`primary_trigger_type` of a stored document that is not parsed as a message."""
+    for trigger in document.get("triggers") or document.get("draftTriggers") or ():
+        for kind in trigger:
+            if kind in TRIGGER_TYPES:
+                return TRIGGER_TYPES[kind]
+    return TRIGGER_TYPE.zero
