@@ -144,6 +144,7 @@ async def test_while_writing_to_a_far_end_that_does_not_read(http: GuardedHttp) 
         await receiver.closed(0)
         assert receiver.bytes_received <= progress.bytes_written
         assert receiver.requests == []
+        assert isinstance(receiver.connections[0].error, ConnectionResetError)  # an end would come after all that
 
 
 async def test_while_the_answer_is_read_its_status_is_known(http: GuardedHttp) -> None:

@@ -19,12 +19,14 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from interlock.errors import InvalidArgument
@@ -82,11 +84,13 @@ class GuardedHttp:
         connections_per_host: int = 128,
     ) -> None:
         self._policy = policy
-        self._own_resolver = SystemResolver() if resolver is None else None
+        self._own_resolver: SystemResolver | None = None
+        if resolver is None:
+            resolver = self._own_resolver = SystemResolver()
         self._targets: dict[str, tuple[Target, URL]] = {}
         connector = GuardedConnector(
             policy,
-            resolver=CheckedResolver(policy, resolver or self._own_resolver or SystemResolver()),
+            resolver=CheckedResolver(policy, resolver),
             ssl=tls_context(ca_file),
             limit=connections,
             limit_per_host=connections_per_host,
@@ -206,11 +210,16 @@ def _payload(body: bytes) -> bytes | LargeBody | None:
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        if not _FIELD_NAME.fullmatch(name) or name.lower() in _FRAMING:
+    for name in headers:
+        if not _can_be_set(name):
             raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} cannot be set")
-        if _NOT_IN_FIELD_VALUE.search(value):
-            raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} holds a character that no header can hold")
+    if _NOT_IN_FIELD_VALUE.search("".join(headers.values())):
+        raise HttpFailed(HttpFailureKind.BLOCKED, "a header holds a character that no header can hold")
+
+
+@lru_cache(maxsize=256)
+def _can_be_set(name: str) -> bool:
+    return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _FRAMING
 
 
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
@@ -232,7 +241,7 @@ def _failure(call: Call, error: Exception) -> HttpFailed:
         return HttpFailed(HttpFailureKind.TLS, "no trusted TLS connection could be made")
     if isinstance(error, aiohttp.ClientConnectorError):
         return HttpFailed(HttpFailureKind.CONNECT, "could not connect")
-    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ContentTypeError)):
+    if isinstance(error, aiohttp.ClientResponseError) or isinstance(error.__cause__, ContentEncodingError):
         return HttpFailed(HttpFailureKind.PROTOCOL, "the answer is not valid HTTP")
     if isinstance(error, aiohttp.ClientPayloadError):
         return HttpFailed(HttpFailureKind.RESET, "the connection ended before the answer was complete")

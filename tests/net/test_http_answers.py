@@ -1,0 +1,254 @@
+"""What comes back: complete answers, and hostile ones within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+
+import pytest
+
+from interlock.net.egress import EgressPolicy
+from interlock.net.http import GuardedHttp
+from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
+from tests.net.clients import LOCAL, Names, get, local, post
+from tests.receivers import CLOSE, HANG, RESET, Answer, Behaviour, Cut, Drip, Receiver
+
+pytestmark = pytest.mark.anyio
+
+ENDLESS = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+
+
+async def fetch(
+    behaviour: Behaviour, *, timeout: float = 10.0, max_response: int = 250_000
+) -> tuple[HttpResponse | HttpFailed, Progress]:
+    progress = Progress()
+    async with Receiver(behaviour) as receiver, local() as http:
+        try:
+            answer: HttpResponse | HttpFailed = await http.send(
+                get(receiver.url(), timeout=timeout, max_response=max_response), progress
+            )
+        except HttpFailed as failed:
+            answer = failed
+            if isinstance(behaviour, Drip):
+                await receiver.closed(0)
+        return answer, progress
+
+
+async def kind_of(behaviour: Behaviour, *, timeout: float = 10.0, max_response: int = 250_000) -> HttpFailureKind:
+    answer, _ = await fetch(behaviour, timeout=timeout, max_response=max_response)
+    assert isinstance(answer, HttpFailed), answer
+    return answer.kind
+
+
+async def test_what_is_sent_arrives_as_it_was_given() -> None:
+    async with Receiver(Answer.json({"ok": True}, 202)) as receiver, local() as http:
+        headers = {"Idempotency-Key": "i:1:2:3", "Content-Type": "application/json"}
+        request = HttpRequest("POST", receiver.url("/a%20b?c=d"), headers, b'{"n":1}')
+        response = await http.send(request, Progress())
+        assert (response.status, response.body) == (202, b'{"ok": true}')
+        assert response.headers["content-type"] == "application/json"
+        (received,) = receiver.requests
+        assert (received.method, received.path, received.body) == ("POST", "/a%20b?c=d", b'{"n":1}')
+        assert received.headers["idempotency-key"] == "i:1:2:3"
+        assert received.headers["content-length"] == "7"
+        assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def test_each_method_goes_with_and_without_a_body(method: str) -> None:
+    async with Receiver(Answer(204)) as receiver, local() as http:
+        for body in (b"", b"x", b"y" * 3_000_000):
+            progress = Progress()
+            response = await http.send(HttpRequest(method, receiver.url(), {}, body), progress)
+            assert response.status == 204
+            assert progress.phase is Phase.DONE
+            assert receiver.requests[-1].method == method
+            assert receiver.requests[-1].body == body
+
+
+async def test_every_byte_is_counted() -> None:
+    async with Receiver() as receiver, local() as http:
+        for request in (get(receiver.url()), post(receiver.url()), post(receiver.url(), b"x" * 200_000)):
+            before, progress = receiver.bytes_received, Progress()
+            await http.send(request, progress)
+            assert progress.bytes_written == receiver.bytes_received - before
+
+
+async def test_an_answer_in_gzip_is_unpacked() -> None:
+    body = gzip.compress(b"hello" * 100)
+    answer, _ = await fetch(Answer(200, body, {"Content-Encoding": "gzip"}))
+    assert isinstance(answer, HttpResponse)
+    assert answer.body == b"hello" * 100
+
+
+async def test_an_answer_of_just_the_allowed_size_is_complete() -> None:
+    answer, _ = await fetch(Answer(200, b"x" * 250_000))
+    assert isinstance(answer, HttpResponse)
+    assert len(answer.body) == 250_000
+
+
+async def test_interim_answers_are_passed_over() -> None:
+    answer, progress = await fetch(
+        Answer.raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    )
+    assert isinstance(answer, HttpResponse)
+    assert (answer.body, progress.status) == (b"ok", 200)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(Answer(200, b"x" * 250_001), id="a byte too many"),
+        pytest.param(Drip(piece=ENDLESS), id="endless chunks"),
+        pytest.param(
+            Drip(head=b"HTTP/1.1 200 OK\r\n\r\n", piece=b"x" * 10_000), id="endless until the connection ends"
+        ),
+        pytest.param(
+            Answer(200, gzip.compress(bytes(50_000_000)), {"Content-Encoding": "gzip"}), id="gzip of 50 MB of zeros"
+        ),
+        pytest.param(
+            Answer(200, gzip.compress(gzip.compress(bytes(9_000_000))) * 30, {"Content-Encoding": "gzip"}),
+            id="many gzip members",
+        ),
+        pytest.param(
+            Answer(200, zlib.compress(bytes(50_000_000)), {"Content-Encoding": "deflate"}), id="deflate of 50 MB"
+        ),
+        pytest.param(Answer(200, b"", {f"X-{n}": "y" * 1000 for n in range(40)}), id="a large head"),
+    ],
+)
+async def test_too_large_is_cut_off(behaviour: Behaviour) -> None:
+    answer, progress = await fetch(behaviour, max_response=250_000 if "many" not in str(behaviour) else 1000)
+    assert isinstance(answer, HttpFailed)
+    assert answer.kind is HttpFailureKind.TOO_LARGE
+    assert not answer.retryable
+    assert progress.status == 200
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nxx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nX\x00Y: 1\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_a_protocol_failure(wire: bytes) -> None:
+    assert await kind_of(Answer.raw(wire)) is HttpFailureKind.PROTOCOL
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(HANG, id="nothing"),
+        pytest.param(Cut(Answer(200, b"x" * 100), keep=3), id="the head and a bit"),
+        pytest.param(Drip(), id="a byte at a time"),
+        pytest.param(Drip(head=b"", piece=b"H"), id="a head without end"),
+        pytest.param(Drip(head=b"", piece=b"HTTP/1.1 100 Continue\r\n\r\n" * 50), id="interim answers without end"),
+    ],
+)
+async def test_the_deadline_covers_everything(behaviour: Behaviour) -> None:
+    kind = await kind_of(behaviour, timeout=0.3, max_response=10**9)
+    assert kind in (HttpFailureKind.TIMEOUT, HttpFailureKind.PROTOCOL)
+    assert kind is HttpFailureKind.TIMEOUT or behaviour == Drip(head=b"", piece=b"H")
+
+
+@pytest.mark.parametrize("behaviour", [RESET, CLOSE, Answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")])
+async def test_a_connection_that_ends_early_is_a_reset(behaviour: Behaviour) -> None:
+    if isinstance(behaviour, Answer):
+        progress = Progress()
+        async with Receiver(behaviour) as receiver, local() as http:
+            task = asyncio.create_task(http.send(get(receiver.url()), progress))
+            await receiver.received(1)
+            receiver.connections[0].reset()
+            with pytest.raises(HttpFailed) as failed:
+                await task
+            assert failed.value.kind is HttpFailureKind.RESET
+    else:
+        assert await kind_of(behaviour) is HttpFailureKind.RESET
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("end", [RESET, CLOSE])
+async def test_nothing_is_sent_twice_when_a_kept_connection_turns_out_dead(method: str, end: Behaviour) -> None:
+    async with Receiver(Answer(), end, Answer()) as receiver, local() as http:
+        await http.send(post(receiver.url("/first")), Progress())
+        progress = Progress()
+        with pytest.raises(HttpFailed) as failed:
+            await http.send(HttpRequest(method, receiver.url("/second"), {}, b"x"), progress)
+        assert failed.value.kind is HttpFailureKind.RESET
+        assert failed.value.retryable
+        assert progress.bytes_written > 0
+        assert [request.path for request in receiver.requests] == ["/first", "/second"]
+        assert len(receiver.connections) == 1
+
+
+async def test_a_connection_that_the_far_end_closed_in_between_is_not_used() -> None:
+    async with Receiver(Answer(headers={"Connection": "close"})) as receiver, local() as http:
+        for number in range(3):
+            assert (await http.send(post(receiver.url()), Progress())).status == 200
+            receiver.connections[number].reset()
+            await receiver.closed(number)
+        assert len(receiver.connections) == 3
+
+
+async def test_an_early_answer_to_a_long_request_is_taken_and_the_rest_not_sent() -> None:
+    """A far end that refuses a body without reading it."""
+    refused = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+    async with Receiver(stalled=True) as receiver, local() as http:
+        progress = Progress()
+        task = asyncio.create_task(http.send(post(receiver.url(), b"x" * 32_000_000), progress))
+        await receiver.connected(1)
+        receiver.connections[0].write(refused)
+        assert (await task).status == 413
+        receiver.resume()
+        await receiver.closed(0)
+        assert receiver.bytes_received <= progress.bytes_written < 32_000_000
+
+
+async def test_a_name_without_an_address_and_a_port_without_a_listener() -> None:
+    async with GuardedHttp(LOCAL, resolver=Names()) as http:
+        async with Receiver() as receiver:
+            shut = receiver.url()
+        with pytest.raises(HttpFailed) as connect:
+            await http.send(post(shut), Progress())
+        with pytest.raises(HttpFailed) as resolve:
+            await http.send(post("https://nowhere.example/"), Progress())
+    assert connect.value.kind is HttpFailureKind.CONNECT
+    assert connect.value.message == "could not connect"
+    assert resolve.value.kind is HttpFailureKind.RESOLVE
+
+
+async def test_waiting_for_a_turn_counts_against_the_deadline() -> None:
+    async with Receiver(HANG) as receiver, GuardedHttp(LOCAL, connections_per_host=1) as http:
+        first = asyncio.create_task(http.send(post(receiver.url()), Progress()))
+        await receiver.received(1)
+        progress = Progress()
+        with pytest.raises(HttpFailed) as failed:
+            await http.send(post(receiver.url(), timeout=0.05), progress)
+        assert failed.value.kind is HttpFailureKind.TIMEOUT
+        assert progress.bytes_written == 0
+        first.cancel()
+
+
+async def test_many_at_once_share_few_connections() -> None:
+    async with Receiver() as receiver, GuardedHttp(LOCAL, connections_per_host=4) as http:
+        answers = await asyncio.gather(*(http.send(post(receiver.url(f"/{n}")), Progress()) for n in range(100)))
+        assert [answer.status for answer in answers] == [200] * 100
+        assert sorted(int(request.path[1:]) for request in receiver.requests) == list(range(100))
+        assert len(receiver.connections) == 4
+
+
+async def test_closing_the_client_closes_its_connections() -> None:
+    async with Receiver() as receiver:
+        async with GuardedHttp(EgressPolicy.parse(["127.0.0.1"])) as http:
+            await http.send(post(receiver.url()), Progress())
+        await receiver.closed(0)
