@@ -1,0 +1,58 @@
+"""Outcomes: derived from items, shown for rows left open, and late ones as evidence."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late, shown
+from interlock.rules.outcomes import Outcome as Was
+from interlock.rules.states import TERMINAL, State
+
+OF_ITEMS = sorted(set(Outcome) - {Was.INTERRUPTED_PARTLY, Was.LATE_SUCCEEDED, Was.LATE_FAILED})
+
+
+@pytest.mark.parametrize(
+    ("items", "whole"),
+    [
+        ([Was.SUCCEEDED, Was.SKIPPED], Was.SUCCEEDED),
+        ([Was.SUCCEEDED, Was.FAILED], Was.FAILED),
+        ([Was.FAILED, Was.NOT_STARTED], Was.FAILED),
+        ([Was.SUCCEEDED, Was.NOT_STARTED], Was.INTERRUPTED_PARTLY),
+        ([Was.SUCCEEDED, Was.INTERRUPTED_OUTCOME_UNKNOWN, Was.NOT_STARTED], Was.INTERRUPTED_PARTLY),
+        ([Was.FAILED, Was.INTERRUPTED_NOT_SENT], Was.INTERRUPTED_PARTLY),
+        ([Was.INTERRUPTED_OUTCOME_UNKNOWN, Was.NOT_STARTED], Was.INTERRUPTED_OUTCOME_UNKNOWN),
+        ([Was.INTERRUPTED_RESPONSE, Was.NOT_STARTED], Was.INTERRUPTED_RESPONSE),
+        ([Was.INTERRUPTED_NOT_SENT, Was.NOT_STARTED], Was.INTERRUPTED_NOT_SENT),
+        ([Was.SKIPPED, Was.INTERRUPTED_NOT_SENT], Was.INTERRUPTED_NOT_SENT),
+        ([Was.SUCCEEDED, Was.ABANDONED, Was.NOT_STARTED], Was.ABANDONED),
+    ],
+)
+def test_the_outcome_of_an_attempt_is_derived_from_its_items(items: list[Outcome], whole: Outcome) -> None:
+    assert derive(items) is whole
+
+
+@given(st.lists(st.sampled_from(OF_ITEMS), min_size=1, max_size=6))
+def test_s9_what_is_done_or_in_doubt_is_never_derived_as_not_started(items: list[Outcome]) -> None:
+    whole = derive(items)
+    assert whole is derive(reversed(items))
+    if whole in {Was.NOT_STARTED, Was.INTERRUPTED_NOT_SENT, Was.SKIPPED}:
+        assert set(items) <= {Was.NOT_STARTED, Was.INTERRUPTED_NOT_SENT, Was.SKIPPED}
+    if whole is Was.SUCCEEDED:
+        assert set(items) <= {Was.SUCCEEDED, Was.SKIPPED}
+    if whole is Was.INTERRUPTED_PARTLY:
+        assert set(items) & {Was.SUCCEEDED, Was.FAILED}
+        assert set(items) & (INTERRUPTED | {Was.NOT_STARTED})
+
+
+def test_only_a_complete_answer_is_worth_keeping_when_it_is_late() -> None:
+    assert {outcome: late(outcome) for outcome in Outcome if late(outcome)} == {
+        Was.SUCCEEDED: Was.LATE_SUCCEEDED,
+        Was.FAILED: Was.LATE_FAILED,
+    }
+    assert late(None) is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_open_row_of_a_run_that_is_over_had_been_waiting(state: State) -> None:
+    assert shown(None, state) is (Was.INTERRUPTED_WAITING if state in TERMINAL else None)
+    assert shown(Was.FAILED, state) is Was.FAILED
