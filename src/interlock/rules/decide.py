@@ -90,13 +90,15 @@ def _settled(situation: Situation, event: Settled) -> Decision:
         return _evidence(execution, event.attempt, result, event.at)
     if execution.state is State.STOPPING:
         return settle_stopped(situation, event.attempt, result, event.at)
-    if result.outcome in INTERRUPTED or event.next is None:
+    if result.outcome in INTERRUPTED or (event.next is None and result.outcome is not Outcome.SUCCEEDED):
         # An interrupt is never an outcome: nothing was terminated, so nothing is settled.
         return superseded(execution)
     accepted = None
     if result.outcome is None:
         accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.CALLBACK
     settled = StepSettled(event.attempt.position, event.attempt.number, event.at, result, accepted)
+    if event.next is None:
+        return hand_over(situation, execution.step + 1, event.at, (settled,))
     return follow(situation, event.next, event.at, event.holder, (settled,))
 
 

@@ -127,7 +127,10 @@ class ItemSettled:
 
 @value(frozen=True, slots=True)
 class Settled:
-    """The attempt has reported. `next` is what follows if the run still stands where the attempt began."""
+    """The attempt has reported. `next` is what follows if the run still stands where the attempt began.
+
+    Without one, a success leaves the run ready for the step after it, and anything else moves nothing.
+    """
 
     at: int
     attempt: AttemptRef

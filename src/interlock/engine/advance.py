@@ -1,0 +1,367 @@
+"""The life of a run between two commits: load, prepare, apply, perform, apply, and say when to look again.
+
+It does not know who calls it, and it decides nothing: each thing that happened is put to the rules as one event, and
+their answer says where the run stands. While that is an attempt of its own it goes on without loading the run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.engine.context import RunContext, assemble
+from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
+from interlock.engine.plans import Plan, Plans, PlanUnusable
+from interlock.engine.prepare import Preparer
+from interlock.errors import Unavailable
+from interlock.ports import Clock, Executions, Randomness, Run, StepRow
+from interlock.rules.decide import OUTCOME_UNKNOWN
+from interlock.rules.decision import Decision, Verdict
+from interlock.rules.events import (
+    Announce,
+    Change,
+    DeadlinePassed,
+    Event,
+    Fail,
+    Next,
+    Prepared,
+    Recovered,
+    Retry,
+    Settled,
+    Wait,
+    Woken,
+)
+from interlock.rules.model import SECOND, AttemptRef, Execution, Ref, Result
+from interlock.rules.outcomes import Outcome
+from interlock.rules.retry import next_attempt
+from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
+from interlock.steps.documents import StepFailed, decode, encode_output, error_document
+from interlock.steps.kind import Accepted, Attempt, Failed, Report, Succeeded
+
+MOST_LOSSES: Final = 3
+"""How many attempts at one step may be lost with their performer; a step that brings the server down is not tried for
+ever."""
+
+_DEFECT: Final = error_document(
+    "INTERNAL", "a defect of the server kept this run from going on; its log has the details"
+)
+
+
+@dataclass(slots=True)
+class Carried:
+    """A run in hand: the row as the last commit left it, its plan and context, and the input last announced."""
+
+    execution: Execution
+    plan: Plan
+    context: RunContext
+    input: bytes = b"{}"
+    began_at: int = 0
+    """When the first attempt at the present step was announced; 0: not known, the store has it."""
+
+
+class Advance:
+    """Carries runs on. `holder` names this process in what it announces."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        plans: Plans,
+        preparer: Preparer,
+        clock: Clock,
+        chance: Randomness,
+        holder: str,
+    ) -> None:
+        self._executions = executions
+        self._plans = plans
+        self._preparer = preparer
+        self._clock = clock
+        self._chance = chance
+        self.holder = holder
+
+    # --- the doors ------------------------------------------------------------------------------------------------
+
+    async def advance(self, claim: Claim, held: Held) -> Turn:
+        """Carry the run on as far as it goes now."""
+        run = self._executions.load(claim.ref)
+        if run is None:
+            return FINISHED
+        execution = run.execution
+        state = execution.state
+        if state in IN_FLIGHT and claim.lost:
+            recovered = await self.recover(execution)
+            if recovered is None:
+                return SUPERSEDED
+            execution, state = recovered, recovered.state
+        if state in TERMINAL or state is State.PAUSED_BY_CIRCUIT_BREAKER:
+            return FINISHED
+        if state is State.PROCESS_STEP:
+            return SUPERSEDED
+        if execution.wake_at is None:
+            return FINISHED
+        if execution.wake_at > self._clock.now():
+            return Again(execution.wake_at)
+        if state is State.STOPPING:
+            await self.overdue(claim.ref)
+            return FINISHED
+        try:
+            plan = self._plans.get(execution.tenant, execution.definition)
+        except PlanUnusable as error:
+            await self._refuse(execution, error_document("PLAN_UNUSABLE", error.message))
+            return FINISHED
+        carried = Carried(execution, plan, assemble(plan, run))
+        if not await self._take_on(carried):
+            return SUPERSEDED
+        return await self.carry(carried, held)
+
+    async def carry(self, carried: Carried, held: Held) -> Turn:
+        """Go on with a run whose row was just written by this process: attempt after attempt, until it rests."""
+        while True:
+            execution = carried.execution
+            state = execution.state
+            if state is State.PROCESS_STEP:
+                if not await self._attempt(carried, held):
+                    return SUPERSEDED
+            elif state is State.PENDING and execution.wake_at is not None:
+                if execution.wake_at > self._clock.now() or held.closing:
+                    return Again(execution.wake_at)
+                # This very turn does what the commit's own hint asks for.
+                held.noted = max(0, held.noted - 1)
+                if not await self._take_on(carried):
+                    return SUPERSEDED
+            elif execution.wake_at is not None:
+                return Again(execution.wake_at)
+            else:
+                return FINISHED
+
+    async def recover(self, execution: Execution) -> Execution | None:
+        """Settle what a dead holder left in flight; nothing is performed. None: it moved meanwhile."""
+        repeatable = execution.state is not State.STOPPING and self._may_repeat(execution)
+        event = Recovered(self._clock.now(), execution.epoch, repeatable)
+        decision = await self._executions.apply(execution.ref, event)
+        if decision is None or decision.verdict is Verdict.SUPERSEDED:
+            return None
+        return decision.execution
+
+    async def give_up(self, ref: Ref) -> None:
+        """End a run that this process cannot carry on because of a defect of ours."""
+        execution = self._executions.get(ref)
+        if execution is None or execution.state in TERMINAL or execution.state is State.PAUSED_BY_CIRCUIT_BREAKER:
+            return
+        if execution.state in IN_FLIGHT:
+            await self._executions.apply(ref, Recovered(self._clock.now(), execution.epoch, repeatable=False))
+        else:
+            await self._refuse(execution, _DEFECT)
+
+    async def overdue(self, ref: Ref) -> None:
+        """Give up on the attempt of a stopping run whose deadline has passed. Safe beside a turn of the same run."""
+        execution = self._executions.get(ref)
+        now = self._clock.now()
+        if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:
+            return
+        await self._executions.apply(ref, DeadlinePassed(now, execution.epoch))
+
+    # --- resting runs ---------------------------------------------------------------------------------------------
+
+    async def _take_on(self, carried: Carried) -> bool:
+        """Move a run on that was ready, or whose waiting is over. False: it moved meanwhile."""
+        execution = carried.execution
+        at = self._clock.now()
+        if execution.state is State.PENDING:
+            following = await self._entered(carried, at)
+            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, following, self.holder))
+        by = execution.waiting_for
+        assert by is not None
+        result: Result | None = None
+        step = carried.plan.steps[execution.step]
+        if by is WaitingFor.TIMER:
+            output = step.step.waited(execution.wake_at or at)
+            result = Result(Outcome.SUCCEEDED, encode_output(output))
+            carried.context.add(step.name, output)
+            following = await self._preparer.following(carried.plan, execution.step + 1, carried.context, at)
+        elif by is WaitingFor.RETRY:
+            following = await self._entered(carried, at)
+        else:
+            result = Result(Outcome.FAILED, error=step.step.expired())
+            following = Fail(execution.step)
+        event = Woken(self._clock.now(), execution.epoch, by, result, following, self.holder)
+        return await self._commit(carried, event)
+
+    async def _entered(self, carried: Carried, at: int) -> Next:
+        """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
+        execution = carried.execution
+        if execution.attempt > 0:
+            first = self._first_row(execution)
+            if first is not None and first.input is not None:
+                carried.began_at = first.started_at
+                return Announce(execution.step, first.input)
+        return await self._preparer.following(carried.plan, execution.step, carried.context, at)
+
+    async def _refuse(self, execution: Execution, document: bytes) -> None:
+        """End a resting run that cannot be carried on, and say why."""
+        now, by = self._clock.now(), execution.waiting_for
+        event: Event
+        if execution.state is not State.WAITING or by is None:
+            event = Prepared(now, execution.epoch, Fail(execution.step, document), self.holder)
+        elif by is WaitingFor.RETRY:
+            event = Woken(now, execution.epoch, by, None, Fail(execution.step, document), self.holder)
+        else:
+            failed = Result(Outcome.FAILED, error=document)
+            event = Woken(now, execution.epoch, by, failed, Fail(execution.step), self.holder)
+        await self._apply(execution.ref, event)
+
+    # --- attempts -------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, carried: Carried, held: Held) -> bool:
+        """Perform the announced attempt and record what became of it, together with what comes next."""
+        execution = carried.execution
+        ref = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
+        if not carried.began_at:
+            first = self._first_row(execution) if execution.attempt > 1 else None
+            carried.began_at = execution.updated_at if first is None else first.started_at
+        attempt = Attempt(execution.ref, execution.automation, ref, carried.input, carried.began_at)
+        report = await self._perform(carried, held, attempt)
+        now = self._clock.now()
+        if isinstance(report, Outcome):
+            progress = attempt.progress
+            cut = Result(report, status=progress.status, phase=progress.phase)
+            return await self._settle_cut(carried, Settled(now, ref, cut, None, self.holder))
+        result, following = self._judged(carried, ref, report, attempt, now)
+        # A run that is being stopped must not wait until what would have followed is evaluated.
+        if following is None and result.outcome is not None and held.cut <= ref.epoch and not held.closing:
+            following = await self._preparer.following(carried.plan, execution.step + 1, carried.context, now)
+            now = self._clock.now()
+        return await self._commit(carried, Settled(now, ref, result, following, self.holder))
+
+    async def _perform(self, carried: Carried, held: Held, attempt: Attempt) -> Report | Outcome:
+        """The step's report, or, if it was interrupted, what that means for it."""
+        step = carried.plan.steps[attempt.attempt.position].step
+        if not held.begin(attempt.attempt.epoch):
+            return Outcome.INTERRUPTED_NOT_SENT
+        try:
+            report = await step.perform(attempt)
+        except asyncio.CancelledError:
+            if not held.end():
+                raise
+            return step.interruption(attempt.progress)
+        except BaseException:
+            held.end()
+            raise
+        held.end()
+        return report
+
+    def _judged(
+        self, carried: Carried, ref: AttemptRef, report: Report, attempt: Attempt, now: int
+    ) -> tuple[Result, Next | None]:
+        """The result to record, and what follows; None: the step after this one."""
+        phase = attempt.progress.phase
+        match report:
+            case Succeeded(output, status):
+                try:
+                    text = encode_output(output)
+                except StepFailed as failure:
+                    return Result(Outcome.FAILED, None, failure.document(), status, phase), Fail(ref.position)
+                carried.context.add(carried.plan.steps[ref.position].name, output)
+                return Result(Outcome.SUCCEEDED, text, None, status, phase), None
+            case Accepted(until, status):
+                return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
+            case Failed(error, status, retries, last_start):
+                result = Result(Outcome.FAILED, None, error, status, phase)
+                again = next_attempt(retries, ref.number, now, self._chance.chance(), last_start)
+                return result, Fail(ref.position) if again is None else Retry(ref.position, again)
+
+    async def _settle_cut(self, carried: Carried, event: Settled) -> bool:
+        """Record an interrupted attempt. If nothing was stopped after all, it settles nothing and is made again."""
+        decision = await self._apply(carried.execution.ref, event)
+        if decision is None:
+            return False
+        row = decision.execution
+        carried.execution = row
+        if decision.verdict is not Verdict.SUPERSEDED:
+            return True
+        if row.state is not State.PROCESS_STEP or row.attempt_epoch != event.attempt.epoch:
+            return False
+        step = carried.plan.steps[row.step].step
+        if step.repeatable or event.result.outcome is Outcome.INTERRUPTED_NOT_SENT:
+            following: Next = Retry(row.step, event.at)
+        else:
+            following = Fail(row.step)
+        lost = Result(Outcome.ABANDONED, error=OUTCOME_UNKNOWN, status=event.result.status, phase=event.result.phase)
+        return await self._commit(carried, Settled(event.at, event.attempt, lost, following, self.holder))
+
+    def _may_repeat(self, execution: Execution) -> bool:
+        try:
+            plan = self._plans.get(execution.tenant, execution.definition)
+        except PlanUnusable:
+            return False
+        rows = self._executions.steps(execution.ref)
+        losses = sum(row.position == execution.step and row.outcome is Outcome.ABANDONED for row in rows)
+        return losses < MOST_LOSSES and plan.steps[execution.step].step.repeatable
+
+    def _first_row(self, execution: Execution) -> StepRow | None:
+        """The first attempt at the present step, as it is stored."""
+        rows = [row for row in self._executions.steps(execution.ref) if row.position == execution.step]
+        return min(rows, key=lambda row: row.attempt, default=None)
+
+    # --- commits --------------------------------------------------------------------------------------------------
+
+    async def _commit(self, carried: Carried, event: Prepared | Settled | Woken) -> bool:
+        """Put the event to the rules and take over what they decided. False: the run moved meanwhile."""
+        before = carried.execution
+        decision = await self._apply(before.ref, event)
+        if decision is None or decision.verdict is Verdict.SUPERSEDED:
+            return False
+        row = carried.execution = decision.execution
+        following = event.next
+        if isinstance(following, Announce):
+            if following.input is not None:
+                carried.input = following.input
+            if row.step != before.step or row.attempt <= 1:
+                carried.began_at = 0
+        elif isinstance(following, Change) and row.state is State.PENDING and following.output is not None:
+            carried.context.add(carried.plan.steps[following.position].name, decode(following.output))
+        return True
+
+    async def _apply(self, ref: Ref, event: Event) -> Decision | None:
+        """`apply`, again and again while it is not known whether the commit was made: a result must not be lost."""
+        try:
+            return await self._executions.apply(ref, event)
+        except Unavailable:
+            pass
+        while True:
+            await self._clock.sleep_until(self._clock.now() + SECOND)
+            known = self._own_write(ref, event)
+            if known is not None:
+                return known
+            try:
+                return await self._executions.apply(ref, event)
+            except Unavailable:
+                continue
+
+    def _own_write(self, ref: Ref, event: Event) -> Decision | None:
+        """If the commit in doubt was made after all, the decision as it must have been; None: it was not."""
+        run = self._executions.load(ref)
+        if run is None or not isinstance(event, Prepared | Settled | Woken):
+            return None
+        if not _is_own(run, event, self.holder, self._executions.steps(ref)):
+            return None
+        return Decision(Verdict.ACCEPTED, run.execution, moved=True)
+
+
+def _is_own(run: Run, event: Prepared | Settled | Woken, holder: str, rows: list[StepRow]) -> bool:
+    """Whether the run stands where this event put it.
+
+    A settled attempt shows its own time and outcome. Otherwise the epoch is the next one, the time is the event's, and
+    an attempt in flight carries our name.
+    """
+    row = run.execution
+    if isinstance(event, Settled):
+        attempt, result = event.attempt, event.result
+        mine = next((r for r in rows if (r.position, r.attempt) == (attempt.position, attempt.number)), None)
+        if mine is None or row.attempt_epoch == attempt.epoch:
+            return False
+        if result.outcome is None:
+            return row.state is State.WAITING and row.epoch == attempt.epoch + 1 and row.updated_at == event.at
+        return mine.settled_at == event.at and mine.outcome is result.outcome
+    moved_by_it = row.epoch == event.epoch + 1 and row.updated_at == event.at
+    return moved_by_it and (row.state is not State.PROCESS_STEP or row.holder == holder)

@@ -1,0 +1,56 @@
+"""What the expressions of a run may read: its trigger data, and the output of each completed step.
+
+Assembled from the store when a run is taken on, and extended in place while the same process carries it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from interlock.engine.plans import Plan
+from interlock.expressions.context import Context
+from interlock.ports import Run
+from interlock.steps.documents import decode
+from interlock.steps.masking import opened
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class RunContext:
+    """The `ctx` of one run, and the secret texts in it."""
+
+    __slots__ = ("_context", "_ctx", "secrets")
+
+    def __init__(self, plan: Plan, trigger: Mapping[str, object]) -> None:
+        self._ctx: dict[str, object] = {"trigger": {**plan.defaults, **trigger} if plan.defaults else trigger}
+        self._context: Context | None = None
+        self.secrets: frozenset[str] = frozenset()
+
+    def add(self, name: str, output: object) -> None:
+        """A step has completed. `output` is as it is stored."""
+        plain, secrets = opened(output)
+        if secrets:
+            self.secrets |= secrets
+        if self._context is not None:
+            # Whoever holds the context given out before must not see it change.
+            self._ctx = {**self._ctx, name: plain}
+            self._context = None
+        else:
+            self._ctx[name] = plain
+
+    def at(self, moment: int) -> Context:
+        """For expressions evaluated at `moment` (microseconds); the same one until a step is added."""
+        if self._context is None:
+            self._context = Context(self._ctx, _EPOCH + moment * _MICROSECOND)
+        return self._context
+
+
+def assemble(plan: Plan, run: Run) -> RunContext:
+    """The context of a run as it stands in the store."""
+    trigger = decode(run.input)
+    context = RunContext(plan, trigger if isinstance(trigger, dict) else {})
+    for position, output in run.outputs:
+        context.add(plan.steps[position].name, decode(output))
+    return context

@@ -1,0 +1,357 @@
+"""The embedded dispatcher: one process, one event loop, a bounded number of attempts at once.
+
+What is due comes from the store's index, and only the nearest times are held in memory, with one sleeper for all of
+them: a run that waits costs disk and nothing else. A slot is a task that carries one run on until it rests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+
+from interlock.engine.advance import Advance, Carried
+from interlock.engine.dispatchers.timers import Timers
+from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn
+from interlock.errors import Fatal, Unavailable
+from interlock.ports import Clock, Executions
+from interlock.rules.model import SECOND, Ref
+from interlock.rules.states import State
+
+SLOTS: Final = 256
+NEAR: Final = 10_000
+"""Most runs whose time is held in memory, and most that wait in line for a slot; the store knows the others."""
+SWEEP: Final = 10 * SECOND
+"""How often the store is asked for what is due, hints or no hints."""
+HORIZON: Final = 2 * SWEEP
+"""How far ahead of its time a run is taken into memory."""
+BATCH: Final = 1_000
+"""Runs asked for in one sweep: what a turn of the loop can bear. If there are more, the next sweep comes sooner."""
+RECOVERY_BATCH: Final = 256
+AFTER_CRASH: Final = SECOND
+MOST_CRASHES: Final = 3
+"""How often a turn of one run may break off by a defect before the run is ended."""
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedDispatcher:
+    """`ports.Dispatcher` and `engine.start.Slots` for the one process that owns its store.
+
+    It listens to the store's commits (`Store.listen`), and takes runs on while `run` is running: before that, and while
+    draining, hints are only noted.
+    """
+
+    def __init__(
+        self,
+        executions: Executions,
+        advance: Advance,
+        clock: Clock,
+        *,
+        slots: int = SLOTS,
+        near: int = NEAR,
+        sweep: int = SWEEP,
+    ) -> None:
+        self.holder = advance.holder
+        self._executions = executions
+        self._advance = advance
+        self._clock = clock
+        self._slots = slots
+        self._near = near
+        self._sweep_every = sweep
+        self._held: dict[Ref, Held] = {}
+        self._line: dict[Ref, bool] = {}
+        """Runs that are ready and wait for a slot, in order; True: their last holder is known to be dead."""
+        self._timers = Timers(near)
+        self._known_until = 0
+        """Up to this time everything that will come due is in `_timers`; there is a sweep before it has come."""
+        self._sweep_at = 0
+        self._more = False
+        """More is due than is in line."""
+        self._waiting_for: int | None = None
+        self._sooner: asyncio.Event = asyncio.Event()
+        self._side: set[asyncio.Task[None]] = set()
+        self._running = False
+        self._draining = False
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._crashes: dict[Ref, int] = {}
+
+    # --- counts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """Slots in use."""
+        return len(self._held)
+
+    @property
+    def in_line(self) -> int:
+        """Runs that are known to be ready and wait for a slot."""
+        return len(self._line)
+
+    @property
+    def timers(self) -> int:
+        """Times held in memory."""
+        return len(self._timers)
+
+    # --- hints of the store's commits -----------------------------------------------------------------------------
+
+    def interrupt(self, ref: Ref, epoch: int) -> None:
+        held = self._held.get(ref)
+        if held is not None:
+            held.interrupt(epoch)
+
+    def ready(self, ref: Ref, at: int | None) -> None:
+        if at is not None and at > self._clock.now():
+            self._expect(ref, at)
+            return
+        held = self._held.get(ref)
+        if held is not None:
+            held.noted += 1
+        else:
+            self._enqueue(ref)
+            self._fill()
+
+    # --- slots for runs that are being created --------------------------------------------------------------------
+
+    def try_slot(self, ref: Ref) -> Held | None:
+        """None also while others wait in line: a new run does not overtake them."""
+        if not self._running or self._draining or self._line or len(self._held) >= self._slots:
+            return None
+        held = self._held[ref] = Held(ref)
+        return held
+
+    def took(self, held: Held, carried: Carried) -> None:
+        self._spawn(held, lambda: self._advance.carry(carried, held))
+
+    def free_slot(self, held: Held) -> None:
+        self._release(held, SUPERSEDED)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Settle whatever a process that is dead left in flight. To be called before `run`, and before anybody can
+        start anything; returns how many runs it was. Nothing is performed here."""
+        settled = 0
+        while found := self._executions.in_flight(RECOVERY_BATCH):
+            moved = await asyncio.gather(*(self._advance.recover(execution) for execution in found))
+            if not any(moved):
+                raise Fatal("runs in flight cannot be recovered: somebody else is changing them")
+            settled += len(found)
+        return settled
+
+    async def run(self) -> None:
+        """Carry runs on until cancelled. Whatever is in flight then is left as it is: for `recover` at the next start.
+
+        Raises:
+            Fatal: the store can no longer be vouched for.
+        """
+        self._running = True
+        try:
+            while True:
+                now = self._clock.now()
+                for ref in self._timers.due(now):
+                    self._come_due(ref)
+                if now >= self._sweep_at:
+                    self._sweep(now)
+                self._fill()
+                await self._rest()
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            self._running = False
+            with anyio.CancelScope(shield=True):
+                await self._cancel_all()
+
+    async def drain(self, grace: float) -> None:
+        """Take on nothing new, let attempts in flight end for up to `grace` seconds, and announce no others.
+
+        What is still in flight after that is cut off without a word: it is nobody's outcome, and the next start
+        recovers it. Stops keep working meanwhile.
+        """
+        self._draining = True
+        for held in self._held.values():
+            held.closing = True
+        if self._held and grace > 0:
+            until = self._clock.now() + round(grace * SECOND)
+            emptied = asyncio.ensure_future(self._emptied.wait())
+            time_up = asyncio.ensure_future(self._clock.sleep_until(until))
+            try:
+                await asyncio.wait((emptied, time_up), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                emptied.cancel()
+                time_up.cancel()
+        await self._cancel_all()
+
+    # --- times ----------------------------------------------------------------------------------------------------
+
+    def _expect(self, ref: Ref, at: int) -> None:
+        """Note a time to come, if it comes before a sweep would find it."""
+        if at > self._known_until:
+            return
+        if not self._timers.put(ref, at):
+            self._know_until(at - 1)
+        if self._waiting_for is not None and at < self._waiting_for:
+            self._sooner.set()
+
+    def _know_until(self, at: int) -> None:
+        """What comes due later than this is not in memory: there has to be a sweep by then."""
+        self._known_until = min(self._known_until, at)
+        self._sweep_at = min(self._sweep_at, at + 1)
+
+    def _sweep(self, now: int) -> None:
+        """Ask the store for what is due and what soon will be. Finds whatever a lost hint would have left."""
+        found = self._executions.due(now, BATCH, HORIZON)
+        self._sweep_at = now + self._sweep_every
+        self._known_until = now + HORIZON
+        self._more = False
+        for ref, at in found:
+            if at <= now:
+                self._come_due(ref)
+            elif not self._timers.put(ref, at):
+                self._know_until(at - 1)
+                break
+        if len(found) >= BATCH:
+            if found[-1][1] <= now:
+                self._more = True
+            self._know_until(max(found[-1][1] - 1, now + SECOND))
+
+    def _come_due(self, ref: Ref) -> None:
+        held = self._held.get(ref)
+        if held is None:
+            self._enqueue(ref)
+            return
+        # The deadline of a stop does not wait for the attempt it is about.
+        row = self._executions.get(ref)
+        if row is not None and row.state is State.STOPPING:
+            self._beside(self._advance.overdue, ref)
+        else:
+            held.noted += 1
+
+    async def _rest(self) -> None:
+        """Until the next time, or until a nearer one is noted."""
+        next_at = self._timers.next_at
+        until = self._sweep_at if next_at is None else min(next_at, self._sweep_at)
+        if self._failure is not None or until <= self._clock.now():
+            await anyio.lowlevel.checkpoint()
+            return
+        self._waiting_for = until
+        self._sooner.clear()
+        sleeper = asyncio.ensure_future(self._clock.sleep_until(until))
+        sleeper.add_done_callback(self._slept)
+        try:
+            await self._sooner.wait()
+        finally:
+            self._waiting_for = None
+            sleeper.cancel()
+
+    def _slept(self, sleeper: asyncio.Future[None]) -> None:
+        if not sleeper.cancelled():
+            self._sooner.set()
+
+    # --- turns ----------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, ref: Ref, *, lost: bool = False) -> None:
+        if ref not in self._line and len(self._line) >= self._near:
+            self._more = True
+            return
+        self._line[ref] = lost or self._line.get(ref, False)
+
+    def _fill(self) -> None:
+        """Give free slots to those who are first in line."""
+        if not self._running or self._draining:
+            return
+        while self._line and len(self._held) < self._slots:
+            ref = next(iter(self._line))
+            lost = self._line.pop(ref)
+            if ref in self._held:
+                self._held[ref].noted += 1
+                continue
+            self._timers.forget(ref)
+            held = self._held[ref] = Held(ref)
+            self._start(held, Claim(ref, lost))
+
+    def _start(self, held: Held, claim: Claim) -> None:
+        self._spawn(held, lambda: self._advance.advance(claim, held))
+
+    def _spawn(self, held: Held, turn: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
+        held.closing = self._draining
+        held.task = asyncio.get_running_loop().create_task(self._turn(held, turn))
+
+    async def _turn(self, held: Held, turn: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
+        try:
+            ended = await turn()
+        except asyncio.CancelledError:
+            self._held.pop(held.ref, None)
+            raise
+        except Unavailable:
+            # Nothing was decided by it: look again soon.
+            ended = Again(self._clock.now() + SECOND)
+        except Fatal as failure:
+            self._failure = failure
+            self._sooner.set()
+            ended = SUPERSEDED
+        except Exception:  # noqa: BLE001 - the last line: a defect met by one run must not stop the others
+            _log.exception("the turn of execution %s broke off", held.ref.id)
+            ended = SUPERSEDED
+            held.noted = 0
+            self._beside(self._after_crash, held.ref)
+        else:
+            if self._crashes:
+                self._crashes.pop(held.ref, None)
+        self._release(held, ended)
+
+    def _release(self, held: Held, ended: Turn) -> None:
+        ref = held.ref
+        self._held.pop(ref, None)
+        if held.noted:
+            self._enqueue(ref)
+        elif isinstance(ended, Again):
+            if ended.at > self._clock.now():
+                self._expect(ref, ended.at)
+            else:
+                self._enqueue(ref)
+        if self._line:
+            self._fill()
+        elif self._more:
+            self._sweep_at = 0
+            self._sooner.set()
+        if self._draining and not self._held:
+            self._emptied.set()
+
+    async def _after_crash(self, ref: Ref) -> None:
+        """A turn that broke off held its run, and nobody does now: take it on as one that lost its holder."""
+        crashes = self._crashes[ref] = self._crashes.get(ref, 0) + 1
+        await self._clock.sleep_until(self._clock.now() + AFTER_CRASH)
+        if crashes >= MOST_CRASHES:
+            self._crashes.pop(ref, None)
+            await self._advance.give_up(ref)
+        elif ref not in self._held:
+            self._enqueue(ref, lost=True)
+            self._fill()
+
+    # --- tasks beside the turns -----------------------------------------------------------------------------------
+
+    def _beside(self, work: Callable[[Ref], Coroutine[Any, Any, None]], ref: Ref) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work, ref))
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    async def _guarded(self, work: Callable[[Ref], Coroutine[Any, Any, None]], ref: Ref) -> None:
+        try:
+            await work(ref)
+        except Unavailable:
+            pass  # the sweep comes round again
+
+    async def _cancel_all(self) -> None:
+        tasks = [held.task for held in self._held.values() if held.task is not None]
+        tasks.extend(self._side)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._held.clear()

@@ -1,0 +1,88 @@
+"""What a dispatcher holds of a run while it is being carried on, and what `advance` answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.rules.model import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run to carry on. `lost`: its previous holder is known to be dead, so what is in flight is in nobody's hands."""
+
+    ref: Ref
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left to do, until something else happens to the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look at it again at this time (microseconds)."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """It moved meanwhile, or somebody else holds it: touch nothing. Whoever moved it has said that it is ready."""
+
+
+Turn = Finished | Again | Superseded
+
+FINISHED: Final = Finished()
+SUPERSEDED: Final = Superseded()
+
+
+class Held:
+    """A slot, and the run in it. It exists before the announcement that it is for is committed, so no stop can slip by.
+
+    An interrupt cuts a perform that was announced with a lower epoch than the interrupt's, and nothing else: never
+    `advance` itself, which still has to record what became of the attempt.
+    """
+
+    __slots__ = ("_cutting", "closing", "cut", "noted", "performing", "ref", "task")
+
+    def __init__(self, ref: Ref) -> None:
+        self.ref = ref
+        self.task: asyncio.Task[None] | None = None
+        """The task that carries it on; whoever holds the slot sets it before anything is performed."""
+        self.noted = 0
+        """How often the run was said to be ready since the present turn began: more than its own doing, and there is
+        another turn."""
+        self.cut = 0
+        """The greatest epoch an interrupt has named."""
+        self.performing = 0
+        """The epoch of the attempt under way, or 0."""
+        self.closing = False
+        """The server is stopping: record the attempt in flight, and announce no other."""
+        self._cutting = False
+
+    def interrupt(self, epoch: int) -> None:
+        """Cut what was announced with a lower epoch, now or when it would begin."""
+        self.cut = max(self.cut, epoch)
+        if 0 < self.performing < epoch and not self._cutting and self.task is not None:
+            self._cutting = True
+            self.task.cancel()
+
+    def begin(self, epoch: int) -> bool:
+        """Before a perform. False: it has been cut already, so that it must not begin."""
+        if self.cut > epoch:
+            return False
+        self.performing = epoch
+        return True
+
+    def end(self) -> bool:
+        """After a perform, however it ended. True: a cancellation that came out of it was an interrupt and is dealt
+        with; otherwise it was not ours and goes on to whoever meant it."""
+        self.performing = 0
+        if not self._cutting:
+            return False
+        self._cutting = False
+        return self.task is not None and self.task.uncancel() == 0

@@ -1,0 +1,82 @@
+"""Compiled plans, kept by definition: a definition never changes, so a plan is compiled once for each process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from interlock.contract.base import from_stored
+from interlock.contract.refs import AutomationContext
+from interlock.contract.steps import AutomationStep
+from interlock.errors import FailedPrecondition
+from interlock.expressions.environment import Environment
+from interlock.ports import Definition
+from interlock.steps.registry import PlannedStep, StepRegistry
+
+KEPT = 1_000
+"""Plans kept in memory; the one unused for the longest makes way."""
+
+_STEPS = TypeAdapter(tuple[AutomationStep, ...])
+
+
+class PlanUnusable(FailedPrecondition):
+    """This version of the automation cannot run on this server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run of one definition does."""
+
+    tenant: int
+    definition: int
+    automation: str
+    steps: tuple[PlannedStep, ...]
+    defaults: dict[str, object]
+    """`Automation.context`: under the run's own data in `ctx.trigger`, member by member."""
+
+
+class Definitions(Protocol):
+    """The one thing plans ask of `ports.Automations`."""
+
+    def definition(self, tenant: int, id: int) -> Definition | None: ...
+
+
+class Plans:
+    """Finds and compiles plans."""
+
+    def __init__(self, definitions: Definitions, registry: StepRegistry, expressions: Environment) -> None:
+        self._definitions = definitions
+        self._registry = registry
+        self._expressions = expressions
+        self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
+
+    def get(self, tenant: int, definition: int) -> Plan:
+        """Raises PlanUnusable: it is gone, or something in it cannot run here (it was published by another release)."""
+        key = (tenant, definition)
+        plan = self._plans.get(key)
+        if plan is None:
+            found = self._definitions.definition(tenant, definition)
+            if found is None:
+                raise PlanUnusable(f"definition {definition} of the automation does not exist any more")
+            plan = self._plans[key] = self._compile(found)
+            if len(self._plans) > KEPT:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def _compile(self, definition: Definition) -> Plan:
+        try:
+            steps = _STEPS.validate_json(definition.steps)
+            context = None if definition.context is None else from_stored(AutomationContext, definition.context)
+        except ValidationError as error:
+            raise PlanUnusable(f"definition {definition.id} cannot be read: {error.error_count()} errors") from error
+        compiled = self._registry.compile(steps, self._expressions)
+        findings = compiled.problems + compiled.unavailable
+        if findings:
+            raise PlanUnusable(problems=findings)
+        defaults = context.context if context is not None and context.context is not None else {}
+        return Plan(definition.tenant, definition.id, definition.automation, compiled.steps, defaults)

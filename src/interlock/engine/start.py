@@ -1,0 +1,113 @@
+"""The one way a run begins, for operations and triggers. (Children begin by the rules, in their parent's commit.)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from interlock.engine.advance import Carried
+from interlock.engine.context import RunContext
+from interlock.engine.held import Held
+from interlock.engine.plans import Plan, Plans, PlanUnusable
+from interlock.engine.prepare import Preparer
+from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started
+from interlock.rules.admit import Newcomer
+from interlock.rules.events import Announce, Change, Created, Next
+from interlock.rules.model import Actor, Ref
+from interlock.rules.states import State
+from interlock.steps.documents import encode
+
+START_ACTION = "execution.start"
+
+
+class Slots(Protocol):
+    """What a start asks of a dispatcher."""
+
+    holder: str
+
+    def try_slot(self, ref: Ref) -> Held | None:
+        """A slot for this run, if one is free: from now on an interrupt of the run finds it."""
+        ...
+
+    def took(self, held: Held, carried: Carried) -> None:
+        """The run in this slot was announced in the commit that created it: carry it on."""
+        ...
+
+    def free_slot(self, held: Held) -> None:
+        """The run in this slot needs nobody, for now or for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What is to run, on whose behalf, and with what. `definition` is a published version, or a draft's."""
+
+    tenant: int
+    automation: str
+    definition: int
+    actor: Actor
+    trigger: Mapping[str, object]
+    """Becomes `ctx.trigger`."""
+    is_draft: bool = False
+    idempotency: Idempotency | None = None
+    reason: str = ""
+
+
+class Starter:
+    """Begins runs."""
+
+    def __init__(
+        self, executions: Executions, plans: Plans, preparer: Preparer, slots: Slots, clock: Clock, ids: Ids
+    ) -> None:
+        self._executions = executions
+        self._plans = plans
+        self._preparer = preparer
+        self._slots = slots
+        self._clock = clock
+        self._ids = ids
+
+    async def start(self, request: StartRequest) -> Started:
+        """Create the run and, if a slot is free, announce its first attempt in the same commit.
+
+        Raises:
+            NotFound: the automation is unknown or deleted.
+            AlreadyExists: the idempotency key was used with another body.
+            Unavailable: the disk is full, or the server is closing.
+        """
+        id_ = self._ids.execution()
+        newcomer = Newcomer(request.tenant, id_, request.automation, request.definition, request.is_draft)
+        details = b'{"automation":' + encode(request.automation) + b"}"
+        audit = AuditEntry(request.actor, START_ACTION, str(id_), "ok", request.reason, details)
+        input_ = encode(request.trigger)
+        held = self._slots.try_slot(Ref(request.tenant, id_))
+        if held is None:
+            event = Created(self._clock.now())
+            return await self._executions.create(newcomer, event, input_, audit, request.idempotency)
+        taken = False
+        try:
+            plan, context, following = await self._first(request)
+            event = Created(self._clock.now(), following, self._slots.holder)
+            started = await self._executions.create(newcomer, event, input_, audit, request.idempotency)
+            row = started.execution
+            if not started.repeated and plan is not None and row.state is State.PROCESS_STEP and row.id == id_:
+                announced = following.input if isinstance(following, Announce) else None
+                self._slots.took(held, Carried(row, plan, context, announced or b"{}"))
+                taken = True
+            return started
+        finally:
+            if not taken:
+                self._slots.free_slot(held)
+
+    async def _first(self, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
+        """What comes first. A change rests until the run exists; an unusable plan is told of by the run itself."""
+        try:
+            plan = self._plans.get(request.tenant, request.definition)
+        except PlanUnusable:
+            return None, RunContext(_NO_PLAN, {}), None
+        context = RunContext(plan, request.trigger)
+        following = await self._preparer.following(plan, 0, context, self._clock.now())
+        return plan, context, None if isinstance(following, Change) else following
+
+
+_NO_PLAN = Plan(0, 0, "", (), {})

@@ -1,0 +1,54 @@
+"""evaluateExpressions: expressions into `ctx.<step>.<key>`. Pure: it costs no commit of its own."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from interlock.contract.steps import EvaluateExpressions
+from interlock.expressions.names import Kind
+from interlock.expressions.program import Program
+from interlock.steps.documents import encode
+from interlock.steps.kind import Drafting, Evaluated, Form, Moment, Ready, Step, StepEnvironment
+from interlock.steps.masking import masked, sealed
+
+
+class EvaluateExpressionsStep(Step):
+    """Evaluates (key, program, is secret) in order; they read earlier steps, not each other."""
+
+    kind = "evaluateExpressions"
+    form = Form.PURE
+    when_interrupted = "Ends at once; nothing was done."
+
+    def __init__(self, expressions: tuple[tuple[str, Program, bool], ...]) -> None:
+        self.expressions = expressions
+        self._shown = encode({"expressions": {key: program.source for key, program, _ in expressions}})
+
+    @classmethod
+    def compile(cls, message: EvaluateExpressions, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+        compiled: list[tuple[str, Program, bool]] = []
+        keys: set[str] = set()
+        if not message.expressions:
+            drafting.problem("expressions", "at least one is required")
+        for index, expression in enumerate(message.expressions):
+            where = f"expressions[{index}]"
+            if not expression.key:
+                drafting.problem(f"{where}.key", "is required: the result becomes ctx.<step>.<key>")
+            elif expression.key in keys:
+                drafting.problem(f"{where}.key", f"{expression.key!r} is there twice")
+            keys.add(expression.key)
+            program = drafting.checker.expression(
+                expression.expression_cel,
+                Kind.ANY,
+                field=f"{drafting.field}.{where}.expressionCel",
+                step=drafting.name,
+            )
+            if program is not None:
+                compiled.append((expression.key, program, expression.is_secret))
+        return cls(tuple(compiled)) if len(compiled) == len(message.expressions) > 0 else None
+
+    async def prepare(self, moment: Moment) -> Ready:
+        output: dict[str, object] = {}
+        for key, program, is_secret in self.expressions:
+            value = await moment.evaluate(program)
+            output[key] = sealed(value) if is_secret else masked(value, moment.secrets)
+        return Evaluated(output, self._shown)

@@ -1,0 +1,231 @@
+"""What a step kind is: a class with declared facts, compiled once for each published version.
+
+The life of a compiled step: `prepare` looks at the context and says what is to be done, without doing it; for an
+effectful step the engine commits that announcement and then calls `perform`. A kind knows no engine and no store.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Final, Protocol, Self
+from urllib.parse import quote
+
+from interlock.contract.base import Message
+from interlock.errors import Problem
+from interlock.expressions.check import Checker
+from interlock.expressions.context import Context
+from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.program import Program
+from interlock.expressions.template import Template
+from interlock.ports import Clock, Http, Ids, Phase, Progress, Randomness, WebhookRow
+from interlock.rules.events import Announce, Change, Passed, Wait
+from interlock.rules.model import AttemptRef, Ref
+from interlock.rules.outcomes import Outcome
+from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.steps.documents import StepFailed
+from interlock.steps.masking import masked
+
+FIRST: Final = 1
+"""The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
+
+
+class WebhookAddresses(Protocol):
+    """The one thing steps ask of `ports.Webhooks`."""
+
+    def get(self, tenant: int, id: str) -> WebhookRow | None: ...
+
+
+@dataclass(slots=True)
+class StepEnvironment:
+    """Everything a step may touch."""
+
+    http: Http
+    clock: Clock
+    ids: Ids
+    chance: Randomness
+    webhooks: WebhookAddresses
+    evaluator: Evaluator
+    installation: str
+    """Names this installation in idempotency keys; never changes."""
+    secret: bytes
+    """Signs callback URLs; never changes."""
+    public_url: str = ""
+    """Where far ends reach this server, without a slash at the end. May be set once the port is known."""
+
+
+class Form(StrEnum):
+    """How a kind does its work."""
+
+    PURE = "pure"
+    """Evaluated before a transaction and folded into it."""
+    TRANSACTIONAL = "transactional"
+    """The change is made in the very commit that records it: exactly once."""
+    EFFECTFUL = "effectful"
+    """Announced, performed, recorded."""
+    WAITING = "waiting"
+    """A time, a far end or a person must come first; nothing is in flight meanwhile."""
+
+
+class Readable(Protocol):
+    """What the expressions of a run may read, converted only when one is evaluated."""
+
+    def at(self, moment: int) -> Context: ...
+
+
+@dataclass(slots=True)
+class Moment:
+    """A step about to run: where it stands, and what its expressions may read."""
+
+    position: int
+    at: int
+    values: Readable
+    evaluator: Evaluator
+    secrets: frozenset[str] = frozenset()
+    passed: tuple[Passed, ...] = ()
+
+    async def evaluate(self, program: Program) -> object:
+        """In the clear. Raises ExpressionFailed; Unavailable if it needs a process and none can be had."""
+        return await self.evaluator.evaluate(program, self.values.at(self.at))
+
+    async def render(self, template: Template) -> object:
+        """With secrets masked: what is rendered is stored or sent."""
+        if template.constant:
+            return template.fill(())
+        return masked(await self.evaluator.render(template, self.values.at(self.at)), self.secrets)
+
+    async def text(self, program: Program, name: str) -> str:
+        """A text that must not be empty. Raises StepFailed naming the field."""
+        value = masked(await self.evaluate(program), self.secrets)
+        if not isinstance(value, str) or not value:
+            raise StepFailed("INVALID_VALUE", f"{name} must give a text that is not empty", field=name)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A pure step is done. `output` is as it is stored (secrets sealed), `input` what is shown beside it."""
+
+    output: object
+    input: bytes | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at an effectful step."""
+
+    ref: Ref
+    automation: str
+    attempt: AttemptRef
+    input: bytes
+    first_started_at: int
+    """When the first attempt at this step was announced."""
+    progress: Progress = field(default_factory=Progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Done. `output` is what `ctx.<step>` will hold."""
+
+    output: Mapping[str, object]
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The far end will answer later, at `until` (microseconds) at the latest."""
+
+    until: int
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This attempt failed. `retries` says whether and when there is another, none of them after `last_start`."""
+
+    error: bytes
+    status: int | None = None
+    retries: RetryPolicy = NO_RETRIES
+    last_start: int | None = None
+
+
+Report = Succeeded | Accepted | Failed
+Ready = Evaluated | Announce | Change | Wait
+
+
+class Drafting:
+    """One step being compiled: finds its expressions, and collects what is wrong with it."""
+
+    def __init__(self, checker: Checker, field_path: str, name: str) -> None:
+        self.checker = checker
+        self.field = field_path
+        """Path of the kind's message, such as `automationSteps[2].webhook`."""
+        self.name = name
+
+    def problem(self, member: str, description: str) -> None:
+        where = f"{self.field}.{member}" if member else self.field
+        self.checker.problems.append(Problem(where, description, self.name))
+
+
+class Step(ABC):
+    """A compiled step, shared by all runs of its version: it holds nothing of any one run.
+
+    The class attributes are the facts that a kind declares.
+    """
+
+    kind: ClassVar[str]
+    """C1's name: the member of an AutomationStep."""
+    form: ClassVar[Form]
+    repeatable: ClassVar[bool] = True
+    """Whether an attempt whose performer was lost may be made again, with the same idempotency key."""
+    when_interrupted: ClassVar[str]
+    """What an interruption means, in words for the documentation."""
+
+    @classmethod
+    @abstractmethod
+    def compile(cls, message: Any, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+        """From the kind's message; None, with problems noted, if it can never run."""
+
+    @abstractmethod
+    async def prepare(self, moment: Moment) -> Ready:
+        """What is to be done; touches nothing. Raises StepFailed, ExpressionFailed, Unavailable."""
+
+    async def perform(self, attempt: Attempt) -> Report:
+        """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only."""
+        raise NotImplementedError(f"{self.kind} has nothing to perform")
+
+    def interruption(self, progress: Progress) -> Outcome:
+        """What became of an attempt that was cut. In doubt: unknown."""
+        return interruption(progress)
+
+    def waited(self, until: int) -> Mapping[str, object]:
+        """What `ctx.<step>` holds after a timer ended at `until`."""
+        raise NotImplementedError(f"{self.kind} does not wait for a time")
+
+    def expired(self) -> bytes:
+        """The error of a wait that ended without what was waited for."""
+        raise NotImplementedError(f"{self.kind} does not wait for an answer")
+
+
+def interruption(progress: Progress) -> Outcome:
+    """What became of a request that was cut, from how far it had got."""
+    if progress.phase is Phase.IDLE or progress.bytes_written == 0:
+        return Outcome.INTERRUPTED_NOT_SENT
+    if progress.status is not None:
+        return Outcome.INTERRUPTED_RESPONSE
+    return Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+
+
+def idempotency_key(
+    installation: str, execution: int, step: str, occurrence: int = FIRST, item: int | None = None
+) -> str:
+    """The key of a mutating call: the same over all attempts at it, and no other call's."""
+    key = f"{installation}:{execution}:{quote(step, safe='')}:{occurrence}"
+    return key if item is None else f"{key}:{item}"
+
+
+def reference(message: Message | None) -> str:
+    """The id inside a reference message, or ""."""
+    return str(getattr(message, "id", "")) if message is not None else ""

@@ -1,0 +1,192 @@
+"""webhook: POST the rendered payload to an outbound webhook; its answer becomes `ctx.<step>.response`.
+
+How an answer is read, as C1 documents it:
+
+- 2xx other than 202: done. JSON with `version` and a `context` object gives that object; other JSON is taken whole; an
+  empty body gives an empty object; anything else is taken as text.
+- 202: the answer is POSTed to the callback URL later, until the webhook's callback timeout has passed since the first
+  attempt.
+- 410: the far end wants no more of it: the step fails at once.
+- Anything else, and no answer: tried again, up to 50 attempts and the callback timeout.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+from interlock.contract.steps import Webhook
+from interlock.errors import InvalidArgument
+from interlock.expressions.names import Kind
+from interlock.expressions.program import Program
+from interlock.expressions.template import Template
+from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse
+from interlock.rules.events import Announce
+from interlock.rules.model import SECOND
+from interlock.rules.retry import WEBHOOK_RETRIES
+from interlock.steps.callback_token import callback_url
+from interlock.steps.documents import StepFailed, decode, encode, error_document
+from interlock.steps.kind import (
+    Accepted,
+    Attempt,
+    Drafting,
+    Failed,
+    Form,
+    Moment,
+    Ready,
+    Report,
+    Step,
+    StepEnvironment,
+    Succeeded,
+    idempotency_key,
+)
+
+VERSION: Final = "v1"
+EVENT: Final = "c1.webhooks.v1.PayloadWorkflowStep"
+ATTEMPT_SECONDS: Final = 30.0
+MAX_RESPONSE: Final = 250_000
+MAX_PAYLOAD: Final = 256 * 1024
+SHOWN_BODY: Final = 4096
+"""Bytes of a refusing answer that are kept with the error."""
+_PAYLOAD: Final = b',"payload":'
+_NEVER_AGAIN: Final = frozenset({HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE})
+
+
+class WebhookStep(Step):
+    """Calls the webhook `target`, an id or the expression that gives it."""
+
+    kind = "webhook"
+    form = Form.EFFECTFUL
+    when_interrupted = (
+        "The connection is closed at once and how far the request had got is recorded; between attempts there is no "
+        "further one; a callback URL goes dead, and a later callback is kept as evidence."
+    )
+
+    def __init__(self, name: str, target: str | Program, payload: Template, environment: StepEnvironment) -> None:
+        self.name = name
+        self.target = target
+        self.payload = payload
+        self._environment = environment
+        # What does not change from run to run is written once.
+        self._input: bytes | None = None
+        if isinstance(target, str) and payload.constant:
+            self._input = _input(target, payload.fill(()))
+
+    @classmethod
+    def compile(cls, message: Webhook, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+        target: str | Program | None
+        if message.webhook_id_cel is not None:
+            target = drafting.checker.expression(
+                message.webhook_id_cel, Kind.STRING, field=f"{drafting.field}.webhookIdCel", step=drafting.name
+            )
+        else:
+            target = message.webhook_id or None
+            if target is None:
+                drafting.problem("", "webhookId or webhookIdCel is required")
+        payload = drafting.checker.tree(message.payload or {}, field=f"{drafting.field}.payload", step=drafting.name)
+        return None if target is None or payload is None else cls(drafting.name, target, payload, environment)
+
+    async def prepare(self, moment: Moment) -> Ready:
+        announced = self._input
+        if announced is None:
+            target = self.target
+            if not isinstance(target, str):
+                target = await moment.text(target, "webhookIdCel")
+            announced = _input(target, await moment.render(self.payload))
+        if len(announced) > MAX_PAYLOAD:
+            raise StepFailed(
+                "PAYLOAD_TOO_LARGE",
+                f"the payload with its values is {len(announced):,} bytes; at most {MAX_PAYLOAD:,} can be sent",
+            )
+        return Announce(moment.position, announced, passed=moment.passed)
+
+    async def perform(self, attempt: Attempt) -> Report:
+        environment = self._environment
+        webhook_id, payload = _parts(attempt.input)
+        webhook = environment.webhooks.get(attempt.ref.tenant, webhook_id)
+        if webhook is None:
+            message = f"there is no webhook {webhook_id!r}; was it deleted?"
+            return Failed(error_document("WEBHOOK_NOT_FOUND", message))
+        until = attempt.first_started_at + webhook.callback_timeout * SECOND
+        request = self._request(attempt, webhook.url, payload)
+        try:
+            response = await environment.http.send(request, attempt.progress)
+        except HttpFailed as failure:
+            error = error_document("WEBHOOK_NOT_REACHED", failure.message, reason=str(failure.kind))
+            if failure.kind in _NEVER_AGAIN:
+                return Failed(error, attempt.progress.status)
+            return Failed(error, attempt.progress.status, WEBHOOK_RETRIES, until)
+        except InvalidArgument as refused:
+            return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
+        status = response.status
+        if status == 202:
+            return Accepted(until, status)
+        if 200 <= status < 300:
+            return Succeeded({"response": read_answer(response.body), "status_code": status}, status)
+        return _refused(response, until)
+
+    def expired(self) -> bytes:
+        return error_document(
+            "CALLBACK_TIMEOUT", "the webhook answered 202 and did not call back before its callback timeout"
+        )
+
+    def _request(self, attempt: Attempt, url: str, payload: bytes) -> HttpRequest:
+        environment = self._environment
+        ref, position = attempt.ref, attempt.attempt.position
+        key = idempotency_key(environment.installation, ref.id, self.name)
+        callback = callback_url(environment.public_url, environment.secret, ref, position)
+        head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
+        subject = encode(
+            {
+                "@type": f"type.googleapis.com/{EVENT}",
+                "workflowId": attempt.automation,
+                "workflowExecutionId": str(ref.id),
+                "workflowExecutionStepId": self.name,
+            }
+        )
+        return HttpRequest(
+            "POST",
+            url,
+            {
+                "Content-Type": "application/json",
+                "Webhook-Version": VERSION,
+                "Webhook-Id": key,
+                "Webhook-Event": EVENT,
+                "Webhook-Callback-Url": callback,
+                "Idempotency-Key": key,
+            },
+            b"".join((head[:-1], _PAYLOAD, subject[:-1], b',"context":', payload, b"}}")),
+            ATTEMPT_SECONDS,
+            MAX_RESPONSE,
+        )
+
+
+def read_answer(body: bytes) -> object:
+    """What a response document gives, in the answer itself or in a callback."""
+    if not body.strip():
+        return {}
+    try:
+        document = decode(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+    if isinstance(document, dict) and "version" in document and isinstance(document.get("context"), dict):
+        return document["context"]
+    return document
+
+
+def _refused(response: HttpResponse, until: int) -> Failed:
+    status = response.status
+    message = f"the far end answered {status}"
+    shown = response.body[:SHOWN_BODY].decode("utf-8", "replace")
+    if status == 410:
+        return Failed(error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", body=shown), status)
+    return Failed(error_document("WEBHOOK_REFUSED", message, body=shown), status, WEBHOOK_RETRIES, until)
+
+
+def _input(webhook_id: str, payload: object) -> bytes:
+    return b'{"webhookId":' + encode(webhook_id) + _PAYLOAD + encode(payload) + b"}"
+
+
+def _parts(announced: bytes) -> tuple[str, bytes]:
+    # The bytes of `_PAYLOAD` cannot stand inside a JSON text, where its quotes would be escaped.
+    head, _, rest = announced.partition(_PAYLOAD)
+    return str(decode(head[len(b'{"webhookId":') :])), rest[:-1]

@@ -1,0 +1,78 @@
+"""The real clock, ids and randomness. Nobody else asks the machine for any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from typing import Final
+
+from interlock.ports import Clock
+
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_LONGEST_NAP: Final = 5.0
+"""Seconds. The loop's own timers stand still while the machine sleeps, and engine time does not."""
+
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TEXT_LENGTH: Final = 27
+_SEQUENCE_BITS: Final = 12
+_IDS_SINCE: Final = 1_704_067_200_000
+"""2024-01-01T00:00:00Z in milliseconds: 41 bits from here on last until 2093."""
+_TEXT_IDS_SINCE: Final = 1_400_000_000
+
+
+class SystemClock:
+    """`ports.Clock`: engine time is anchored to the wall once, and from then on only counts."""
+
+    def __init__(self) -> None:
+        self._anchor = time.time_ns() - time.clock_gettime_ns(_CLOCK)
+
+    def now(self) -> int:
+        return (self._anchor + time.clock_gettime_ns(_CLOCK)) // 1000
+
+    def wall(self) -> int:
+        return time.time_ns() // 1000
+
+    async def sleep_until(self, at: int) -> None:
+        left = at - self.now()
+        while left > 0:
+            await asyncio.sleep(min(left / 1_000_000, _LONGEST_NAP))
+            # The loop's timers are coarse and may ring a little early.
+            left = at - self.now()
+
+
+class SystemIds:
+    """`ports.Ids`. `start_after` is the greatest execution id that was ever stored: none at or below it is given."""
+
+    def __init__(self, clock: Clock, start_after: int = 0) -> None:
+        self._clock = clock
+        self._last = start_after
+
+    def execution(self) -> int:
+        """One sequence for all tenants. It runs ahead of the clock rather than repeat itself."""
+        milliseconds = self._clock.now() // 1000 - _IDS_SINCE
+        self._last = max(milliseconds << _SEQUENCE_BITS, self._last + 1)
+        return self._last
+
+    def text(self) -> str:
+        """A KSUID: 32 bits of seconds, so that ids sort by age, and 128 random ones."""
+        number = ((self._clock.now() // 1_000_000 - _TEXT_IDS_SINCE) << 128) | secrets.randbits(128)
+        digits = []
+        for _ in range(_TEXT_LENGTH):
+            number, digit = divmod(number, 62)
+            digits.append(_DIGITS[digit])
+        return "".join(reversed(digits))
+
+    def secret(self) -> str:
+        return secrets.token_urlsafe(32)
+
+
+class SystemRandomness:
+    """`ports.Randomness`."""
+
+    def __init__(self) -> None:
+        self._random = random.Random()
+
+    def chance(self) -> float:
+        return self._random.random()

@@ -1,0 +1,95 @@
+"""A clock that stands still until it is moved, and the little that goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+
+from anyio.lowlevel import checkpoint
+
+SECOND = 1_000_000
+START = 1_750_000_000 * SECOND
+
+
+class ManualClock:
+    """`ports.Clock` in virtual time: sleepers wake in the order of their times, equal ones in the order they came."""
+
+    def __init__(self, at: int = START) -> None:
+        self._now = at
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def now(self) -> int:
+        return self._now
+
+    def wall(self) -> int:
+        return self._now
+
+    @property
+    def sleeping(self) -> int:
+        return sum(not future.done() for _, _, future in self._sleepers)
+
+    async def sleep_until(self, at: int) -> None:
+        if at <= self._now:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (at, next(self._order), future))
+        await future
+
+    def advance(self, seconds: float) -> None:
+        """Move on; whoever's time has come goes on when the loop next turns."""
+        self.set(self._now + round(seconds * SECOND))
+
+    def set(self, at: int) -> None:
+        assert at >= self._now, "engine time never goes back"
+        self._now = at
+        while self._sleepers and self._sleepers[0][0] <= at:
+            future = heapq.heappop(self._sleepers)[2]
+            if not future.done():
+                future.set_result(None)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move on from one sleeper's time to the next, and let everything run that can run at each."""
+        end = self._now + round(seconds * SECOND)
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self.set(max(self._now, self._sleepers[0][0]))
+            await settle()
+        self.set(end)
+        await settle()
+
+
+class SequentialIds:
+    """`ports.Ids` that can be foretold."""
+
+    def __init__(self, after: int = 1000) -> None:
+        self._last = after
+
+    def execution(self) -> int:
+        self._last += 1
+        return self._last
+
+    def text(self) -> str:
+        self._last += 1
+        return f"{self._last:027d}"
+
+    def secret(self) -> str:
+        self._last += 1
+        return f"{self._last:043d}"
+
+
+class FixedChance:
+    """`ports.Randomness` that always draws the same number."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
+
+    def chance(self) -> float:
+        return self.value
+
+
+async def settle(turns: int = 40) -> None:
+    """Let the loop turn until everything that can go on without time passing has gone on."""
+    for _ in range(turns):
+        await checkpoint()
