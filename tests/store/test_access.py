@@ -1,0 +1,168 @@
+"""What every store keeps of tenants, clients, tokens and used assertions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import AlreadyExists, NotFound, TooManyRequests
+from interlock.ports import Access, ClientRow, Role
+from interlock.store.sqlite.access import ASSERTION_KEPT, SqliteAccess
+from interlock.store.sqlite.store import SqliteStore
+from tests.store.stores import AUDIT, opened
+
+pytestmark = pytest.mark.anyio
+
+KEY = bytes(range(32))
+TOKEN = b"\1" * 32
+USED = b"\2" * 32
+
+
+def client(tenant: int, id: str = "quiet-otter-12345@localhost/spc") -> ClientRow:
+    return ClientRow(tenant, id, "CI", KEY, (Role.SUPER_ADMIN, Role.READ_ONLY), 5, expires_at=900)
+
+
+class AccessContract:
+    """To be passed by every store."""
+
+    async def test_a_tenant_is_found_by_each_of_its_hosts_and_by_no_other(self, access: Access) -> None:
+        made = await access.create_tenant("acme", ("b.example", "a.example"), 7, AUDIT)
+        assert made.hosts == ("a.example", "b.example")
+        assert access.tenant_of_host("a.example") == access.tenant_of_host("b.example") == made
+        assert access.tenant_of_host("c.example") is None
+        assert access.tenants() == [made]
+
+    async def test_a_name_or_a_host_belongs_to_one_tenant(self, access: Access) -> None:
+        await access.create_tenant("acme", ("a.example",), 7, AUDIT)
+        with pytest.raises(AlreadyExists, match="named 'acme'"):
+            await access.create_tenant("acme", ("b.example",), 7, AUDIT)
+        with pytest.raises(AlreadyExists, match=r"a\.example"):
+            await access.create_tenant("other", ("b.example", "a.example"), 7, AUDIT)
+        assert [tenant.name for tenant in access.tenants()] == ["acme"]
+        assert access.tenant_of_host("b.example") is None
+
+    async def test_hosts_can_be_added_again_and_again(self, access: Access) -> None:
+        made = await access.create_tenant("acme", ("a.example",), 7, AUDIT)
+        for _ in range(2):
+            await access.add_hosts(made.id, ("a.example", "b.example"), 8)
+        assert access.tenants()[0].hosts == ("a.example", "b.example")
+        with pytest.raises(NotFound):
+            await access.add_hosts(99, ("c.example",), 8)
+
+    async def test_a_client_comes_back_as_it_was_stored_and_only_to_its_tenant(self, access: Access) -> None:
+        one, other = [(await access.create_tenant(name, (), 1, AUDIT)).id for name in ("one", "other")]
+        row = client(one)
+        await access.create_client(row, AUDIT)
+        assert access.client(one, row.id) == row
+        assert access.clients(one) == [row]
+        assert access.client(other, row.id) is None
+        assert access.clients(other) == []
+        with pytest.raises(AlreadyExists):
+            await access.create_client(row, AUDIT)
+        await access.create_client(replace(row, tenant=other), AUDIT)
+        with pytest.raises(NotFound):
+            await access.create_client(client(99), AUDIT)
+
+    async def test_a_token_is_found_with_its_client_as_it_stands_now(self, access: Access, tenant: int) -> None:
+        row = client(tenant)
+        await access.create_client(row, AUDIT)
+        assert await access.issue(tenant, row.id, TOKEN, 10, 20, None, AUDIT, scope=(Role.READ_ONLY,))
+        found = access.token(tenant, TOKEN)
+        assert found is not None
+        assert (found.client, found.expires_at, found.scope) == (row, 20, (Role.READ_ONLY,))
+        assert access.token(tenant + 1, TOKEN) is None
+        assert access.token(tenant, USED) is None
+
+    async def test_revoking_a_client_takes_its_tokens_and_happens_once(self, access: Access, tenant: int) -> None:
+        row, other = client(tenant), client(tenant, "brave-hare-54321@localhost/spc")
+        for which, digest in ((row, TOKEN), (other, USED)):
+            await access.create_client(which, AUDIT)
+            await access.issue(tenant, which.id, digest, 10, 20, None, AUDIT)
+        assert await access.revoke_client(tenant, row.id, 15, AUDIT)
+        assert not await access.revoke_client(tenant, row.id, 16, AUDIT)
+        assert not await access.revoke_client(tenant, "nobody", 16, AUDIT)
+        assert access.token(tenant, TOKEN) is None
+        assert access.token(tenant, USED) is not None
+        assert access.client(tenant, row.id) == replace(row, revoked_at=15)
+
+    async def test_of_many_who_present_one_assertion_at_once_one_gets_a_token(
+        self, access: Access, tenant: int
+    ) -> None:
+        row = client(tenant)
+        await access.create_client(row, AUDIT)
+        attempts = [access.issue(tenant, row.id, bytes([n]) * 32, 10, 20, USED, AUDIT) for n in range(32)]
+        assert sorted(await asyncio.gather(*attempts)) == [False] * 31 + [True]
+        assert sum(access.token(tenant, bytes([n]) * 32) is not None for n in range(32)) == 1
+
+    async def test_the_same_assertion_is_another_one_in_another_tenant(self, access: Access, tenant: int) -> None:
+        other = (await access.create_tenant("other", (), 1, AUDIT)).id
+        assert await access.issue(tenant, "a", TOKEN, 10, 20, USED, AUDIT)
+        assert await access.issue(other, "a", TOKEN, 10, 20, USED, AUDIT)
+
+    async def test_a_used_assertion_is_forgotten_only_when_it_would_be_refused_for_its_age(
+        self, access: Access, tenant: int
+    ) -> None:
+        last = 10 + ASSERTION_KEPT - 1
+        assert await access.issue(tenant, "a", TOKEN, 10, 20, USED, AUDIT)
+        assert not await access.issue(tenant, "a", b"\3" * 32, last, 20, USED, AUDIT)
+        assert await access.issue(tenant, "a", b"\3" * 32, last + 1, last + 20, USED, AUDIT)
+
+    async def test_expired_tokens_go_as_new_ones_come(self, access: Access, tenant: int) -> None:
+        await access.create_client(client(tenant), AUDIT)
+        await access.issue(tenant, client(tenant).id, TOKEN, 10, 20, None, AUDIT)
+        await access.issue(tenant, client(tenant).id, USED, 20, 30, None, AUDIT)
+        assert access.token(tenant, TOKEN) is None
+        assert access.token(tenant, USED) is not None
+
+    async def test_a_setting_is_kept_as_it_first_was(self, access: Access) -> None:
+        assert access.setting("installation.id") is None
+        assert await access.keep_setting("installation.id", b"one") == b"one"
+        assert await access.keep_setting("installation.id", b"two") == b"one"
+        assert access.setting("installation.id") == b"one"
+
+    @pytest.fixture
+    async def tenant(self, access: Access) -> int:
+        return (await access.create_tenant("acme", ("localhost",), 1, AUDIT)).id
+
+
+class TestOnDisk(AccessContract):
+    @pytest.fixture
+    async def access(self, tmp_path: Path) -> AsyncIterator[Access]:
+        async with opened(tmp_path) as store:
+            yield store.access
+
+    async def test_a_used_assertion_is_remembered_over_a_restart(self, tmp_path: Path) -> None:
+        async with opened(tmp_path) as store:
+            tenant = (await store.access.create_tenant("acme", (), 1, AUDIT)).id
+            assert await store.access.issue(tenant, "a", TOKEN, 10, 20, USED, AUDIT)
+        async with opened(tmp_path) as store:
+            assert not await store.access.issue(tenant, "a", b"\3" * 32, 11, 20, USED, AUDIT)
+
+
+class TestInMemory(AccessContract):
+    @pytest.fixture
+    async def access(self) -> AsyncIterator[Access]:
+        async with opened(None) as store:
+            yield store.access
+
+
+async def test_when_no_more_assertions_can_be_remembered_new_ones_are_refused_rather_than_old_ones_forgotten() -> None:
+    async with opened(None) as store:
+        access = _small(store)
+        tenant = (await access.create_tenant("acme", (), 1, AUDIT)).id
+        for n in range(2):
+            assert await access.issue(tenant, "a", bytes([n]) * 32, 10, 20, bytes([n]) * 32, AUDIT)
+        with pytest.raises(TooManyRequests):
+            await access.issue(tenant, "a", b"\7" * 32, 11, 20, b"\7" * 32, AUDIT)
+        assert access.token(tenant, b"\7" * 32) is None
+        assert not await access.issue(tenant, "a", b"\7" * 32, 12, 20, bytes(32), AUDIT)
+        later = 10 + ASSERTION_KEPT
+        assert await access.issue(tenant, "a", b"\7" * 32, later, later + 1, b"\7" * 32, AUDIT)
+
+
+def _small(store: SqliteStore) -> SqliteAccess:
+    return SqliteAccess(store.writer, store.access._reader, most_assertions=2)

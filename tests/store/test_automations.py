@@ -1,0 +1,131 @@
+"""What every store keeps of automations and their definitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import AlreadyExists, Conflict, NotFound
+from interlock.ports import AutomationRow, Definition
+from interlock.store.sqlite.store import SqliteStore
+from tests.store.stores import AUDIT, PLAN, opened
+
+pytestmark = pytest.mark.anyio
+
+
+def row(tenant: int = 1, id: str = "a", at: int = 5) -> AutomationRow:
+    return AutomationRow(tenant, id, b'{"displayName":"A"}', 0, None, at, at)
+
+
+def plan(steps: bytes = PLAN, context: bytes | None = None) -> Definition:
+    return Definition(1, 0, "a", 1, steps, b"[]", context, 5)
+
+
+class AutomationsContract:
+    """To be passed by every store."""
+
+    async def test_creating_with_a_plan_publishes_version_1(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        assert made.version == 1
+        assert made.definition is not None
+        assert store.automations.get(1, "a") == made
+        kept = store.automations.definition(1, made.definition)
+        assert kept == replace(plan(), id=made.definition, version=1)
+
+    async def test_creating_without_a_plan_publishes_nothing(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), None, AUDIT)
+        assert (made.version, made.definition) == (0, None)
+
+    async def test_an_id_is_used_once_even_after_deletion(self, store: SqliteStore) -> None:
+        await store.automations.create(row(), None, AUDIT)
+        await store.automations.delete(1, "a", 6, AUDIT)
+        with pytest.raises(AlreadyExists):
+            await store.automations.create(row(), None, AUDIT)
+
+    async def test_an_update_publishes_the_next_version_and_keeps_the_old_one(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        new = replace(made, document=b"{}", updated_at=9)
+        updated = await store.automations.update(new, plan(b"[1]"), AUDIT, read_at=made.updated_at)
+        assert (updated.version, updated.document, updated.updated_at) == (2, b"{}", 9)
+        assert made.definition is not None
+        assert updated.definition is not None
+        old, fresh = (store.automations.definition(1, id_) for id_ in (made.definition, updated.definition))
+        assert old is not None
+        assert fresh is not None
+        assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
+
+    async def test_an_update_without_a_plan_leaves_the_version(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        updated = await store.automations.update(replace(made, updated_at=9), None, AUDIT, read_at=5)
+        assert (updated.version, updated.definition) == (made.version, made.definition)
+
+    async def test_of_two_updates_of_one_reading_one_wins(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), None, AUDIT)
+        updates = [
+            store.automations.update(replace(made, document=text), None, AUDIT, read_at=made.updated_at)
+            for text in (b"1", b"2")
+        ]
+        answers = await asyncio.gather(*updates, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [AutomationRow, Conflict]
+        assert isinstance(answers[0], AutomationRow)
+        assert answers[0].updated_at > made.updated_at
+        assert store.automations.get(1, "a") == answers[0]
+
+    async def test_a_deleted_automation_is_not_found_and_its_definitions_stay(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        assert await store.automations.delete(1, "a", 6, AUDIT)
+        assert not await store.automations.delete(1, "a", 7, AUDIT)
+        assert store.automations.get(1, "a") is None
+        assert store.automations.page(1) == []
+        with pytest.raises(NotFound):
+            await store.automations.update(made, None, AUDIT, read_at=5)
+        assert made.definition is not None
+        assert store.automations.definition(1, made.definition) is not None
+
+    async def test_the_same_draft_is_kept_once(self, store: SqliteStore) -> None:
+        await store.automations.create(row(), plan(), AUDIT)
+        first = await store.automations.draft(plan())
+        assert first.version == 0
+        assert await store.automations.draft(replace(plan(), created_at=99)) == first
+        others = [plan(b"[1]"), plan(context=b""), plan(context=b"{}"), replace(plan(), automation="b")]
+        ids = {(await store.automations.draft(other)).id for other in others}
+        assert len(ids | {first.id}) == 5
+
+    async def test_pages_follow_each_other_without_gap_or_repetition(self, store: SqliteStore) -> None:
+        for id_ in ("c", "a", "d", "b"):
+            await store.automations.create(row(id=id_), None, AUDIT)
+        await store.automations.create(row(2, "e"), None, AUDIT)
+        first = store.automations.page(1, limit=3)
+        rest = store.automations.page(1, after=first[-1].id, limit=3)
+        assert [[r.id for r in page] for page in (first, rest)] == [["a", "b", "c"], ["d"]]
+
+    async def test_another_tenants_automation_is_not_there(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        assert store.automations.get(2, "a") is None
+        assert made.definition is not None
+        assert store.automations.definition(2, made.definition) is None
+        assert not await store.automations.delete(2, "a", 6, AUDIT)
+
+    async def test_every_change_leaves_one_audit_row(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), None, AUDIT)
+        await store.automations.update(made, None, AUDIT, read_at=5)
+        await store.automations.delete(1, "a", 9, AUDIT)
+        assert [audited.entry for audited in store.audit.rows(1)] == [AUDIT] * 3
+
+
+class TestOnDisk(AutomationsContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        async with opened(tmp_path) as store:
+            yield store
+
+
+class TestInMemory(AutomationsContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[SqliteStore]:
+        async with opened(None) as store:
+            yield store

@@ -1,0 +1,64 @@
+"""What every store keeps of outbound webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import AlreadyExists
+from interlock.ports import WebhookRow
+from interlock.store.sqlite.store import SqliteStore
+from tests.store.stores import AUDIT, opened
+
+pytestmark = pytest.mark.anyio
+
+ROW = WebhookRow(1, "w", b'{"displayName":"W"}', "https://far.example/hook", 3_600, 5, 5)
+
+
+class WebhooksContract:
+    """To be passed by every store."""
+
+    async def test_a_webhook_comes_back_as_it_was_stored_and_only_to_its_tenant(self, store: SqliteStore) -> None:
+        await store.webhooks.create(ROW, AUDIT)
+        assert store.webhooks.get(1, "w") == ROW
+        assert store.webhooks.get(2, "w") is None
+        with pytest.raises(AlreadyExists):
+            await store.webhooks.create(ROW, AUDIT)
+
+    async def test_an_update_replaces_what_its_owner_can_set(self, store: SqliteStore) -> None:
+        await store.webhooks.create(ROW, AUDIT)
+        new = replace(ROW, document=b"{}", url="https://other.example/", callback_timeout=60, updated_at=9)
+        assert await store.webhooks.update(new, AUDIT)
+        assert store.webhooks.get(1, "w") == new
+        assert not await store.webhooks.update(replace(new, tenant=2), AUDIT)
+
+    async def test_a_deleted_webhook_is_gone(self, store: SqliteStore) -> None:
+        await store.webhooks.create(ROW, AUDIT)
+        assert not await store.webhooks.delete(2, "w", 9, AUDIT)
+        assert await store.webhooks.delete(1, "w", 9, AUDIT)
+        assert not await store.webhooks.delete(1, "w", 9, AUDIT)
+        assert store.webhooks.get(1, "w") is None
+        assert [(row.at, row.entry) for row in store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
+
+    async def test_pages_follow_each_other(self, store: SqliteStore) -> None:
+        for id_ in ("c", "a", "b"):
+            await store.webhooks.create(replace(ROW, id=id_), AUDIT)
+        assert [row.id for row in store.webhooks.page(1, limit=2)] == ["a", "b"]
+        assert [row.id for row in store.webhooks.page(1, after="b", limit=2)] == ["c"]
+
+
+class TestOnDisk(WebhooksContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        async with opened(tmp_path) as store:
+            yield store
+
+
+class TestInMemory(WebhooksContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[SqliteStore]:
+        async with opened(None) as store:
+            yield store
