@@ -1,0 +1,431 @@
+"""An exhaustive search of the small protocol: two clients order a stop while one run works through its plan.
+
+A `World` is everything there is: what is on disk, the process with its one worker, what is on its way, what the far
+end saw and what the clients were told. `steps_from` lists everything that can happen next: a commit whose answer
+arrives, one whose answer is lost, a crash before or after it, a result that outlives its process, a deadline, a
+callback. Every commit asks the `decide` of the `Protocol`, and every property of the stop is checked in every world
+that can be reached. A broken protocol has another `decide`, or a wrong order of things: the search has to find it out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from interlock.rules.admit import Newcomer
+from interlock.rules.decide import begin, decide
+from interlock.rules.decision import (
+    AuditRecord,
+    Decision,
+    Interrupt,
+    LateEvidence,
+    Perform,
+    StepOpened,
+    StepSettled,
+    TerminationRecord,
+    Verdict,
+)
+from interlock.rules.events import (
+    Announce,
+    Created,
+    DeadlinePassed,
+    Event,
+    Fail,
+    Finish,
+    Next,
+    Prepared,
+    Recovered,
+    Retry,
+    Settled,
+    Terminated,
+    Wait,
+    Woken,
+)
+from interlock.rules.model import (
+    SECOND,
+    Actor,
+    AttemptRef,
+    Execution,
+    Mode,
+    Result,
+    Situation,
+    Termination,
+    TerminationRequest,
+)
+from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
+from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
+
+NOW, RETRY_AT, CALLBACK_UNTIL = 100, 200, 10**12
+LAST = 1
+"""Position of the last step; the first may be answered with 202."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What is explored."""
+
+    decide: Callable[[Situation, Event], Decision] = decide
+    repeatable: bool = True
+    ack_before_commit: bool = False
+    perform_before_commit: bool = False
+    orders: tuple[TerminationRequest, TerminationRequest] = (
+        TerminationRequest(Actor("ann"), "first", deadline=10 * SECOND),
+        TerminationRequest(Actor("bob"), "second", Mode.DRAIN, deadline=5 * SECOND),
+    )
+    crashes: int = 1
+    losses: int = 1
+
+
+class Row(NamedTuple):
+    """A step row."""
+
+    outcome: Outcome | None = None
+    accepted: bool = False
+    late: bool = False
+
+
+class Task(NamedTuple):
+    """A perform under way."""
+
+    attempt: AttemptRef
+    sent: bool = False
+    cut: bool = False
+
+
+Key = tuple[int, int]
+"""(position, attempt)"""
+
+
+class World(NamedTuple):
+    """Everything there is at one moment."""
+
+    row: Execution
+    termination: Termination | None = None
+    rows: tuple[tuple[Key, Row], ...] = ()
+    accepted_orders: int = 0
+    up: bool = True
+    task: Task | None = None
+    prepared: Prepared | None = None
+    reported: tuple[Settled, ...] = ()
+    """Results on their way to the disk; one may outlive its process."""
+    sent: frozenset[Key] = frozenset()
+    """What the far end has seen."""
+    told: tuple[Verdict | None, ...] = (None, None)
+    crashes: int = 0
+    losses: int = 0
+
+
+class Violation(Exception):
+    """A property does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the search came to: how many worlds, and how the first property was broken, if one was."""
+
+    worlds: int
+    broken: str | None = None
+    trace: tuple[str, ...] = ()
+
+
+def require(holds: bool, name: str) -> None:
+    if not holds:
+        raise Violation(name)
+
+
+def explore(protocol: Protocol, most: int = 500_000) -> Finding:
+    """Visit every world that can be reached, nearest first.
+
+    Raises:
+        OverflowError: there are more than `most`.
+    """
+    born = World(begin(Newcomer(1, 7, "leaver", 3), Created(NOW)).execution)
+    came_from: dict[World, tuple[World, str] | None] = {born: None}
+    queue = deque([born])
+    while queue:
+        world = queue.popleft()
+        label, name = "", None
+        try:
+            stuck = True
+            for label, following in steps_from(world, protocol):
+                stuck = stuck and label == "crash"
+                if following not in came_from:
+                    came_from[following] = (world, label)
+                    queue.append(following)
+            if stuck and world.up:
+                label = "nothing more happens"
+                require(world.row.state in TERMINAL, "L1 every run comes to an end")
+                require(None not in world.told, "every client is answered")
+        except Violation as violation:
+            name = str(violation)
+        if name is not None:
+            return Finding(len(came_from), name, (*_trace(came_from, world), label))
+        if len(came_from) > most:
+            raise OverflowError(f"more than {most} worlds")
+    return Finding(len(came_from))
+
+
+def _trace(came_from: dict[World, tuple[World, str] | None], world: World) -> list[str]:
+    labels: list[str] = []
+    at = came_from[world]
+    while at is not None:
+        labels.append(at[1])
+        at = came_from[at[0]]
+    return labels[::-1]
+
+
+# --- what can happen next ---------------------------------------------------------------------------------------------
+
+
+def steps_from(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
+    """Everything that can happen next, by name.
+
+    Raises:
+        Violation: it breaks a property.
+    """
+    if not world.up:
+        yield "boot", _boot(world, protocol)
+    else:
+        yield from _engine(world, protocol)
+        yield from _worker(world, protocol)
+        for client, verdict in enumerate(world.told):
+            if verdict is None:
+                yield from _client(world, protocol, client)
+        if world.crashes < protocol.crashes:
+            yield "crash", _crash(world)
+            if world.task is not None and not world.task.cut:
+                yield "orderly stop", _orderly_stop(world, protocol, world.task)
+    for event in world.reported:
+        # A result may reach the disk although its process is gone: from another machine, or one wrongly thought dead.
+        yield from _report(world, protocol, event)
+
+
+def _engine(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
+    row = world.row
+    if world.prepared is not None:
+        after, _ = commit(world, protocol, world.prepared)
+        yield "take on", after._replace(prepared=None)
+        if world.losses < protocol.losses:
+            yield "take on, answer lost", after._replace(losses=world.losses + 1)
+        if world.crashes < protocol.crashes:
+            yield "take on, crash after its commit", _crash(after)
+    elif row.state is State.PENDING:
+        prepared = Prepared(NOW, row.epoch, Announce(row.step), "me")
+        if protocol.perform_before_commit:
+            attempt = AttemptRef(row.step, row.attempt + 1, row.epoch + 1)
+            yield "prepare", world._replace(prepared=prepared, task=Task(attempt))
+        else:
+            yield "prepare", world._replace(prepared=prepared)
+    if row.state is State.STOPPING and row.wake_at is not None:
+        yield from _outcomes(world, protocol, DeadlinePassed(row.wake_at, row.epoch), "deadline")
+    if row.waiting_for is WaitingFor.RETRY:
+        following = Announce(row.step)
+        yield from _outcomes(world, protocol, Woken(RETRY_AT, row.epoch, WaitingFor.RETRY, None, following), "retry")
+    if row.waiting_for is WaitingFor.CALLBACK:
+        woken = Woken(NOW, row.epoch, WaitingFor.CALLBACK, Result(Outcome.SUCCEEDED), Announce(row.step + 1), "me")
+        yield from _outcomes(world, protocol, woken, "callback")
+
+
+def _worker(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
+    task = world.task
+    if task is None:
+        return
+    attempt = task.attempt
+    if not task.sent and not task.cut:
+        key = (attempt.position, attempt.number)
+        require(key in dict(world.rows), "S3 no byte leaves before the attempt is committed")
+        stopped = world.termination is not None and (
+            world.termination.mode is Mode.INTERRUPT or world.row.state is State.TERMINATE
+        )
+        require(not stopped, "S2 nothing starts after the order")
+        yield "send", world._replace(task=task._replace(sent=True), sent=world.sent | {key})
+    if task.cut:
+        cut = Outcome.INTERRUPTED_OUTCOME_UNKNOWN if task.sent else Outcome.INTERRUPTED_NOT_SENT
+        yield "cut", _with_report(world, attempt, Result(cut))
+    if task.sent:
+        yield "succeeded", _with_report(world, attempt, Result(Outcome.SUCCEEDED))
+        if attempt.position != LAST:
+            yield "failed", _with_report(world, attempt, Result(Outcome.FAILED))
+            yield "answered 202", _with_report(world, attempt, Result(None))
+
+
+def _with_report(world: World, attempt: AttemptRef, result: Result) -> World:
+    event = Settled(NOW, attempt, result, _plan(attempt.position, attempt.number, result), "me")
+    return world._replace(task=None, reported=(*world.reported, event))
+
+
+def _plan(position: int, number: int, result: Result) -> Next:
+    if result.outcome is None:
+        return Wait(position, WaitingFor.CALLBACK, CALLBACK_UNTIL)
+    if result.outcome is Outcome.SUCCEEDED:
+        return Announce(position + 1) if position < LAST else Finish(LAST + 1)
+    return Retry(position, RETRY_AT) if number == 1 else Fail(position)
+
+
+def _report(world: World, protocol: Protocol, event: Settled) -> Iterator[tuple[str, World]]:
+    left = tuple(other for other in world.reported if other is not event)
+    yield from _outcomes(world._replace(reported=left), protocol, event, "report", again=world)
+
+
+def _client(world: World, protocol: Protocol, client: int) -> Iterator[tuple[str, World]]:
+    event = Terminated(NOW, protocol.orders[client])
+    name = f"client {client} terminates"
+    if protocol.ack_before_commit and world.crashes < protocol.crashes:
+        yield f"{name}, crash before its commit", _crash(_told(world, client, Verdict.ACCEPTED))
+    after, decision = commit(world, protocol, event)
+    yield name, _told(after, client, decision.verdict)
+    if world.losses < protocol.losses:
+        yield f"{name}, answer lost", after._replace(losses=world.losses + 1)
+    if world.crashes < protocol.crashes:
+        yield f"{name}, crash after its commit", _crash(after)
+
+
+def _told(world: World, client: int, verdict: Verdict) -> World:
+    told = (verdict, world.told[1]) if client == 0 else (world.told[0], verdict)
+    return check(world._replace(told=told))
+
+
+def _outcomes(
+    world: World, protocol: Protocol, event: Event, name: str, again: World | None = None
+) -> Iterator[tuple[str, World]]:
+    """A commit, and the ways in which its answer may not arrive."""
+    after, _ = commit(world, protocol, event)
+    yield name, after
+    if again is not None and world.losses < protocol.losses:
+        yield f"{name}, answer lost", after._replace(reported=again.reported, losses=world.losses + 1)
+    if world.up and world.crashes < protocol.crashes:
+        yield f"{name}, crash after its commit", _crash(after)
+
+
+def _crash(world: World) -> World:
+    return world._replace(up=False, task=None, prepared=None, reported=world.reported[:1], crashes=world.crashes + 1)
+
+
+def _orderly_stop(world: World, protocol: Protocol, task: Task) -> World:
+    """The process cancels what it performs because it ends, not because anybody ordered the run to stop."""
+    cut = Outcome.INTERRUPTED_OUTCOME_UNKNOWN if task.sent else Outcome.INTERRUPTED_NOT_SENT
+    event = Settled(NOW, task.attempt, Result(cut), Fail(task.attempt.position), "me")
+    return _crash(commit(world, protocol, event)[0])
+
+
+def _boot(world: World, protocol: Protocol) -> World:
+    world = world._replace(up=True)
+    if world.row.state not in IN_FLIGHT:
+        return world
+    return commit(world, protocol, Recovered(NOW, world.row.epoch, protocol.repeatable))[0]
+
+
+# --- one commit, and the properties -----------------------------------------------------------------------------------
+
+
+def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decision]:
+    """One transaction and the effects that follow it, with every property of a transition checked.
+
+    Raises:
+        Violation: one does not hold.
+    """
+    before = world.row
+    termination = world.termination if before.state is State.STOPPING else None
+    decision = protocol.decide(Situation(before, termination), event)
+    row, rows = decision.execution, dict(world.rows)
+    world = world._replace(row=row)
+    for record in decision.records:
+        match record:
+            case StepOpened(position, attempt):
+                require(world.termination is None, "S2 nothing starts after the order")
+                require((position, attempt) not in rows, "S10 one row for each attempt")
+                rows[position, attempt] = Row()
+            case StepSettled(position, attempt, _, result, accepted):
+                key = (position, attempt)
+                require(rows[key].outcome is None, "S10 exactly one outcome")
+                _check_outcome(world, event, key, result.outcome)
+                rows[key] = Row(result.outcome, accepted is not None, rows[key].late)
+            case LateEvidence(attempt_):
+                key = (attempt_.position, attempt_.number)
+                rows[key] = rows[key]._replace(late=True)
+            case TerminationRecord(order, new):
+                require(new == (world.termination is None), "S6 n orders equal one")
+                first = world.termination
+                require(first is None or first.request == order.request, "S6 the first actor and reason stand")
+                require(first is None or first.deadline_at >= order.deadline_at, "S8 no deadline moves away")
+                world = world._replace(termination=order)
+            case AuditRecord():
+                accepted_now = record.outcome == Verdict.ACCEPTED
+                world = world._replace(accepted_orders=world.accepted_orders + accepted_now)
+            case _:
+                pass
+    _check_move(world, before, decision, event)
+    task = world.task
+    for effect in decision.effects:
+        if not world.up:
+            continue
+        if isinstance(effect, Perform):
+            require(world.termination is None, "S2 nothing starts after the order")
+            task = Task(effect.attempt) if not protocol.perform_before_commit or task is None else task
+        elif isinstance(effect, Interrupt) and task is not None and task.attempt.epoch < effect.epoch:
+            task = task._replace(cut=True)
+    # When the row was last written tells worlds apart that are the same from here on.
+    world = world._replace(row=replace(row, updated_at=NOW), rows=tuple(sorted(rows.items())), task=task)
+    return check(world), decision
+
+
+def _check_outcome(world: World, event: Event, key: Key, outcome: Outcome | None) -> None:
+    if outcome in {Outcome.INTERRUPTED_NOT_SENT, Outcome.NOT_STARTED}:
+        require(key not in world.sent, "S9 not sent means that nothing was sent")
+    if outcome in INTERRUPTED and not isinstance(event, Recovered):
+        require(world.termination is not None, "an interrupt is never an outcome")
+
+
+def _check_move(world: World, before: Execution, decision: Decision, event: Event) -> None:
+    after = decision.execution
+    if before.state in TERMINAL:
+        require(after is before, "S4 one terminal state, absorbing")
+    if before.state is State.STOPPING or (before.state in TERMINAL and world.termination is not None):
+        require(after.state in {State.STOPPING, State.TERMINATE}, "S8 nothing revives a stopped run")
+    if isinstance(event, Settled):
+        attempt = event.attempt
+        current = before.state in IN_FLIGHT and (before.step, before.attempt, before.attempt_epoch) == (
+            attempt.position,
+            attempt.number,
+            attempt.epoch,
+        )
+        only_evidence = after is before and all(isinstance(record, LateEvidence) for record in decision.records)
+        require(current or only_evidence, "S7 the result of an attempt that is not current is evidence alone")
+    moved = (before.state, before.step, before.attempt) != (after.state, after.step, after.attempt)
+    require(after.epoch == before.epoch + 1 if moved else after.epoch >= before.epoch, "every move raises the epoch")
+
+
+def check(world: World) -> World:
+    """The world, if every property of a state holds in it.
+
+    Raises:
+        Violation: one does not.
+    """
+    row, rows = world.row, dict(world.rows)
+    over = row.state in TERMINAL
+    for verdict in world.told:
+        if verdict in {Verdict.ACCEPTED, Verdict.REPEATED}:
+            require(world.termination is not None, "S1 an answer is never lost")
+        if verdict is Verdict.ALREADY_FINISHED:
+            require(row.state in {State.DONE, State.ERROR}, "S5 nobody gets a false answer")
+    if world.termination is not None:
+        require(row.state in {State.STOPPING, State.TERMINATE}, "S5 first commit wins")
+    else:
+        require(row.state not in {State.STOPPING, State.TERMINATE}, "S5 only an order stops a run")
+    require(world.told.count(Verdict.ACCEPTED) <= 1, "S6 one order is accepted")
+    require(world.accepted_orders == (world.termination is not None), "S16 one audit row for each termination")
+    in_flight = row.state in IN_FLIGHT
+    require(in_flight == (row.attempt_epoch > 0), "S12 stopping means that an attempt is in flight")
+    if in_flight:
+        current = rows.get((row.step, row.attempt))
+        require(current is not None and current.outcome is None, "S12 stopping means that an attempt is in flight")
+    at_rest = not over and row.state is not State.PROCESS_STEP
+    require((row.wake_at is not None) == at_rest, "S13 no timer is left, and none is missing")
+    if over:
+        for kept in rows.values():
+            require(kept.outcome is not None or kept.accepted, "S10 exactly one outcome")
+            require(shown(kept.outcome, row.state) is not None, "S10 exactly one outcome")
+        require(row.waiting_for is None and row.items == 0, "S13 nothing is left behind")
+    return world

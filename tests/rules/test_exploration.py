@@ -1,0 +1,196 @@
+"""Every world of the small protocol keeps what the stop promises; and a search that misses nothing misses no mutant."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from interlock.rules.decide import decide
+from interlock.rules.decision import Decision, Interrupt, LateEvidence, StepSettled, Verdict
+from interlock.rules.events import Event, Prepared, Recovered, Settled, Terminated
+from interlock.rules.follow import follow, hand_over
+from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
+from interlock.rules.outcomes import INTERRUPTED, Outcome
+from interlock.rules.states import TERMINAL, State
+from interlock.rules.stop import cut_off
+from tests.rules.exploration import Protocol, explore
+from tests.rules.runs import attempt_of
+
+GENTLY = TerminationRequest(Actor("ann"), "first", Mode.DRAIN, deadline=5 * SECOND)
+AT_ONCE = TerminationRequest(Actor("bob"), "second", deadline=0)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Protocol(),
+        Protocol(repeatable=False, crashes=2),
+        Protocol(orders=(GENTLY, AT_ONCE), losses=0, crashes=2),
+    ],
+    ids=["interrupt and drain", "not repeatable, crashing twice", "drain and at once, crashing twice"],
+)
+def test_every_property_of_the_stop_holds_in_every_world(protocol: Protocol) -> None:
+    finding = explore(protocol)
+    assert finding.broken is None, finding
+    assert finding.worlds > 10_000
+
+
+# --- broken protocols -------------------------------------------------------------------------------------------------
+
+
+def no_epoch_check(situation: Situation, event: Event) -> Decision:
+    """Whoever reports while an attempt is in flight is taken for it."""
+    if isinstance(event, Settled) and situation.execution.in_flight:
+        event = replace(event, attempt=attempt_of(situation.execution))
+    return decide(situation, event)
+
+
+def no_epoch_check_when_taken_on(situation: Situation, event: Event) -> Decision:
+    """What was prepared is announced whatever the run has become meanwhile, unless it is over."""
+    if isinstance(event, Prepared) and situation.execution.state not in TERMINAL:
+        waiting = replace(situation.execution, state=State.PENDING)
+        return follow(replace(situation, execution=waiting), event.next, event.at, event.holder)
+    return decide(situation, event)
+
+
+def unconditional_write(situation: Situation, event: Event) -> Decision:
+    """An order is written without looking at where the run stands."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.verdict is Verdict.ALREADY_FINISHED:
+        return replace(decision, execution=replace(decision.execution, state=State.TERMINATE), moved=True)
+    return decision
+
+
+def result_goes_on_after_the_stop(situation: Situation, event: Event) -> Decision:
+    """The result of a stopping run's attempt enters its context, and the next step starts."""
+    if isinstance(event, Settled) and situation.execution.state is State.STOPPING:
+        return decide(replace(situation, execution=replace(situation.execution, state=State.PROCESS_STEP)), event)
+    return decide(situation, event)
+
+
+def late_result_replaces_the_outcome(situation: Situation, event: Event) -> Decision:
+    """A result that comes too late ends the run after all."""
+    decision = decide(situation, event)
+    if any(isinstance(record, LateEvidence) for record in decision.records):
+        return replace(decision, execution=replace(decision.execution, state=State.DONE), moved=True)
+    return decision
+
+
+def recovery_ignores_stopping(situation: Situation, event: Event) -> Decision:
+    """After a crash a stopping run is handed over like any other."""
+    if isinstance(event, Recovered) and situation.execution.state is State.STOPPING:
+        running = replace(situation.execution, state=State.PROCESS_STEP)
+        return hand_over(replace(situation, execution=running), running.step, event.at, ())
+    return decide(situation, event)
+
+
+def interrupt_counts_as_outcome(situation: Situation, event: Event) -> Decision:
+    """A perform that was cancelled has settled its step, whoever cancelled it."""
+    decision = decide(situation, event)
+    if isinstance(event, Settled) and event.result.outcome in INTERRUPTED and not decision.moved:
+        failed = decide(situation, replace(event, result=Result(Outcome.FAILED)))
+        records = tuple(
+            replace(record, result=event.result) if isinstance(record, StepSettled) else record
+            for record in failed.records
+        )
+        return replace(failed, records=records)
+    return decision
+
+
+def order_keeps_the_epoch(situation: Situation, event: Event) -> Decision:
+    """An order moves the state and leaves the epoch, so that the interrupt is not above the attempt."""
+    decision = decide(situation, event)
+    if not isinstance(event, Terminated) or not decision.moved:
+        return decision
+    epoch = situation.execution.epoch
+    effects = tuple(
+        replace(effect, epoch=epoch) if isinstance(effect, Interrupt) else effect for effect in decision.effects
+    )
+    return replace(decision, execution=replace(decision.execution, epoch=epoch), effects=effects)
+
+
+def nobody_tells_the_attempt(situation: Situation, event: Event) -> Decision:
+    """An order is recorded, and the interrupt forgotten."""
+    return replace(decide(situation, event), effects=()) if isinstance(event, Terminated) else decide(situation, event)
+
+
+def second_order_takes_over(situation: Situation, event: Event) -> Decision:
+    """A repeated order is accepted as if it were the first."""
+    execution = situation.execution
+    if isinstance(event, Terminated) and execution.state is State.STOPPING:
+        return decide(replace(situation, execution=replace(execution, state=State.PROCESS_STEP)), event)
+    return decide(situation, event)
+
+
+def given_up_means_not_started(situation: Situation, event: Event) -> Decision:
+    """An attempt that was given up is shown as if it had never begun."""
+    decision = decide(situation, event)
+    records = tuple(
+        replace(record, result=Result(Outcome.NOT_STARTED))
+        if isinstance(record, StepSettled) and record.result.outcome is Outcome.ABANDONED
+        else record
+        for record in decision.records
+    )
+    return replace(decision, records=records)
+
+
+def deadline_forgets_the_attempt(situation: Situation, event: Event) -> Decision:
+    """A stop without a settled outcome for the attempt it cut off."""
+    decision = decide(situation, event)
+    if situation.execution.state is State.STOPPING and decision.moved and decision == cut_off(situation, event.at):
+        return replace(decision, records=())
+    return decision
+
+
+def order_leaves_no_audit(situation: Situation, event: Event) -> Decision:
+    """A termination without the row that says whose it was."""
+    decision = decide(situation, event)
+    return replace(decision, records=decision.records[:1]) if isinstance(event, Terminated) else decision
+
+
+def deadline_is_lost(situation: Situation, event: Event) -> Decision:
+    """A stopping run with nothing that would ever end it."""
+    decision = decide(situation, event)
+    if decision.execution.state is State.STOPPING:
+        return replace(decision, execution=replace(decision.execution, wake_at=None))
+    return decision
+
+
+BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
+    (no_epoch_check, {"S7"}),
+    (no_epoch_check_when_taken_on, {"S2", "S10", "S12"}),
+    (unconditional_write, {"S4"}),
+    (result_goes_on_after_the_stop, {"S2", "S8"}),
+    (late_result_replaces_the_outcome, {"S4", "S7", "S8"}),
+    (recovery_ignores_stopping, {"S8"}),
+    (interrupt_counts_as_outcome, {"an interrupt is never an outcome"}),
+    (order_keeps_the_epoch, {"every move raises the epoch"}),
+    (nobody_tells_the_attempt, {"S2"}),
+    (second_order_takes_over, {"S6"}),
+    (given_up_means_not_started, {"S9"}),
+    (deadline_forgets_the_attempt, {"S10"}),
+    (order_leaves_no_audit, {"S16"}),
+    (deadline_is_lost, {"S13"}),
+]
+
+
+def name(broken: str | None) -> str:
+    """`S7` of "S7 what it says", or the whole of one that has no number."""
+    assert broken is not None, "the search has to find it out"
+    return broken.split()[0] if broken[0] == "S" else broken
+
+
+@pytest.mark.parametrize(("mutant", "properties"), BROKEN, ids=[mutant.__name__ for mutant, _ in BROKEN])
+def test_a_broken_rule_is_found_out(mutant: Callable[[Situation, Event], Decision], properties: set[str]) -> None:
+    finding = explore(Protocol(decide=mutant))
+    assert name(finding.broken) in properties, finding
+    assert finding.trace
+
+
+@pytest.mark.parametrize(
+    ("protocol", "broken"),
+    [(Protocol(ack_before_commit=True), "S1"), (Protocol(perform_before_commit=True), "S3")],
+    ids=["answer before the commit", "effect before the commit"],
+)
+def test_a_wrong_order_of_things_is_found_out(protocol: Protocol, broken: str) -> None:
+    assert name(explore(protocol).broken) == broken
