@@ -102,16 +102,14 @@ def parse(text: str) -> Assertion:
     return Assertion(text, claims)
 
 
-def check_signature(assertion: Assertion, public_key: bytes) -> None:
-    """
-    Raises:
-        Refused: the assertion is not signed with the key that belongs to `public_key`.
-    """
+def signed_by(assertion: Assertion, public_key: bytes) -> bool:
+    """Whether the assertion is signed with the key that belongs to `public_key`."""
     key = OKPKey.import_key(Ed25519PublicKey.from_public_bytes(public_key))
     try:
         jws.deserialize_compact(assertion.text, key, registry=_REGISTRY)
     except JoseError:
-        raise Refused("assertion_signature") from None
+        return False
+    return True
 
 
 def check_claims(assertion: Assertion, client_id: str, audiences: frozenset[str], now: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from interlock.auth.assertion import Refused, check_claims, check_signature, parse
+from interlock.auth.assertion import Refused, check_claims, parse, signed_by
 from interlock.auth.bearer import LIFETIME, digest_of, new_token
 from interlock.auth.credentials import public_key_of, same_key
 from interlock.auth.failures import Failures
@@ -141,9 +141,11 @@ class TokenEndpoint:
         assertion = parse(form["client_assertion"])
         client_id = form.get("client_id", assertion.client_id)
         client = self._find(request.tenant, client_id)
-        check_signature(assertion, _NOBODY if client is None else client.public_key)
+        signed = signed_by(assertion, _NOBODY if client is None else client.public_key)
         if client is None:
             raise Refused("client_unknown")
+        if not signed:
+            raise Refused("assertion_signature")
         check_claims(assertion, client.id, audiences(request.host), self._clock.wall())
         return _Proven(client, "assertion", assertion.replay_digest(client.id))
 
