@@ -1,0 +1,104 @@
+"""Who a bearer token stands for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from interlock.auth.bearer import Bearer, new_token
+from interlock.auth.roles import Permission
+from interlock.errors import PermissionDenied, Unauthenticated
+from interlock.ports import Role
+from interlock.system import SystemClock, SystemIds
+from tests.auth.clients import World, content, with_client
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def token(here: World) -> str:
+    return str(content(await here.post(here.secret_form()))["access_token"])
+
+
+@pytest.fixture
+def bearer(here: World) -> Bearer:
+    return Bearer(here.store.access, here.clock)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+async def test_a_token_stands_for_its_client_and_what_that_may_do(
+    here: World, bearer: Bearer, token: str, scheme: str
+) -> None:
+    caller = bearer.authenticate(here.tenant.id, f"{scheme} {token}")
+    assert (caller.tenant, caller.client) == (here.tenant.id, here.credential.client_id)
+    assert caller.roles == (Role.SUPER_ADMIN,)
+    caller.require(Permission.EXECUTIONS_TERMINATE)
+
+
+@pytest.mark.parametrize("header", [None, ""])
+async def test_no_token_is_told_apart_from_a_bad_one(bearer: Bearer, header: str | None) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        bearer.authenticate(1, header)
+    assert not refused.value.token_presented
+
+
+async def test_whatever_is_wrong_with_a_token_is_answered_alike(here: World, bearer: Bearer, token: str) -> None:
+    tenant = here.tenant.id
+    unknown = new_token(here.ids)
+    presented = [
+        (tenant, f"Bearer {unknown}"),
+        (tenant + 1, f"Bearer {token}"),
+        (tenant, f"Bearer {token}x"),
+        (tenant, f"Bearer {token[:-1]}"),
+        (tenant, f"Bearer {token[:-1]}é"),
+        (tenant, f"Bearer\t{token}"),
+        (tenant, f"Bearer {token}, Bearer {token}"),
+        (tenant, f"Bearer Bearer {token}"),
+        (tenant, f"Basic {token}"),
+        (tenant, token),
+        (tenant, "Bearer"),
+        (tenant, "Bearer " + "x" * 9_000),
+        (tenant, f"Bearer {here.assertion()}"),
+    ]
+    refusals = set()
+    for where, header in presented:
+        with pytest.raises(Unauthenticated) as refused:
+            bearer.authenticate(where, header)
+        refusals.add((refused.value.message, refused.value.token_presented))
+    here.clock.advance(3_600)
+    with pytest.raises(Unauthenticated) as refused:
+        bearer.authenticate(tenant, f"Bearer {token}")
+    refusals.add((refused.value.message, refused.value.token_presented))
+    assert len(refusals) == 1
+    assert refusals.pop()[1]
+
+
+async def test_a_token_ends_to_the_second(here: World, bearer: Bearer, token: str) -> None:
+    here.clock.advance(3_599)
+    bearer.authenticate(here.tenant.id, f"Bearer {token}")
+    here.clock.advance(1)
+    with pytest.raises(Unauthenticated):
+        bearer.authenticate(here.tenant.id, f"Bearer {token}")
+
+
+async def test_a_token_ends_with_its_client(here: World, bearer: Bearer) -> None:
+    brief = with_client(here, await here.client(Role.SUPER_ADMIN, expires_at=here.clock.wall() + 1_000_000))
+    token = content(await brief.post(brief.secret_form()))["access_token"]
+    bearer.authenticate(here.tenant.id, f"Bearer {token}")
+    here.clock.advance(1)
+    with pytest.raises(Unauthenticated):
+        bearer.authenticate(here.tenant.id, f"Bearer {token}")
+
+
+async def test_a_narrowed_token_may_do_only_what_it_was_narrowed_to(here: World, bearer: Bearer) -> None:
+    answer = await here.post(here.secret_form(scope="read_only"))
+    caller = bearer.authenticate(here.tenant.id, f"Bearer {content(answer)['access_token']}")
+    caller.require(Permission.EXECUTIONS_READ)
+    with pytest.raises(PermissionDenied, match=re.escape("executions.terminate")):
+        caller.require(Permission.EXECUTIONS_TERMINATE)
+
+
+def test_tokens_are_all_different() -> None:
+    ids = SystemIds(SystemClock())
+    assert len({new_token(ids) for _ in range(5_000)}) == 5_000

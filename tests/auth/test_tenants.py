@@ -1,0 +1,128 @@
+"""Which tenant a request is for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.auth.tenants import LOOPBACK, Tenants, audiences, ensure_default_tenant, normalise
+from interlock.errors import AlreadyExists, InvalidArgument, NotFound
+from interlock.ports import Access, AuditEntry
+from interlock.rules.model import SYSTEM
+from interlock.store.sqlite.store import SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+MADE = AuditEntry(SYSTEM, "tenant.create", "x")
+
+
+@pytest.fixture
+async def access() -> AsyncIterator[Access]:
+    store = SqliteStore(None)
+    yield store.access
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "normal"),
+    [
+        ("Acme.Example", "acme.example"),
+        ("acme.example:8443", "acme.example"),
+        ("acme.example.", "acme.example"),
+        ("acme.example.:80", "acme.example"),
+        ("127.0.0.1:8080", "127.0.0.1"),
+        ("[::1]", "::1"),
+        ("[0:0:0:0:0:0:0:1]:8080", "::1"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example:1", "xn--bcher-kva.example"),
+        ("localhost:", "localhost"),
+    ],
+)
+def test_a_host_has_one_form(sent: str, normal: str) -> None:
+    assert normalise(sent) == normal
+    assert normalise(f"[{normal}]" if ":" in normal else normal) == normal
+
+
+NO_HOSTS = ["", ".", "a..b", "a b", "a\tb", "a\x00", "a,a,", "-a.example", "a-.example", "x" * 64, "user@acme.example"]
+NO_HOSTS += [
+    "acme.example/x",
+    "a:b",
+    "a:123456",
+    "a.example:１",
+    "::1",
+    "[::1",
+    "[::1]x",
+    "[fe80::1%eth0]",
+    "[1.2.3.4]",
+]
+
+
+@pytest.mark.parametrize("sent", NO_HOSTS)
+def test_what_is_no_host_is_refused(sent: str) -> None:
+    with pytest.raises(InvalidArgument, match="Host"):
+        normalise(sent)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_host_in_its_one_form_or_refused(text: str) -> None:
+    try:
+        normal = normalise(text)
+    except InvalidArgument:
+        return
+    assert normal.isascii()
+    assert normal == normal.lower()
+    assert normalise(f"[{normal}]" if ":" in normal else normal) == normal
+
+
+def test_the_audience_of_an_ipv6_host_has_two_spellings() -> None:
+    assert audiences("::1") == {"::1", "[::1]"}
+    assert audiences("127.0.0.1") == {"127.0.0.1"}
+    assert audiences("acme.example") == {"acme.example"}
+
+
+async def test_the_default_tenant_answers_to_loopback_and_the_names_it_is_given(access: Access) -> None:
+    made = await ensure_default_tenant(access, ("Ops.Example:8443",), 1)
+    tenants = Tenants(access)
+    for host in ("127.0.0.1:8080", "localhost", "[::1]:8080", "ops.example", *(f"{name}" for name in LOOPBACK[:1])):
+        assert tenants.resolve(host)[0] == made
+    assert tenants.resolve("OPS.example.:1")[1] == "ops.example"
+
+
+async def test_the_default_tenant_is_made_once_and_learns_new_names(access: Access) -> None:
+    first = await ensure_default_tenant(access, (), 1)
+    assert await ensure_default_tenant(access, (), 2) == first
+    later = await ensure_default_tenant(access, ("new.example",), 3)
+    assert later.id == first.id
+    assert set(later.hosts) == {*LOOPBACK, "new.example"}
+    assert len(access.tenants()) == 1
+    await access.create_tenant("other", ("taken.example",), 4, MADE)
+    with pytest.raises(AlreadyExists):
+        await ensure_default_tenant(access, ("taken.example",), 5)
+
+
+async def test_an_unknown_host_is_not_found_until_it_is_known(access: Access) -> None:
+    tenants = Tenants(access)
+    for _ in range(2):
+        with pytest.raises(NotFound, match=r"^not found$"):
+            tenants.resolve("acme.example")
+    made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
+    assert tenants.resolve("acme.example") == (made, "acme.example")
+
+
+async def test_spellings_of_a_host_do_not_fill_the_memory(access: Access) -> None:
+    made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
+    tenants = Tenants(access)
+    assert all(tenants.resolve(f"acme.example:{port}")[0] == made for port in range(3_000))
+    assert len(tenants._known) <= 1_024
+
+
+async def test_what_was_remembered_can_be_forgotten(access: Access) -> None:
+    made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
+    tenants = Tenants(access)
+    tenants.resolve("acme.example")
+    await access.add_hosts(made.id, ("b.example",), 2)
+    tenants.forget()
+    assert tenants.resolve("acme.example")[0].hosts == ("acme.example", "b.example")
