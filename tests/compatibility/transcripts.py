@@ -1,6 +1,6 @@
 """What C1's published clients sent and were sent, as it was recorded with each of them.
 
-The recordings stand in `tests/fixtures/transcripts`: bodies, paths and the headers that matter are verbatim. A body that
+The recordings stand in `tests/fixtures/transcripts`: bodies, paths and the headers that matter are verbatim. One that
 the recorder cut off is marked `cut`; what can still be used of it is what `mended` makes of it.
 """
 
