@@ -290,6 +290,10 @@ class Executions(Protocol):
         """Set-based termination of up to 250 runs in one commit: id to verdict; unknown ids are left out."""
         ...
 
+    def cascades_left(self) -> Awaitable[None]:
+        """Wait until an order to stop a very large tree may not be at its end; at first it may."""
+        ...
+
     def continue_cascades(self, at: int) -> Awaitable[int]:
         """Terminate the next batch below every fenced root; returns how many are left at least."""
         ...
@@ -580,11 +584,20 @@ class ChangeListener(Protocol):
 class Store(Protocol):
     """What is remembered."""
 
-    executions: Executions
-    automations: Automations
-    webhooks: Webhooks
-    access: Access
-    audit: AuditLog
+    @property
+    def executions(self) -> Executions: ...
+
+    @property
+    def automations(self) -> Automations: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
+
+    @property
+    def access(self) -> Access: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
 
     def listen(self, listener: CommitListener) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What an operation is. Routing, the OpenAPI document, the documentation and the permission matrix are read from these."""
+"""What an operation is. Routing, the OpenAPI document, its pages and the permission matrix are read from these."""
 
 from __future__ import annotations
 

@@ -12,6 +12,14 @@ from interlock.steps.registry import StepRegistry
 
 
 @dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """The little of a definition that every view of a run shows. `version` is 0 for a draft's."""
+
+    version: int
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Handed to every handler."""
 
@@ -28,5 +36,5 @@ class Services:
     """Signs page tokens: they are bound to tenant and query."""
     callback_secret: bytes
     """Signs callback URLs: the same as `StepEnvironment.secret`."""
-    versions: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(tenant, definition) → version, for views; definitions never change."""
+    plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)
+    """What is asked of definitions again and again, by (tenant, id); they never change."""

@@ -14,7 +14,7 @@ from interlock.contract.executions import AutomationExecution
 from interlock.contract.refs import AutomationContext
 from interlock.contract.times import Duration, Timestamp
 from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
-from interlock.operations.services import Services
+from interlock.operations.services import PlanFacts, Services
 from interlock.ports import AutomationRow
 from interlock.rules.model import Execution
 from interlock.rules.states import State
@@ -22,7 +22,7 @@ from interlock.rules.states import State
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
-_VERSIONS_KEPT: Final = 10_000
+_PLANS_KEPT: Final = 10_000
 
 STATE_NAMES: Final = {state: f"{_PREFIX}{state}" for state in State} | {
     State.STOPPING: f"{_PREFIX}{State.PROCESS_STEP}"
@@ -30,7 +30,7 @@ STATE_NAMES: Final = {state: f"{_PREFIX}{state}" for state in State} | {
 """Our states in C1's words, which have none for STOPPING."""
 
 _STORED: Final[dict[str, tuple[State, ...]]] = {
-    **{name: () for name in AUTOMATION_EXECUTION_STATE.values},
+    **dict.fromkeys(AUTOMATION_EXECUTION_STATE.values, ()),
     **{f"{_PREFIX}{state}": (state,) for state in State if state is not State.STOPPING},
     f"{_PREFIX}{State.PROCESS_STEP}": (State.PROCESS_STEP, State.STOPPING),
 }
@@ -51,17 +51,17 @@ def length(microseconds: int) -> Duration:
     return Duration.of_nanos(microseconds * 1000)
 
 
-def version_of(services: Services, tenant: int, definition: int) -> int:
-    """The version number of a definition; 0 for that of a draft."""
-    known = services.versions
-    version = known.get((tenant, definition))
-    if version is None:
+def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
+    """What is known of a definition."""
+    known = services.plans
+    facts = known.get((tenant, definition))
+    if facts is None:
         found = services.store.automations.definition(tenant, definition)
-        version = 0 if found is None else found.version
-        if len(known) >= _VERSIONS_KEPT:
+        facts = PlanFacts(0, True) if found is None else PlanFacts(found.version, found.steps == b"[]")
+        if len(known) >= _PLANS_KEPT:
             known.clear()
-        known[tenant, definition] = version
-    return version
+        known[tenant, definition] = facts
+    return facts
 
 
 def execution(services: Services, row: Execution, input: bytes | None = None) -> AutomationExecution:
@@ -70,7 +70,7 @@ def execution(services: Services, row: Execution, input: bytes | None = None) ->
     return AutomationExecution(
         id=row.id,
         automation_template_id=row.automation,
-        current_version=version_of(services, row.tenant, row.definition),
+        current_version=plan_facts(services, row.tenant, row.definition).version,
         is_draft=row.is_draft,
         state=STATE_NAMES[row.state],
         context=None if input is None else AutomationContext(context=json.loads(input)),

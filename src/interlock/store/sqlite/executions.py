@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import json
 from asyncio import Future
@@ -65,6 +66,9 @@ class SqliteExecutions:
         self._tenants = tenants
         self._disabled = disabled
         self._listener: CommitListener | None = None
+        self._unfinished = asyncio.Event()
+        # What an earlier process began may not be at its end.
+        self._unfinished.set()
         self._follower: ChangeListener | None = None
 
     def listen(self, listener: CommitListener) -> None:
@@ -126,6 +130,8 @@ class SqliteExecutions:
 
         def committed(result: tuple[TreeStopped, stops.Stopped] | None) -> bool:
             if result is not None:
+                if result[0].more:
+                    self._unfinished.set()
                 self._committed(result[0].decision)
                 self._tell(ref.tenant, result[1])
             return False
@@ -144,6 +150,11 @@ class SqliteExecutions:
             return False
 
         return (await self._writer.submit(job, urgent=True, heavy=True, committed=committed)).verdicts
+
+    async def cascades_left(self) -> None:
+        """Return once an order to stop a very large tree may not be at its end."""
+        await self._unfinished.wait()
+        self._unfinished.clear()
 
     async def continue_cascades(self, at: int) -> int:
         left = 0

@@ -1,0 +1,298 @@
+"""The ASGI application: from a request to an operation and back, with no more in between than the order of checks.
+
+The order is: host → tenant, route, bearer token, permission, lane, body, parse, handler. Under /api and /interlock a
+caller without a token hears 401 whatever the path, the method or the body; so nothing can be found out without one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from interlock.api.bodies import (
+    BodyTooSlow,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    announced,
+    check_json,
+    read_body,
+    read_headers,
+    read_query,
+)
+from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, Headers, wire_error
+from interlock.api.lanes import Buffer, Permits, reading, work
+from interlock.api.routing import Match, Router
+from interlock.auth.bearer import Bearer, Principal
+from interlock.auth.tenants import Tenants
+from interlock.contract.base import Message, to_json
+from interlock.contract.parse import parse
+from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound
+from interlock.operations.authorise import authorise
+from interlock.operations.operation import Call, Lane, Operation, nobody_in
+from interlock.operations.services import Services
+from interlock.ports import TenantRow
+from interlock.telemetry.metrics import Meter, Metrics
+
+LARGE: Final = 65_536
+"""Bytes. A body beyond this is read and parsed under a permit of the reading lane, whatever its operation's lane is."""
+_EMPTY: Final = b"{}"
+_GUARDED: Final = ("/api/", "/interlock/")
+_WITHHELD: Final = (b"authorization", b"cookie")
+_NO_QUERY: Final[Mapping[str, str]] = {}
+_COMMON: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+log = logging.getLogger("interlock.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an endpoint outside the operation table is given. `host` is in its normal form, `query` is raw."""
+
+    tenant: TenantRow
+    host: str
+    address: str
+    headers: Mapping[bytes, bytes]
+    query: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it goes out; the length is added to the headers."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Something answered outside the operation table: tokens, health, documents."""
+
+    method: str
+    path: str
+    answer: Callable[[Request], Awaitable[Reply]]
+    body_limit: int = 0
+    """Bytes; 0: the body is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    meter: Meter
+    operation: Operation | None = None
+    permits: Permits | None = None
+    """None: the stop lane."""
+    endpoint: Endpoint | None = None
+
+
+class Api:
+    """The ASGI application.
+
+    Args:
+        operations: the rows of the operation table.
+        endpoints: what is answered besides; none of them asks for a bearer token.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        tenants: Tenants,
+        bearer: Bearer,
+        operations: Iterable[Operation],
+        endpoints: Iterable[Endpoint],
+        metrics: Metrics,
+    ) -> None:
+        self._services = services
+        self._tenants = tenants
+        self._bearer = bearer
+        self._now = services.clock.now
+        self._request_ids = count(1)
+        self._prefix = services.ids.text()[-10:]
+        self._reading = reading(self._now)
+        self._work = work(self._now)
+        self._buffer = Buffer()
+        self._unrouted = metrics.meter("none", Lane.STOP)
+        self._router: Router[_Route] = Router()
+        lanes = {Lane.STOP: None, Lane.WORK: self._work, Lane.READING: self._reading}
+        for operation in operations:
+            route = _Route(metrics.meter(operation.id, operation.lane), operation, lanes[operation.lane])
+            for path in (operation.path, *operation.aliases):
+                self._router.add(operation.method, path, route)
+        for endpoint in endpoints:
+            meter = metrics.meter(f"{endpoint.method} {endpoint.path}", Lane.STOP)
+            self._router.add(endpoint.method, endpoint.path, _Route(meter, endpoint=endpoint))
+        for name, lane in (("work", self._work), ("reading", self._reading)):
+            metrics.watch(f"interlock_{name}_lane_waiting", f"Requests that wait in the {name} lane.", _waiting(lane))
+            metrics.watch(f"interlock_{name}_lane_shed", f"Requests the {name} lane has turned away.", _shed(lane))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = self._now()
+        request_id = f"{self._prefix}-{next(self._request_ids):x}"
+        route: _Route | None = None
+        host = ""
+        try:
+            headers = read_headers(scope["headers"])
+            tenant, host = self._tenants.resolve(_named_host(headers))
+            path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+            found = self._router.match(scope["method"], path)
+            if isinstance(found, Match):
+                route, parameters = found.target, found.parameters
+            if route is not None and route.endpoint is not None:
+                reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
+            else:
+                principal = self._principal(route, path, tenant, headers)
+                if route is None:
+                    raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
+                reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
+        except InterlockError as error:
+            wire = wire_error(error, host)
+            reply = Reply(wire.status, list(wire.headers), wire.body)
+        except BodyTooSlow:
+            reply = Reply(TOO_SLOW.status, list(TOO_SLOW.headers), TOO_SLOW.body)
+        except Disconnected:
+            return
+        except Exception:  # the one boundary where a defect of ours becomes an answer
+            log.exception("request failed", extra={"request_id": request_id, "method": scope["method"]})
+            reply = Reply(INTERNAL.status, list(INTERNAL.headers), INTERNAL.body)
+        head = reply.headers
+        head += _COMMON
+        head.append((b"x-request-id", request_id.encode()))
+        head.append((b"content-length", b"%d" % len(reply.body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": head})
+        await send({"type": "http.response.body", "body": reply.body})
+        (route.meter if route is not None else self._unrouted).done(reply.status, self._now() - began)
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    def _principal(
+        self, route: _Route | None, path: str, tenant: TenantRow, headers: Mapping[bytes, bytes]
+    ) -> Principal:
+        if route is not None and route.operation is not None and route.operation.permission is None:
+            return nobody_in(tenant.id)
+        if route is None and not f"{path}/".startswith(_GUARDED):
+            return nobody_in(tenant.id)
+        authorization = headers.get(b"authorization")
+        return self._bearer.authenticate(
+            tenant.id, authorization.decode("latin-1") if authorization is not None else None
+        )
+
+    # --- what -----------------------------------------------------------------------------------------------------
+
+    async def _endpoint(
+        self,
+        endpoint: Endpoint,
+        tenant: TenantRow,
+        host: str,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+    ) -> Reply:
+        body = b""
+        if endpoint.body_limit:
+            announced(headers, endpoint.body_limit)
+            body = await read_body(receive, endpoint.body_limit)
+        return await endpoint.answer(Request(tenant, host, _address(scope), headers, scope["query_string"], body))
+
+    async def _operation(
+        self,
+        route: _Route,
+        tenant: TenantRow,
+        principal: Principal,
+        parameters: Mapping[str, str],
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+    ) -> Reply:
+        operation = route.operation
+        assert operation is not None
+        query = scope["query_string"]
+        call = Call(
+            tenant,
+            principal,
+            _address(scope),
+            parameters,
+            read_query(query, operation.query) if query and operation.query else _NO_QUERY,
+            {
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in headers.items()
+                if name not in _WITHHELD
+            },
+        )
+        await authorise(self._services, call, operation)
+        permits = route.permits
+        if permits is not None:
+            permits.check()
+        if operation.request is None and not operation.raw_body:
+            return await self._admitted(permits, operation, call, b"", receive)
+        size = announced(headers, operation.body_limit)
+        if size <= LARGE:
+            body = await read_body(receive, operation.body_limit)
+            if body:
+                check_json(headers)
+            return await self._admitted(permits, operation, call, body, receive)
+        self._buffer.take(size)
+        try:
+            body = await read_body(receive, operation.body_limit)
+            check_json(headers)
+            return await self._admitted(self._reading if len(body) > LARGE else permits, operation, call, body, receive)
+        finally:
+            self._buffer.give_back(size)
+
+    async def _admitted(
+        self, permits: Permits | None, operation: Operation, call: Call, body: bytes, receive: Receive
+    ) -> Reply:
+        """Run the handler in its lane. Sending is done outside: a caller who reads slowly must not hold a permit."""
+        if permits is None:
+            return await self._handled(operation, call, body)
+        await permits.acquire(receive)
+        try:
+            return await self._handled(operation, call, body)
+        finally:
+            permits.release()
+
+    async def _handled(self, operation: Operation, call: Call, body: bytes) -> Reply:
+        asked: Message | bytes | None = None
+        if operation.raw_body:
+            asked = body
+        elif operation.request is not None:
+            asked = parse(operation.request, body)
+        answer = await operation.handler(self._services, call, asked)
+        message = answer.message
+        headers: Headers = [JSON_TYPE]
+        for name, value in answer.headers:
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        if isinstance(message, Message):
+            return Reply(200, headers, to_json(message))
+        return Reply(200, headers, _json(message) if message else _EMPTY)
+
+
+def _named_host(headers: Mapping[bytes, bytes]) -> str:
+    host = headers.get(b"host")
+    if host is None:
+        raise InvalidArgument.at("Host", "is missing")
+    return host.decode("latin-1")
+
+
+def _address(scope: Scope) -> str:
+    client = scope["client"]
+    return str(client[0]) if client else ""
+
+
+def _json(tree: Mapping[str, Any]) -> bytes:
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _waiting(permits: Permits) -> Callable[[], float]:
+    return lambda: permits.waiting
+
+
+def _shed(permits: Permits) -> Callable[[], float]:
+    return lambda: permits.shed

@@ -1,0 +1,162 @@
+"""Reading a request's head and body within their limits, and writing an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from interlock.errors import InvalidArgument, PayloadTooLarge, Problem, UnsupportedMediaType
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+BODY_PATIENCE: Final = 30.0
+"""Seconds within which a body that came in pieces must be complete."""
+MOST_PARAMETERS: Final = 50
+
+_ONCE: Final = (
+    b"host",
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"content-encoding",
+    b"idempotency-key",
+)
+"""Headers that mean nothing when they are given twice: whoever chooses one of two may choose another than his proxy."""
+
+
+class Disconnected(Exception):
+    """The caller went away before there was an answer."""
+
+
+class BodyTooSlow(Exception):
+    """The body did not come within its time (408)."""
+
+
+def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by lower case name. A header given more than once is one list, as RFC 9110 section 5.3 has it.
+
+    Raises:
+        InvalidArgument: one that may be given only once is there twice.
+    """
+    headers = dict(raw)
+    if len(headers) != len(raw):
+        headers.clear()
+        for name, value in raw:
+            if name not in headers:
+                headers[name] = value
+            elif name in _ONCE:
+                raise InvalidArgument.at(name.decode("latin-1").title(), "is given twice; give it once")
+            else:
+                headers[name] += b", " + value
+    return headers
+
+
+def read_query(raw: bytes, known: tuple[str, ...]) -> dict[str, str]:
+    """The parameters of a query string that the operation knows; others are ignored, as unknown fields are.
+
+    Raises:
+        InvalidArgument: with everything that is wrong with the known ones, or too many parameters to look at.
+    """
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    pieces = raw.split(b"&") if raw else []
+    if len(pieces) > MOST_PARAMETERS:
+        raise InvalidArgument(f"there are more than {MOST_PARAMETERS} query parameters")
+    for piece in pieces:
+        name_bytes, _, value_bytes = piece.replace(b"+", b" ").partition(b"=")
+        name = unquote_to_bytes(name_bytes).decode("utf-8", "replace")
+        if name not in known:
+            continue
+        if name in found:
+            problems.append(Problem(name, "is given twice; give it once"))
+            continue
+        try:
+            found[name] = unquote_to_bytes(value_bytes).decode()
+        except UnicodeDecodeError:
+            problems.append(Problem(name, "is not UTF-8"))
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))
+    return found
+
+
+def announced(headers: Mapping[bytes, bytes], limit: int) -> int:
+    """How many bytes the body has, or may have where its length is not said.
+
+    Raises:
+        PayloadTooLarge: more than `limit`.
+        InvalidArgument: the length is not a number.
+    """
+    length = headers.get(b"content-length")
+    if length is None:
+        return limit if b"transfer-encoding" in headers else 0
+    if not length.isdigit():
+        raise InvalidArgument.at("Content-Length", "is not a number")
+    if len(length) > 15 or int(length) > limit:
+        raise _too_large(limit)
+    return int(length)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes.
+
+    Raises:
+        PayloadTooLarge: it is longer.
+        BodyTooSlow: it did not come in time.
+        Disconnected: the caller went away.
+    """
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Disconnected
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        try:
+            async with asyncio.timeout(BODY_PATIENCE):
+                body = await _read_rest(receive, body, limit)
+        except TimeoutError:
+            raise BodyTooSlow from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
+    parts, size, more = [first], len(first), True
+    while more:
+        if size > limit:
+            raise _too_large(limit)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def check_json(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that does not say it is plain JSON; one that does not say what it is will be taken for it.
+
+    Raises:
+        UnsupportedMediaType: another type, another charset than UTF-8, or a content encoding.
+    """
+    kind = headers.get(b"content-type")
+    if kind is not None and kind != b"application/json":
+        media, *parameters = kind.lower().split(b";")
+        if media.strip() != b"application/json":
+            raise UnsupportedMediaType("the body must be application/json")
+        for parameter in parameters:
+            name, _, value = parameter.partition(b"=")
+            if name.strip() == b"charset" and value.strip(b' \t"') not in {b"utf-8", b"utf8", b"us-ascii"}:
+                raise UnsupportedMediaType("the body must be UTF-8")
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in {b"", b"identity"}:
+        raise UnsupportedMediaType("the body must not be compressed")
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than {limit} bytes")

@@ -1,0 +1,87 @@
+"""From method and path to what answers: exact paths first, so that `search` is never an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Generic, TypeVar
+from urllib.parse import unquote
+
+R = TypeVar("R")
+
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class _Node(Generic[R]):
+    """What may follow a part of a path: a literal part, or one parameter."""
+
+    literal: dict[str, _Node[R]] = field(default_factory=dict)
+    parameter: _Node[R] | None = None
+    methods: dict[str, tuple[R, tuple[str, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[R]):
+    """What a path leads to."""
+
+    target: R
+    parameters: Mapping[str, str]
+
+
+class Router(Generic[R]):
+    """Routes by method and path, the path as it was sent. A parameter is one non-empty part, and is decoded."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[str, R]] = {}
+        self._root: _Node[R] = _Node()
+
+    def add(self, method: str, path: str, target: R) -> None:
+        """Add a route. Raises `ValueError` if it is taken."""
+        if "{" not in path:
+            taken = self._exact.setdefault(path, {})
+            if method in taken:
+                raise ValueError(f"{method} {path} is routed twice")
+            taken[method] = target
+            return
+        node, names = self._root, []
+        for part in path.split("/")[1:]:
+            if part.startswith("{"):
+                names.append(part[1:-1])
+                node.parameter = node = node.parameter or _Node()
+            else:
+                node = node.literal.setdefault(part, _Node())
+        if method in node.methods:
+            raise ValueError(f"{method} {path} is routed twice")
+        node.methods[method] = (target, tuple(names))
+
+    def match(self, method: str, path: str) -> Match[R] | tuple[str, ...] | None:
+        """The target and its parameters; the methods the path takes, if not this one; None for an unknown path."""
+        exact = self._exact.get(path)
+        if exact is not None and (target := exact.get(method)) is not None:
+            return Match(target, NO_PARAMETERS)
+        walked = self._walk(path)
+        if walked is None:
+            return _sorted(exact) if exact is not None else None
+        node, values = walked
+        named = node.methods.get(method)
+        if named is None:
+            return _sorted((*(exact or ()), *node.methods))
+        return Match(named[0], dict(zip(named[1], values, strict=True)))
+
+    def _walk(self, path: str) -> tuple[_Node[R], list[str]] | None:
+        node, values = self._root, []
+        for part in path.split("/")[1:]:
+            following = node.literal.get(part)
+            if following is None:
+                if node.parameter is None or not part:
+                    return None
+                following = node.parameter
+                values.append(unquote(part) if "%" in part else part)
+            node = following
+        return (node, values) if node.methods else None
+
+
+def _sorted(methods: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(methods)))

@@ -1,0 +1,244 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from interlock.api import endpoints, openapi
+from interlock.api.app import Api
+from interlock.audit.sealer import Sealer
+from interlock.auth.bearer import Bearer
+from interlock.auth.credentials import Credential, make_credential
+from interlock.auth.tenants import Tenants, ensure_default_tenant
+from interlock.auth.token_endpoint import TokenEndpoint
+from interlock.engine.advance import Advance
+from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
+from interlock.engine.feed import Feed
+from interlock.engine.plans import Plans
+from interlock.engine.prepare import Preparer
+from interlock.engine.start import Starter
+from interlock.errors import Fatal, Unavailable
+from interlock.expressions.environment import Environment
+from interlock.expressions.evaluate import Evaluator
+from interlock.net.egress import EgressPolicy
+from interlock.net.http import GuardedHttp
+from interlock.operations.services import Services
+from interlock.operations.table import OPERATIONS
+from interlock.ports import AuditEntry, ClientRow, Clock, Http, Ids, Randomness, Role, TenantRow
+from interlock.rules.model import SECOND, SYSTEM
+from interlock.settings import Settings
+from interlock.steps.kind import StepEnvironment
+from interlock.steps.registry import StepRegistry
+from interlock.store.sqlite.store import SqliteStore
+from interlock.system import SystemClock, SystemIds, SystemRandomness
+from interlock.telemetry.metrics import Metrics
+
+TICK: Final = SECOND
+"""How often the loop's lag is looked at."""
+KEYS_EVERY: Final = 3_600
+"""Ticks between two rounds of forgetting old idempotency keys."""
+MOST_LAG: Final = 5 * SECOND
+"""A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+CASCADE_PAUSE: Final = SECOND
+
+
+@dataclass(slots=True)
+class System:
+    """A running system, less the port that it is reached by."""
+
+    api: Api
+    store: SqliteStore
+    dispatcher: EmbeddedDispatcher
+    tenant: TenantRow
+    credential: Credential | None
+    """The first client, if it was made just now: its secret is nowhere else."""
+    environment: StepEnvironment
+    failed: asyncio.Future[Fatal]
+    """Done when the process has to end."""
+    draining: bool = False
+
+    def reached_at(self, url: str) -> None:
+        """Say where far ends reach this server."""
+        self.environment.public_url = url
+
+    def reasons(self) -> dict[str, str]:
+        """Why no work should be sent here; empty if it should."""
+        found: dict[str, str] = {}
+        if self.draining:
+            found["draining"] = "the server is stopping"
+        if self.store.full:
+            found["disk"] = "the disk is full: runs can be stopped, and none can be started"
+        if self.failed.done():
+            found["store"] = "the store failed"
+        return found
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, host: str, *, http: Http | None = None, on_fatal: Callable[[Fatal], None] = lambda error: None
+) -> AsyncIterator[System]:
+    """Everything but the port: opened, recovered and at work within this context, and stopped in order after it.
+
+    Args:
+        host: host and port under which clients will reach the server, for the first client's id.
+        http: another way out, for measuring without a network.
+        on_fatal: told when the process has to end.
+
+    Raises:
+        Unavailable: another process uses the data directory.
+        Fatal: the data cannot be used.
+        InvalidArgument: a setting makes no sense.
+    """
+    clock, chance = SystemClock(), SystemRandomness()
+    loop = asyncio.get_running_loop()
+    failed: asyncio.Future[Fatal] = loop.create_future()
+
+    def fail(error: Fatal) -> None:
+        if not failed.done():
+            failed.set_result(error)
+            on_fatal(error)
+
+    async with AsyncExitStack() as stack:
+        policy = EgressPolicy.parse(settings.allow_egress)
+        store = SqliteStore(settings.data_dir, on_fatal=fail)
+        stack.push_async_callback(store.close)
+        ids = SystemIds(clock, store.executions.greatest_id())
+        if http is None:
+            http = await stack.enter_async_context(GuardedHttp(policy, ca_file=settings.ca_file))
+        evaluator = Evaluator()
+        stack.push_async_callback(evaluator.aclose)
+
+        tenant = await ensure_default_tenant(store.access, settings.hosts, clock.wall())
+        credential = await _first_client(store, tenant, host, clock, ids, chance)
+        installation, secret = await _installation(store, ids)
+        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, evaluator, installation, secret)
+        registry, expressions = StepRegistry(environment), Environment()
+        plans = Plans(store.automations, registry, expressions)
+        preparer = Preparer(clock, evaluator)
+        advance = Advance(store.executions, plans, preparer, clock, chance, ids.text())
+        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=settings.slots)
+        feed = Feed()
+        store.listen(dispatcher)
+        store.follow(feed)
+        starter = Starter(store.executions, plans, preparer, dispatcher, clock, ids)
+        services = Services(
+            store=store,
+            clock=clock,
+            ids=ids,
+            http=http,
+            starter=starter,
+            environment=expressions,
+            steps=registry,
+            feed=feed,
+            page_key=sha256(b"page tokens" + secret).digest(),
+            callback_secret=secret,
+        )
+        metrics = Metrics()
+        metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
+        metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
+        metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
+        bearer = Bearer(store.access, clock)
+        system: System
+
+        def reasons() -> dict[str, str]:
+            return system.reasons()
+
+        api = Api(
+            services,
+            Tenants(store.access),
+            bearer,
+            OPERATIONS,
+            (
+                endpoints.token(TokenEndpoint(store.access, store.audit, clock, ids)),
+                endpoints.health(),
+                endpoints.readiness(reasons),
+                endpoints.document("/openapi.json", lambda: openapi.document(OPERATIONS)),
+                endpoints.metrics(metrics, bearer),
+            ),
+            metrics,
+        )
+        system = System(api, store, dispatcher, tenant, credential, environment, failed)
+        # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
+        await dispatcher.recover()
+        sealer = Sealer(store.audit, clock)
+        async with asyncio.TaskGroup() as tasks:
+            work = [
+                tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
+                tasks.create_task(sealer.run(), name="sealer"),
+                tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
+                tasks.create_task(_cascades(store, clock), name="cascades"),
+            ]
+            try:
+                yield system
+            finally:
+                system.draining = True
+                if not failed.done():
+                    await dispatcher.drain(settings.grace)
+                for task in work:
+                    task.cancel()
+        if not failed.done():
+            await sealer.seal_all()
+
+
+async def _first_client(
+    store: SqliteStore, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness
+) -> Credential | None:
+    """Make the first client, if there is none."""
+    if store.access.clients(tenant.id):
+        return None
+    made = make_credential(ids, chance, host)
+    row = ClientRow(tenant.id, made.client_id, "First client", made.public_key, (Role.SUPER_ADMIN,), clock.wall())
+    await store.access.create_client(row, AuditEntry(SYSTEM, "client.create", f"client:{made.client_id}"))
+    return made
+
+
+async def _installation(store: SqliteStore, ids: Ids) -> tuple[str, bytes]:
+    """The name and the secret of this installation, which never change."""
+    name = await store.access.keep_setting("installation", ids.text().encode())
+    secret = await store.access.keep_setting("callback_secret", sha256(ids.secret().encode()).digest())
+    return name.decode(), secret
+
+
+async def _to_the_end(work: Callable[[], object], fail: Callable[[Fatal], None]) -> None:
+    try:
+        await work()  # type: ignore[misc]
+    except Fatal as error:
+        fail(error)
+
+
+async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, fail: Callable[[Fatal], None]) -> None:
+    """Once a second: is the loop late, and has a full disk room again? Now and then: forget old keys."""
+    ticks = 0
+    while True:
+        due = clock.now() + TICK
+        await clock.sleep_until(due)
+        lag = clock.now() - due
+        metrics.loop_lag.observe(lag / SECOND)
+        if lag > MOST_LAG:
+            fail(Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time"))
+            return
+        if store.full:
+            store.look_for_room()
+        ticks += 1
+        if ticks % KEYS_EVERY == 1:
+            try:
+                await store.executions.forget_keys(clock.now())
+            except Unavailable:
+                continue
+
+
+async def _cascades(store: SqliteStore, clock: Clock) -> None:
+    """Carry orders to stop very large trees to their end, those of an earlier process included."""
+    while True:
+        await store.executions.cascades_left()
+        left = 1
+        while left:
+            try:
+                left = await store.executions.continue_cascades(clock.now())
+            except Unavailable:
+                await clock.sleep_until(clock.now() + CASCADE_PAUSE)

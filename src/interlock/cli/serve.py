@@ -1,0 +1,204 @@
+"""`interlock serve`: the server, from the command line to the port and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvicorn
+import uvloop
+
+from interlock.assembly import System, assembled
+from interlock.cli.failures import Exit
+from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
+from interlock.errors import Fatal, InterlockError
+from interlock.settings import DEFAULT_LISTEN, Settings
+from interlock.telemetry.logs import LogFormat, configure
+
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds for which one thread may keep the others from running; the default is ten times that."""
+FATAL_PATIENCE: Final = 2.0
+"""Seconds within which a process whose store failed has ended, come what may."""
+BACKLOG: Final = 2_048
+
+log = logging.getLogger("interlock.serve")
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="INTERLOCK_DATA_DIR",
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Where everything is kept. One server at a time.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    envvar="INTERLOCK_LISTEN",
+    default=DEFAULT_LISTEN,
+    show_default=True,
+    help="Address to listen on; port 0 takes a free one.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Written once the port accepts: JSON with url, client_id, client_secret (when it is new) and data_dir.",
+)
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Another host name to answer to. Repeatable.")
+@click.option(
+    "--allow-egress",
+    multiple=True,
+    metavar="HOST|CIDR[:PORT]",
+    help="A private or plain-http target that webhooks may reach. Repeatable.",
+)
+@click.option("--public-url", default="", metavar="URL", help="Where far ends reach this server, for callback URLs.")
+@click.option(
+    "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain (PEM)."
+)
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key (PEM).")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="More certificate authorities that webhooks trust (PEM).",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogFormat]),
+    default=LogFormat.AUTO.value,
+    show_default=True,
+)
+def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      interlock serve
+      interlock serve --data-dir ./data --listen 127.0.0.1:0 --ready-file ready.json
+      interlock serve --tls-cert cert.pem --tls-key key.pem     (the Go clients and Terraform speak only https)
+      interlock serve --allow-egress 127.0.0.1:9000             (let webhooks reach a receiver on this machine)
+    """
+    configure(LogFormat(log_format))
+    if (options["tls_cert"] is None) != (options["tls_key"] is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        code = uvloop.run(_serve(Settings(**given), ready_file))
+    except InterlockError as error:
+        click.echo(f"interlock: {error.message}", err=True)
+        sys.exit(Exit.ERROR)
+    except OSError as error:
+        click.echo(f"interlock: cannot listen on {options['listen']}: {error.strerror}", err=True)
+        sys.exit(Exit.ERROR)
+    sys.exit(code)
+
+
+async def _serve(settings: Settings, ready_file: Path | None) -> int:
+    host, port = settings.address
+    listener = _bound(host, port)
+    scheme = "https" if settings.tls_cert is not None else "http"
+    authority = _authority(host, listener.getsockname()[1])
+    url = f"{scheme}://{authority}"
+    server: Server | None = None
+
+    def ended(error: Fatal) -> None:
+        log.critical("the process ends", extra={"reason": error.message})
+        if server is not None:
+            server.should_exit = True
+        asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
+
+    async with assembled(settings, authority, on_fatal=ended) as system:
+        system.reached_at(settings.public_url.rstrip("/") or url)
+        config = uvicorn.Config(
+            system.api,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=75,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+            timeout_graceful_shutdown=round(settings.grace) + 1,
+        )
+
+        async def ready() -> None:
+            _tell(settings.data_dir, url, system, ready_file)
+
+        server = Server(config, ready)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, server, system)
+        await server.serve(sockets=[listener])
+    return Exit.ERROR if system.failed.done() else Exit.OK
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told to leave signals to us, and telling us when the port accepts."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        await self._ready()
+
+
+def _stop(server: Server, system: System) -> None:
+    system.draining = True
+    server.should_exit = True
+
+
+def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> None:
+    """Write the profile and the ready file, now that whoever reads them can use what they say."""
+    told = {"url": url, "data_dir": str(data_dir.absolute())}
+    made = system.credential
+    if made is not None:
+        write_profile(data_dir, Profile(url, made.client_id, made.secret))
+        told |= {"client_id": made.client_id, "client_secret": made.secret}
+    else:
+        kept = data_dir / "profile.json"
+        if kept.exists():
+            known = read_profile(kept)
+            told["client_id"] = known.client_id
+            if known.url != url:
+                write_profile(data_dir, Profile(url, known.client_id, known.client_secret))
+    if ready_file is not None:
+        write_private_json(ready_file, told)
+    log.info("serving", extra={"url": url})
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _authority(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"

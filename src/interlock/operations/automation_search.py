@@ -1,0 +1,131 @@
+"""Searches over automations and over their versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from interlock.contract.automations import AutomationTemplateVersion
+from interlock.contract.search import (
+    SearchAutomationsRequest,
+    SearchAutomationsResponse,
+    SearchAutomationTemplateVersionsRequest,
+    SearchAutomationTemplateVersionsResponse,
+)
+from interlock.contract.steps import AutomationStep
+from interlock.contract.triggers import AutomationTrigger
+from interlock.errors import InvalidArgument, NotFound
+from interlock.operations import automations, shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import give_way, page_of
+from interlock.operations.services import Services
+from interlock.ports import AutomationRow, Definition
+
+Key = str | int
+Document = dict[str, Any]
+
+_STEPS: Final = TypeAdapter(tuple[AutomationStep, ...])
+_TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...])
+_DESCENDING: Final = "SORT_DIRECTION_DESC"
+
+
+async def search(services: Services, call: Call, body: SearchAutomationsRequest) -> Answer:
+    """One page of the automations that pass every filter given. `query` is part of a name or description, or an id."""
+    tenant = call.tenant.id
+    query = body.model_dump(exclude={"page_size", "page_token"}, exclude_defaults=True)
+    page = page_of(services, tenant, "automations", size=body.page_size, token=body.page_token, query=query)
+    takes, key_of = _filter(body), _sort_key(services, body.sort_field)
+    found: list[tuple[Key, str]] = [
+        (key_of(row, document), row.id)
+        async for row, document in automations.documents(services, tenant)
+        if takes(row, document)
+    ]
+    descending = body.direction == _DESCENDING
+    found.sort(reverse=descending)
+    if page.position is not None:
+        key, id_ = json.loads(page.position)
+        last = (key, id_)
+        found = [place for place in found if (place < last if descending else place > last)]
+    rows = []
+    for place in found[: page.size]:
+        row = services.store.automations.get(tenant, place[1])
+        if row is not None:
+            rows.append(shown.automation(services, row))
+        await give_way(len(rows))
+    token = page.token(json.dumps(found[page.size - 1])) if len(found) > page.size else ""
+    return Answer(SearchAutomationsResponse(list=tuple(rows), next_page_token=token))
+
+
+async def search_versions(services: Services, call: Call, body: SearchAutomationTemplateVersionsRequest) -> Answer:
+    """One page of what was published of one automation, newest first.
+
+    Raises:
+        NotFound: the automation is unknown or deleted.
+    """
+    id_, tenant = body.automation_template_id, call.tenant.id
+    if not id_:
+        raise InvalidArgument.at("automationTemplateId", "is required")
+    if services.store.automations.get(tenant, id_) is None:
+        raise NotFound
+    page = page_of(services, tenant, "versions", size=body.page_size, token=body.page_token, query={"automation": id_})
+    found = services.store.automations.versions(tenant, id_, before=page.number(), limit=page.size + 1)
+    versions = []
+    for definition in found[: page.size]:
+        versions.append(_version(definition))
+        await give_way(len(versions))
+    token = page.token(str(found[page.size - 1].version)) if len(found) > page.size else ""
+    return Answer(SearchAutomationTemplateVersionsResponse(list=tuple(versions), next_page_token=token))
+
+
+def _version(definition: Definition) -> AutomationTemplateVersion:
+    published_at = shown.moment(definition.created_at)
+    return AutomationTemplateVersion(
+        automation_template_id=definition.automation,
+        version=definition.version,
+        automation_steps=_STEPS.validate_json(definition.steps),
+        triggers=_TRIGGERS.validate_json(definition.triggers),
+        created_at=published_at,
+        updated_at=published_at,
+    )
+
+
+def _filter(body: SearchAutomationsRequest) -> Callable[[AutomationRow, Document], bool]:
+    apps = {*body.app_ids, *([body.app_id] if body.app_id else [])}
+    ids = {ref.id for ref in body.refs}
+    text = body.query.strip().lower()
+    enabled = {name == "AUTOMATION_STATUS_FILTER_ON" for name in body.statuses if not name.endswith("_UNSPECIFIED")}
+    triggers = {name for name in body.trigger_types if not name.endswith("_UNSPECIFIED")}
+
+    def takes(row: AutomationRow, document: Document) -> bool:
+        return (
+            (not ids or row.id in ids)
+            and (not apps or document.get("appId", "") in apps)
+            and (not enabled or document.get("enabled", False) in enabled)
+            and (body.is_draft is None or document.get("isDraft", False) is body.is_draft)
+            and (not triggers or shown.stored_triggers(document) in triggers)
+            and (not text or row.id.lower() == text or text in _text(document))
+        )
+
+    return takes
+
+
+def _text(document: Document) -> str:
+    return f"{document.get('displayName', '')}\n{document.get('description', '')}".lower()
+
+
+def _sort_key(services: Services, field: str) -> Callable[[AutomationRow, Document], Key]:
+    def last_executed(row: AutomationRow, document: Document) -> Key:
+        latest = services.store.executions.latest(row.tenant, row.id)
+        return 0 if latest is None else latest.created_at
+
+    keys: dict[str, Callable[[AutomationRow, Document], Key]] = {
+        "AUTOMATION_SORT_FIELD_DISPLAY_NAME": lambda row, document: str(document.get("displayName", "")).lower(),
+        "AUTOMATION_SORT_FIELD_CREATED_AT": lambda row, document: row.created_at,
+        "AUTOMATION_SORT_FIELD_LAST_EXECUTED_AT": last_executed,
+        "AUTOMATION_SORT_FIELD_ENABLED": lambda row, document: int(document.get("enabled", False)),
+        "AUTOMATION_SORT_FIELD_PRIMARY_TRIGGER_TYPE": lambda row, document: shown.stored_triggers(document),
+    }
+    return keys.get(field, lambda row, document: row.id)

@@ -1,0 +1,220 @@
+"""Automations: create, get, list, update, delete, and our own view of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from interlock.contract.automations import (
+    Automation,
+    CreateAutomationRequest,
+    CreateAutomationResponse,
+    DeleteAutomationRequest,
+    DeleteAutomationResponse,
+    GetAutomationResponse,
+    ListAutomationsResponse,
+    UpdateAutomationRequest,
+    UpdateAutomationResponse,
+)
+from interlock.contract.base import from_stored, shape_of, to_stored, with_fields
+from interlock.contract.fieldmask import FieldMask
+from interlock.contract.fieldmask import apply as apply_mask
+from interlock.contract.fieldmask import check as check_mask
+from interlock.errors import InvalidArgument, NotFound
+from interlock.operations import publish, shown
+from interlock.operations.annotations import merged
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of_query
+from interlock.operations.services import Services
+from interlock.operations.views import AutomationDetail, Finding
+from interlock.ports import AuditEntry, AutomationRow
+from interlock.rules.model import Cause, TerminationRequest
+from interlock.rules.states import TERMINAL, State
+
+MUTABLE: Final = (
+    "display_name",
+    "description",
+    "app_id",
+    "enabled",
+    "is_draft",
+    "automation_steps",
+    "triggers",
+    "draft_automation_steps",
+    "draft_triggers",
+    "context",
+    "annotations",
+    "circuit_breaker_max",
+    "circuit_breaker_period",
+)
+"""The fields that an automation's owner sets; those that only the server sets are ignored wherever they are sent."""
+
+_BATCH: Final = 250
+_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
+
+
+async def create(services: Services, call: Call, body: CreateAutomationRequest) -> Answer:
+    """Make an automation. Unless it is a draft, version 1 is published at once."""
+    fields: dict[str, Any] = {name: getattr(body, name) for name in MUTABLE}
+    fields["annotations"] = merged({}, body.annotations, "annotations")
+    if not body.given("draft_automation_steps"):
+        fields["draft_automation_steps"] = body.automation_steps
+    if not body.given("draft_triggers"):
+        fields["draft_triggers"] = body.triggers
+    made = with_fields(Automation(), **fields)
+    if not made.is_draft:
+        publish.check(services, made).refuse()
+    at = services.clock.now()
+    row = AutomationRow(call.tenant.id, services.ids.text(), to_stored(made), 0, None, at, at)
+    definition = publish.definition_of(row, made, at)
+    published = definition if not made.is_draft and publish.differs(definition, None) else None
+    audit = _audit(call, "automation.create", row.id, published=published is not None)
+    row = await services.store.automations.create(row, published, audit)
+    return Answer(CreateAutomationResponse(automation=shown.automation(services, row)))
+
+
+async def get(services: Services, call: Call, body: None) -> Answer:
+    """One automation."""
+    return Answer(GetAutomationResponse(automation=shown.automation(services, read(services, call))))
+
+
+async def list_all(services: Services, call: Call, body: None) -> Answer:
+    """One page of all automations."""
+    page = page_of_query(services, call, "automations")
+    rows = services.store.automations.page(call.tenant.id, after=page.position, limit=page.size + 1)
+    found: list[Automation] = []
+    for row in rows[: page.size]:
+        found.append(shown.automation(services, row))
+        await give_way(len(found))
+    token = page.token(found[-1].id) if len(rows) > page.size else ""
+    return Answer(ListAutomationsResponse(list=tuple(found), next_page_token=token))
+
+
+async def update(services: Services, call: Call, body: UpdateAutomationRequest) -> Answer:
+    """Change the masked fields, or without a mask all of them.
+
+    If the automation is then no draft, and what would run has changed, that is published as the next version.
+    """
+    row = read(services, call)
+    if body.automation is None:
+        raise InvalidArgument.at("automation", "is required: the fields to change")
+    stored = from_stored(Automation, row.document)
+    changed = _changed(stored, body.automation, body.update_mask)
+    if not changed.is_draft:
+        publish.check(services, changed, prefix="automation.").refuse()
+    at = max(services.clock.now(), row.updated_at + 1)
+    definition = publish.definition_of(row, changed, at)
+    standing = None
+    if row.definition is not None:
+        standing = services.store.automations.definition(row.tenant, row.definition)
+    published = definition if not changed.is_draft and publish.differs(definition, standing) else None
+    names = [name for name in MUTABLE if getattr(stored, name) != getattr(changed, name)]
+    audit = _audit(call, "automation.update", row.id, fields=names, published=published is not None)
+    new = AutomationRow(row.tenant, row.id, to_stored(changed), row.version, row.definition, row.created_at, at)
+    new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
+    return Answer(UpdateAutomationResponse(automation=shown.automation(services, new)))
+
+
+async def delete(services: Services, call: Call, body: DeleteAutomationRequest) -> Answer:
+    """Delete an automation: nothing starts it any more. Its runs go on, unless they are to be terminated with it."""
+    id_, tenant, at = call.path["id"], call.tenant.id, services.clock.now()
+    audit = _audit(call, "automation.delete", id_, terminateRunning=body.terminate_running)
+    if not await services.store.automations.delete(tenant, id_, at, audit):
+        raise NotFound
+    if body.terminate_running:
+        await _terminate_runs(services, call, id_)
+    return Answer(DeleteAutomationResponse())
+
+
+async def detail(services: Services, call: Call, body: None) -> Answer:
+    """Our own view: the automation, and what would keep its draft from being published."""
+    row = read(services, call)
+    automation = shown.automation(services, row)
+    findings = publish.check(services, automation, draft=True)
+    as_published = publish.definition_of(row, automation, 0)
+    as_drafted = publish.definition_of(row, automation, 0, draft=True)
+    return Answer(
+        AutomationDetail(
+            automation=automation,
+            draft_differs=publish.differs(as_drafted, as_published),
+            publishable=not findings.problems and not findings.unavailable,
+            warnings=tuple(
+                Finding(
+                    kind=kind,
+                    field=problem.field,
+                    description=problem.description,
+                    step=problem.step or "",
+                    line=problem.line or 0,
+                    column=problem.column or 0,
+                )
+                for kind, problems in (("problem", findings.problems), ("unavailable", findings.unavailable))
+                for problem in problems
+            ),
+        )
+    )
+
+
+def read(services: Services, call: Call) -> AutomationRow:
+    """The automation that the path names.
+
+    Raises:
+        NotFound: unknown, deleted, or another tenant's.
+    """
+    row = services.store.automations.get(call.tenant.id, call.path["id"])
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def documents(services: Services, tenant: int) -> AsyncIterator[tuple[AutomationRow, dict[str, Any]]]:
+    """All automations with their stored documents, not parsed as messages; everybody else gets their turn between."""
+    after: str | None = None
+    while rows := services.store.automations.page(tenant, after=after, limit=ROWS_AT_ONCE):
+        for row in rows:
+            yield row, json.loads(row.document)
+        after = rows[-1].id
+        await give_way(0)
+
+
+def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Automation:
+    """What `stored` becomes."""
+    notes = stored.annotations
+    if not mask:
+        fields = {name: getattr(sent, name) for name in MUTABLE}
+        if not sent.given("enabled"):
+            # An omitted `enabled: false` must never switch anything on or off.
+            fields["enabled"] = stored.enabled
+        fields["annotations"] = merged(notes, sent.annotations, "automation.annotations")
+        return with_fields(stored, **fields)
+    mask = FieldMask.of([path for path in mask.paths if not _set_by_server(path)])
+    problems = check_mask(mask, Automation, MUTABLE)
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))
+    changed = apply_mask(stored, sent, mask, MUTABLE)
+    if {"*", "annotations"}.isdisjoint(mask.paths):
+        return changed
+    if "annotations" in mask.paths and not sent.given("annotations"):
+        notes = {}
+    if "*" in mask.paths and not sent.given("enabled"):
+        changed = with_fields(changed, enabled=stored.enabled)
+    return with_fields(changed, annotations=merged(notes, sent.annotations, "automation.annotations"))
+
+
+def _set_by_server(path: str) -> bool:
+    """Whether a mask names what only the server sets: clients that send back all they read name those too."""
+    field = shape_of(Automation).fields.get(path.partition(".")[0])
+    return field is not None and field.name not in MUTABLE
+
+
+async def _terminate_runs(services: Services, call: Call, automation: str) -> None:
+    """Nothing can start a run of a deleted automation, so walking once over those there are reaches all."""
+    executions, tenant = services.store.executions, call.tenant.id
+    order = TerminationRequest(call.actor, "the automation was deleted", cause=Cause.DELETE)
+    before: int | None = None
+    while runs := executions.page(tenant, automations=(automation,), states=_ACTIVE, before=before, limit=_BATCH):
+        await executions.terminate_many(tenant, [run.id for run in runs], services.clock.now(), order)
+        before = runs[-1].id
+
+
+def _audit(call: Call, action: str, target: str, **details: object) -> AuditEntry:
+    return AuditEntry(call.actor, action, target, details=json.dumps(details, separators=(",", ":")).encode())

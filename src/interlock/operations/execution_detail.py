@@ -1,0 +1,175 @@
+"""Our own view of one run: its steps and attempts, what they were given and gave, its termination and its children."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from interlock.contract.automations import Automation
+from interlock.contract.base import from_stored
+from interlock.contract.steps import STEP_KINDS
+from interlock.operations import executions, shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.services import Services
+from interlock.operations.terminations import termination_view
+from interlock.operations.views import (
+    AttemptView,
+    ChildView,
+    ExecutionDetail,
+    ItemView,
+    LateView,
+    StepView,
+)
+from interlock.ports import ItemRow, StepRow
+from interlock.rules.model import Execution
+from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import shown as shown_outcome
+from interlock.rules.states import TERMINAL, State
+from interlock.steps.masking import shown_output
+
+MOST_CHILDREN: Final = 100
+
+
+async def detail(services: Services, call: Call, body: None) -> Answer:
+    """Everything there is to know of one run, secrets masked."""
+    row = executions.read(services, call)
+    store, ref = services.store, row.ref
+    definition = store.automations.definition(row.tenant, row.definition)
+    automation = store.automations.get(row.tenant, row.automation)
+    children = store.executions.children(ref, limit=MOST_CHILDREN + 1)
+    ended = row.completed_at
+    return Answer(
+        ExecutionDetail(
+            id=row.id,
+            automation_template_id=row.automation,
+            automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
+            current_version=definition.version if definition is not None else 0,
+            is_draft=row.is_draft,
+            state=row.state,
+            waiting_for=row.waiting_for or "",
+            wake_at=shown.moment(row.wake_at),
+            step=row.step,
+            trigger=json.loads(store.executions.input(ref)),
+            created_at=shown.moment(row.created_at),
+            updated_at=shown.moment(row.updated_at),
+            completed_at=shown.moment(ended),
+            duration=None if ended is None else shown.length(max(0, ended - row.created_at)),
+            parent=row.parent or 0,
+            root=row.root,
+            depth=row.depth,
+            steps=_steps(
+                row,
+                json.loads(definition.steps) if definition is not None else [],
+                store.executions.steps(ref),
+                store.executions.items(ref),
+            ),
+            termination=termination_view(services, ref) if row.state in _STOPPED else None,
+            children=tuple(
+                ChildView(
+                    id=child.id,
+                    automation_template_id=child.automation,
+                    state=child.state,
+                    created_at=shown.moment(child.created_at),
+                    completed_at=shown.moment(child.completed_at),
+                )
+                for child in children[:MOST_CHILDREN]
+            ),
+            more_children=len(children) > MOST_CHILDREN,
+        )
+    )
+
+
+_STOPPED: Final = frozenset({State.STOPPING, State.TERMINATE})
+
+
+def _steps(
+    row: Execution, planned: Sequence[dict[str, Any]], rows: Sequence[StepRow], items: Sequence[ItemRow]
+) -> tuple[StepView, ...]:
+    attempts: dict[int, list[StepRow]] = {}
+    for attempt in rows:
+        attempts.setdefault(attempt.position, []).append(attempt)
+    of_attempt: dict[tuple[int, int], list[ItemRow]] = {}
+    for item in items:
+        of_attempt.setdefault((item.position, item.attempt), []).append(item)
+    return tuple(
+        _step(row, position, step, attempts.get(position, []), of_attempt) for position, step in enumerate(planned)
+    )
+
+
+def _step(
+    row: Execution,
+    position: int,
+    step: dict[str, Any],
+    attempts: Sequence[StepRow],
+    items: dict[tuple[int, int], list[ItemRow]],
+) -> StepView:
+    named = StepView(
+        position=position,
+        name=step.get("stepName", ""),
+        display_name=step.get("stepDisplayName", ""),
+        kind=next((kind for kind in step if kind in STEP_KINDS), ""),
+    )
+    over = row.state in TERMINAL
+    if not attempts:
+        return named.model_copy(update={"outcome": str(Outcome.NOT_STARTED) if over else ""})
+    last = attempts[-1]
+    # A failed attempt of the step where the run stands is not its end while another one may follow.
+    at_it = not over and row.step == position
+    outcome = None if at_it else shown_outcome(last.outcome, row.state)
+    return named.model_copy(
+        update={
+            "outcome": outcome or "",
+            "input": _json(last.input),
+            "output": None if last.output is None else _json(shown_output(last.output)),
+            "error": _json(last.error),
+            "started_at": shown.moment(attempts[0].started_at),
+            "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
+            "attempts": tuple(
+                _attempt(row, attempt, items.get((position, attempt.attempt), [])) for attempt in attempts
+            ),
+        }
+    )
+
+
+def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> AttemptView:
+    return AttemptView(
+        number=attempt.attempt,
+        outcome=shown_outcome(attempt.outcome, row.state) or "",
+        started_at=shown.moment(attempt.started_at),
+        settled_at=shown.moment(_settled_at(row, attempt)),
+        waiting_for=attempt.waiting_for or "",
+        status=attempt.status or 0,
+        phase=attempt.phase or "",
+        error=_json(attempt.error),
+        items=tuple(
+            ItemView(
+                name=item.name,
+                outcome=shown_outcome(item.outcome, row.state) or "",
+                settled_at=shown.moment(item.settled_at),
+                output=None if item.output is None else _json(shown_output(item.output)),
+                error=_json(item.error),
+            )
+            for item in items
+        ),
+        late=tuple(_late(evidence) for evidence in _json(attempt.late) or ()),
+    )
+
+
+def _late(evidence: dict[str, Any]) -> LateView:
+    return LateView(
+        outcome=evidence.get("outcome", ""),
+        at=shown.moment(evidence.get("at")),
+        status=evidence.get("status", 0),
+        output=evidence.get("output"),
+        error=evidence.get("error"),
+    )
+
+
+def _settled_at(row: Execution, attempt: StepRow) -> int | None:
+    """A row that stays open when its run is stopped was settled by that."""
+    return attempt.settled_at if attempt.settled_at is not None else row.completed_at
+
+
+def _json(text: bytes | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,266 @@
+"""Executions: start, get, list and search them in C1's words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from interlock.contract.automations import Automation, ExecuteAutomationRequest
+from interlock.contract.base import from_stored, pack_any
+from interlock.contract.executions import (
+    AutomationExecution,
+    AutomationExecutionExpandMask,
+    AutomationExecutionView,
+    GetAutomationExecutionResponse,
+    ListAutomationExecutionsResponse,
+)
+from interlock.contract.ids import parse_id
+from interlock.contract.search import (
+    SearchAllAutomationExecutionsRequest,
+    SearchAllAutomationExecutionsResponse,
+    SearchAutomationExecutionsRequest,
+    SearchAutomationExecutionsResponse,
+)
+from interlock.engine.start import StartRequest
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from interlock.operations import automations, publish, shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import Page, give_way, page_of, page_of_query
+from interlock.operations.services import Services
+from interlock.ports import AutomationRow, Idempotency
+from interlock.rules.model import Execution, Ref
+from interlock.rules.states import State
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_NOTHING: Final[dict[str, Any]] = {}
+_EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplateId"})
+_BATCH: Final = 100
+
+
+# --- start ------------------------------------------------------------------------------------------------------------
+
+
+async def execute(services: Services, call: Call, body: ExecuteAutomationRequest) -> Answer:
+    """Start a run by hand, whether or not the automation is enabled.
+
+    Header `Idempotency-Key`, for 24 hours and for this client and automation: the same key with the same body gives the
+    run that was started first, with another body `AlreadyExists`.
+
+    Raises:
+        NotFound: the automation is unknown.
+        FailedPrecondition: it has no steps that could run.
+    """
+    row = automations.read(services, call)
+    trigger = body.context.context if body.context is not None else None
+    key = call.headers.get("idempotency-key")
+    idempotency = None if key is None else _idempotency(key, trigger or _NOTHING, body.is_draft)
+    if body.is_draft:
+        definition: int | None = await _draft(services, row)
+    else:
+        definition = row.definition
+    if definition is None or shown.plan_facts(services, row.tenant, definition).empty:
+        raise FailedPrecondition(
+            "the automation's draft has no steps" if body.is_draft else "the automation has no published steps"
+        )
+    started = await services.starter.start(
+        StartRequest(
+            row.tenant, row.id, definition, call.actor, trigger or _NOTHING, body.is_draft, idempotency=idempotency
+        )
+    )
+    return Answer({"executionId": str(started.execution.id)})
+
+
+async def _draft(services: Services, row: AutomationRow) -> int:
+    """The draft as it is now, kept as a definition: the run goes on with it whatever becomes of the draft."""
+    document = from_stored(Automation, row.document)
+    publish.check(services, document, draft=True).refuse()
+    definition = publish.definition_of(row, document, services.clock.now(), draft=True)
+    return (await services.store.automations.draft(definition)).id
+
+
+def _idempotency(key: str, trigger: dict[str, Any], is_draft: bool) -> Idempotency:
+    if not _KEY.fullmatch(key):
+        raise InvalidArgument.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    asked = json.dumps([trigger, is_draft], sort_keys=True, separators=(",", ":"))
+    return Idempotency(key, sha256(asked.encode()).digest())
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+async def get(services: Services, call: Call, body: None) -> Answer:
+    """One run, with the data it was started with."""
+    row = read(services, call)
+    found = shown.execution(services, row, services.store.executions.input(row.ref))
+    view = AutomationExecutionView(automation_execution=found)
+    return Answer(GetAutomationExecutionResponse(automation_execution=found, view=view))
+
+
+async def list_all(services: Services, call: Call, body: None) -> Answer:
+    """One page of all runs, newest first."""
+    page = page_of_query(services, call, "executions")
+    rows = services.store.executions.page(call.tenant.id, before=page.number(), limit=page.size + 1)
+    found, token = await _shown(services, rows, page)
+    return Answer(ListAutomationExecutionsResponse(automation_executions=tuple(found), next_page_token=token))
+
+
+async def search(services: Services, call: Call, body: SearchAutomationExecutionsRequest) -> Answer:
+    """One page of the runs of an automation, or of those with given ids, newest first.
+
+    `query` is an execution's id, or part of an automation's name.
+    """
+    tenant = call.tenant.id
+    wanted = Wanted()
+    wanted.states = shown.states_of(body.execution_step_states)
+    if body.execution_id:
+        wanted.only_ids({body.execution_id})
+    if body.refs:
+        wanted.only_ids({ref.id for ref in body.refs})
+    if body.automation_template_id:
+        wanted.only_automations({body.automation_template_id})
+    text = body.query.strip().lower()
+    if text.isascii() and text.isdigit():
+        wanted.only_ids({parse_id(text, "query")})
+    elif text:
+        wanted.only_automations(await _named(services, tenant, text))
+    page = _page(services, tenant, "search", body)
+    found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
+    return Answer(SearchAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
+
+
+async def search_all(services: Services, call: Call, body: SearchAllAutomationExecutionsRequest) -> Answer:
+    """One page of the runs of any automations, newest first."""
+    tenant = call.tenant.id
+    wanted = Wanted()
+    wanted.states = shown.states_of(body.execution_states)
+    if body.automation_template_ids:
+        wanted.only_automations(set(body.automation_template_ids))
+    if body.app_ids:
+        wanted.only_automations(await _of_apps(services, tenant, frozenset(body.app_ids)))
+    if body.subject_user_ids:
+        # No kind of run that can start here has a subject.
+        wanted.only_ids(set())
+    page = _page(services, tenant, "search_all", body)
+    found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
+    return Answer(SearchAllAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
+
+
+def read(services: Services, call: Call) -> Execution:
+    """The run that the path names.
+
+    Raises:
+        InvalidArgument: the id is not one.
+        NotFound: unknown, or another tenant's.
+    """
+    row = services.store.executions.get(Ref(call.tenant.id, parse_id(call.path["id"])))
+    if row is None:
+        raise NotFound
+    return row
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a search narrows the runs down to; None where it does not."""
+
+    states: tuple[State, ...] | None = None
+    ids: set[int] | None = None
+    automations: set[str] | None = None
+
+    def only_ids(self, ids: set[int]) -> None:
+        self.ids = ids if self.ids is None else self.ids & ids
+
+    def only_automations(self, automations: set[str]) -> None:
+        self.automations = automations if self.automations is None else self.automations & automations
+
+    @property
+    def nothing(self) -> bool:
+        return any(part is not None and not part for part in (self.states, self.ids, self.automations))
+
+    def takes(self, row: Execution) -> bool:
+        return (self.states is None or row.state in self.states) and (
+            self.automations is None or row.automation in self.automations
+        )
+
+
+def _page(
+    services: Services,
+    tenant: int,
+    operation: str,
+    body: SearchAutomationExecutionsRequest | SearchAllAutomationExecutionsRequest,
+) -> Page:
+    query = body.model_dump(exclude={"page_size", "page_token", "expand_mask"}, exclude_defaults=True)
+    return page_of(services, tenant, operation, size=body.page_size, token=body.page_token, query=query)
+
+
+async def _found(
+    services: Services, tenant: int, wanted: Wanted, page: Page, expand: AutomationExecutionExpandMask | None
+) -> tuple[tuple[AutomationExecutionView, ...], str, tuple[dict[str, Any], ...]]:
+    rows: list[Execution] = []
+    if wanted.nothing:
+        pass
+    elif wanted.ids is not None:
+        below = page.number()
+        for number, id_ in enumerate(sorted(wanted.ids, reverse=True), 1):
+            if below is None or id_ < below:
+                row = services.store.executions.get(Ref(tenant, id_))
+                if row is not None and wanted.takes(row):
+                    rows.append(row)
+                if len(rows) > page.size:
+                    break
+            await give_way(number)
+    else:
+        rows = services.store.executions.page(
+            tenant,
+            automations=tuple(wanted.automations or ()),
+            states=wanted.states or (),
+            before=page.number(),
+            limit=page.size + 1,
+        )
+    found, token = await _shown(services, rows, page)
+    expanded: dict[str, int] = {}
+    packed: list[dict[str, Any]] = []
+    if expand is not None and not _EXPANDED.isdisjoint(expand.paths):
+        for execution in found:
+            id_text = execution.automation_template_id
+            if id_text not in expanded:
+                row_ = services.store.automations.get(tenant, id_text)
+                if row_ is None:
+                    continue
+                expanded[id_text] = len(packed)
+                packed.append(pack_any(shown.automation(services, row_)))
+    views = tuple(
+        AutomationExecutionView(
+            automation_execution=execution,
+            automation_path=f"$.expanded[{expanded[execution.automation_template_id]}]"
+            if execution.automation_template_id in expanded
+            else "",
+        )
+        for execution in found
+    )
+    return views, token, tuple(packed)
+
+
+async def _shown(services: Services, rows: Sequence[Execution], page: Page) -> tuple[list[AutomationExecution], str]:
+    """The rows of the page, and the token of the next one. What runs were started with is shown one by one only."""
+    found: list[AutomationExecution] = []
+    for row in rows[: page.size]:
+        found.append(shown.execution(services, row))
+        await give_way(len(found))
+    return found, page.token(str(rows[page.size - 1].id)) if len(rows) > page.size else ""
+
+
+async def _named(services: Services, tenant: int, text: str) -> set[str]:
+    """The automations whose name has `text` (lower case) in it."""
+    return {
+        row.id
+        async for row, document in automations.documents(services, tenant)
+        if text in str(document.get("displayName", "")).lower()
+    }
+
+
+async def _of_apps(services: Services, tenant: int, apps: frozenset[str]) -> set[str]:
+    return {row.id async for row, document in automations.documents(services, tenant) if document.get("appId") in apps}

@@ -1,0 +1,102 @@
+"""What has to hold before an automation is published, and the definition that comes of it.
+
+Nothing that is published may fail at run time for a reason that could be known before. A draft may hold anything; it is
+stored as it is, and what would keep it from being published is shown in our own view of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.contract.automations import Automation
+from interlock.contract.base import Message, to_stored
+from interlock.contract.triggers import AutomationTrigger
+from interlock.errors import FailedPrecondition, InvalidArgument, Problem
+from interlock.expressions.check import Checker
+from interlock.operations.services import Services
+from interlock.ports import AutomationRow, Definition
+
+MAX_STEPS: Final = 250
+RUNNABLE_TRIGGERS: Final = frozenset({"manual"})
+"""Kinds of trigger that can start a run here; `manual` is how older clients say "on demand"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What keeps an automation from being published."""
+
+    problems: tuple[Problem, ...]
+    """What must be mended."""
+    unavailable: tuple[Problem, ...]
+    """What is valid, and cannot run on this server yet."""
+
+    def refuse(self) -> None:
+        """
+        Raises:
+            InvalidArgument: something must be mended; all findings are told.
+            FailedPrecondition: something cannot run here yet; it can be kept in a draft.
+        """
+        if self.problems:
+            raise InvalidArgument(problems=self.problems + self.unavailable)
+        if self.unavailable:
+            raise FailedPrecondition(problems=self.unavailable)
+
+
+def check(services: Services, automation: Automation, *, draft: bool = False, prefix: str = "") -> Findings:
+    """Look at the published or the draft pair. `prefix` begins the paths of what is found."""
+    steps = automation.draft_automation_steps if draft else automation.automation_steps
+    triggers = automation.draft_triggers if draft else automation.triggers
+    steps_field = f"{prefix}{'draftAutomationSteps' if draft else 'automationSteps'}"
+    if len(steps) > MAX_STEPS:
+        return Findings((Problem(steps_field, f"has {len(steps)} steps; at most {MAX_STEPS} are allowed"),), ())
+    compiled = services.steps.compile(steps, services.environment, steps_field)
+    started = _check_triggers(services, triggers, f"{prefix}{'draftTriggers' if draft else 'triggers'}")
+    return Findings(compiled.problems + started.problems, compiled.unavailable + started.unavailable)
+
+
+def definition_of(row: AutomationRow, automation: Automation, at: int, *, draft: bool = False) -> Definition:
+    """The plan that the published, or the draft, pair makes. Its id and version are the store's to say."""
+    return Definition(
+        row.tenant,
+        0,
+        row.id,
+        0,
+        _stored(automation.draft_automation_steps if draft else automation.automation_steps),
+        _stored(automation.draft_triggers if draft else automation.triggers),
+        to_stored(automation.context) if automation.context is not None else None,
+        at,
+    )
+
+
+def differs(definition: Definition, published: Definition | None) -> bool:
+    """Whether publishing would change what runs. Nothing published, and nothing to publish, is no difference."""
+    if published is None:
+        return definition.steps != b"[]"
+    return (definition.steps, definition.triggers, definition.context) != (
+        published.steps,
+        published.triggers,
+        published.context,
+    )
+
+
+def _stored(messages: Iterable[Message]) -> bytes:
+    return b"[" + b",".join(map(to_stored, messages)) + b"]"
+
+
+def _check_triggers(services: Services, triggers: Sequence[AutomationTrigger], field: str) -> Findings:
+    checker = Checker(services.environment, ())
+    for index, trigger in enumerate(triggers):
+        path, kind = f"{field}[{index}]", trigger.kind
+        if kind is None:
+            checker.problems.append(Problem(path, "names no kind of trigger"))
+            continue
+        name, message = kind
+        condition = getattr(message, "condition", "")
+        if condition:
+            checker.condition(condition, field=f"{path}.{name}.condition")
+        if name not in RUNNABLE_TRIGGERS:
+            text = f"triggers of the kind {name} cannot start runs on this server yet; it can be kept in a draft"
+            checker.unavailable.append(Problem(f"{path}.{name}", text))
+    return Findings(tuple(checker.problems), tuple(checker.unavailable))

@@ -1,0 +1,178 @@
+"""The stop: terminate one run, and say at once what became of the order.
+
+This is a hot path that must work when everything else does not: one `apply`, no read besides it, and for the usual
+empty body nothing is parsed and nothing is built but the order itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from interlock.contract.executions import TerminateAutomationRequest
+from interlock.contract.ids import parse_id
+from interlock.errors import NotFound
+from interlock.operations import shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.services import Services
+from interlock.operations.views import ActorView, TerminationView
+from interlock.ports import AuditEntry
+from interlock.rules.decision import Decision, Verdict
+from interlock.rules.events import Terminated
+from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Mode, Ref, TerminationRequest
+from interlock.rules.states import TERMINAL, State
+from interlock.rules.stop import TERMINATE_ACTION
+
+HEADER: Final = "Interlock-Termination"
+LONGEST_HELD: Final = 30
+"""Seconds for which an answer is held back at most."""
+
+_ANSWERS: Final[Mapping[tuple[Verdict, State], Answer]] = MappingProxyType(
+    {
+        (verdict, state): Answer(headers=((HEADER, f"{verdict}; state={state}"),))
+        for verdict in (Verdict.ACCEPTED, Verdict.REPEATED, Verdict.ALREADY_FINISHED)
+        for state in State
+    }
+)
+_PREFERENCE: Final = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*"?([^";,]*)"?)?\s*(?:;.*)?', re.DOTALL)
+_SECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a Prefer header (RFC 7240) asks for, as far as it is known here; the rest of it is ignored, as it says."""
+
+    representation: bool = False
+    wait: int | None = None
+    """Seconds, 0 to `LONGEST_HELD`."""
+
+    @property
+    def applied(self) -> str:
+        parts = ["return=representation"] if self.representation else []
+        if self.wait is not None:
+            parts.append(f"wait={self.wait}")
+        return ", ".join(parts)
+
+
+async def terminate(services: Services, call: Call, body: TerminateAutomationRequest) -> Answer:
+    """Order a run to stop. From the commit on that this answer follows, it does nothing more.
+
+    Header `Prefer`: `return=representation` answers with the termination record, `wait=N` holds the answer back until
+    the run has come to rest or N seconds have passed.
+
+    Raises:
+        InvalidArgument: the id is not one.
+        NotFound: unknown, or another tenant's.
+        Unavailable: the commit could not be made; nothing was ordered.
+    """
+    id_ = parse_id(call.path["id"])
+    ref = Ref(call.tenant.id, id_)
+    request = TerminationRequest(call.actor) if not body.model_fields_set else _request(call, body)
+    prefer = call.headers.get("prefer")
+    if prefer is None and not request.cascade:
+        at = services.clock.now()
+        decision = await services.store.executions.apply(ref, Terminated(at, request))
+        if decision is None:
+            await _unknown(services, call, id_)
+            raise NotFound
+        return _ANSWERS[decision.verdict, decision.execution.state]
+    return await _with_preferences(services, call, ref, request, read_preferences(prefer or ""))
+
+
+async def _with_preferences(
+    services: Services, call: Call, ref: Ref, request: TerminationRequest, preferences: Preferences
+) -> Answer:
+    with services.feed.watch(ref) as watch:
+        decision, descendants, more = await _order(services, ref, request)
+        if decision is None:
+            await _unknown(services, call, ref.id)
+            raise NotFound
+        state = decision.execution.state
+        if preferences.wait and state not in TERMINAL:
+            until = services.clock.now() + preferences.wait * SECOND
+            while state not in TERMINAL and await watch.change(services.clock, until):
+                state = _state(services, ref, state)
+            state = _state(services, ref, state)
+    headers = [(HEADER, f"{decision.verdict}; state={state}")]
+    if applied := preferences.applied:
+        headers.append(("Preference-Applied", applied))
+    if not preferences.representation:
+        return Answer(headers=tuple(headers))
+    view = termination_view(services, ref, descendants=descendants, more=more)
+    return Answer(view if view is not None else {}, tuple(headers))
+
+
+async def _order(services: Services, ref: Ref, request: TerminationRequest) -> tuple[Decision | None, int, bool]:
+    executions, at = services.store.executions, services.clock.now()
+    if not request.cascade:
+        return await executions.apply(ref, Terminated(at, request)), 0, False
+    stopped = await executions.terminate_tree(ref, at, request)
+    return (None, 0, False) if stopped is None else (stopped.decision, stopped.descendants, stopped.more)
+
+
+def termination_view(
+    services: Services, ref: Ref, *, descendants: int = 0, more: bool = False
+) -> TerminationView | None:
+    """The termination record of a run as it stands now; without an order there is only its state."""
+    row = services.store.executions.get(ref)
+    if row is None:
+        return None
+    found = services.store.executions.termination(ref)
+    if found is None:
+        return TerminationView(execution_id=row.id, state=row.state, descendants=descendants, more=more)
+    request = found.request
+    actor = request.actor
+    return TerminationView(
+        execution_id=row.id,
+        state=row.state,
+        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        reason=request.reason,
+        mode=found.mode,
+        cascade=request.cascade,
+        cause=request.cause,
+        cause_execution_id=request.cause_execution or 0,
+        found=found.found,
+        accepted_at=shown.moment(found.accepted_at),
+        deadline_at=shown.moment(found.deadline_at),
+        settled_at=shown.moment(row.completed_at),
+        descendants=descendants,
+        more=more,
+    )
+
+
+def read_preferences(header: str) -> Preferences:
+    """The preferences in a Prefer header; of two with one name the first counts (RFC 7240, section 2)."""
+    named: dict[str, str] = {}
+    for part in header.split(","):
+        match = _PREFERENCE.fullmatch(part.strip())
+        if match is not None:
+            named.setdefault(match[1].lower(), (match[2] or "").strip())
+    wait = named.get("wait", "")
+    return Preferences(
+        named.get("return", "").lower() == "representation",
+        min(int(wait), LONGEST_HELD) if _SECONDS.fullmatch(wait) else None,
+    )
+
+
+def _request(call: Call, body: TerminateAutomationRequest) -> TerminationRequest:
+    deadline = body.deadline
+    return TerminationRequest(
+        call.actor,
+        body.reason,
+        Mode(body.mode),
+        body.cascade,
+        DEFAULT_DEADLINE if deadline is None else -(-deadline.nanos // 1000),
+    )
+
+
+def _state(services: Services, ref: Ref, otherwise: State) -> State:
+    row = services.store.executions.get(ref)
+    return otherwise if row is None else row.state
+
+
+async def _unknown(services: Services, call: Call, id_: int) -> None:
+    entry = AuditEntry(call.actor, TERMINATE_ACTION, str(id_), outcome="not-found")
+    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)

@@ -1,0 +1,192 @@
+"""Our own views, under /interlock/v1: what C1's messages have no words for.
+
+States are written as they are stored (`STOPPING` included), without C1's prefix. Times are RFC 3339.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from interlock.contract.automations import Automation
+from interlock.contract.base import Message
+from interlock.contract.scalars import Bool, Int32, Int64
+from interlock.contract.times import Duration, Timestamp
+
+
+class Finding(Message):
+    """One thing that keeps a draft from being published."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Finding"
+
+    kind: str = ""
+    """`problem`: it must be mended; `unavailable`: it is valid, and cannot run on this server yet."""
+    field: str = ""
+    description: str = ""
+    step: str = ""
+    line: Int32 = 0
+    column: Int32 = 0
+
+
+class AutomationDetail(Message):
+    """An automation, and how its draft stands."""
+
+    proto_name: ClassVar[str] = "interlock.v1.AutomationDetail"
+
+    automation: Automation | None = None
+    draft_differs: Bool = False
+    """Whether publishing the draft would change what runs."""
+    publishable: Bool = False
+    warnings: tuple[Finding, ...] = ()
+    """All that keeps the draft from being published."""
+
+
+class ActorView(Message):
+    """Who asked."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Actor"
+
+    client: str = ""
+    principal: str = ""
+    address: str = ""
+
+
+class TerminationView(Message):
+    """The record of a termination: the first order stands; a later one can only have sharpened mode and deadline."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Termination"
+
+    execution_id: Int64 = 0
+    state: str = ""
+    """The state of the execution now."""
+    actor: ActorView | None = None
+    reason: str = ""
+    mode: str = ""
+    cascade: Bool = False
+    cause: str = ""
+    cause_execution_id: Int64 = 0
+    """For the cause `cascade`: the execution that was named."""
+    found: str = ""
+    """The state in which the order found the execution."""
+    accepted_at: Timestamp | None = None
+    deadline_at: Timestamp | None = None
+    """When the attempt in flight is, or was, given up at the latest."""
+    settled_at: Timestamp | None = None
+    """When the execution came to rest; absent while it is stopping."""
+    descendants: Int32 = 0
+    """With `cascade`, in the answer to the order: how many executions below were stopped in its commit."""
+    more: Bool = False
+    """With `cascade`, in the answer to the order: more follow, and none of them can start anything meanwhile."""
+
+
+class ItemView(Message):
+    """One of several items of an attempt."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Item"
+
+    name: str = ""
+    outcome: str = ""
+    settled_at: Timestamp | None = None
+    output: Any = None
+    error: Any = None
+
+
+class LateView(Message):
+    """A result that came when nobody waited for it any more: evidence, which changed nothing."""
+
+    proto_name: ClassVar[str] = "interlock.v1.LateResult"
+
+    outcome: str = ""
+    at: Timestamp | None = None
+    status: Int32 = 0
+    output: Any = None
+    error: Any = None
+
+
+class AttemptView(Message):
+    """One attempt at a step."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Attempt"
+
+    number: Int32 = 0
+    outcome: str = ""
+    """Empty while it is open."""
+    started_at: Timestamp | None = None
+    settled_at: Timestamp | None = None
+    waiting_for: str = ""
+    status: Int32 = 0
+    """The HTTP status of the far end, if one was seen."""
+    phase: str = ""
+    """How far the request had got."""
+    error: Any = None
+    items: tuple[ItemView, ...] = ()
+    late: tuple[LateView, ...] = ()
+
+
+class StepView(Message):
+    """One step of the plan, and what became of it. Secrets are masked."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Step"
+
+    position: Int32 = 0
+    name: str = ""
+    display_name: str = ""
+    kind: str = ""
+    outcome: str = ""
+    """Empty while it is still to come, or under way."""
+    input: Any = None
+    output: Any = None
+    error: Any = None
+    started_at: Timestamp | None = None
+    settled_at: Timestamp | None = None
+    attempts: tuple[AttemptView, ...] = ()
+
+
+class ChildView(Message):
+    """An execution that a step of this one started."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Child"
+
+    id: Int64 = 0
+    automation_template_id: str = ""
+    state: str = ""
+    created_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+
+
+class ExecutionDetail(Message):
+    """Everything there is to know of one run."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ExecutionDetail"
+
+    id: Int64 = 0
+    automation_template_id: str = ""
+    automation_display_name: str = ""
+    current_version: Int32 = 0
+    is_draft: Bool = False
+    state: str = ""
+    waiting_for: str = ""
+    wake_at: Timestamp | None = None
+    """When it goes on, is retried, or is given up."""
+    step: Int32 = 0
+    """Position of the current step, from 0; the number of steps once DONE."""
+    trigger: Any = None
+    """The data it was started with: `ctx.trigger`, less the automation's defaults."""
+    created_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    duration: Duration | None = None
+    """From creation to completion."""
+    parent: Int64 = 0
+    root: Int64 = 0
+    depth: Int32 = 0
+    steps: tuple[StepView, ...] = ()
+    termination: TerminationView | None = None
+    children: tuple[ChildView, ...] = ()
+    more_children: Bool = False
+    """There are more than the first hundred children."""
+
+
+class CallbackResponse(Message):
+    """Taken."""
+
+    proto_name: ClassVar[str] = "interlock.v1.CallbackResponse"

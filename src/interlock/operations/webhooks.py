@@ -1,0 +1,168 @@
+"""Outbound webhooks: create, get, list, search, update, delete."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from interlock.contract.base import from_stored, to_stored, with_fields
+from interlock.contract.fieldmask import FieldMask, copy_fields
+from interlock.contract.fieldmask import apply as apply_mask
+from interlock.contract.fieldmask import check as check_mask
+from interlock.contract.times import Duration
+from interlock.contract.webhooks import (
+    CreateRequest,
+    CreateResponse,
+    DeleteRequest,
+    DeleteResponse,
+    GetResponse,
+    ListResponse,
+    SearchRequest,
+    SearchResponse,
+    UpdateRequest,
+    UpdateResponse,
+    Webhook,
+)
+from interlock.errors import InvalidArgument, NotFound, Problem
+from interlock.operations import shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of, page_of_query
+from interlock.operations.services import Services
+from interlock.ports import AuditEntry, WebhookRow
+
+MUTABLE: Final = ("display_name", "description", "url", "callback_timeout")
+DAY: Final = 86_400
+DEFAULT_TIMEOUT: Final = Duration(f"{8 * DAY}s")
+SHORTEST: Final = DAY
+LONGEST: Final = 30 * DAY
+"""Seconds that a webhook which answered 202 may take to call back."""
+MAX_URL: Final = 2_048
+
+
+async def create(services: Services, call: Call, body: CreateRequest) -> Answer:
+    """Make a webhook."""
+    webhook = _complete(Webhook(**{name: getattr(body, name) for name in MUTABLE}))
+    _check(services, webhook, "")
+    at = services.clock.now()
+    row = _row(call.tenant.id, services.ids.text(), webhook, at, at)
+    await services.store.webhooks.create(row, _audit(call, "webhook.create", row))
+    return Answer(CreateResponse(webhook=_shown(row)))
+
+
+async def get(services: Services, call: Call, body: None) -> Answer:
+    """One webhook."""
+    return Answer(GetResponse(webhook=_shown(_read(services, call))))
+
+
+async def list_all(services: Services, call: Call, body: None) -> Answer:
+    """One page of all webhooks."""
+    page = page_of_query(services, call, "webhooks")
+    rows = services.store.webhooks.page(call.tenant.id, after=page.position, limit=page.size + 1)
+    token = page.token(rows[page.size - 1].id) if len(rows) > page.size else ""
+    return Answer(ListResponse(list=tuple(map(_shown, rows[: page.size])), next_page_token=token))
+
+
+async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
+    """One page of the webhooks with these ids, or with `query` in their name, description or URL."""
+    tenant, text, ids = call.tenant.id, body.query.strip().lower(), {ref.id for ref in body.refs}
+    query = {"query": body.query, "refs": sorted(ids)}
+    page = page_of(services, tenant, "search_webhooks", size=body.page_size, token=body.page_token, query=query)
+    found: list[Webhook] = []
+    after = page.position
+    while len(found) <= page.size and (rows := services.store.webhooks.page(tenant, after=after, limit=ROWS_AT_ONCE)):
+        after = rows[-1].id
+        for row in rows:
+            if not ids or row.id in ids:
+                webhook = _shown(row)
+                if text in f"{webhook.display_name}\n{webhook.description}\n{webhook.url}".lower():
+                    found.append(webhook)
+        await give_way(0)
+    token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
+    return Answer(SearchResponse(list=tuple(found[: page.size]), next_page_token=token))
+
+
+async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
+    """Change the masked fields, or without a mask all of them. Steps that are waiting keep the time they have."""
+    row = _read(services, call)
+    if body.webhook is None:
+        raise InvalidArgument.at("webhook", "is required: the fields to change")
+    stored = from_stored(Webhook, row.document)
+    if body.update_mask:
+        mask = FieldMask.of([path for path in body.update_mask.paths if path not in _SET_BY_SERVER])
+        if problems := check_mask(mask, Webhook, MUTABLE):
+            raise InvalidArgument(problems=tuple(problems))
+        webhook = apply_mask(stored, body.webhook, mask, MUTABLE)
+    else:
+        webhook = copy_fields(stored, body.webhook, MUTABLE)
+    webhook = _complete(webhook)
+    _check(services, webhook, "webhook.")
+    new = _row(row.tenant, row.id, webhook, row.created_at, max(services.clock.now(), row.updated_at + 1))
+    if not await services.store.webhooks.update(new, _audit(call, "webhook.update", new)):
+        raise NotFound
+    return Answer(UpdateResponse(webhook=_shown(new)))
+
+
+async def delete(services: Services, call: Call, body: DeleteRequest) -> Answer:
+    """Delete a webhook. A step that comes to it later fails; one that is waiting for its callback still takes it."""
+    id_ = call.path["id"]
+    audit = AuditEntry(call.actor, "webhook.delete", id_)
+    if not await services.store.webhooks.delete(call.tenant.id, id_, services.clock.now(), audit):
+        raise NotFound
+    return Answer(DeleteResponse())
+
+
+_SET_BY_SERVER: Final = frozenset(
+    {"id", "createdAt", "created_at", "updatedAt", "updated_at", "deletedAt", "deleted_at"}
+)
+
+
+def _read(services: Services, call: Call) -> WebhookRow:
+    row = services.store.webhooks.get(call.tenant.id, call.path["id"])
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _complete(webhook: Webhook) -> Webhook:
+    return webhook if webhook.callback_timeout is not None else with_fields(webhook, callback_timeout=DEFAULT_TIMEOUT)
+
+
+def _check(services: Services, webhook: Webhook, prefix: str) -> None:
+    """Refuse, when it is saved, what could never be called."""
+    problems: list[Problem] = []
+    if not webhook.url:
+        problems.append(Problem(f"{prefix}url", "is required"))
+    elif len(webhook.url) > MAX_URL:
+        problems.append(Problem(f"{prefix}url", f"must not be longer than {MAX_URL} characters"))
+    else:
+        try:
+            services.http.check_url(webhook.url)
+        except InvalidArgument as refused:
+            texts = [problem.description for problem in refused.problems] or [refused.message]
+            problems.extend(Problem(f"{prefix}url", text) for text in texts)
+    timeout = webhook.callback_timeout
+    if timeout is None or not SHORTEST <= timeout.seconds <= LONGEST:
+        problems.append(
+            Problem(f"{prefix}callbackTimeout", f'must be between 1 and 30 days ("{SHORTEST}s" to "{LONGEST}s")')
+        )
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))
+
+
+def _row(tenant: int, id_: str, webhook: Webhook, created_at: int, updated_at: int) -> WebhookRow:
+    timeout = webhook.callback_timeout or DEFAULT_TIMEOUT
+    seconds = -(-timeout.nanos // 1_000_000_000)
+    return WebhookRow(tenant, id_, to_stored(webhook), webhook.url, seconds, created_at, updated_at)
+
+
+def _shown(row: WebhookRow) -> Webhook:
+    return with_fields(
+        from_stored(Webhook, row.document),
+        id=row.id,
+        created_at=shown.moment(row.created_at),
+        updated_at=shown.moment(row.updated_at),
+    )
+
+
+def _audit(call: Call, action: str, row: WebhookRow) -> AuditEntry:
+    return AuditEntry(call.actor, action, row.id, details=json.dumps({"url": row.url}).encode())
