@@ -133,7 +133,7 @@ def _refused(reader: str, shape: Shape, tree: dict[str, Any], path: str) -> list
 
 
 def _scalar_read(reader: str, model: type[Message], wire: str, value: Any) -> bool:
-    schema = _schemas(model)[wire]
+    schema = schemas(model)[wire]
     match schema:
         case {"type": "string", "format": "int64"}:
             return isinstance(value, str) and (reader == TYPESCRIPT or re.fullmatch(r"[+-]?\d+", value) is not None)
@@ -149,7 +149,7 @@ def _scalar_read(reader: str, model: type[Message], wire: str, value: Any) -> bo
 
 
 @cache
-def _schemas(model: type[Message]) -> dict[str, Any]:
+def schemas(model: type[Message]) -> dict[str, Any]:
     properties: dict[str, Any] = model.model_json_schema().get("properties", {})
     return {
         wire: next((option for option in schema.get("anyOf", ()) if option != {"type": "null"}), schema)

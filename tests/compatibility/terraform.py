@@ -20,6 +20,7 @@ from interlock.contract.automations import (
 from interlock.contract.base import Message, Shape, shape_of
 from tests.compatibility.forms import lost
 from tests.compatibility.ground import Ground, Wire
+from tests.compatibility.transcripts import load
 
 HEADERS: Final = {
     "user-agent": "speakeasy-sdk/terraform 1.5.0",
@@ -29,6 +30,48 @@ HEADERS: Final = {
 _JSON: Final = {**HEADERS, "content-type": "application/json"}
 _NEVER_SENT: Final = frozenset({"id", "webhookHmacSecret", "webhookCapabilityUrl"})
 _AUTOMATION: Final = shape_of(Automation)
+
+RECORDED: Final = {
+    sequence["configuration"]: sequence
+    for sequence in load("terraform-1.5.0")["sequences"]
+    if sequence["serverMode"] == "deep"
+}
+# The recorded body of the create tells what was configured, but for empty lists, which the provider leaves out: the one
+# that the recorded plans name is put back.
+FULL: Final[dict[str, Any]] = json.loads(RECORDED["full config"]["steps"][0]["body"])
+FULL["automationSteps"][3]["sendEmail"]["userRefs"] = []
+
+RUNNABLE: Final[dict[str, Any]] = {
+    "displayName": "n",
+    "description": "",
+    "enabled": False,
+    "isDraft": False,
+    "annotations": {"team": "x"},
+    "circuitBreakerMax": 0,
+    "triggers": [],
+    "automationSteps": [
+        {"stepName": "w", "stepDisplayName": "Wait", "waitForDuration": {"duration": "3600s"}},
+        {
+            "stepName": "e",
+            "evaluateExpressions": {"expressions": [{"key": "k", "expressionCel": "1", "isSecret": False}]},
+        },
+        {"stepName": "h", "skipIfTrueCel": "", "webhook": {"webhookId": "wh", "payload": {}}},
+        {"stepName": "c", "runAutomation": {"automationTemplateRef": {"id": "other"}}},
+    ],
+}
+CONFIGURATIONS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
+    "runnable steps, published": (RUNNABLE, {**RUNNABLE, "displayName": "n2"}),
+    "full": (FULL, {**FULL, "displayName": "n2"}),
+    "full, switched on": (FULL, {**FULL, "enabled": True, "circuitBreakerMax": 5}),
+    "steps changed, triggers no longer configured": (
+        FULL,
+        {name: value for name, value in FULL.items() if name != "triggers"}
+        | {"automationSteps": [{"stepName": "w", "waitForDuration": {"duration": "60s"}}]},
+    ),
+    "steps cleared": (FULL, {**FULL, "automationSteps": [], "triggers": []}),
+    "minimal": ({"displayName": "min"}, {"displayName": "min2"}),
+    "webhook trigger": ({"displayName": "wh", "triggers": [{"webhook": {"hmac": {}}}]},) * 2,
+}
 
 
 class Refused(Exception):
@@ -140,3 +183,50 @@ def _seen(shape: Shape, tree: dict[str, Any]) -> dict[str, Any]:
         else:
             seen[wire] = _seen(known.message, value)
     return seen
+
+
+async def created(ground: Ground, configured: dict[str, Any]) -> tuple[Resource, bool]:
+    """The resource, and whether it had to be a draft: what cannot run here yet cannot be published."""
+    resource = Resource(ground, configured)
+    try:
+        await resource.create()
+    except Refused as refused:
+        if refused.answer.tree["code"] != 9:
+            raise
+        resource = Resource(ground, {**configured, "isDraft": True})
+        await resource.create()
+        return resource, True
+    return resource, False
+
+
+@dataclass(slots=True)
+class Life:
+    """What came of a resource from its creation to its deletion."""
+
+    draft: bool
+    """It could only be kept as a draft."""
+    plans: dict[str, list[str]]
+    removed: bool
+    faults: list[str]
+
+    @property
+    def clean(self) -> bool:
+        return self.removed and not self.faults and not any(self.plans.values())
+
+
+async def life(ground: Ground, configured: dict[str, Any], changed: dict[str, Any]) -> Life:
+    """Create, refresh, update, refresh, import, delete, read (404), delete again, with the plan after each step."""
+    resource, draft = await created(ground, configured)
+    plans: dict[str, list[str]] = {}
+    await resource.refresh()
+    plans["create"] = resource.plan()
+    await resource.update({**changed, "isDraft": True} if draft else changed)
+    await resource.refresh()
+    plans["update"] = resource.plan()
+    await resource.import_()
+    plans["import"] = resource.plan()
+    await resource.delete()
+    await resource.refresh()
+    removed = resource.state is None
+    await resource.delete()
+    return Life(draft, plans, removed, resource.faults)
