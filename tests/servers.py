@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 import httpx2
 from conductorone_sdk import SDK
 from conductorone_sdk.models import shared
@@ -36,6 +37,7 @@ class ServerProcess:
     client_id: str = ""
     client_secret: str = ""
     listen: str = "127.0.0.1:0"
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -44,6 +46,8 @@ class ServerProcess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for client in self.clients:
+            await client.aclose()
         if self.process is not None:
             await self.kill()
 
@@ -110,7 +114,10 @@ class ServerProcess:
     async def sdk(self) -> SDK:
         """The official client, as its README sets it up."""
         token = await self.token()
-        return SDK(server_url=self.url, security=shared.Security(bearer_auth=token, oauth=token))
+        # The SDK never closes a client of its own making.
+        client = httpx.AsyncClient()
+        self.clients.append(client)
+        return SDK(async_client=client, server_url=self.url, security=shared.Security(bearer_auth=token, oauth=token))
 
     async def api(self) -> httpx2.AsyncClient:
         """A plain client with a token, for what the SDK cannot say. To be closed by the caller."""

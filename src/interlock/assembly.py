@@ -137,6 +137,7 @@ async def assembled(
             feed=feed,
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,
+            installation=installation,
         )
         metrics = Metrics()
         metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)

@@ -1,4 +1,4 @@
-"""News after a commit: whoever waits for a run to change is woken by the commit that changed it, and by nothing else."""
+"""News after a commit: whoever waits for a run to change is woken by the commit that changed it, and by that alone."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from interlock.rules.model import Execution
 from interlock.rules.outcomes import Outcome
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
+from interlock.steps.kind import idempotency_key
 from interlock.steps.masking import shown_output
 
 MOST_CHILDREN: Final = 100
@@ -59,6 +60,7 @@ async def detail(services: Services, call: Call, body: None) -> Answer:
             root=row.root,
             depth=row.depth,
             steps=_steps(
+                services,
                 row,
                 json.loads(definition.steps) if definition is not None else [],
                 store.executions.steps(ref),
@@ -84,7 +86,11 @@ _STOPPED: Final = frozenset({State.STOPPING, State.TERMINATE})
 
 
 def _steps(
-    row: Execution, planned: Sequence[dict[str, Any]], rows: Sequence[StepRow], items: Sequence[ItemRow]
+    services: Services,
+    row: Execution,
+    planned: Sequence[dict[str, Any]],
+    rows: Sequence[StepRow],
+    items: Sequence[ItemRow],
 ) -> tuple[StepView, ...]:
     attempts: dict[int, list[StepRow]] = {}
     for attempt in rows:
@@ -93,11 +99,13 @@ def _steps(
     for item in items:
         of_attempt.setdefault((item.position, item.attempt), []).append(item)
     return tuple(
-        _step(row, position, step, attempts.get(position, []), of_attempt) for position, step in enumerate(planned)
+        _step(services, row, position, step, attempts.get(position, []), of_attempt)
+        for position, step in enumerate(planned)
     )
 
 
 def _step(
+    services: Services,
     row: Execution,
     position: int,
     step: dict[str, Any],
@@ -117,9 +125,11 @@ def _step(
     # A failed attempt of the step where the run stands is not its end while another one may follow.
     at_it = not over and row.step == position
     outcome = None if at_it else shown_outcome(last.outcome, row.state)
+    key = idempotency_key(services.installation, row.id, named.name) if services.steps.calls_out(named.kind) else ""
     return named.model_copy(
         update={
             "outcome": outcome or "",
+            "idempotency_key": key,
             "input": _json(last.input),
             "output": None if last.output is None else _json(shown_output(last.output)),
             "error": _json(last.error),

@@ -36,5 +36,7 @@ class Services:
     """Signs page tokens: they are bound to tenant and query."""
     callback_secret: bytes
     """Signs callback URLs: the same as `StepEnvironment.secret`."""
+    installation: str
+    """Names this installation in idempotency keys: the same as `StepEnvironment.installation`."""
     plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)
     """What is asked of definitions again and again, by (tenant, id); they never change."""

@@ -133,6 +133,8 @@ class StepView(Message):
     kind: str = ""
     outcome: str = ""
     """Empty while it is still to come, or under way."""
+    idempotency_key: str = ""
+    """What its call carried, the same over all attempts; empty for a step that calls nobody."""
     input: Any = None
     output: Any = None
     error: Any = None

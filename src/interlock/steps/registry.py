@@ -14,7 +14,7 @@ from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.steps.evaluate_expressions import EvaluateExpressionsStep
-from interlock.steps.kind import Drafting, Step, StepEnvironment
+from interlock.steps.kind import Drafting, Form, Step, StepEnvironment
 from interlock.steps.run_automation import RunAutomationStep
 from interlock.steps.wait_for_duration import WaitForDurationStep
 from interlock.steps.webhook import WebhookStep
@@ -55,6 +55,11 @@ class StepRegistry:
     def __init__(self, environment: StepEnvironment, kinds: Mapping[str, type[Step]] = KINDS) -> None:
         self._environment = environment
         self._kinds = kinds
+
+    def calls_out(self, kind: str) -> bool:
+        """Whether steps of this kind call somebody, with an idempotency key."""
+        known = self._kinds.get(kind)
+        return known is not None and known.form is Form.EFFECTFUL
 
     def runnable(self, kind: str) -> bool:
         """Whether steps of this kind can run here; others can be kept in drafts."""
