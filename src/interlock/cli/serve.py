@@ -20,6 +20,7 @@ from interlock.assembly import System, assembled
 from interlock.cli.failures import Exit
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.errors import Fatal, InterlockError
+from interlock.ports import Http
 from interlock.settings import DEFAULT_LISTEN, Settings
 from interlock.telemetry.logs import LogFormat, configure
 
@@ -93,7 +94,7 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        code = uvloop.run(_serve(Settings(**given), ready_file))
+        code = uvloop.run(run_server(Settings(**given), ready_file))
     except InterlockError as error:
         click.echo(f"interlock: {error.message}", err=True)
         sys.exit(Exit.ERROR)
@@ -103,7 +104,8 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     sys.exit(code)
 
 
-async def _serve(settings: Settings, ready_file: Path | None) -> int:
+async def run_server(settings: Settings, ready_file: Path | None, *, http: Http | None = None) -> int:
+    """Serve until told to stop; returns the exit code. `http` is another way out, for measuring without a network."""
     host, port = settings.address
     listener = _bound(host, port)
     scheme = "https" if settings.tls_cert is not None else "http"
@@ -117,7 +119,7 @@ async def _serve(settings: Settings, ready_file: Path | None) -> int:
             server.should_exit = True
         asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
 
-    async with assembled(settings, authority, on_fatal=ended) as system:
+    async with assembled(settings, authority, http=http, on_fatal=ended) as system:
         system.reached_at(settings.public_url.rstrip("/") or url)
         config = uvicorn.Config(
             system.api,
