@@ -473,6 +473,9 @@ class TokenRow:
 class Access(Protocol):
     """Tenants, clients, tokens and used assertions."""
 
+    revocations: int
+    """Raised by each commit that revokes something: what was remembered of tokens before is void."""
+
     def tenants(self) -> list[TenantRow]: ...
 
     def tenant_of_host(self, host: str) -> TenantRow | None: ...

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Any, Final
 
@@ -263,7 +264,7 @@ class Api:
         if operation.raw_body:
             asked = body
         elif operation.request is not None:
-            asked = parse(operation.request, body)
+            asked = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
         answer = await operation.handler(self._services, call, asked)
         message = answer.message
         headers: Headers = [JSON_TYPE]
@@ -272,6 +273,12 @@ class Api:
         if isinstance(message, Message):
             return Reply(200, headers, to_json(message))
         return Reply(200, headers, _json(message) if message else _EMPTY)
+
+
+@cache
+def _empty(model: type[Message]) -> Message:
+    """What an empty body is: messages are values, so one will do for all."""
+    return parse(model, b"")
 
 
 def _named_host(headers: Mapping[bytes, bytes]) -> str:

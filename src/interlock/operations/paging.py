@@ -76,11 +76,11 @@ def page_of_query(services: Services, call: Call, operation: str) -> Page:
     Raises:
         InvalidArgument: one of them cannot be read.
     """
-    asked = call.query.get("page_size") or call.query.get("pageSize") or "0"
+    asked = call.query.get("page_size") or "0"
     digits = asked.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise InvalidArgument.at("page_size", "must be a whole number, such as 25")
-    token = call.query.get("page_token") or call.query.get("pageToken") or ""
+    token = call.query.get("page_token") or ""
     size = min(int(asked), INT64_MAX)
     return page_of(services, call.tenant.id, operation, size=size, token=token, field="page_token")
 

@@ -34,6 +34,7 @@ class SqliteAccess:
         self._writer = writer
         self._reader = reader
         self._most_assertions = most_assertions
+        self.revocations = 0
         # Asked for each event of each run; this process alone writes it.
         self._disabled = {id_ for (id_,) in reader.execute(_SQL["tenants_disabled"])}
 
@@ -122,7 +123,11 @@ class SqliteAccess:
             append_audit(connection, tenant, at, audit)
             return True
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, committed=self._revoked)
+
+    def _revoked(self, done: bool) -> bool:
+        self.revocations += 1
+        return False
 
     # --- tokens ---------------------------------------------------------------------------------------------------
 
