@@ -59,6 +59,12 @@ class ManualClock:
         self.set(end)
         await settle()
 
+    async def jump(self, seconds: float) -> None:
+        """Move on in one leap, and let everything run that can run then."""
+        await settle()
+        self.advance(seconds)
+        await settle()
+
 
 class SequentialIds:
     """`ports.Ids` that can be foretold."""

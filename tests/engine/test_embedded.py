@@ -1,0 +1,253 @@
+"""The embedded dispatcher: the contract, its bounds, recovery, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from interlock.engine.advance import MOST_LOSSES, Carried
+from interlock.engine.context import RunContext
+from interlock.rules.model import Mode, Ref
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State
+from interlock.steps.kind import Attempt, Report
+from interlock.steps.registry import KINDS
+from interlock.steps.webhook import WebhookStep
+from tests.clocks import SECOND, ManualClock, settle
+from tests.engine.dispatcher_contract import DispatcherContract
+from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, evaluate, restarted, wait, webhook
+
+pytestmark = pytest.mark.anyio
+
+
+class Unrepeatable(WebhookStep):
+    repeatable = False
+
+
+class Broken(WebhookStep):
+    async def perform(self, attempt: Attempt) -> Report:
+        raise ZeroDivisionError
+
+
+class TestEmbedded(DispatcherContract):
+    def engine(self, **options: Any) -> AbstractAsyncContextManager[Engine]:
+        return engine(**options)
+
+
+async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_nothing() -> None:
+    async with engine() as world:
+        definition = await world.publish(THREE_WEBHOOKS)
+        plan = world.plans.get(world.tenant, definition)
+        ref = await world.start(definition)
+        row = world.row(ref)
+        # The same row in the hands of a creator whose commit was followed by a stop, before it got to go on.
+        other = Ref(world.tenant, ref.id + 500)
+        held = world.dispatcher.try_slot(other)
+        assert held is not None
+        world.dispatcher.interrupt(other, row.epoch + 1)
+        world.dispatcher.took(held, Carried(row, plan, RunContext(plan, {})))
+        await settle()
+        assert len(world.far.calls) == 1
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_thousand_waits_cost_one_sleeper_and_a_bounded_number_of_timers() -> None:
+    async with engine(near=50) as world:
+        definition = await world.publish([wait("w", "12s"), evaluate("e", x="1")])
+        refs = [await world.begin(definition) for _ in range(300)]
+        await settle()
+        assert world.dispatcher.timers <= 50
+        assert world.clock.sleeping == 1
+        assert world.dispatcher.busy == 0
+        await world.clock.pass_time(11.9)
+        assert {world.state(ref) for ref in refs} == {State.WAITING}
+        await world.clock.pass_time(2)
+        assert {world.state(ref) for ref in refs} == {State.DONE}
+
+
+async def test_each_wait_ends_at_its_own_time_and_never_early() -> None:
+    async with engine() as world:
+        lengths = [1, 3, 7, 19, 21, 45]
+        refs = {}
+        for seconds in lengths:
+            definition = await world.publish([wait("w", f"{seconds}s")], id=f"a{seconds}")
+            refs[seconds] = await world.start(definition, automation=f"a{seconds}")
+        began = world.clock.now()
+        await world.clock.pass_time(60)
+        for seconds, ref in refs.items():
+            assert world.row(ref).completed_at == began + seconds * SECOND
+
+
+async def test_timers_missed_while_the_server_was_down_fire_at_its_start() -> None:
+    async with engine() as before:
+        ref = await before.start(await before.publish([wait("w", "60s"), webhook("a")]))
+        before.clock.advance(3600)
+        async with restarted(before) as world:
+            assert world.state(ref) is State.PROCESS_STEP
+            assert len(world.far.calls) == 1
+
+
+# --- slots ------------------------------------------------------------------------------------------------------------
+
+
+async def test_no_more_attempts_than_slots_and_everyone_gets_a_turn() -> None:
+    async with engine(slots=4) as world:
+        definition = await world.publish([webhook("a")])
+        refs = [await world.begin(definition) for _ in range(20)]
+        await settle()
+        most = 0
+        while world.far.open:
+            most = max(most, len(world.far.open))
+            world.far.open[0].answer()
+            await settle()
+        assert most == 4
+        assert {world.state(ref) for ref in refs} == {State.DONE}
+
+
+async def test_a_line_longer_than_is_kept_in_memory_is_worked_off() -> None:
+    async with engine(slots=2, near=10, far=FarEnd(lambda request: (200, b"{}"))) as world:
+        definition = await world.publish([webhook("a")])
+        refs = [await world.begin(definition) for _ in range(100)]
+        await settle(2_000)
+        assert {world.state(ref) for ref in refs} == {State.DONE}
+
+
+# --- recovery ---------------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_crash_a_webhook_is_called_again_with_the_same_key() -> None:
+    async with engine() as before:
+        ref = await before.start(await before.publish(THREE_WEBHOOKS))
+        async with restarted(before) as world:
+            first, second = world.far.calls
+            assert first.request.headers["Idempotency-Key"] == second.request.headers["Idempotency-Key"]
+            assert first.request.body == second.request.body
+            for _ in range(3):
+                world.far.calls[-1].answer()
+                await settle()
+            assert world.state(ref) is State.DONE
+            assert world.outcomes(ref) == [Outcome.ABANDONED, *[Outcome.SUCCEEDED] * 3]
+
+
+async def test_after_a_crash_a_step_that_may_not_be_repeated_ends_the_run_as_unknown() -> None:
+    kinds = {**KINDS, "webhook": Unrepeatable}
+    async with engine(kinds=kinds) as before:
+        ref = await before.start(await before.publish(THREE_WEBHOOKS))
+        async with restarted(before, kinds=kinds) as world:
+            assert world.state(ref) is State.ERROR
+            assert world.outcomes(ref) == [Outcome.INTERRUPTED_OUTCOME_UNKNOWN]
+            assert world.error(ref)["code"] == "OUTCOME_UNKNOWN"
+
+
+async def test_after_a_crash_a_stopping_run_is_terminated_before_anything_else() -> None:
+    async with engine(far=FarEnd(deaf=False)) as before:
+        ref = await before.start(await before.publish(THREE_WEBHOOKS))
+        await before.order(ref, mode=Mode.DRAIN)
+        async with restarted(before) as world:
+            assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
+            assert len(world.far.calls) == 1
+
+
+async def test_a_step_that_was_lost_with_the_server_three_times_is_not_tried_a_fourth_time() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        for _ in range(MOST_LOSSES):
+            async with restarted(world):
+                assert world.state(ref) is State.PROCESS_STEP
+        async with restarted(world):
+            assert world.state(ref) is State.ERROR
+            assert len(world.far.calls) == 1 + MOST_LOSSES
+
+
+async def test_a_retry_that_was_pending_at_the_crash_is_made_at_its_time() -> None:
+    async with engine() as before:
+        ref = await before.start(await before.publish([webhook("a")]))
+        before.far.calls[0].answer(500)
+        await settle()
+        async with restarted(before) as world:
+            await world.clock.pass_time(2)
+            assert len(world.far.calls) == 1
+            await world.clock.pass_time(1)
+            assert len(world.far.calls) == 2
+            assert world.state(ref) is State.PROCESS_STEP
+
+
+# --- the end of the process -------------------------------------------------------------------------------------------
+
+
+async def test_draining_records_what_ends_in_time_and_announces_nothing_more() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish(THREE_WEBHOOKS))
+        draining = asyncio.ensure_future(world.dispatcher.drain(5))
+        await settle()
+        world.far.calls[0].answer()
+        await draining
+        row = world.row(ref)
+        assert (row.state, row.step, world.outcomes(ref)) == (State.PENDING, 1, [Outcome.SUCCEEDED])
+        async with restarted(world):
+            assert (world.state(ref), len(world.far.calls)) == (State.PROCESS_STEP, 2)
+
+
+async def test_what_does_not_end_in_the_grace_is_left_to_recovery_and_is_no_outcome() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish(THREE_WEBHOOKS))
+        draining = asyncio.ensure_future(world.dispatcher.drain(5))
+        await world.clock.pass_time(5)
+        await draining
+        assert world.far.calls[0].cut
+        assert (world.state(ref), world.outcomes(ref)) == (State.PROCESS_STEP, [None])
+
+
+async def test_a_stop_works_while_draining() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish(THREE_WEBHOOKS))
+        draining = asyncio.ensure_future(world.dispatcher.drain(60))
+        await settle()
+        await world.terminate(ref)
+        await draining
+        assert world.outcomes(ref) == [Outcome.INTERRUPTED_OUTCOME_UNKNOWN]
+        assert world.state(ref) is State.TERMINATE
+
+
+async def test_while_draining_new_runs_rest() -> None:
+    async with engine() as world:
+        definition = await world.publish([webhook("a")])
+        await world.dispatcher.drain(0)
+        ref = await world.start(definition)
+        assert world.state(ref) is State.PENDING
+
+
+# --- defects ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_turn_that_breaks_off_by_a_defect_ends_its_own_run_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with engine(kinds={**KINDS, "webhook": Broken}) as world:
+        bad = await world.start(await world.publish([webhook("a")]))
+        good = await world.start(await world.publish([wait("w", "1s")], id="good"), automation="good")
+        with caplog.at_level(logging.CRITICAL, "interlock"):
+            await world.clock.pass_time(10)
+        assert (world.state(bad), world.state(good)) == (State.ERROR, State.DONE)
+        assert world.dispatcher.busy == 0
+
+
+async def test_the_manual_clock_keeps_order() -> None:
+    clock = ManualClock(0)
+    woken: list[int] = []
+
+    async def sleeper(at: int) -> None:
+        await clock.sleep_until(at)
+        woken.append(at)
+
+    tasks = [asyncio.ensure_future(sleeper(at)) for at in (30, 10, 20)]
+    await settle()
+    clock.set(30)
+    await asyncio.gather(*tasks)
+    assert woken == [10, 20, 30]

@@ -1,0 +1,311 @@
+"""The whole engine in memory, over virtual time and a far end that answers when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio.lowlevel import checkpoint
+
+from interlock.engine.advance import Advance
+from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
+from interlock.engine.plans import Plans
+from interlock.engine.prepare import Preparer
+from interlock.engine.start import Starter, StartRequest
+from interlock.errors import Unavailable
+from interlock.expressions.environment import Environment
+from interlock.expressions.evaluate import Evaluator
+from interlock.ports import (
+    AuditEntry,
+    AutomationRow,
+    Definition,
+    HttpFailed,
+    HttpFailureKind,
+    HttpRequest,
+    HttpResponse,
+    Phase,
+    Progress,
+    StepRow,
+    WebhookRow,
+)
+from interlock.rules.decision import Decision
+from interlock.rules.events import Event, Terminated
+from interlock.rules.model import SECOND, Actor, Execution, Mode, Ref, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State
+from interlock.steps.kind import Step, StepEnvironment
+from interlock.steps.registry import KINDS, StepRegistry
+from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.store import SqliteStore
+from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
+
+ANN = Actor("ann@localhost", "127.0.0.1")
+AUDIT = AuditEntry(ANN, "test.change", "x")
+OK = b'{"version":"v1","context":{"ok":true}}'
+
+# One environment for all tests: the engine behind it is dear to make and holds nothing of a run.
+ENVIRONMENT = Environment()
+
+
+@dataclass
+class Call:
+    """A request that has reached the far end, or would."""
+
+    request: HttpRequest
+    progress: Progress
+    reply: asyncio.Future[HttpResponse]
+    cut: bool = False
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.request.body)
+
+    def answer(self, status: int = 200, body: bytes = OK) -> None:
+        self.progress.status = status
+        self.progress.phase = Phase.DONE
+        self.reply.set_result(HttpResponse(status, {}, body))
+
+    def fail(self, kind: HttpFailureKind = HttpFailureKind.RESET) -> None:
+        self.reply.set_exception(HttpFailed(kind, "no answer"))
+
+
+@dataclass
+class FarEnd:
+    """`ports.Http` whose calls stand open until they are answered; `always` answers each at once."""
+
+    always: Callable[[HttpRequest], tuple[int, bytes]] | None = None
+    calls: list[Call] = field(default_factory=list)
+    deaf: bool = False
+    """Ignores cancellation until it is answered."""
+    stays_at: Phase = Phase.WAITING
+    """How far a request gets by itself."""
+
+    async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
+        call = Call(request, progress, asyncio.get_running_loop().create_future())
+        self.calls.append(call)
+        progress.phase = self.stays_at
+        if self.stays_at in (Phase.WAITING, Phase.READING):
+            progress.bytes_written = len(request.body)
+        if self.stays_at is Phase.READING:
+            progress.status = 200
+        if self.always is not None:
+            call.answer(*self.always(request))
+        while True:
+            try:
+                return await asyncio.shield(call.reply) if self.deaf else await call.reply
+            except asyncio.CancelledError:
+                call.cut = True
+                if not self.deaf:
+                    raise
+
+    def check_url(self, url: str) -> None: ...
+
+    @property
+    def open(self) -> list[Call]:
+        """Those that nobody has answered or cut."""
+        return [call for call in self.calls if not call.reply.done() and not call.cut]
+
+
+class SteppingFarEnd(FarEnd):
+    """Answers by itself, one turn of the loop for each thing that can happen on the way."""
+
+    async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
+        call = Call(request, progress, asyncio.get_running_loop().create_future())
+        self.calls.append(call)
+        try:
+            progress.phase = Phase.CONNECTING
+            await checkpoint()
+            progress.phase, progress.bytes_written = Phase.WRITING, 1
+            await checkpoint()
+            progress.phase, progress.bytes_written = Phase.WAITING, len(request.body)
+            await checkpoint()
+            progress.phase, progress.status = Phase.READING, 200
+            await checkpoint()
+        except asyncio.CancelledError:
+            call.cut = True
+            raise
+        call.answer()
+        return call.reply.result()
+
+
+def webhook(name: str, payload: Any = None, **more: Any) -> dict[str, Any]:
+    return {"stepName": name, "webhook": {"webhookId": "hook", "payload": payload or {}}, **more}
+
+
+def wait(name: str, duration: str, **more: Any) -> dict[str, Any]:
+    return {"stepName": name, "waitForDuration": {"duration": duration}, **more}
+
+
+def evaluate(name: str, secret: Sequence[str] = (), **expressions: str) -> dict[str, Any]:
+    given = [{"key": k, "expressionCel": v, "isSecret": k in secret} for k, v in expressions.items()]
+    return {"stepName": name, "evaluateExpressions": {"expressions": given}}
+
+
+def run_automation(name: str, id: str, context: Any = None) -> dict[str, Any]:
+    given = {"automationTemplateRef": {"id": id}, "context": {"context": context or {}}}
+    return {"stepName": name, "runAutomation": given}
+
+
+THREE_WEBHOOKS = [webhook("a"), webhook("b"), webhook("c")]
+
+
+class FlakyExecutions:
+    """`ports.Executions` of a store that at times cannot say whether a commit was made."""
+
+    def __init__(self, real: SqliteExecutions) -> None:
+        self._real = real
+        self.lose_orders = 0
+        """How many of the next commits are not made."""
+        self.lose_replies = 0
+        """How many of the next commits are made, and nobody hears of it."""
+
+    async def apply(self, ref: Ref, event: Event) -> Decision | None:
+        if self.lose_orders:
+            self.lose_orders -= 1
+            raise Unavailable
+        decision = await self._real.apply(ref, event)
+        if self.lose_replies:
+            self.lose_replies -= 1
+            raise Unavailable
+        return decision
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@dataclass
+class Engine:
+    """One process over a store: made anew, it is the same server after a restart."""
+
+    store: SqliteStore
+    clock: ManualClock
+    far: FarEnd
+    tenant: int
+    ids: SequentialIds
+    chance: FixedChance
+    slots: int = 256
+    near: int = 10_000
+    name: str = "one"
+    kinds: Mapping[str, type[Step]] = field(default_factory=lambda: KINDS)
+
+    def __post_init__(self) -> None:
+        self.executions = FlakyExecutions(self.store.executions)
+        self.evaluator = Evaluator()
+        self.environment = StepEnvironment(
+            http=self.far,
+            clock=self.clock,
+            ids=self.ids,
+            chance=self.chance,
+            webhooks=self.store.webhooks,
+            evaluator=self.evaluator,
+            installation="inst",
+            secret=b"s" * 32,
+            public_url="https://interlock.example",
+        )
+        self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
+        self.preparer = Preparer(self.clock, self.evaluator)
+        self.advance = Advance(
+            self.executions, self.plans, self.preparer, self.clock, self.chance, f"holder-{self.name}"
+        )
+        self.dispatcher = EmbeddedDispatcher(
+            self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near
+        )
+        self.starter = Starter(self.store.executions, self.plans, self.preparer, self.dispatcher, self.clock, self.ids)
+        self._running: asyncio.Task[None] | None = None
+
+    async def up(self) -> None:
+        self.store.listen(self.dispatcher)
+        await self.dispatcher.recover()
+        self._running = asyncio.get_running_loop().create_task(self.dispatcher.run())
+        await settle()
+
+    async def down(self) -> None:
+        """As a crash leaves it: nothing that was in flight is settled."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+        await self.evaluator.aclose()
+
+    async def publish(self, steps: Sequence[dict[str, Any]], id: str = "auto", context: Any = None) -> int:
+        row = AutomationRow(self.tenant, id, b"{}", 0, None, 1, 1)
+        defaults = None if context is None else json.dumps({"context": context}).encode()
+        plan = Definition(self.tenant, 0, id, 1, json.dumps(list(steps)).encode(), b"[]", defaults, 1)
+        made = await self.store.automations.create(row, plan, AUDIT)
+        assert made.definition is not None
+        return made.definition
+
+    async def begin(self, definition: int, trigger: dict[str, Any] | None = None, automation: str = "auto") -> Ref:
+        """Start a run, and let nothing else happen."""
+        started = await self.starter.start(StartRequest(self.tenant, automation, definition, ANN, trigger or {}))
+        return started.execution.ref
+
+    async def start(self, definition: int, trigger: dict[str, Any] | None = None, automation: str = "auto") -> Ref:
+        ref = await self.begin(definition, trigger, automation)
+        await settle()
+        return ref
+
+    async def order(self, ref: Ref, *, mode: Mode = Mode.INTERRUPT, deadline: int = 10 * SECOND) -> None:
+        """Commit a termination, and let nothing else happen."""
+        await self.store.executions.apply(
+            ref, Terminated(self.clock.now(), TerminationRequest(ANN, "enough", mode, deadline=deadline))
+        )
+
+    async def terminate(self, ref: Ref, *, mode: Mode = Mode.INTERRUPT, deadline: int = 10 * SECOND) -> None:
+        await self.order(ref, mode=mode, deadline=deadline)
+        await settle()
+
+    def row(self, ref: Ref) -> Execution:
+        found = self.store.executions.get(ref)
+        assert found is not None
+        return found
+
+    def state(self, ref: Ref) -> State:
+        return self.row(ref).state
+
+    def steps(self, ref: Ref) -> list[StepRow]:
+        return self.store.executions.steps(ref)
+
+    def outcomes(self, ref: Ref) -> list[Outcome | None]:
+        return [row.outcome for row in self.steps(ref)]
+
+    def output(self, ref: Ref, position: int) -> Any:
+        return next(json.loads(row.output or b"null") for row in self.steps(ref) if row.position == position)
+
+    def error(self, ref: Ref) -> Any:
+        return next(json.loads(row.error) for row in reversed(self.steps(ref)) if row.error is not None)
+
+
+@asynccontextmanager
+async def engine(**options: Any) -> AsyncIterator[Engine]:
+    """A server that is up, with one tenant and the webhook `hook`."""
+    store = SqliteStore(None)
+    tenant = await store.access.create_tenant("acme", ("acme.example",), 1, AUDIT)
+    hook = WebhookRow(tenant.id, "hook", b"{}", "https://far.example/in", 8 * 24 * 3600, 1, 1)
+    await store.webhooks.create(hook, AUDIT)
+    far = options.pop("far", None) or FarEnd()
+    made = Engine(store, ManualClock(), far, tenant.id, SequentialIds(), FixedChance(), **options)
+    await made.up()
+    try:
+        yield made
+    finally:
+        await made.down()
+        await store.close()
+
+
+@asynccontextmanager
+async def restarted(before: Engine, **options: Any) -> AsyncIterator[Engine]:
+    """The server after a crash: another process over the same store."""
+    await before.down()
+    made = Engine(
+        before.store, before.clock, before.far, before.tenant, before.ids, before.chance, name="two", **options
+    )
+    await made.up()
+    try:
+        yield made
+    finally:
+        await made.down()
