@@ -1,0 +1,164 @@
+"""Operations over the whole engine in memory: what an edge does for a request, less the HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from interlock.auth.bearer import Principal
+from interlock.auth.roles import permissions_of
+from interlock.contract.base import Message, to_wire
+from interlock.contract.parse import parse
+from interlock.engine.feed import Feed
+from interlock.net.egress import EgressPolicy
+from interlock.operations.authorise import authorise
+from interlock.operations.operation import Answer, Call, Operation, Visibility, nobody_in
+from interlock.operations.services import Services
+from interlock.operations.table import OPERATIONS
+from interlock.ports import AuditEntry, Role, TenantRow
+from interlock.rules.model import Ref
+from interlock.steps.registry import StepRegistry
+from tests.clocks import settle
+from tests.engine.worlds import AUDIT, ENVIRONMENT, Engine, FarEnd, engine
+
+
+def _short(operation: Operation) -> str:
+    """`GetAutomation` as C1 names it, `GetWebhook`, and `OwnGetAutomation` for our own view of the same."""
+    last = operation.id.rpartition(".")[2]
+    if ".webhooks." in operation.id:
+        return f"{last}Webhook"
+    return f"Own{last}" if operation.visibility is Visibility.OWN else last
+
+
+BY_NAME = {_short(operation): operation for operation in OPERATIONS}
+POLICY = EgressPolicy.parse([])
+
+WAIT = {"stepName": "hold", "waitForDuration": {"duration": "1209600s"}}
+GREET = {
+    "stepName": "greet",
+    "evaluateExpressions": {"expressions": [{"key": "text", "expressionCel": '"hello " + string(ctx.trigger.name)'}]},
+}
+CALL = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {}}}
+
+
+class CheckedFarEnd(FarEnd):
+    """A far end behind the real rules on where calls may go."""
+
+    def check_url(self, url: str) -> None:
+        POLICY.check_url(url)
+
+
+@dataclass
+class Reply:
+    """What came back, as it goes over the wire."""
+
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class Desk:
+    """One tenant's caller."""
+
+    engine: Engine
+    services: Services
+    tenant: TenantRow
+    principal: Principal
+    address: str = "192.0.2.7"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def ask(
+        self,
+        name: str,
+        body: Any = None,
+        *,
+        id: str | int = "",
+        query: Mapping[str, str] | None = None,
+        path: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Reply:
+        """Carry out the operation with this name. Header names are given with _ for -."""
+        operation = BY_NAME[name]
+        call = self.call(operation, path or ({"id": str(id)} if id != "" else {}), query or {}, headers)
+        await authorise(self.services, call, operation)
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        parsed: Message | bytes | None = None
+        if operation.raw_body:
+            parsed = raw
+        elif operation.request is not None:
+            parsed = parse(operation.request, raw)
+        answer: Answer = await operation.handler(self.services, call, parsed)
+        message = answer.message
+        tree = to_wire(message) if isinstance(message, Message) else dict(message)
+        return Reply(json.loads(json.dumps(tree)), dict(answer.headers))
+
+    def call(
+        self, operation: Operation, path: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Call:
+        principal = self.principal if operation.permission is not None else nobody_in(self.tenant.id)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Call(self.tenant, principal, self.address, path, query, given)
+
+    async def make(self, *steps: object, **fields: Any) -> str:
+        body = {"displayName": "an automation", "automationSteps": list(steps), **fields}
+        made: str = (await self.ask("CreateAutomation", body)).body["automation"]["id"]
+        return made
+
+    async def start(self, automation: str, **trigger: Any) -> int:
+        reply = await self.ask("ExecuteAutomation", {"context": {"context": trigger}}, id=automation)
+        await settle()
+        return int(reply.body["executionId"])
+
+    async def state(self, execution: int) -> str:
+        found = (await self.ask("GetAutomationExecution", id=execution)).body["automationExecution"]["state"]
+        return str(found).removeprefix("AUTOMATION_EXECUTION_STATE_")
+
+    async def detail(self, execution: int) -> Any:
+        return (await self.ask("OwnGetExecution", id=execution)).body
+
+    def ref(self, execution: int) -> Ref:
+        return Ref(self.tenant.id, execution)
+
+    def audited(self, action: str) -> list[AuditEntry]:
+        return [row.entry for row in self.services.store.audit.rows(self.tenant.id) if row.entry.action == action]
+
+    def with_role(self, *roles: Role) -> Desk:
+        """The same for another client with other roles."""
+        principal = Principal(self.tenant.id, "bob@localhost", roles, permissions_of(roles))
+        return Desk(self.engine, self.services, self.tenant, principal)
+
+    async def of_another_tenant(self) -> Desk:
+        tenant = await self.services.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
+        roles = (Role.SUPER_ADMIN,)
+        return Desk(self.engine, self.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
+
+
+@asynccontextmanager
+async def desk(**options: Any) -> AsyncIterator[Desk]:
+    async with engine(far=options.pop("far", None) or CheckedFarEnd(), **options) as made:
+        feed = Feed()
+        made.store.follow(feed)
+        services = Services(
+            store=made.store,
+            clock=made.clock,
+            ids=made.ids,
+            http=made.far,
+            starter=made.starter,
+            environment=ENVIRONMENT,
+            steps=StepRegistry(made.environment),
+            feed=feed,
+            page_key=b"p" * 32,
+            callback_secret=made.environment.secret,
+            installation=made.environment.installation,
+        )
+        tenant = next(row for row in made.store.access.tenants() if row.id == made.tenant)
+        roles = (Role.SUPER_ADMIN,)
+        principal = Principal(tenant.id, "ann@localhost", roles, permissions_of(roles))
+        yield Desk(made, services, tenant, principal)
+
+
+def names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [row["displayName"] for row in rows]
