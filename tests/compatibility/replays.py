@@ -132,7 +132,7 @@ def other_form(recorded: Any, ours: Any, path: str = "") -> list[str]:
     return []
 
 
-_FREE: Final = frozenset({"context", "expanded"})
+_FREE: Final = frozenset({"annotations", "context", "expanded"})
 """Members whose content is the caller's, or depends on what there is."""
 _OPTIONAL: Final = frozenset({"createdAt", "lastExecutedAt", "updatedAt", "completedAt", "duration", "view"})
 

@@ -137,7 +137,8 @@ def _fields(measured: Measured) -> list[str]:
     through_server = reachable(CreateAutomationRequest)
     lines = [
         "Each field is given a value that is not its zero value, each arm of a oneof in its turn.\n"
-        "*Server*: an automation that holds them was made and read back over HTTP. *Message*: the field was read and written again.\n\n",
+        "*Server*: an automation that holds them was made and read back over HTTP.\n"
+        "*Message*: the field was read and written again.\n\n",
         "| message | fields | round trip |\n|---|---|---|\n",
     ]
     for model in _published():

@@ -63,7 +63,7 @@ async def test_every_field_of_an_automation_survives_the_server(
 
 async def test_every_field_that_the_python_sdk_knows_survives_its_way_there_and_back(server: ServerProcess) -> None:
     sdk = await server.sdk()
-    request = from_wire(shared.CreateAutomationRequest, DRAFT)
+    request = from_wire(shared.CreateAutomationRequestInput, DRAFT)
     made = await sdk.automation.create_automation_async(request=request)
     assert made.create_automation_response is not None
     assert made.create_automation_response.automation is not None
