@@ -21,6 +21,7 @@ EXECUTION: Final = "839265"
 """Ids of the recording server, for which things of ours are put in. Other ids in a path stay, and are unknown here."""
 OFFERED: Final = frozenset(operation.id.rpartition(".")[2] for operation in TABLE)
 NOT_OFFERED: Final = "not offered yet"
+AS_DRAFT: Final = "accepted as a draft"
 UNPUBLISHED: Final = (3, 9)
 """google.rpc codes of a definition that is not published: INVALID_ARGUMENT and FAILED_PRECONDITION."""
 
@@ -48,6 +49,11 @@ class Row:
     @property
     def offered(self) -> bool:
         return self.result != NOT_OFFERED
+
+    @property
+    def only_kept(self) -> bool:
+        """It was not published as it stood: it holds what cannot run here, or what has to be mended first."""
+        return self.result.startswith(AS_DRAFT)
 
 
 async def replay(ground: Ground, exchange: Exchange) -> Row:
@@ -88,7 +94,7 @@ async def _refused(ground: Ground, exchange: Exchange, path: str, body: str, ans
         why = "what cannot run here yet" if answer.tree["code"] == 9 else "what has to be mended"
         named = ", ".join(f"`{field}`" for field in answer.named)
         faults = _faults(exchange, again, draft)
-        return _row(exchange, f"accepted as a draft; publishing names {why}: {named}", *faults)
+        return _row(exchange, f"{AS_DRAFT}; publishing names {why}: {named}", *faults)
     return _row(exchange, f"{answer.status}", answer.body)
 
 

@@ -16,7 +16,7 @@ from interlock.contract.triggers import AutomationTrigger
 from tests.compatibility.fields import names, reachable, variants
 from tests.compatibility.forms import lost
 from tests.compatibility.ground import Ground
-from tests.compatibility.replays import NOT_OFFERED, Row, replay
+from tests.compatibility.replays import AS_DRAFT, NOT_OFFERED, Row, replay
 from tests.compatibility.sdk import CLIENT as SDK_CLIENT
 from tests.compatibility.sdk import sdk_rows
 from tests.compatibility.terraform import CONFIGURATIONS, life
@@ -42,8 +42,9 @@ What C1's published clients send, and what comes of it here. This page is writte
 *Run* means that the client itself was run against a server. *Replayed* means that the client's calls, recorded byte
 by byte with the client itself, were sent again, and that the answers were held against a model of what that client
 reads; the model is held against what the client was seen to accept and to reject. The Go, TypeScript and Terraform
-columns come from such replays: these clients were not run here. Terraform's plans are computed by the provider's
-rule: a plan is empty if every configured value comes back identically.
+columns come from such replays: these clients were not run here. Terraform is the provider's recorded
+configurations, taken from creation to deletion by a model of the provider that sends what it was seen to send; a
+plan is empty if every configured value comes back identically, which is the provider's rule.
 
 """
 _DRAFT: Final[dict[str, Any]] = {
@@ -78,17 +79,21 @@ async def measure(directory: Path) -> Measured:
 
 async def _terraform(ground: Ground, name: str, configured: dict[str, Any], changed: dict[str, Any]) -> list[Row]:
     lived = await life(ground, configured, changed)
-    kept = " as a draft" if lived.draft else ""
+    taken = AS_DRAFT if lived.draft else "accepted"
     told = {
-        "CreateAutomation": (f"{name}: created{kept}", lived.plans["create"]),
-        "UpdateAutomation": (f"{name}: updated{kept}, without a mask", lived.plans["update"]),
+        "CreateAutomation": (f"{name}: created", lived.plans["create"]),
+        "UpdateAutomation": (f"{name}: updated without a mask", lived.plans["update"]),
         "GetAutomation": (f"{name}: refreshed and imported", lived.plans["import"]),
         "DeleteAutomation": (f"{name}: deleted, read (404), deleted again (404)", [] if lived.removed else ["there"]),
     }
     return [
-        Row(TERRAFORM, operation, call, "accepted, plan empty", (*plan, *lived.faults))
+        Row(TERRAFORM, operation, call, _result(operation, taken), (*plan, *lived.faults))
         for operation, (call, plan) in told.items()
     ]
+
+
+def _result(operation: str, taken: str) -> str:
+    return "accepted" if operation == "DeleteAutomation" else f"{taken}, plan empty"
 
 
 # ── the document ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +127,10 @@ def _cell(rows: list[Row]) -> str:
     if not all(row.offered for row in rows):
         return NOT_OFFERED
     failed = sum(bool(row.faults) for row in rows)
-    return f"**{failed} of {len(rows)} fail**" if failed else f"✓ {len(rows)}"
+    if failed:
+        return f"**{failed} of {len(rows)} fail**"
+    drafts = sum(row.only_kept for row in rows)
+    return f"✓ {len(rows)}, of them {drafts} as a draft" if drafts else f"✓ {len(rows)}"
 
 
 def _calls(rows: list[Row]) -> list[str]:

@@ -9,13 +9,15 @@ from typing import Any, Final
 import pytest
 
 from interlock.contract.automations import (
+    Automation,
     ExecuteAutomationResponse,
     GetAutomationResponse,
     ListAutomationsResponse,
 )
-from interlock.contract.base import Message
+from interlock.contract.base import Message, to_wire
 from interlock.contract.executions import GetAutomationExecutionResponse, TerminateAutomationResponse
-from tests.compatibility.forms import GO, TYPESCRIPT, refusals
+from interlock.contract.parse import read
+from tests.compatibility.forms import GO, TYPESCRIPT, lost, refusals, zeroes_missing
 from tests.compatibility.transcripts import load
 
 Case = tuple[type[Message], int, str, str]
@@ -109,3 +111,29 @@ def test_a_null_that_typescript_rejects_is_noticed_at_any_depth() -> None:
         "automation.automationSteps[0].generatePassword.policy is null"
     ]
     assert refusals(GO, GetAutomationResponse, 200, _JSON, body) == []
+
+
+def test_a_missing_zero_value_is_noticed_at_any_depth() -> None:
+    whole = to_wire(GetAutomationResponse(automation=read(Automation, {"automationSteps": [{"sendEmail": {}}]})))
+    assert zeroes_missing(GetAutomationResponse, whole) == []
+    del whole["automation"]["automationSteps"][0]["sendEmail"]["useSubjectUser"]
+    del whole["automation"]["triggers"]
+    assert zeroes_missing(GetAutomationResponse, whole) == [
+        "automation.triggers",
+        "automation.automationSteps[0].sendEmail.useSubjectUser",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "emitted", "expected"),
+    [
+        ({"a": None, "b": 1}, {"b": 1, "c": 0}, []),
+        ({"a": [{"b": ""}]}, {"a": [{}]}, ["a[0].b"]),
+        ({"a": False}, {"a": 0}, ["a"]),
+        ({"a": [1, 2]}, {"a": [1]}, ["a"]),
+        ({"at": "2026-01-02T03:04:05.000Z"}, {"at": "2026-01-02T03:04:05Z"}, []),
+        ({"duration": "3600s"}, {"duration": "3600.000s"}, ["duration"]),
+    ],
+)
+def test_what_did_not_come_back_is_named(given: Any, emitted: Any, expected: list[str]) -> None:
+    assert lost(given, emitted) == expected

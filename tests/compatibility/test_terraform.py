@@ -5,14 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interlock.contract.automations import Automation
 from interlock.contract.base import shape_of
+from tests.compatibility.forms import lost
 from tests.compatibility.ground import Ground
-from tests.compatibility.terraform import CONFIGURATIONS, FULL, RECORDED, RUNNABLE, created, life, without_empty
+from tests.compatibility.terraform import (
+    CONFIGURATIONS,
+    FULL,
+    HEADERS,
+    RECORDED,
+    RUNNABLE,
+    created,
+    life,
+    without_empty,
+)
+from tests.compatibility.transcripts import load, mended, response_of
 from tests.servers import ServerProcess
+
+SEQUENCES = load("terraform-1.5.0")["sequences"]
+READ_ONLY = {"createdAt", "currentVersion", "primaryTriggerType", "lastExecutedAt", "circuitBreaker"}
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -22,6 +37,37 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
     directory: Path = tmp_path_factory.mktemp("terraform")
     async with ServerProcess(directory) as server:
         yield await Ground.of(server)
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES, ids=[f"{s['configuration']} [{s['serverMode']}]" for s in SEQUENCES])
+async def test_the_recorded_calls_are_taken_in_their_order(ground: Ground, sequence: dict[str, Any]) -> None:
+    id_, draft, deleted = "", False, False
+    for step in sequence["steps"]:
+        if "operation" not in step:
+            continue
+        path = step["path"].replace(step["path"].partition("/automations/")[2] or "\0", id_)
+        tree = json.loads(mended(step["body"]) if step["cut"] else step["body"] or "null")
+        answer = await ground.send(step["method"], path, {**HEADERS, **step["headers"]}, body_of(tree, draft=draft))
+        if step["operation"] == "CreateAutomation" and answer.status == 400:
+            assert answer.tree["code"] == 9, answer.body
+            draft = True
+            answer = await ground.send(step["method"], path, {**HEADERS, **step["headers"]}, body_of(tree, draft=True))
+        assert answer.status == (404 if deleted else 200), answer.body
+        assert deleted or answer.faults(response_of(step["operation"])) == []
+        if step["operation"] == "CreateAutomation":
+            id_ = answer.tree["automation"]["id"]
+        if step["operation"] == "UpdateAutomation":
+            ours = {name: value for name, value in tree["automation"].items() if name not in READ_ONLY}
+            assert lost(ours, answer.tree["automation"]) == []
+        deleted = deleted or step["operation"] == "DeleteAutomation"
+
+
+def body_of(tree: Any, *, draft: bool) -> str | None:
+    if tree is None:
+        return None
+    if draft:
+        (tree.get("automation") or tree)["isDraft"] = True
+    return json.dumps(tree)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
