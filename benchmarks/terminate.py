@@ -24,10 +24,10 @@ SETTLED = ("Prefer", "wait=10")
 
 TEXT = (
     "Each is durable when it is answered, with its record and its audit row. A waiting execution is `TERMINATE` in the "
-    "commit that precedes the 200, so the latency of the answer is the time to `TERMINATE`. With a webhook in flight the "
-    "answer is held (`Prefer: wait`) until it is `TERMINATE`, and *far end* is the moment at which the receiver, another "
-    "process with the same clock, sees the connection closed. The constant rate is an open loop: requests come due "
-    "whether or not the server keeps up."
+    "commit that precedes the 200, so the latency of the answer is the time to `TERMINATE`. With a webhook in flight "
+    "the answer is held (`Prefer: wait`) until it is `TERMINATE`, and *far end* is the moment at which the receiver, "
+    "another process with the same clock, sees the connection closed. The constant rate is an open loop: requests come "
+    "due whether or not the server keeps up."
 )
 
 

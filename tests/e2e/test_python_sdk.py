@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conductorone_sdk import SDK
@@ -24,9 +25,8 @@ async def sdk(tmp_path: Path) -> AsyncIterator[SDK]:
 
 
 async def created(sdk: SDK, name: str, *steps: object) -> str:
-    answer = await sdk.automation.create_automation_async(
-        request={"display_name": name, "enabled": True, "automation_steps": list(steps), "triggers": []}
-    )
+    request: Any = {"display_name": name, "enabled": True, "automation_steps": list(steps), "triggers": []}
+    answer = await sdk.automation.create_automation_async(request=request)
     assert answer.create_automation_response is not None
     automation = answer.create_automation_response.automation
     assert automation is not None
@@ -35,9 +35,8 @@ async def created(sdk: SDK, name: str, *steps: object) -> str:
 
 
 async def started(sdk: SDK, automation: str, **trigger: object) -> int:
-    answer = await sdk.automation.execute_automation_async(
-        request={"id": automation, "execute_automation_request": {"context": {"context": trigger}}}
-    )
+    request: Any = {"id": automation, "execute_automation_request": {"context": {"context": trigger}}}
+    answer = await sdk.automation.execute_automation_async(request=request)
     assert answer.execute_automation_response is not None
     assert answer.execute_automation_response.execution_id
     return int(answer.execute_automation_response.execution_id)

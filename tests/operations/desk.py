@@ -112,6 +112,11 @@ class Desk:
         await settle()
         return int(reply.body["executionId"])
 
+    async def wait(self, seconds: float) -> None:
+        """Let time pass in one leap."""
+        self.engine.clock.advance(seconds)
+        await settle()
+
     async def state(self, execution: int) -> str:
         found = (await self.ask("GetAutomationExecution", id=execution)).body["automationExecution"]["state"]
         return str(found).removeprefix("AUTOMATION_EXECUTION_STATE_")

@@ -1,0 +1,128 @@
+"""Callbacks: the URL is the proof, good once and while the step waits; what comes later is kept as evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from tests.clocks import settle
+from tests.operations.desk import CALL, WAIT, Desk
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = {"version": "v1", "context": {"ticket": "INC-1"}}
+
+
+async def asked(ann: Desk) -> tuple[int, str]:
+    """A run whose webhook has been called, and the callback URL that it was given."""
+    execution = await ann.start(await ann.make(CALL, WAIT))
+    return execution, str(ann.engine.far.calls[-1].request.headers["Webhook-Callback-Url"])
+
+
+async def waiting(ann: Desk) -> tuple[int, str]:
+    """The same, once it has said 202."""
+    execution, url = await asked(ann)
+    ann.engine.far.calls[-1].answer(202, b"")
+    await settle()
+    assert (await ann.detail(execution))["waitingFor"] == "callback"
+    return execution, url
+
+
+async def call_back(ann: Desk, url: str, body: Any = ANSWER) -> Any:
+    execution, token = url.rsplit("/", 2)[1:]
+    reply = await ann.ask("OwnReceiveCallback", body, path={"execution": execution, "token": token})
+    await settle()
+    return reply.body
+
+
+async def test_a_callback_is_the_answer_of_the_step(ann: Desk) -> None:
+    execution, url = await waiting(ann)
+    assert url.startswith("https://interlock.example/api/v1/webhooks/callback/")
+    assert await call_back(ann, url) == {}
+    detail = await ann.detail(execution)
+    assert (detail["state"], detail["waitingFor"]) == ("WAITING", "timer")
+    assert detail["steps"][0]["outcome"] == "SUCCEEDED"
+    assert detail["steps"][0]["output"] == {"response": {"ticket": "INC-1"}, "status_code": 202}
+
+
+async def test_a_callback_is_good_once(ann: Desk) -> None:
+    execution, url = await waiting(ann)
+    replies = await asyncio.gather(*(call_back(ann, url) for _ in range(5)), return_exceptions=True)
+    assert replies.count({}) == 1
+    assert sum(isinstance(reply, FailedPrecondition) for reply in replies) == 4
+    with pytest.raises(FailedPrecondition, match="was used already"):
+        await call_back(ann, url)
+    assert (await ann.detail(execution))["step"] == 1
+
+
+async def test_a_callback_may_overtake_its_own_202(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    early = asyncio.ensure_future(call_back(ann, url))
+    await settle()
+    assert not early.done()
+    ann.engine.far.calls[-1].answer(202, b"")
+    assert await early == {}
+    assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
+
+
+async def test_a_callback_that_nobody_asked_for_is_refused(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    early = asyncio.ensure_future(call_back(ann, url))
+    await settle()
+    await ann.wait(5)
+    with pytest.raises(FailedPrecondition):
+        await early
+    ann.engine.far.calls[-1].answer(200)
+    await settle()
+    assert (await ann.detail(execution))["step"] == 1
+
+
+async def test_a_callback_to_a_stopped_run_is_refused_and_kept_as_evidence_once(ann: Desk) -> None:
+    execution, url = await waiting(ann)
+    await ann.ask("TerminateAutomation", id=execution)
+    for _ in range(3):
+        with pytest.raises(FailedPrecondition, match="its run was stopped"):
+            await call_back(ann, url)
+    detail = await ann.detail(execution)
+    assert (detail["state"], detail["steps"][0]["outcome"]) == ("TERMINATE", "INTERRUPTED_WAITING")
+    assert "output" not in detail["steps"][0]
+    [late] = detail["steps"][0]["attempts"][0]["late"]
+    assert (late["outcome"], late["output"]["response"]) == ("LATE_SUCCEEDED", {"ticket": "INC-1"})
+
+
+async def test_a_callback_after_its_time_is_refused(ann: Desk) -> None:
+    execution, url = await waiting(ann)
+    ann.engine.clock.advance(8 * 24 * 3600)
+    with pytest.raises(FailedPrecondition, match="has expired"):
+        await call_back(ann, url)
+    await settle()
+    assert await ann.state(execution) == "ERROR"
+
+
+@pytest.mark.parametrize("body", [None, b"  ", b"{", [], [1], "text", {}, 7, b'{"a":1,"a":2}', b"\xff"])
+async def test_a_callback_is_an_object_with_something_in_it(ann: Desk, body: Any) -> None:
+    _, url = await waiting(ann)
+    with pytest.raises(InvalidArgument):
+        await call_back(ann, url, body)
+    assert await call_back(ann, url, {"plain": 1}) == {}
+
+
+async def test_a_url_that_was_never_given_out_is_not_found(ann: Desk) -> None:
+    execution, url = await waiting(ann)
+    other, _ = await waiting(ann)
+    token = url.rpartition("/")[2]
+    for wrong in (
+        f"x/{execution}/{token[:-1]}",
+        f"x/{execution}/ü",
+        f"x/{other}/{token}",
+        f"x/839265/{token}",
+        f"x/0{execution}/{token}",
+    ):
+        with pytest.raises(NotFound, match=r"^not found$"):
+            await call_back(ann, wrong)
+    with pytest.raises(NotFound):
+        await call_back(await ann.of_another_tenant(), url)
+    assert await call_back(ann, url) == {}

@@ -1,0 +1,266 @@
+"""Executions: started once, shown in C1's words, found by what they are; and our own view, which tells everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from interlock.rules.model import SECOND
+from tests.clocks import START, settle
+from tests.engine.worlds import evaluate, run_automation
+from tests.operations.desk import CALL, GREET, WAIT, Desk
+
+pytestmark = pytest.mark.anyio
+PREFIX = "AUTOMATION_EXECUTION_STATE_"
+
+
+async def shown(ann: Desk, execution: int) -> Any:
+    return (await ann.ask("GetAutomationExecution", id=execution)).body["automationExecution"]
+
+
+# --- start ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_has_what_it_was_given_and_answers_with_its_id_as_text(ann: Desk) -> None:
+    automation = await ann.make(GREET)
+    reply = await ann.ask("ExecuteAutomation", {"context": {"context": {"name": "Ann", "x": None}}}, id=automation)
+    assert isinstance(reply.body["executionId"], str)
+    await settle()
+    execution = int(reply.body["executionId"])
+    assert (await ann.detail(execution))["steps"][0]["output"] == {"text": "hello Ann"}
+    run = await shown(ann, execution)
+    assert run["id"] == str(execution)
+    assert (run["state"], run["currentVersion"], run["isDraft"]) == (f"{PREFIX}DONE", 1, False)
+    assert run["context"] == {"context": {"name": "Ann", "x": None}}
+    assert run["automationTemplateId"] == automation
+
+
+@pytest.mark.parametrize("body", [None, {}, {"context": None}, {"context": {}}, {"context": {"context": {}}}])
+async def test_a_run_needs_no_context(ann: Desk, body: Any) -> None:
+    automation = await ann.make(WAIT)
+    reply = await ann.ask("ExecuteAutomation", body, id=automation)
+    assert (await shown(ann, reply.body["executionId"]))["context"] == {"context": {}}
+
+
+async def test_the_automations_context_lies_under_the_runs_own(ann: Desk) -> None:
+    automation = await ann.make(
+        evaluate("both", a="ctx.trigger.a", b="ctx.trigger.b"), context={"context": {"a": "default", "b": "default"}}
+    )
+    execution = await ann.start(automation, b="own")
+    assert (await ann.detail(execution))["steps"][0]["output"] == {"a": "default", "b": "own"}
+
+
+async def test_a_run_by_hand_needs_no_enabled_automation_and_is_recorded(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(WAIT, enabled=False))
+    [entry] = ann.audited("execution.start")
+    assert (entry.target, entry.actor.client, entry.actor.address) == (str(execution), "ann@localhost", "192.0.2.7")
+
+
+@pytest.mark.parametrize("fields", [{}, {"isDraft": True, "automationSteps": [WAIT]}])
+async def test_without_published_steps_nothing_can_be_run(ann: Desk, fields: dict[str, Any]) -> None:
+    automation = (await ann.ask("CreateAutomation", fields)).body["automation"]["id"]
+    with pytest.raises(FailedPrecondition, match="has no published steps"):
+        await ann.ask("ExecuteAutomation", id=automation)
+
+
+async def test_an_automation_whose_steps_were_taken_away_does_not_run(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    await ann.ask("UpdateAutomation", {"automation": {}, "updateMask": "automationSteps"}, id=automation)
+    with pytest.raises(FailedPrecondition, match="has no published steps"):
+        await ann.ask("ExecuteAutomation", id=automation)
+
+
+async def test_the_draft_is_run_when_asked_for_and_stays_as_it_was(ann: Desk) -> None:
+    automation = await ann.make(WAIT, draftAutomationSteps=[WAIT, GREET])
+    reply = await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
+    await settle()
+    mask = {"automation": {"draftAutomationSteps": [GREET]}, "updateMask": "draftAutomationSteps"}
+    await ann.ask("UpdateAutomation", mask, id=automation)
+    run = await shown(ann, reply.body["executionId"])
+    assert (run["isDraft"], run["currentVersion"]) == (True, 0)
+    steps = (await ann.detail(reply.body["executionId"]))["steps"]
+    assert [step["name"] for step in steps] == ["hold", "greet"]
+
+
+async def test_a_draft_that_could_not_run_is_refused_with_its_findings(ann: Desk) -> None:
+    automation = await ann.make(WAIT, draftAutomationSteps=[{"stepName": "mail", "sendEmail": {}}])
+    with pytest.raises(FailedPrecondition, match="sendEmail"):
+        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
+    empty = await ann.make(WAIT, draftAutomationSteps=[])
+    with pytest.raises(FailedPrecondition, match="draft has no steps"):
+        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=empty)
+
+
+async def test_a_repeated_key_gives_the_first_run(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    body = {"context": {"context": {"a": 1, "b": 2}}}
+    same = {"context": {"context": {"b": 2, "a": 1}}, "isDraft": False}
+    first = await ann.ask("ExecuteAutomation", body, id=automation, idempotency_key="k")
+    second = await ann.ask("ExecuteAutomation", same, id=automation, idempotency_key="k")
+    assert first.body == second.body
+    with pytest.raises(AlreadyExists):
+        await ann.ask("ExecuteAutomation", {}, id=automation, idempotency_key="k")
+    third = await ann.ask("ExecuteAutomation", body, id=automation, idempotency_key="K")
+    assert third.body != first.body
+    await ann.wait(24 * 3600 + 1)
+    assert (await ann.ask("ExecuteAutomation", {}, id=automation, idempotency_key="k")).body != first.body
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\t", "ü"])
+async def test_a_key_is_visible_ascii(ann: Desk, key: str) -> None:
+    automation = await ann.make(WAIT)
+    with pytest.raises(InvalidArgument, match="Idempotency-Key"):
+        await ann.ask("ExecuteAutomation", id=automation, idempotency_key=key)
+    await ann.ask("ExecuteAutomation", id=automation, idempotency_key="x" * 255)
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_ended_shows_when_and_how_long_it_took(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(WAIT))
+    waiting = await shown(ann, execution)
+    assert waiting["state"] == f"{PREFIX}WAITING"
+    assert "completedAt" not in waiting
+    assert "duration" not in waiting
+    await ann.wait(90.5)
+    await ann.ask("TerminateAutomation", id=execution)
+    ended = await shown(ann, execution)
+    assert (ended["duration"], ended["completedAt"]) == ("90.500s", "2025-06-15T15:08:10.500Z")
+    assert START == 1_750_000_000 * SECOND
+
+
+@pytest.mark.parametrize("id_", ["1_000", " 12", "+5", "0", "-1", "007", "9" * 20, str(2**63), "abc", "١٢"])
+async def test_what_is_no_id_is_refused(ann: Desk, id_: str) -> None:
+    for name in ("GetAutomationExecution", "TerminateAutomation", "OwnGetExecution"):
+        with pytest.raises(InvalidArgument, match="id: must be a whole number"):
+            await ann.ask(name, id=id_)
+
+
+async def test_an_unknown_run_is_not_found(ann: Desk) -> None:
+    with pytest.raises(NotFound):
+        await ann.ask("GetAutomationExecution", id=839265)
+
+
+async def test_lists_are_newest_first(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [str(await ann.start(automation)) for _ in range(12)]
+    page = (await ann.ask("ListAutomationExecutions", query={"page_size": "10"})).body
+    rest = (await ann.ask("ListAutomationExecutions", query={"page_token": page["nextPageToken"]})).body
+    found = [row["id"] for row in page["automationExecutions"] + rest["automationExecutions"]]
+    assert found == runs[::-1]
+
+
+async def test_searches_narrow_down(ann: Desk) -> None:
+    hello, hold = await ann.make(GREET, displayName="Hello"), await ann.make(WAIT, displayName="Hold", appId="app")
+    done, waiting = await ann.start(hello, name="Ann"), await ann.start(hold)
+    stopped = await ann.start(hold)
+    await ann.ask("TerminateAutomation", id=stopped)
+
+    async def found(name: str = "SearchAutomationExecutions", **body: Any) -> list[int]:
+        return [int(row["automationExecution"]["id"]) for row in (await ann.ask(name, body)).body["list"]]
+
+    assert await found() == [stopped, waiting, done]
+    assert await found(automationTemplateId=hold) == [stopped, waiting]
+    assert await found(executionId=str(done)) == await found(query=str(done)) == [done]
+    assert await found(refs=[{"id": str(done)}, {"id": str(waiting)}]) == [waiting, done]
+    assert await found(query="hel") == [done]
+    assert await found(executionStepStates=[f"{PREFIX}WAITING", f"{PREFIX}DONE"]) == [waiting, done]
+    assert await found(executionStepStates=[f"{PREFIX}UNSPECIFIED"]) == [stopped, waiting, done]
+    assert await found(executionStepStates=[f"{PREFIX}GET_STEP"]) == []
+    assert await found(automationTemplateId=hold, executionId=str(done)) == []
+    every = "SearchAllAutomationExecutions"
+    assert await found(every, automationTemplateIds=[hello, hold], executionStates=[f"{PREFIX}DONE"]) == [done]
+    assert await found(every, appIds=["app"]) == [stopped, waiting]
+    assert await found(every, subjectUserIds=["somebody"]) == []
+
+
+async def test_searches_page_through_ids_and_automations_alike(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [str(await ann.start(automation)) for _ in range(13)]
+    for body in ({"refs": [{"id": run} for run in runs]}, {"automationTemplateId": automation}, {}):
+        first = (await ann.ask("SearchAutomationExecutions", {**body, "pageSize": 10})).body
+        token = first["nextPageToken"]
+        rest = (await ann.ask("SearchAutomationExecutions", {**body, "pageSize": 10, "pageToken": token})).body
+        found = [row["automationExecution"]["id"] for row in first["list"] + rest["list"]]
+        assert found == runs[::-1]
+        assert rest["nextPageToken"] == ""
+
+
+async def test_the_automation_comes_along_when_asked_for(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    await ann.start(automation)
+    await ann.start(automation)
+    reply = (await ann.ask("SearchAutomationExecutions", {"expandMask": {"paths": ["*"]}})).body
+    assert [row["automationPath"] for row in reply["list"]] == ["$.expanded[0]"] * 2
+    [expanded] = reply["expanded"]
+    assert expanded["@type"] == "type.googleapis.com/c1.api.automations.v1.Automation"
+    assert expanded["id"] == automation
+
+
+# --- our own view -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_detail_tells_what_became_of_each_step(ann: Desk) -> None:
+    automation = await ann.make({**GREET, "skipIfTrueCel": "true"}, CALL, WAIT)
+    execution = await ann.start(automation)
+    running = await ann.detail(execution)
+    assert (running["state"], running["step"]) == ("PROCESS_STEP", 1)
+    assert [step["outcome"] for step in running["steps"]] == ["SKIPPED", "", ""]
+    ann.engine.far.calls[0].answer(503, b"busy")
+    await settle()
+    retrying = await ann.detail(execution)
+    assert (retrying["state"], retrying["waitingFor"]) == ("WAITING", "retry")
+    call = retrying["steps"][1]
+    assert (call["outcome"], call["attempts"][0]["outcome"], call["attempts"][0]["status"]) == ("", "FAILED", 503)
+    await ann.wait(30)
+    ann.engine.far.calls[1].answer()
+    await settle()
+    later = await ann.detail(execution)
+    assert [step["outcome"] for step in later["steps"]] == ["SKIPPED", "SUCCEEDED", ""]
+    assert [attempt["outcome"] for attempt in later["steps"][1]["attempts"]] == ["FAILED", "SUCCEEDED"]
+    assert later["steps"][1]["output"] == {"response": {"ok": True}, "status_code": 200}
+    assert (later["steps"][1]["kind"], later["steps"][1]["input"]["webhookId"]) == ("webhook", "hook")
+    assert (later["waitingFor"], later["automationDisplayName"]) == ("timer", "an automation")
+    assert "termination" not in later
+
+
+async def test_the_detail_masks_secrets(ann: Desk) -> None:
+    steps = [
+        evaluate("make", secret=["code"], code='"sword" + "fish"', plain='"shown"'),
+        {"stepName": "send", "webhook": {"webhookId": "hook", "payload": {"text": "it is {{ ctx.make.code }}"}}},
+    ]
+    execution = await ann.start(await ann.make(*steps))
+    detail = await ann.detail(execution)
+    assert "swordfish" not in str(detail)
+    assert detail["steps"][0]["output"]["plain"] == "shown"
+
+
+async def test_the_detail_shows_a_stop_and_what_never_began(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(WAIT, GREET))
+    await ann.ask("TerminateAutomation", {"reason": "wrong person"}, id=execution)
+    detail = await ann.detail(execution)
+    assert [step["outcome"] for step in detail["steps"]] == ["INTERRUPTED_WAITING", "NOT_STARTED"]
+    assert detail["steps"][0]["settledAt"] == detail["completedAt"]
+    stop = detail["termination"]
+    assert (stop["reason"], stop["found"], stop["state"], stop["cause"]) == (
+        "wrong person",
+        "WAITING",
+        "TERMINATE",
+        "person",
+    )
+    assert stop["actor"] == {"client": "ann@localhost", "principal": "ann@localhost", "address": "192.0.2.7"}
+
+
+async def test_the_detail_lists_children(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    execution = await ann.start(await ann.make(run_automation("go", child, {"n": 1})))
+    detail = await ann.detail(execution)
+    [started] = detail["children"]
+    assert (started["automationTemplateId"], started["state"]) == (child, "WAITING")
+    assert detail["steps"][0]["output"] == {"execution_id": started["id"]}
+    below = await ann.detail(int(started["id"]))
+    assert (below["parent"], below["root"], below["depth"]) == (str(execution), str(execution), 1)
+    assert below["trigger"] == {"n": 1}
