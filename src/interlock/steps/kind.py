@@ -194,7 +194,7 @@ class Step(ABC):
 
     async def perform(self, attempt: Attempt) -> Report:
         """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only."""
-        raise NotImplementedError(f"{self.kind} has nothing to perform")
+        raise TypeError(f"{self.kind} has nothing to perform")
 
     def interruption(self, progress: Progress) -> Outcome:
         """What became of an attempt that was cut. In doubt: unknown."""
@@ -202,11 +202,11 @@ class Step(ABC):
 
     def waited(self, until: int) -> Mapping[str, object]:
         """What `ctx.<step>` holds after a timer ended at `until`."""
-        raise NotImplementedError(f"{self.kind} does not wait for a time")
+        raise TypeError(f"{self.kind} does not wait for a time")
 
     def expired(self) -> bytes:
         """The error of a wait that ended without what was waited for."""
-        raise NotImplementedError(f"{self.kind} does not wait for an answer")
+        raise TypeError(f"{self.kind} does not wait for an answer")
 
 
 def interruption(progress: Progress) -> Outcome:
