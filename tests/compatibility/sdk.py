@@ -22,8 +22,12 @@ _ID: Final = "id"
 
 async def sdk_rows(server: ServerProcess) -> list[Row]:
     """Each operation of the SDK: that it succeeds, with 404 for what is not there, and with 401 for a bad token."""
-    sdk: Any = await server.sdk()
     stranger = SDK(server_url=server.url, security=shared.Security(bearer_auth="nonsense", oauth="nonsense"))
+    async with await server.sdk() as sdk, stranger:
+        return await _rows(sdk, stranger)
+
+
+async def _rows(sdk: Any, stranger: SDK) -> list[Row]:
     body = {"display_name": "n", "enabled": True, "automation_steps": [from_wire(shared.AutomationStep, WAIT)]}
     made = (await sdk.automation.create_automation_async(request=body)).create_automation_response.automation.id
     other = (await sdk.automation.create_automation_async(request=body)).create_automation_response.automation.id

@@ -62,13 +62,13 @@ async def test_every_field_of_an_automation_survives_the_server(
 
 
 async def test_every_field_that_the_python_sdk_knows_survives_its_way_there_and_back(server: ServerProcess) -> None:
-    sdk = await server.sdk()
     request = from_wire(shared.CreateAutomationRequestInput, DRAFT)
-    made = await sdk.automation.create_automation_async(request=request)
-    assert made.create_automation_response is not None
-    assert made.create_automation_response.automation is not None
-    id_ = str(made.create_automation_response.automation.id)
-    found = await sdk.automation.get_automation_async(request={"id": id_})
+    async with await server.sdk() as sdk:
+        made = await sdk.automation.create_automation_async(request=request)
+        assert made.create_automation_response is not None
+        assert made.create_automation_response.automation is not None
+        id_ = str(made.create_automation_response.automation.id)
+        found = await sdk.automation.get_automation_async(request={"id": id_})
     assert found.get_automation_response is not None
     assert lost(to_tree(request), to_tree(found.get_automation_response.automation)) == []
 
