@@ -3,7 +3,8 @@
     python tools/local_server.py up|down
 
 It runs in the background, keeps its data and its log in .interlock, and listens on 127.0.0.1:8080; INTERLOCK_DATA_DIR
-and INTERLOCK_LISTEN say otherwise. `up` on a running server only says how to use it.
+and INTERLOCK_LISTEN say otherwise. A new server is given the automations of examples/. `up` on a running server only
+says how to use it.
 """
 
 import json
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+INTERLOCK = Path(sys.executable).parent / "interlock"
 START_LIMIT = 60.0
 """Seconds within which a server has to be ready."""
 STOP_LIMIT = 30.0
@@ -26,6 +28,8 @@ STOP_LIMIT = 30.0
 
 def up(data_dir: Path, listen: str, home: Path) -> int:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    profile = data_dir / "profile.json"
+    first_start = not profile.exists()
     if running(data_dir) is None:
         log = data_dir / "server.log"
         process = start(data_dir, listen, log)
@@ -35,7 +39,8 @@ def up(data_dir: Path, listen: str, home: Path) -> int:
             print("\nIf the port is taken, choose another: make up INTERLOCK_LISTEN=127.0.0.1:8081", file=sys.stderr)
             return 1
         (data_dir / "server.pid").write_text(f"{process.pid}\n")
-    profile = data_dir / "profile.json"
+    if first_start and not apply_examples(profile):
+        return 1
     note = point_home_at(profile, home)
     print(how_to_use(json.loads(profile.read_text()), data_dir))
     if note:
@@ -64,7 +69,7 @@ def start(data_dir: Path, listen: str, log: Path) -> subprocess.Popen[bytes]:
     """Start a server that outlives this script: its own session, and no pipe that somebody could be waiting on."""
     ready = data_dir / "ready.json"
     ready.unlink(missing_ok=True)
-    command = [str(Path(sys.executable).parent / "interlock"), "serve", "--data-dir", str(data_dir), "--listen", listen]
+    command = [str(INTERLOCK), "serve", "--data-dir", str(data_dir), "--listen", listen]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as output:
         return subprocess.Popen(
@@ -74,6 +79,16 @@ def start(data_dir: Path, listen: str, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def apply_examples(profile: Path) -> bool:
+    """Give a new server something to look at; a person who deletes it is not given it again."""
+    files = sorted(str(file) for file in (ROOT / "examples").glob("*.json"))
+    command = [str(INTERLOCK), "--profile", str(profile), "automations", "apply", *files]
+    applied = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if applied.returncode != 0:
+        print("The server runs, but the examples could not be applied.", file=sys.stderr)
+    return applied.returncode == 0
 
 
 def wait_ready(process: subprocess.Popen[bytes], ready: Path) -> bool:
@@ -114,7 +129,7 @@ def point_home_at(profile: Path, home: Path) -> str:
 
 
 def how_to_use(profile: Mapping[str, str], data_dir: Path) -> str:
-    interlock = shown(Path(sys.executable).parent / "interlock")
+    interlock = shown(INTERLOCK)
     return "\n".join(
         [
             f"Interlock is running at {profile['url']} (data and log: {shown(data_dir)}; stop it: make down)",
@@ -124,7 +139,7 @@ def how_to_use(profile: Mapping[str, str], data_dir: Path) -> str:
             f"export CONDUCTORONE_CLIENT_SECRET={shlex.quote(profile['client_secret'])}",
             "",
             "Try next:",
-            f"  {interlock} automations apply examples/hello.json examples/two-week-wait.json",
+            f"  {interlock} automations list",
             f"  {interlock} automations run Hello --wait 10",
             f"  {interlock} automations run 'Two-week wait'",
             f"  {interlock} executions terminate $({interlock} executions list --state WAITING -o ids) --reason trying",

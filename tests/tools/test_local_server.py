@@ -3,14 +3,18 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from interlock.cli.profile import Profile, find_profile, write_profile
-from tools.local_server import down, how_to_use, point_home_at, running
+from tools.local_server import INTERLOCK, down, how_to_use, point_home_at, running
 
 MINE = Profile("http://127.0.0.1:8080", "calm-otter@127.0.0.1/spc", "secret-token:conductorone.com:v1:x'y z")
+
+LOCAL_SERVER = (sys.executable, "tools/local_server.py")
 
 
 @pytest.fixture
@@ -47,3 +51,30 @@ def test_a_process_id_alone_is_not_taken_for_a_running_server(data_dir: Path) ->
     (data_dir / "server.pid").write_text(str(os.getpid()))
     assert running(data_dir) is None
     assert down(data_dir) == 0
+
+
+def test_a_new_server_has_the_examples_and_keeps_what_is_deleted_deleted(tmp_path: Path) -> None:
+    nobody = {name: value for name, value in os.environ.items() if not name.startswith("CONDUCTORONE_")}
+    environment = nobody | {
+        "INTERLOCK_DATA_DIR": str(tmp_path / "data"),
+        "INTERLOCK_LISTEN": "127.0.0.1:0",
+        "XDG_CONFIG_HOME": str(tmp_path / "home"),
+    }
+
+    def run(*command: str) -> str:
+        return subprocess.check_output(command, text=True, env=environment)
+
+    def interlock(*arguments: str) -> str:
+        return run(str(INTERLOCK), *arguments)
+
+    try:
+        assert "Interlock is running at http://127.0.0.1:" in run(*LOCAL_SERVER, "up")
+        assert json.loads(interlock("automations", "run", "Hello", "--wait", "30"))["state"].endswith("_DONE")
+        interlock("automations", "delete", "Hello", "--yes")
+        run(*LOCAL_SERVER, "down")
+        run(*LOCAL_SERVER, "up")
+        names = {json.loads(line)["displayName"] for line in interlock("automations", "list").splitlines()}
+        assert "Two-week wait" in names
+        assert "Hello" not in names
+    finally:
+        run(*LOCAL_SERVER, "down")
