@@ -161,5 +161,13 @@ def test_a_person_is_shown_what_would_be_stopped_and_asked(server: Server, inter
     assert not server.asked("POST", terminating("7"))
     agreed = interlock("executions", "terminate", "7", person=True, stdin="y\n")
     assert agreed.exit_code == Exit.OK
-    assert "interlock executions get 7" in agreed.stderr
+    assert "interlock executions receipt 7" in agreed.stderr
     assert interlock("executions", "terminate", "7", "--yes", person=True).exit_code == Exit.OK
+
+
+def test_a_receipt_is_a_text_for_a_person_and_json_for_a_program(server: Server, interlock: CommandLine) -> None:
+    path = "/interlock/v1/executions/7/receipt"
+    server.on("GET", path, ok({"executionId": "7", "settled": True}))
+    assert lines(interlock("executions", "receipt", "7")) == [{"executionId": "7", "settled": True}]
+    assert interlock("executions", "receipt", "7", person=True).exit_code == Exit.OK
+    assert [call.headers["accept"] for call in server.asked("GET", path)] == ["application/json", "text/markdown"]

@@ -35,7 +35,7 @@ from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Call, Lane, Operation, nobody_in
+from interlock.operations.operation import Call, Document, Lane, Operation, nobody_in
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.telemetry.metrics import Meter, Metrics
@@ -267,9 +267,10 @@ class Api:
             asked = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
         answer = await operation.handler(self._services, call, asked)
         message = answer.message
-        headers: Headers = [JSON_TYPE]
-        for name, value in answer.headers:
-            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        if isinstance(message, Document):
+            media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
+            return Reply(200, [media_type, *_encoded(answer.headers)], message.text.encode())
+        headers: Headers = [JSON_TYPE, *_encoded(answer.headers)]
         if isinstance(message, Message):
             return Reply(200, headers, to_json(message))
         return Reply(200, headers, _json(message) if message else _EMPTY)
@@ -286,6 +287,10 @@ def _named_host(headers: Mapping[bytes, bytes]) -> str:
     if host is None:
         raise InvalidArgument.at("Host", "is missing")
     return host.decode("latin-1")
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _address(scope: Scope) -> str:

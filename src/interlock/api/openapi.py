@@ -92,7 +92,10 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     answers: dict[str, Any] = {
         "200": {
             "description": "Successful response",
-            "content": {"application/json": {"schema": schemas.refer(operation.response, "")}},
+            "content": {
+                "application/json": {"schema": schemas.refer(operation.response, "")},
+                **{media_type: {"schema": {"type": "string"}} for media_type in operation.documents},
+            },
         }
     }
     status = {"application/json": {"schema": {"$ref": f"{_REF}{Status.proto_name}"}}}

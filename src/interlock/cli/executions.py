@@ -1,4 +1,4 @@
-"""`interlock executions`: list, get, watch, terminate."""
+"""`interlock executions`: list, get, watch, receipt, terminate."""
 
 import re
 from collections.abc import Iterable
@@ -10,11 +10,12 @@ from interlock.cli.automations import find_automation
 from interlock.cli.documents import parse, read_text
 from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
 from interlock.cli.http import Api, Reply
-from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, short_state
+from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, printable, short_state
 from interlock.cli.session import Session, limit_option, output_option
 from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution, wait_until_ended
 
 _PATH = "/api/v1/automation_executions"
+_OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m)?")
 _LONGEST_HELD = 30
@@ -114,6 +115,26 @@ def watch(session: Session, execution: str, timeout: float | None, exit_status: 
 
 
 @executions.command()
+@click.argument("execution")
+@output_option
+@click.pass_obj
+def receipt(session: Session, execution: str, output: Form) -> None:
+    """Show what an execution had and had not done: Markdown for a person, JSON for a program.
+
+    \b
+    Examples:
+      interlock executions receipt 839265
+      interlock executions receipt 839265 -o table > receipt.md
+    """
+    path = f"{_OWN_PATH}/{_ids([execution])[0]}/receipt"
+    if output == "table":
+        text = session.api().call("GET", path, headers={"Accept": "text/markdown"}).raw.decode()
+        click.echo(printable(text), nl=False)
+    else:
+        print_object(output, session.api().call("GET", path).body, "executionId")
+
+
+@executions.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
 @click.option("--reason", help="Why, for the record and the receipt; at most 1,024 bytes.")
 @click.option(
@@ -172,7 +193,7 @@ def terminate(
     late = _wait_for(session, api, rows, wait) if wait is not None else 0
     print_rows(output, rows, _STOPPED, "executionId")
     if len(rows) == 1:
-        session.hint(f"Look at it: interlock executions get {rows[0]['executionId']}")
+        session.hint(f"Look at it: interlock executions receipt {rows[0]['executionId']}")
     code = combined(len(rows), failures)
     click.get_current_context().exit(Exit.TIMEOUT if late and code is Exit.OK else code)
 

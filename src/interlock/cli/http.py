@@ -26,6 +26,8 @@ class Reply:
 
     body: dict[str, Any]
     headers: Mapping[str, str]
+    raw: bytes = b""
+    """What came, where it is no JSON."""
 
 
 class Api:
@@ -95,7 +97,7 @@ class Api:
         if status != 200:
             message = reply.get("message") or http.client.responses.get(status, "no reason given")
             raise Refused(str(message), _EXITS.get(status, Exit.ERROR), status)
-        return Reply(reply, received)
+        return Reply(reply, received, raw)
 
     def pages(self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         """The rows under `key` of a paged list, from as many pages as it takes for `limit` of them (0: all).

@@ -47,7 +47,15 @@ def _print_table(rows: list[Row], columns: Sequence[Column]) -> int:
 
 def _cell(value: object) -> str:
     """Text for one cell. Names come from whoever wrote them: no control character reaches the terminal."""
-    text = "" if value is None else str(value)
+    return "" if value is None else _harmless(str(value))
+
+
+def printable(text: str) -> str:
+    """Lines of text, with nothing in them that would command the terminal."""
+    return "".join(f"{_harmless(line)}\n" for line in text.splitlines())
+
+
+def _harmless(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

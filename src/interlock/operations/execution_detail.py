@@ -9,8 +9,11 @@ from typing import Any, Final
 from interlock.contract.automations import Automation
 from interlock.contract.base import from_stored
 from interlock.contract.steps import STEP_KINDS
+from interlock.errors import InvalidArgument
 from interlock.operations import executions, shown
-from interlock.operations.operation import Answer, Call
+from interlock.operations.operation import Answer, Call, Document
+from interlock.operations.receipt import receipt_of
+from interlock.operations.receipt_markdown import markdown
 from interlock.operations.services import Services
 from interlock.operations.terminations import termination_view
 from interlock.operations.views import (
@@ -30,55 +33,72 @@ from interlock.steps.kind import idempotency_key
 from interlock.steps.masking import shown_output
 
 MOST_CHILDREN: Final = 100
+MARKDOWN: Final = "text/markdown"
 
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
     """Everything there is to know of one run, secrets masked."""
+    return Answer(_detail(services, call))
+
+
+async def receipt(services: Services, call: Call, body: None) -> Answer:
+    """What the run had and had not done: as JSON, or as Markdown for who asks for it (`format`, or an Accept header).
+
+    Raises:
+        InvalidArgument: `format` is neither `json` nor `markdown`.
+    """
+    accepted = call.headers.get("accept", "")
+    wanted = call.query.get("format") or ("markdown" if accepted.startswith(MARKDOWN) else "json")
+    if wanted not in {"json", "markdown"}:
+        raise InvalidArgument.at("format", "must be json or markdown")
+    found = receipt_of(_detail(services, call))
+    return Answer(found if wanted == "json" else Document(MARKDOWN, markdown(found)))
+
+
+def _detail(services: Services, call: Call) -> ExecutionDetail:
     row = executions.read(services, call)
     store, ref = services.store, row.ref
     definition = store.automations.definition(row.tenant, row.definition)
     automation = store.automations.get(row.tenant, row.automation)
     children = store.executions.children(ref, limit=MOST_CHILDREN + 1)
     ended = row.completed_at
-    return Answer(
-        ExecutionDetail(
-            id=row.id,
-            automation_template_id=row.automation,
-            automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
-            current_version=definition.version if definition is not None else 0,
-            is_draft=row.is_draft,
-            state=row.state,
-            waiting_for=row.waiting_for or "",
-            wake_at=shown.moment(row.wake_at),
-            step=row.step,
-            trigger=json.loads(store.executions.input(ref)),
-            created_at=shown.moment(row.created_at),
-            updated_at=shown.moment(row.updated_at),
-            completed_at=shown.moment(ended),
-            duration=None if ended is None else shown.length(max(0, ended - row.created_at)),
-            parent=row.parent or 0,
-            root=row.root,
-            depth=row.depth,
-            steps=_steps(
-                services,
-                row,
-                json.loads(definition.steps) if definition is not None else [],
-                store.executions.steps(ref),
-                store.executions.items(ref),
-            ),
-            termination=termination_view(services, ref) if row.state in _STOPPED else None,
-            children=tuple(
-                ChildView(
-                    id=child.id,
-                    automation_template_id=child.automation,
-                    state=child.state,
-                    created_at=shown.moment(child.created_at),
-                    completed_at=shown.moment(child.completed_at),
-                )
-                for child in children[:MOST_CHILDREN]
-            ),
-            more_children=len(children) > MOST_CHILDREN,
-        )
+    return ExecutionDetail(
+        id=row.id,
+        automation_template_id=row.automation,
+        automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
+        current_version=definition.version if definition is not None else 0,
+        is_draft=row.is_draft,
+        state=row.state,
+        waiting_for=row.waiting_for or "",
+        wake_at=shown.moment(row.wake_at),
+        step=row.step,
+        trigger=json.loads(store.executions.input(ref)),
+        created_at=shown.moment(row.created_at),
+        updated_at=shown.moment(row.updated_at),
+        completed_at=shown.moment(ended),
+        duration=None if ended is None else shown.length(max(0, ended - row.created_at)),
+        parent=row.parent or 0,
+        root=row.root,
+        depth=row.depth,
+        steps=_steps(
+            services,
+            row,
+            json.loads(definition.steps) if definition is not None else [],
+            store.executions.steps(ref),
+            store.executions.items(ref),
+        ),
+        termination=termination_view(services, ref) if row.state in _STOPPED else None,
+        children=tuple(
+            ChildView(
+                id=child.id,
+                automation_template_id=child.automation,
+                state=child.state,
+                created_at=shown.moment(child.created_at),
+                completed_at=shown.moment(child.completed_at),
+            )
+            for child in children[:MOST_CHILDREN]
+        ),
+        more_children=len(children) > MOST_CHILDREN,
     )
 
 

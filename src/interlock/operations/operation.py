@@ -57,10 +57,18 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """An answer that is no JSON."""
+
+    media_type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What goes back: always 200. `headers` are additions."""
 
-    message: Message | Mapping[str, Any] = field(default_factory=dict)
+    message: Message | Mapping[str, Any] | Document = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -93,6 +101,8 @@ class Operation:
     response: type[Message]
     request: type[Message] | None = None
     """The body; absent, empty and `{}` are the same."""
+    documents: tuple[str, ...] = ()
+    """Media types of the `Document`s that it answers with instead, if the caller asks for one."""
     raw_body: bool = False
     """The handler gets the bytes of the body as they came."""
     lane: Lane = Lane.READING

@@ -1,0 +1,227 @@
+"""The receipt of a run: what was done, what was cut, what nobody can know, and what never started.
+
+It is derived from the record of the run each time it is asked for, and says nothing that the record does not prove: a
+request that may have left without a complete answer is listed as unknown, whatever became of the attempts after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from interlock.contract.base import Message, with_fields
+from interlock.contract.scalars import Bool, Int32, Int64
+from interlock.contract.times import Timestamp
+from interlock.operations.views import AttemptView, ChildView, ExecutionDetail, ItemView, StepView, TerminationView
+from interlock.ports import Phase
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import TERMINAL, State
+
+
+class ReceiptEntry(Message):
+    """One step, or one item of a step, and what became of it."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ReceiptEntry"
+
+    position: Int32 = 0
+    step: str = ""
+    display_name: str = ""
+    kind: str = ""
+    item: str = ""
+    """Which of several items; empty for a step as a whole."""
+    outcome: str = ""
+    account: str = ""
+    """The same in a sentence for a person."""
+    idempotency_key: str = ""
+    """What the far end can be asked about; empty for a step that calls nobody."""
+    attempts: Int32 = 0
+    status: Int32 = 0
+    """The last HTTP status that was seen; 0 if none was."""
+    started_at: Timestamp | None = None
+    settled_at: Timestamp | None = None
+
+
+class Receipt(Message):
+    """What a run had and had not done. Each step, or each of its items, stands in one of the lists up to `open`."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Receipt"
+
+    execution_id: Int64 = 0
+    automation_template_id: str = ""
+    automation_display_name: str = ""
+    current_version: Int32 = 0
+    is_draft: Bool = False
+    state: str = ""
+    settled: Bool = False
+    """The run has ended: only late results can be added to this receipt."""
+    created_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    termination: TerminationView | None = None
+    """Who stopped it, and why. From `acceptedAt` on, nothing more was started."""
+    done: tuple[ReceiptEntry, ...] = ()
+    """Succeeded, failed with an answer or before anything was sent, or skipped."""
+    interrupted: tuple[ReceiptEntry, ...] = ()
+    """Cut by the stop, and it is known where."""
+    unknown: tuple[ReceiptEntry, ...] = ()
+    """Something may have reached the far end, and no complete answer came back."""
+    never_started: tuple[ReceiptEntry, ...] = ()
+    open: tuple[ReceiptEntry, ...] = ()
+    """Under way or still to come; empty once the run has ended."""
+    late: tuple[ReceiptEntry, ...] = ()
+    """Results that came when nobody waited for them any more: evidence, which changed nothing."""
+    children: tuple[ChildView, ...] = ()
+    more_children: Bool = False
+
+
+_LISTS: Final[dict[Outcome, str]] = {
+    Outcome.SUCCEEDED: "done",
+    Outcome.FAILED: "done",
+    Outcome.SKIPPED: "done",
+    Outcome.NOT_STARTED: "never_started",
+    Outcome.INTERRUPTED_NOT_SENT: "interrupted",
+    Outcome.INTERRUPTED_RESPONSE: "interrupted",
+    Outcome.INTERRUPTED_WAITING: "interrupted",
+    Outcome.INTERRUPTED_PARTLY: "unknown",
+    Outcome.INTERRUPTED_OUTCOME_UNKNOWN: "unknown",
+    Outcome.ABANDONED: "unknown",
+}
+_MAY_HAVE_LEFT: Final = frozenset({Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE})
+
+
+def receipt_of(detail: ExecutionDetail) -> Receipt:
+    """The receipt of a run, from everything there is to know of it."""
+    over = detail.state in TERMINAL
+    lists: dict[str, list[ReceiptEntry]] = {name: [] for name in {*_LISTS.values(), "open", "late"}}
+    for step in detail.steps:
+        for name, entry in _entries(step, detail.state):
+            lists[name].append(entry)
+        lists["late"] += _late(step)
+    return Receipt(
+        execution_id=detail.id,
+        automation_template_id=detail.automation_template_id,
+        automation_display_name=detail.automation_display_name,
+        current_version=detail.current_version,
+        is_draft=detail.is_draft,
+        state=detail.state,
+        settled=over,
+        created_at=detail.created_at,
+        completed_at=detail.completed_at,
+        termination=detail.termination,
+        children=detail.children,
+        more_children=detail.more_children,
+        **{name: tuple(entries) for name, entries in lists.items()},
+    )
+
+
+def _entries(step: StepView, state: str) -> Iterable[tuple[str, ReceiptEntry]]:
+    if not step.outcome:
+        yield "open", _entry(step, "", _still_open(step))
+        return
+    outcome, last = Outcome(step.outcome), step.attempts[-1] if step.attempts else None
+    if last is not None and len(last.items) > 1:
+        for item in last.items:
+            named = Outcome(item.outcome) if item.outcome else Outcome.NOT_STARTED
+            yield _LISTS[named], _item(step, item, named)
+        return
+    doubtful = outcome is not Outcome.SUCCEEDED and any(_in_doubt(attempt) for attempt in step.attempts)
+    yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, _account(step, outcome, state, doubtful))
+
+
+def _in_doubt(attempt: AttemptView) -> bool:
+    """Whether something may have reached the far end of which no answer tells."""
+    if attempt.outcome in {Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED}:
+        return True
+    return attempt.outcome == Outcome.FAILED and attempt.phase in _MAY_HAVE_LEFT and not attempt.status
+
+
+def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
+    return ReceiptEntry(
+        position=step.position,
+        step=step.name,
+        display_name=step.display_name,
+        kind=step.kind,
+        outcome=outcome,
+        account=account,
+        idempotency_key=step.idempotency_key,
+        attempts=len(step.attempts),
+        status=next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0),
+        started_at=step.started_at,
+        settled_at=step.settled_at,
+    )
+
+
+def _item(step: StepView, item: ItemView, outcome: Outcome) -> ReceiptEntry:
+    entry = _entry(step, outcome, _ACCOUNTS.get(outcome, _FAILED if outcome is Outcome.FAILED else "Done."))
+    return with_fields(entry, item=item.name, settled_at=item.settled_at, status=0)
+
+
+def _late(step: StepView) -> list[ReceiptEntry]:
+    return [
+        with_fields(
+            _entry(step, late.outcome, _late_account(late.outcome, late.status)),
+            status=late.status,
+            started_at=attempt.started_at,
+            settled_at=late.at,
+        )
+        for attempt in step.attempts
+        for late in attempt.late
+    ]
+
+
+# --- in a sentence ----------------------------------------------------------------------------------------------------
+
+_FAILED: Final = "Failed."
+_ACCOUNTS: Final[dict[Outcome, str]] = {
+    Outcome.SKIPPED: "Skipped by its condition.",
+    Outcome.NOT_STARTED: "Never started.",
+    Outcome.INTERRUPTED_NOT_SENT: "Stopped before anything was sent.",
+    Outcome.INTERRUPTED_OUTCOME_UNKNOWN: (
+        "The request was under way when the connection was closed: whether it had its effect is not known."
+    ),
+    Outcome.INTERRUPTED_PARTLY: "Stopped in the middle: some of it is done, the rest is not.",
+    Outcome.ABANDONED: "Nobody can say what became of it: the one who performed it was lost, or given up.",
+}
+
+
+def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> str:
+    status = next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0)
+    parts = [_first_sentence(step, outcome, status)]
+    last_in_doubt = bool(step.attempts) and _in_doubt(step.attempts[-1])
+    if doubtful and outcome is Outcome.FAILED and last_in_doubt:
+        parts = ["Failed: a request was sent and got no complete answer, so it may have had its effect."]
+    elif doubtful and not last_in_doubt:
+        parts.append("An attempt before it was sent and got no complete answer, so it may have had its effect.")
+    if outcome is Outcome.FAILED and state == State.TERMINATE:
+        parts.append("It was not tried again.")
+    return " ".join(parts)
+
+
+def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
+    match outcome:
+        case Outcome.SUCCEEDED:
+            return f"Done; the far end answered {status}." if status else "Done."
+        case Outcome.FAILED:
+            message = step.error.get("message", "") if isinstance(step.error, dict) else ""
+            return f"Failed: {message.rstrip('.')}." if message else _FAILED
+        case Outcome.INTERRUPTED_RESPONSE:
+            return f"The far end had answered {status}; the rest of its answer was cut off."
+        case Outcome.INTERRUPTED_WAITING if step.idempotency_key:
+            return "The far end had taken the call and was to answer later; nobody waits for it any more."
+        case Outcome.INTERRUPTED_WAITING:
+            return "Stopped while it waited."
+        case _:
+            return _ACCOUNTS[outcome]
+
+
+def _still_open(step: StepView) -> str:
+    if not step.attempts:
+        return "Still to come."
+    waiting_for = step.attempts[-1].waiting_for
+    return f"Under way: it waits ({waiting_for.lower()})." if waiting_for else "Under way."
+
+
+def _late_account(outcome: str, status: int) -> str:
+    answered = f" (it answered {status})" if status else ""
+    if outcome == Outcome.LATE_SUCCEEDED:
+        return f"After the end it was learned that the far end had done it{answered}. That changed nothing here."
+    return f"After the end it was learned that it had failed{answered}. That changed nothing here."

@@ -1,0 +1,111 @@
+"""A receipt as a person reads it. All text that is not ours is escaped: it can mark up nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from interlock.contract.times import Timestamp
+from interlock.operations.receipt import Receipt, ReceiptEntry
+from interlock.operations.views import ChildView, TerminationView
+
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
+_BREAKS: Final = re.compile(r"\s+")
+
+_SECTIONS: Final = (
+    ("unknown", "Not known", "Ask the far end, by the idempotency key."),
+    ("interrupted", "Interrupted", ""),
+    ("done", "Done", ""),
+    ("never_started", "Never started", ""),
+    ("open", "Open", ""),
+    ("late", "Learned too late", ""),
+)
+
+
+def markdown(receipt: Receipt) -> str:
+    """The receipt in Markdown (GitHub's tables)."""
+    return "\n".join(_lines(receipt)) + "\n"
+
+
+def _lines(receipt: Receipt) -> Iterator[str]:
+    yield f"# Receipt of execution {receipt.execution_id}"
+    yield ""
+    yield from _table(("", ""), _facts(receipt))
+    if receipt.termination is not None:
+        yield "From the moment of the order on nothing more was started. Nothing that had been done was undone."
+        yield ""
+    for field, title, advice in _SECTIONS:
+        entries: Sequence[ReceiptEntry] = getattr(receipt, field)
+        if not entries:
+            continue
+        yield f"## {title} ({len(entries)})"
+        yield ""
+        if advice:
+            yield advice
+            yield ""
+        yield from _table(("Step", "Kind", "What happened", "When", "Idempotency key"), map(_row, entries))
+    if receipt.children:
+        more = ", and more" if receipt.more_children else ""
+        yield f"## Executions it started ({len(receipt.children)}{more})"
+        yield ""
+        yield from _table(("Execution", "State", "Started", "Ended"), map(_child, receipt.children))
+
+
+def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
+    version = "draft" if receipt.is_draft else f"version {receipt.current_version}"
+    yield "Automation", f"{_escaped(receipt.automation_display_name or receipt.automation_template_id)} ({version})"
+    yield "State", f"{_escaped(receipt.state)}{'' if receipt.settled else ', not at its end yet'}"
+    yield "Started", _moment(receipt.created_at)
+    if receipt.termination is not None:
+        yield from _order(receipt.termination)
+    if receipt.completed_at is not None:
+        yield "At rest", _moment(receipt.completed_at)
+
+
+def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
+    yield "Stop ordered", _moment(order.accepted_at)
+    if order.actor is not None and order.actor.principal:
+        where = f" from {_escaped(order.actor.address)}" if order.actor.address else ""
+        yield "By", f"{_escaped(order.actor.principal)}{where}"
+    yield "Reason", _escaped(order.reason) or "none given"
+    by = f" by the stop of execution {order.cause_execution_id}" if order.cause_execution_id else ""
+    yield "Cause", f"{_escaped(order.cause)}{by}"
+    cascade = ", with everything that it started" if order.cascade else ""
+    yield "Mode", f"{_escaped(order.mode)}{cascade}, by {_moment(order.deadline_at)} at the latest"
+    yield "It was", _escaped(order.found)
+
+
+def _row(entry: ReceiptEntry) -> tuple[str, ...]:
+    name = entry.display_name or entry.step or f"step {entry.position + 1}"
+    return (
+        f"{entry.position + 1}. {_escaped(name)}" + (f": {_escaped(entry.item)}" if entry.item else ""),
+        _escaped(entry.kind),
+        _escaped(entry.account) + (f" ({entry.attempts} attempts)" if entry.attempts > 1 else ""),
+        _moment(entry.settled_at or entry.started_at),
+        f"`{entry.idempotency_key}`" if entry.idempotency_key and entry.attempts else "",
+    )
+
+
+def _child(child: ChildView) -> tuple[str, ...]:
+    return str(child.id), _escaped(child.state), _moment(child.created_at), _moment(child.completed_at)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+def _moment(at: Timestamp | None) -> str:
+    if at is None:
+        return ""
+    moment = datetime.fromisoformat(at)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d} UTC"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", _BREAKS.sub(" ", text).strip())

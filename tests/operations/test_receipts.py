@@ -1,0 +1,133 @@
+"""The receipt: what a run had and had not done, for a program and for a person."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from interlock.errors import InvalidArgument, NotFound
+from interlock.ports import Phase
+from tests.clocks import settle
+from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
+
+pytestmark = pytest.mark.anyio
+
+LISTS = ("done", "interrupted", "unknown", "neverStarted", "open", "late")
+AFTER = {"stepName": "after", "evaluateExpressions": {"expressions": [{"key": "x", "expressionCel": "1"}]}}
+NEVER = {**AFTER, "stepName": "skipped", "skipIfTrueCel": "true"}
+
+
+@pytest.fixture
+async def ann() -> AsyncIterator[Desk]:
+    async with desk() as made:
+        yield made
+
+
+async def receipt(ann: Desk, execution: int) -> Any:
+    return (await ann.ask("OwnGetReceipt", id=execution)).body
+
+
+def shape(found: Any) -> dict[str, list[str]]:
+    """The names of the steps in each list that has any."""
+    return {name: [entry["step"] for entry in found[name]] for name in LISTS if found[name]}
+
+
+async def stopped_while_calling(ann: Desk, *, phase: Phase) -> Any:
+    ann.engine.far.stays_at = phase
+    execution = await ann.start(await ann.make(GREET, CALL, AFTER), name="Ann")
+    await ann.ask("TerminateAutomation", {"reason": "wrong | person # <b>boo</b>"}, id=execution)
+    await settle()
+    return execution
+
+
+async def test_a_run_that_went_through_has_done_everything(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(GREET, NEVER), name="Ann")
+    found = await receipt(ann, execution)
+    assert (found["state"], found["settled"]) == ("DONE", True)
+    assert shape(found) == {"done": ["greet", "skipped"]}
+    assert [entry["account"] for entry in found["done"]] == ["Done.", "Skipped by its condition."]
+    assert "termination" not in found
+
+
+@pytest.mark.parametrize(
+    ("phase", "where", "outcome"),
+    [
+        (Phase.CONNECTING, "interrupted", "INTERRUPTED_NOT_SENT"),
+        (Phase.WAITING, "unknown", "INTERRUPTED_OUTCOME_UNKNOWN"),
+        (Phase.READING, "interrupted", "INTERRUPTED_RESPONSE"),
+    ],
+)
+async def test_what_was_cut_stands_where_the_proof_puts_it(ann: Desk, phase: Phase, where: str, outcome: str) -> None:
+    found = await receipt(ann, await stopped_while_calling(ann, phase=phase))
+    assert shape(found) == {"done": ["greet"], where: ["call"], "neverStarted": ["after"]}
+    [entry] = found[where]
+    assert entry["outcome"] == outcome
+    assert entry["idempotencyKey"].endswith(":call:1")
+    assert found["termination"]["reason"] == "wrong | person # <b>boo</b>"
+
+
+async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(WAIT, AFTER))
+    assert shape(await receipt(ann, execution)) == {"open": ["hold", "after"]}
+    await ann.ask("TerminateAutomation", id=execution)
+    found = await receipt(ann, execution)
+    assert shape(found) == {"interrupted": ["hold"], "neverStarted": ["after"]}
+    assert found["interrupted"][0]["account"] == "Stopped while it waited."
+
+
+async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_attempt_became(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    ann.engine.far.calls[-1].fail()
+    await settle()
+    await ann.ask("TerminateAutomation", id=execution)
+    found = await receipt(ann, execution)
+    assert shape(found) == {"unknown": ["call"]}
+    [entry] = found["unknown"]
+    assert entry["outcome"] == "FAILED"
+    assert "may have had its effect" in entry["account"]
+    assert entry["account"].endswith("It was not tried again.")
+
+
+async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    ann.engine.far.calls[-1].answer(410)
+    await settle()
+    found = await receipt(ann, execution)
+    assert shape(found) == {"done": ["call"]}
+    assert (found["done"][0]["outcome"], found["done"][0]["status"]) == ("FAILED", 410)
+    assert found["done"][0]["account"] == "Failed: the far end answered 410: it wants no more of these."
+
+
+async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None:
+    execution = await stopped_while_calling(ann, phase=Phase.WAITING)
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert (await ann.ask("OwnGetReceipt", id=execution, accept="text/markdown")).body == text
+    assert text.startswith(f"# Receipt of execution {execution}\n")
+    assert "| Reason | wrong \\| person \\# \\<b\\>boo\\</b\\> |" in text
+    assert "| By | ann@localhost from 192.0.2.7 |" in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Not known (1)",
+        "## Done (1)",
+        "## Never started (1)",
+    ]
+
+
+async def test_there_are_two_forms_and_none_for_strangers(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(WAIT))
+    with pytest.raises(InvalidArgument, match="format"):
+        await ann.ask("OwnGetReceipt", id=execution, query={"format": "pdf"})
+    with pytest.raises(NotFound):
+        await (await ann.of_another_tenant()).ask("OwnGetReceipt", id=execution)
+
+
+async def test_what_was_learned_too_late_stands_beside_and_changes_nothing() -> None:
+    async with desk(far=CheckedFarEnd(deaf=True)) as ann:
+        execution = await ann.start(await ann.make(CALL))
+        await ann.ask("TerminateAutomation", {"deadline": "0s"}, id=execution)
+        ann.engine.far.calls[0].answer()
+        await settle()
+        found = await receipt(ann, execution)
+        assert shape(found) == {"unknown": ["call"], "late": ["call"]}
+        assert (found["unknown"][0]["outcome"], found["late"][0]["outcome"]) == ("ABANDONED", "LATE_SUCCEEDED")
