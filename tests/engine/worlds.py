@@ -96,7 +96,7 @@ class FarEnd:
             call.answer(*self.always(request))
         while True:
             try:
-                return await asyncio.shield(call.reply) if self.deaf else await call.reply
+                return await asyncio.shield(call.reply)
             except asyncio.CancelledError:
                 call.cut = True
                 if not self.deaf:

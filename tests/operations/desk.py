@@ -78,11 +78,11 @@ class Desk:
         id: str | int = "",
         query: Mapping[str, str] | None = None,
         path: Mapping[str, str] | None = None,
-        **headers: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Carry out the operation with this name. Header names are given with _ for -."""
+        """Carry out the operation with this name. Header names are lower case."""
         operation = BY_NAME[name]
-        call = self.call(operation, path or ({"id": str(id)} if id != "" else {}), query or {}, headers)
+        call = self.call(operation, path or ({"id": str(id)} if id != "" else {}), query or {}, headers or {})
         await authorise(self.services, call, operation)
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         parsed: Message | bytes | None = None
@@ -101,8 +101,7 @@ class Desk:
         self, operation: Operation, path: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
     ) -> Call:
         principal = self.principal if operation.permission is not None else nobody_in(self.tenant.id)
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Call(self.tenant, principal, self.address, path, query, given)
+        return Call(self.tenant, principal, self.address, path, query, headers)
 
     async def make(self, *steps: object, **fields: Any) -> str:
         body = {"displayName": "an automation", "automationSteps": list(steps), **fields}
@@ -164,7 +163,13 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
         tenant = next(row for row in made.store.access.tenants() if row.id == made.tenant)
         roles = (Role.SUPER_ADMIN,)
         principal = Principal(tenant.id, "ann@localhost", roles, permissions_of(roles))
-        yield Desk(made, services, tenant, principal)
+        try:
+            yield Desk(made, services, tenant, principal)
+        finally:
+            # A far end that is deaf to being cut would hold up the end of the test.
+            made.far.deaf = False
+            for call in made.far.calls:
+                call.reply.cancel()
 
 
 def names(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -97,23 +97,23 @@ async def test_a_repeated_key_gives_the_first_run(ann: Desk) -> None:
     automation = await ann.make(WAIT)
     body = {"context": {"context": {"a": 1, "b": 2}}}
     same = {"context": {"context": {"b": 2, "a": 1}}, "isDraft": False}
-    first = await ann.ask("ExecuteAutomation", body, id=automation, idempotency_key="k")
-    second = await ann.ask("ExecuteAutomation", same, id=automation, idempotency_key="k")
+    first = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "k"})
+    second = await ann.ask("ExecuteAutomation", same, id=automation, headers={"idempotency-key": "k"})
     assert first.body == second.body
     with pytest.raises(AlreadyExists):
-        await ann.ask("ExecuteAutomation", {}, id=automation, idempotency_key="k")
-    third = await ann.ask("ExecuteAutomation", body, id=automation, idempotency_key="K")
+        await ann.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})
+    third = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "K"})
     assert third.body != first.body
     await ann.wait(24 * 3600 + 1)
-    assert (await ann.ask("ExecuteAutomation", {}, id=automation, idempotency_key="k")).body != first.body
+    assert (await ann.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})).body != first.body
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\t", "ü"])
 async def test_a_key_is_visible_ascii(ann: Desk, key: str) -> None:
     automation = await ann.make(WAIT)
     with pytest.raises(InvalidArgument, match="Idempotency-Key"):
-        await ann.ask("ExecuteAutomation", id=automation, idempotency_key=key)
-    await ann.ask("ExecuteAutomation", id=automation, idempotency_key="x" * 255)
+        await ann.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": key})
+    await ann.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": "x" * 255})
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
 async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None:
     execution = await stopped_while_calling(ann, phase=Phase.WAITING)
     text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
-    assert (await ann.ask("OwnGetReceipt", id=execution, accept="text/markdown")).body == text
+    assert (await ann.ask("OwnGetReceipt", id=execution, headers={"accept": "text/markdown"})).body == text
     assert text.startswith(f"# Receipt of execution {execution}\n")
     assert "| Reason | wrong \\| person \\# \\<b\\>boo\\</b\\> |" in text
     assert "| By | ann@localhost from 192.0.2.7 |" in text
