@@ -56,7 +56,7 @@ class System:
     dispatcher: EmbeddedDispatcher
     tenant: TenantRow
     credential: Credential | None
-    """The first client, if it was made just now: its secret is nowhere else."""
+    """The client that was made just now, if one was: its secret is nowhere else."""
     environment: StepEnvironment
     failed: asyncio.Future[Fatal]
     """Done when the process has to end."""
@@ -114,7 +114,7 @@ async def assembled(
         stack.push_async_callback(evaluator.aclose)
 
         tenant = await ensure_default_tenant(store.access, settings.hosts, clock.wall())
-        credential = await _first_client(store, tenant, host, clock, ids, chance)
+        credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
         environment = StepEnvironment(http, clock, ids, chance, store.webhooks, evaluator, installation, secret)
         registry, expressions = StepRegistry(environment), Environment()
@@ -130,6 +130,7 @@ async def assembled(
             store=store,
             clock=clock,
             ids=ids,
+            chance=chance,
             http=http,
             starter=starter,
             environment=expressions,
@@ -186,14 +187,15 @@ async def assembled(
             await sealer.seal_all()
 
 
-async def _first_client(
-    store: SqliteStore, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness
+async def _new_client(
+    store: SqliteStore, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness, *, another: bool
 ) -> Credential | None:
-    """Make the first client, if there is none."""
-    if store.access.clients(tenant.id):
+    """Make the first client, if there is none, or `another`."""
+    if store.access.clients(tenant.id) and not another:
         return None
     made = make_credential(ids, chance, host)
-    row = ClientRow(tenant.id, made.client_id, "First client", made.public_key, (Role.SUPER_ADMIN,), clock.wall())
+    name = "Made by serve --new-client" if another else "First client"
+    row = ClientRow(tenant.id, made.client_id, name, made.public_key, (Role.SUPER_ADMIN,), clock.wall())
     await store.access.create_client(row, AuditEntry(SYSTEM, "client.create", f"client:{made.client_id}"))
     return made
 

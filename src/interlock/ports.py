@@ -443,6 +443,7 @@ class TenantRow:
     hosts: tuple[str, ...]
     created_at: int
     automations_disabled: bool = False
+    revoked_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,8 +481,18 @@ class Access(Protocol):
 
     def tenant_of_host(self, host: str) -> TenantRow | None: ...
 
-    def create_tenant(self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry) -> Awaitable[TenantRow]:
-        """Raises `AlreadyExists` if the name or a host is taken."""
+    def create_tenant(
+        self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
+    ) -> Awaitable[TenantRow]:
+        """Make a tenant, and in the same commit its first client (whose `tenant` is filled in).
+
+        Raises:
+            AlreadyExists: the name or a host is taken.
+        """
+        ...
+
+    def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Awaitable[bool]:
+        """Let it and its clients in no more, free its hosts, and switch its automations off; False if that was so."""
         ...
 
     def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:

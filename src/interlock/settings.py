@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """More certificate authorities that outbound requests trust."""
     public_url: str = ""
     """Where far ends reach this server, if that is not where it listens."""
+    new_client: bool = False
+    """Make another super admin at the start."""
     slots: int = 512
     """Attempts in flight at once."""
     grace: float = 10.0

@@ -119,10 +119,10 @@ async def test_spellings_of_a_host_do_not_fill_the_memory(access: Access) -> Non
     assert len(tenants._known) <= 1_024
 
 
-async def test_what_was_remembered_can_be_forgotten(access: Access) -> None:
+async def test_a_revoked_tenant_is_not_found_though_it_was_remembered(access: Access) -> None:
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
     tenants = Tenants(access)
     tenants.resolve("acme.example")
-    await access.add_hosts(made.id, ("b.example",), 2)
-    tenants.forget()
-    assert tenants.resolve("acme.example")[0].hosts == ("acme.example", "b.example")
+    assert await access.revoke_tenant(made.id, 2, MADE)
+    with pytest.raises(NotFound):
+        tenants.resolve("acme.example")

@@ -284,7 +284,7 @@ class Engine:
 async def engine(**options: Any) -> AsyncIterator[Engine]:
     """A server that is up, with one tenant and the webhook `hook`."""
     store = SqliteStore(None)
-    tenant = await store.access.create_tenant("acme", ("acme.example",), 1, AUDIT)
+    tenant = await store.access.create_tenant("default", ("localhost",), 1, AUDIT)
     hook = WebhookRow(tenant.id, "hook", b"{}", "https://far.example/in", 8 * 24 * 3600, 1, 1)
     await store.webhooks.create(hook, AUDIT)
     far = options.pop("far", None) or FarEnd()

@@ -21,7 +21,7 @@ from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, Role, TenantRow
 from interlock.rules.model import Ref
 from interlock.steps.registry import StepRegistry
-from tests.clocks import settle
+from tests.clocks import FixedChance, settle
 from tests.engine.worlds import AUDIT, ENVIRONMENT, Engine, FarEnd, engine
 
 
@@ -151,6 +151,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             store=made.store,
             clock=made.clock,
             ids=made.ids,
+            chance=FixedChance(),
             http=made.far,
             starter=made.starter,
             environment=ENVIRONMENT,

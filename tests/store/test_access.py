@@ -53,6 +53,31 @@ class AccessContract:
         with pytest.raises(NotFound):
             await access.add_hosts(99, ("c.example",), 8)
 
+    async def test_a_tenant_and_its_first_client_come_in_one_commit(self, access: Access) -> None:
+        made = await access.create_tenant("acme", ("a.example",), 7, AUDIT, first=client(0))
+        assert access.clients(made.id) == [client(made.id)]
+        with pytest.raises(AlreadyExists):
+            await access.create_tenant("other", ("a.example",), 7, AUDIT, first=client(0))
+        assert [tenant.name for tenant in access.tenants()] == ["acme"]
+
+    async def test_revoking_a_tenant_takes_its_hosts_clients_and_tokens_and_happens_once(self, access: Access) -> None:
+        one = (await access.create_tenant("one", ("a.example",), 7, AUDIT, first=client(0))).id
+        other = (await access.create_tenant("other", ("b.example",), 7, AUDIT, first=client(0))).id
+        for tenant in (one, other):
+            await access.issue(tenant, client(0).id, TOKEN, 10, 20, None, AUDIT)
+        assert await access.revoke_tenant(one, 15, AUDIT)
+        assert not await access.revoke_tenant(one, 16, AUDIT)
+        assert access.tenant_of_host("a.example") is None
+        assert access.client(one, client(0).id) == replace(client(one), revoked_at=15)
+        assert access.token(one, TOKEN) is None
+        assert [(row.name, row.revoked_at, row.automations_disabled) for row in access.tenants()] == [
+            ("one", 15, True),
+            ("other", None, False),
+        ]
+        assert access.client(other, client(0).id) == client(other)
+        assert access.token(other, TOKEN) is not None
+        assert (await access.create_tenant("heir", ("a.example",), 17, AUDIT)).hosts == ("a.example",)
+
     async def test_a_client_comes_back_as_it_was_stored_and_only_to_its_tenant(self, access: Access) -> None:
         one, other = [(await access.create_tenant(name, (), 1, AUDIT)).id for name in ("one", "other")]
         row = client(one)

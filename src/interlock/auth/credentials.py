@@ -6,7 +6,7 @@ The secret text is the private key itself, as a JWK (RFC 8037): only its public 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A new client: what is stored, and the secret that is shown once."""
+    """A new client: what is stored, and the secret that is shown once; empty if the client made its key pair itself."""
 
     client_id: str
     public_key: bytes
@@ -58,6 +58,20 @@ def make_credential(
     Raises:
         InvalidArgument: the name or the host cannot stand in a client id.
     """
+    seed = sha256(ids.secret().encode()).digest()
+    public_key = _public_half(seed)
+    made = credential_of_key(randomness, host, public_key, kind, name)
+    return replace(made, secret=_secret(seed, public_key))
+
+
+def credential_of_key(
+    randomness: Randomness, host: str, public_key: bytes, kind: Kind = Kind.SERVICE, name: str | None = None
+) -> Credential:
+    """The same for a key pair of the client's own: nobody here ever sees its secret.
+
+    Raises:
+        InvalidArgument: the name or the host cannot stand in a client id, or the key is none.
+    """
     if name is None:
         name = (
             f"{_pick(randomness, ADJECTIVES)}-{_pick(randomness, ANIMALS)}-{10_000 + int(randomness.chance() * 90_000)}"
@@ -67,10 +81,8 @@ def make_credential(
     client_id = f"{name}@{host}/{kind}"
     if not _CLIENT_ID.fullmatch(client_id):
         raise InvalidArgument.at("host", "must be a host name or address with an optional port")
-    seed = sha256(ids.secret().encode()).digest()
-    public_key = _public_half(seed)
     check_public_key(public_key)
-    return Credential(client_id, public_key, _secret(seed, public_key))
+    return Credential(client_id, public_key, "")
 
 
 def public_key_of(secret: str) -> bytes | None:

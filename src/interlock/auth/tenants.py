@@ -65,10 +65,11 @@ def audiences(host: str) -> frozenset[str]:
 
 
 class Tenants:
-    """Finds the tenant of a host, and remembers what it found."""
+    """Finds the tenant of a host, and remembers what it found until anything is revoked."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._revocations = access.revocations
         self._known: dict[str, tuple[TenantRow, str]] = {}
 
     def resolve(self, host: str) -> tuple[TenantRow, str]:
@@ -78,6 +79,9 @@ class Tenants:
             InvalidArgument: it is not a host.
             NotFound: nobody answers to it; the message is always the same.
         """
+        if self._revocations != self._access.revocations:
+            self._known.clear()
+            self._revocations = self._access.revocations
         known = self._known.get(host)
         if known is not None:
             return known
@@ -90,10 +94,6 @@ class Tenants:
             self._known.clear()
         found = self._known[host] = (tenant, normal)
         return found
-
-    def forget(self) -> None:
-        """To be called when a tenant or its hosts were changed."""
-        self._known.clear()
 
 
 async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -> TenantRow:

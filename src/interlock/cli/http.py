@@ -47,6 +47,11 @@ class Api:
         self._connection = make(host, port, timeout=TIMEOUT)
         self._token: str | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._profile.url
+
     def close(self) -> None:
         """Close the connection; a later call would open it again."""
         self._connection.close()

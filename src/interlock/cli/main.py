@@ -48,6 +48,8 @@ class LazyGroup(click.Group):
         "token": ("interlock.cli.token:token", "Print a bearer token."),
         "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
+        "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
+        "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,

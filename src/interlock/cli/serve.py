@@ -72,6 +72,7 @@ log = logging.getLogger("interlock.serve")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="More certificate authorities that webhooks trust (PEM).",
 )
+@click.option("--new-client", is_flag=True, help="Make another super admin, for when no secret of one is left.")
 @click.option(
     "--log-format",
     type=click.Choice([form.value for form in LogFormat]),

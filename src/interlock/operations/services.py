@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from interlock.engine.feed import Feed
 from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
-from interlock.ports import Clock, Http, Ids, Store
+from interlock.ports import Clock, Http, Ids, Randomness, Store
 from interlock.steps.registry import StepRegistry
 
 
@@ -26,6 +26,7 @@ class Services:
     store: Store
     clock: Clock
     ids: Ids
+    chance: Randomness
     http: Http
     starter: Starter
     environment: Environment

@@ -14,6 +14,8 @@ from interlock.contract import executions as execution_messages
 from interlock.contract import search as search_messages
 from interlock.contract import webhooks as webhook_messages
 from interlock.operations import (
+    access,
+    access_views,
     automation_search,
     automations,
     callbacks,
@@ -40,6 +42,7 @@ _EXECUTION_ID: Final = (PathParameter("id", "The execution: a whole number, as t
 _WEBHOOK_ID: Final = (PathParameter("id", "The webhook."),)
 _WEBHOOKS_TAG: Final = "Webhooks"
 _INTERLOCK_TAG: Final = "Interlock"
+_ACCESS_TAG: Final = "Access"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # --- automations --------------------------------------------------------------------------------------------------
@@ -348,5 +351,89 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=_EXECUTION_ID,
         query=("format",),
         tag=_INTERLOCK_TAG,
+    ),
+    # --- who may call -------------------------------------------------------------------------------------------------
+    Operation(
+        "GET",
+        "/interlock/v1/clients",
+        f"{_OWN}ListClients",
+        "List clients",
+        "All clients of the tenant, those revoked included.",
+        access.list_clients,
+        Permission.CLIENTS_READ,
+        access_views.ListClientsResponse,
+        visibility=Visibility.OWN,
+        tag=_ACCESS_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/clients",
+        f"{_OWN}CreateClient",
+        "Create client",
+        "Make a client of the tenant. Without a `publicKey` the server makes the key pair, and shows the secret once.",
+        access.create_client,
+        Permission.CLIENTS_MANAGE,
+        access_views.CreateClientResponse,
+        access_views.CreateClientRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        tag=_ACCESS_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/clients/{id}/actions/revoke",
+        f"{_OWN}RevokeClient",
+        "Revoke client",
+        "Let a client in no more; its tokens are void at once.",
+        access.revoke_client,
+        Permission.CLIENTS_MANAGE,
+        access_views.RevokeClientResponse,
+        access_views.RevokeClientRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        parameters=(PathParameter("id", "The client's id, percent-encoded."),),
+        tag=_ACCESS_TAG,
+    ),
+    Operation(
+        "GET",
+        "/interlock/v1/tenants",
+        f"{_OWN}ListTenants",
+        "List tenants",
+        "All tenants, those revoked included. For clients of the default tenant.",
+        access.list_tenants,
+        Permission.TENANTS_READ,
+        access_views.ListTenantsResponse,
+        visibility=Visibility.OWN,
+        tag=_ACCESS_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/tenants",
+        f"{_OWN}CreateTenant",
+        "Create tenant",
+        "Make a tenant that answers to the given hosts, with its first client. For clients of the default tenant.",
+        access.create_tenant,
+        Permission.TENANTS_MANAGE,
+        access_views.CreateTenantResponse,
+        access_views.CreateTenantRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        tag=_ACCESS_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/tenants/{name}/actions/revoke",
+        f"{_OWN}RevokeTenant",
+        "Revoke tenant",
+        "Let a tenant in no more. Its hosts are free again, its runs start nothing more, its record stays. For clients "
+        "of the default tenant.",
+        access.revoke_tenant,
+        Permission.TENANTS_MANAGE,
+        access_views.RevokeTenantResponse,
+        access_views.RevokeTenantRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        parameters=(PathParameter("name", "The tenant's name."),),
+        tag=_ACCESS_TAG,
     ),
 )

@@ -1,6 +1,6 @@
 -- name: tenants_all
 -- Every tenant.
-SELECT id, name, created_at, automations_disabled FROM tenants ORDER BY id;
+SELECT id, name, created_at, automations_disabled, revoked_at FROM tenants ORDER BY id;
 
 -- name: tenant_ids
 -- The ids of every tenant.
@@ -8,7 +8,7 @@ SELECT id FROM tenants ORDER BY id;
 
 -- name: tenant_get
 -- One tenant.
-SELECT id, name, created_at, automations_disabled FROM tenants WHERE id = ?;
+SELECT id, name, created_at, automations_disabled, revoked_at FROM tenants WHERE id = ?;
 
 -- name: tenant_named
 -- The tenant of a name.
@@ -28,8 +28,24 @@ SELECT id FROM tenants WHERE automations_disabled <> 0;
 
 -- name: tenant_of_host
 -- The tenant that answers to a host.
-SELECT t.id, t.name, t.created_at, t.automations_disabled
+SELECT t.id, t.name, t.created_at, t.automations_disabled, t.revoked_at
 FROM tenant_hosts h JOIN tenants t ON t.id = h.tenant WHERE h.host = ?;
+
+-- name: tenant_revoke
+-- A tenant is let in no more, and its runs start nothing more.
+UPDATE tenants SET revoked_at = ?, automations_disabled = 1 WHERE id = ? AND revoked_at IS NULL;
+
+-- name: hosts_release
+-- The names of a tenant are free again.
+DELETE FROM tenant_hosts WHERE tenant = ?;
+
+-- name: clients_revoke
+-- None of a tenant's clients is let in any more.
+UPDATE clients SET revoked_at = ? WHERE tenant = ? AND revoked_at IS NULL;
+
+-- name: tokens_revoke_all
+-- The tokens of a tenant go with it.
+DELETE FROM tokens WHERE tenant = ?;
 
 -- name: host_owner
 -- Who has a host.

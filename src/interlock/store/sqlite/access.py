@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -55,13 +56,17 @@ class SqliteAccess:
         found = self._reader.execute(_SQL["tenant_of_host"], (host,)).fetchone()
         return None if found is None else self._tenant(found)
 
-    def create_tenant(self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry) -> Future[TenantRow]:
+    def create_tenant(
+        self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
+    ) -> Future[TenantRow]:
         def job(connection: apsw.Connection) -> TenantRow:
             if connection.execute(_SQL["tenant_named"], (name,)).fetchone() is not None:
                 raise AlreadyExists(f"there is a tenant named {name!r} already")
             (id_,) = next(connection.execute(_SQL["tenant_next"]))
             connection.execute(_SQL["tenant_insert"], (id_, name, at))
             _take_hosts(connection, id_, hosts)
+            if first is not None:
+                connection.execute(_SQL["client_insert"], _values(replace(first, tenant=id_)))
             append_audit(connection, id_, at, audit)
             return TenantRow(id_, name, tuple(sorted(set(hosts))), at)
 
@@ -78,10 +83,28 @@ class SqliteAccess:
 
         return self._writer.submit(job)
 
+    def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["tenant_revoke"], (at, tenant))
+            if connection.changes() == 0:
+                return False
+            connection.execute(_SQL["hosts_release"], (tenant,))
+            connection.execute(_SQL["clients_revoke"], (at, tenant))
+            connection.execute(_SQL["tokens_revoke_all"], (tenant,))
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        def committed(done: bool) -> bool:
+            if done:
+                self._disabled.add(tenant)
+            return self._revoked(done)
+
+        return self._writer.submit(job, committed=committed)
+
     def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
-        id_, name, created_at, disabled = row
+        id_, name, created_at, disabled, revoked_at = row
         hosts = tuple(host for (host,) in self._reader.execute(_SQL["hosts_of"], (id_,)))
-        return TenantRow(id_, name, hosts, created_at, bool(disabled))
+        return TenantRow(id_, name, hosts, created_at, bool(disabled), revoked_at)
 
     # --- clients --------------------------------------------------------------------------------------------------
 
@@ -93,23 +116,12 @@ class SqliteAccess:
         return None if found is None else _client(tenant, found)
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
-        values = (
-            row.tenant,
-            row.id,
-            row.display_name,
-            row.public_key,
-            _text(row.roles),
-            row.created_at,
-            row.expires_at,
-            row.revoked_at,
-        )
-
         def job(connection: apsw.Connection) -> None:
             if connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone() is None:
                 raise NotFound(f"there is no tenant {row.tenant}")
             if connection.execute(_CLIENT, (row.tenant, row.id)).fetchone() is not None:
                 raise AlreadyExists(f"there is a client {row.id} already")
-            connection.execute(_SQL["client_insert"], values)
+            connection.execute(_SQL["client_insert"], _values(row))
             append_audit(connection, row.tenant, row.created_at, audit)
 
         return self._writer.submit(job)
@@ -200,6 +212,19 @@ def _take_hosts(connection: apsw.Connection, tenant: int, hosts: Iterable[str]) 
         elif owner[0] != tenant:
             raise AlreadyExists(f"the host {host} belongs to another tenant")
     return added
+
+
+def _values(row: ClientRow) -> tuple[Any, ...]:
+    return (
+        row.tenant,
+        row.id,
+        row.display_name,
+        row.public_key,
+        _text(row.roles),
+        row.created_at,
+        row.expires_at,
+        row.revoked_at,
+    )
 
 
 def _client(tenant: int, row: Iterable[Any]) -> ClientRow:

@@ -1,0 +1,180 @@
+"""`interlock clients` and `interlock tenants`: who may call."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.output import Column, Form, instant, print_object, print_rows
+from interlock.cli.profile import Profile, write_private_json
+from interlock.cli.session import Session, output_option
+
+_CLIENTS = "/interlock/v1/clients"
+_TENANTS = "/interlock/v1/tenants"
+ROLES = ("super_admin", "read_only")
+
+_CLIENT_COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: row.get("id")),
+    ("NAME", lambda row: row.get("displayName")),
+    ("ROLES", lambda row: " ".join(row.get("roles") or ())),
+    ("CREATED", lambda row: instant(row.get("createdAt"))),
+    ("EXPIRES", lambda row: instant(row.get("expiresAt"))),
+    ("REVOKED", lambda row: instant(row.get("revokedAt"))),
+)
+_TENANT_COLUMNS: tuple[Column, ...] = (
+    ("NAME", lambda row: row.get("name")),
+    ("HOSTS", lambda row: " ".join(row.get("hosts") or ())),
+    ("CREATED", lambda row: instant(row.get("createdAt"))),
+    ("REVOKED", lambda row: instant(row.get("revokedAt"))),
+)
+
+_save_option = click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a profile with the secret to FILE (mode 0600) instead of printing it.",
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def clients() -> None:
+    """Make, list and revoke clients: the credentials that programs and people call with."""
+
+
+@clients.command("create")
+@click.option("--name", help="What the id begins with; by default two words and a number.")
+@click.option("--display-name", default="", help="For whom or what it is.")
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="May be repeated.")
+@click.option("--public-key", help="Of a key pair of your own: 32 bytes of Ed25519 in base64url, the x of a JWK.")
+@click.option("--expires-in", metavar="DAYS", type=click.IntRange(min=1), help="Let it in for so many days.")
+@_save_option
+@output_option
+@click.pass_obj
+def create_client(
+    session: Session,
+    name: str | None,
+    display_name: str,
+    roles: tuple[str, ...],
+    public_key: str | None,
+    expires_in: int | None,
+    save: Path | None,
+    output: Form,
+) -> None:
+    """Make a client. Its secret is shown this once; the server keeps the public key alone.
+
+    \b
+    Examples:
+      interlock clients create --role super_admin --display-name "CI" --save ci.json
+      interlock clients create --role read_only --expires-in 90
+    """
+    body: dict[str, Any] = {"displayName": display_name, "roles": roles}
+    body |= {"name": name} if name else {}
+    body |= {"publicKey": public_key} if public_key else {}
+    body |= {"expiresIn": f"{expires_in * 86_400}s"} if expires_in else {}
+    if save is not None and public_key:
+        raise Failure("--save has nothing to save: with --public-key the secret is yours alone", Exit.USAGE)
+    made = session.api().call("POST", _CLIENTS, body, repeatable=False).body
+    _show_secret(session, made, save, output)
+
+
+@clients.command("list")
+@output_option
+@click.pass_obj
+def list_clients(session: Session, output: Form) -> None:
+    """List clients, those revoked included.
+
+    \b
+    Examples:
+      interlock clients list
+    """
+    print_rows(output, session.api().call("GET", _CLIENTS).body.get("list") or (), _CLIENT_COLUMNS, "id")
+
+
+@clients.command("revoke")
+@click.argument("client")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output_option
+@click.pass_obj
+def revoke_client(session: Session, client: str, yes: bool, output: Form) -> None:
+    """Let a client in no more. Its tokens are void at once.
+
+    \b
+    Examples:
+      interlock clients revoke light-otter-12345@127.0.0.1:8080/spc
+    """
+    api = session.api()
+    session.confirmed(f"Revoke {client}?", yes=yes)
+    reply = api.call("POST", f"{_CLIENTS}/{quote(client, safe='')}/actions/revoke", {})
+    print_rows(output, [reply.body.get("client") or {}], _CLIENT_COLUMNS, "id")
+
+
+@click.group(epilog=EXIT_CODES)
+def tenants() -> None:
+    """Make, list and revoke tenants. Each has its own host names, and sees nothing of the others."""
+
+
+@tenants.command("create")
+@click.argument("name")
+@click.option("--host", "hosts", multiple=True, required=True, metavar="HOST", help="It answers to. May be repeated.")
+@_save_option
+@output_option
+@click.pass_obj
+def create_tenant(session: Session, name: str, hosts: tuple[str, ...], save: Path | None, output: Form) -> None:
+    """Make a tenant, and its first client.
+
+    \b
+    Examples:
+      interlock tenants create acme --host acme.example --save acme.json
+    """
+    made = session.api().call("POST", _TENANTS, {"name": name, "hosts": hosts}, repeatable=False).body
+    _show_secret(session, made, save, output)
+
+
+@tenants.command("list")
+@output_option
+@click.pass_obj
+def list_tenants(session: Session, output: Form) -> None:
+    """List tenants, those revoked included.
+
+    \b
+    Examples:
+      interlock tenants list
+    """
+    print_rows(output, session.api().call("GET", _TENANTS).body.get("list") or (), _TENANT_COLUMNS, "name")
+
+
+@tenants.command("revoke")
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output_option
+@click.pass_obj
+def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
+    """Let a tenant in no more. Its runs start nothing more; its record stays.
+
+    \b
+    Examples:
+      interlock tenants revoke acme
+    """
+    api = session.api()
+    session.confirmed(f"Revoke the tenant {name}, with all its clients?", yes=yes)
+    reply = api.call("POST", f"{_TENANTS}/{quote(name, safe='')}/actions/revoke", {})
+    print_rows(output, [reply.body.get("tenant") or {}], _TENANT_COLUMNS, "name")
+
+
+def _show_secret(session: Session, made: dict[str, Any], save: Path | None, output: Form) -> None:
+    ident, secret = (made.get("client") or {}).get("id", ""), made.get("clientSecret", "")
+    if save is not None:
+        write_private_json(save, asdict(Profile(session.api().url, ident, secret)))
+        made = {**made, "clientSecret": ""}
+    if output != "table":
+        print_object(output, {"id": ident, **made}, "id")
+        return
+    print_rows("table", [made.get("client") or {}], _CLIENT_COLUMNS[:3], "id")
+    if save is not None:
+        session.hint(f"Use it: interlock --profile {save} …")
+    elif secret:
+        click.echo(f"\nexport CONDUCTORONE_CLIENT_ID={ident}\nexport CONDUCTORONE_CLIENT_SECRET={secret}")
+        session.hint("The secret is shown this once.")

@@ -1,0 +1,216 @@
+"""Who may call: clients of the caller's tenant, and tenants, which are the default tenant's affair."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from interlock.auth.credentials import Credential, credential_of_key, make_credential
+from interlock.auth.encoding import from_base64url, to_base64url
+from interlock.auth.tenants import DEFAULT_TENANT, normalise
+from interlock.contract.times import Duration
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Problem
+from interlock.operations import shown
+from interlock.operations.access_views import (
+    Client,
+    CreateClientRequest,
+    CreateClientResponse,
+    CreateTenantRequest,
+    CreateTenantResponse,
+    ListClientsResponse,
+    ListTenantsResponse,
+    RevokeClientRequest,
+    RevokeClientResponse,
+    RevokeTenantRequest,
+    RevokeTenantResponse,
+    Tenant,
+)
+from interlock.operations.operation import Answer, Call
+from interlock.operations.services import Services
+from interlock.ports import AuditEntry, ClientRow, Role, TenantRow
+
+MAX_NAME: Final = 256
+MOST_HOSTS: Final = 32
+_TENANT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+# --- clients ----------------------------------------------------------------------------------------------------------
+
+
+async def create_client(services: Services, call: Call, body: CreateClientRequest) -> Answer:
+    """Make a client of the caller's tenant.
+
+    Raises:
+        InvalidArgument: a role, name or key that is none.
+        AlreadyExists: there is a client of that name.
+    """
+    if len(body.display_name) > MAX_NAME:
+        raise InvalidArgument.at("displayName", f"must not be longer than {MAX_NAME} characters")
+    roles = _roles(body.roles)
+    host, name = call.headers["host"], body.name or None
+    if body.public_key:
+        made = credential_of_key(services.chance, host, _key(body.public_key), name=name)
+    else:
+        made = make_credential(services.ids, services.chance, host, name=name)
+    row = _row(services, call.tenant.id, made, body.display_name, roles, body.expires_in)
+    details = json.dumps({"roles": roles}).encode()
+    await services.store.access.create_client(
+        row, AuditEntry(call.actor, "client.create", f"client:{row.id}", details=details)
+    )
+    return Answer(CreateClientResponse(client=_client(row), client_secret=made.secret))
+
+
+async def list_clients(services: Services, call: Call, body: None) -> Answer:
+    """All clients of the caller's tenant."""
+    rows = services.store.access.clients(call.tenant.id)
+    return Answer(ListClientsResponse(list=tuple(map(_client, rows))))
+
+
+async def revoke_client(services: Services, call: Call, body: RevokeClientRequest) -> Answer:
+    """Let a client in no more: it gets no token, and those it has are void from this commit on.
+
+    Raises:
+        NotFound: there is none with that id.
+        FailedPrecondition: nobody would be left who can let others in.
+    """
+    access, tenant, id_ = services.store.access, call.tenant.id, call.path["id"]
+    row = access.client(tenant, id_)
+    if row is None:
+        raise NotFound
+    now = services.clock.wall()
+    others = (other for other in access.clients(tenant) if other.id != id_ and _lasts(other, now))
+    if row.revoked_at is None and _lasts(row, now) and not any(others):
+        raise FailedPrecondition("this is the last client with the role super_admin; make another one first")
+    await access.revoke_client(tenant, id_, now, AuditEntry(call.actor, "client.revoke", f"client:{id_}"))
+    return Answer(RevokeClientResponse(client=_client(access.client(tenant, id_) or row)))
+
+
+def _lasts(row: ClientRow, now: int) -> bool:
+    """Whether this client can let others in, and goes on doing so."""
+    return Role.SUPER_ADMIN in row.roles and row.revoked_at is None and row.expires_at is None
+
+
+def _row(
+    services: Services,
+    tenant: int,
+    made: Credential,
+    display_name: str,
+    roles: tuple[Role, ...],
+    expires_in: Duration | None = None,
+) -> ClientRow:
+    at = services.clock.wall()
+    expires_at = None if expires_in is None else at + expires_in.nanos // 1000
+    return ClientRow(tenant, made.client_id, display_name, made.public_key, roles, at, expires_at)
+
+
+def _roles(names: Iterable[str]) -> tuple[Role, ...]:
+    roles, choice, known = tuple(dict.fromkeys(names)), ", ".join(Role), frozenset(Role)
+    if not roles:
+        raise InvalidArgument.at("roles", f"is required: at least one of {choice}")
+    unknown = (at for at, name in enumerate(roles) if name not in known)
+    problems = [Problem(f"roles[{at}]", f"must be one of {choice}") for at in unknown]
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))
+    return tuple(Role(name) for name in roles)
+
+
+def _key(text: str) -> bytes:
+    try:
+        return from_base64url(text)
+    except ValueError:
+        raise InvalidArgument.at("publicKey", "must be base64url without padding, as the x of a JWK") from None
+
+
+def _client(row: ClientRow) -> Client:
+    return Client(
+        id=row.id,
+        display_name=row.display_name,
+        roles=row.roles,
+        public_key=to_base64url(row.public_key),
+        created_at=shown.moment(row.created_at),
+        expires_at=shown.moment(row.expires_at),
+        revoked_at=shown.moment(row.revoked_at),
+    )
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------------
+
+
+async def create_tenant(services: Services, call: Call, body: CreateTenantRequest) -> Answer:
+    """Make a tenant, and its first client in the same commit.
+
+    Raises:
+        PermissionDenied: the caller is not of the default tenant.
+        InvalidArgument: a name or host that is none.
+        AlreadyExists: the name or a host is taken.
+    """
+    _of_the_default_tenant(call)
+    problems: list[Problem] = []
+    if not _TENANT_NAME.fullmatch(body.name):
+        problems.append(Problem("name", "must be 1 to 64 lower case letters, digits, dots, - or _"))
+    if not 1 <= len(body.hosts) <= MOST_HOSTS:
+        problems.append(Problem("hosts", f"must name between 1 and {MOST_HOSTS} hosts that the tenant answers to"))
+    hosts = []
+    for at, host in enumerate(body.hosts[:MOST_HOSTS]):
+        try:
+            hosts.append(normalise(host))
+        except InvalidArgument:
+            problems.append(Problem(f"hosts[{at}]", "is not the name or address of a host"))
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))
+    made = make_credential(services.ids, services.chance, body.hosts[0])
+    first = _row(services, 0, made, "First client", (Role.SUPER_ADMIN,))
+    audit = AuditEntry(call.actor, "tenant.create", f"tenant:{body.name}")
+    tenant = await services.store.access.create_tenant(
+        body.name, tuple(hosts), services.clock.wall(), audit, first=first
+    )
+    return Answer(
+        CreateTenantResponse(
+            tenant=_tenant(tenant), client=_client(replace(first, tenant=tenant.id)), client_secret=made.secret
+        )
+    )
+
+
+async def list_tenants(services: Services, call: Call, body: None) -> Answer:
+    """All tenants."""
+    _of_the_default_tenant(call)
+    return Answer(ListTenantsResponse(list=tuple(map(_tenant, services.store.access.tenants()))))
+
+
+async def revoke_tenant(services: Services, call: Call, body: RevokeTenantRequest) -> Answer:
+    """Let a tenant in no more. Its hosts are free again; its runs start nothing more; its record stays.
+
+    Raises:
+        PermissionDenied: the caller is not of the default tenant.
+        NotFound: there is none of that name.
+        FailedPrecondition: it is the default tenant.
+    """
+    _of_the_default_tenant(call)
+    access, name = services.store.access, call.path["name"]
+    found = next((tenant for tenant in access.tenants() if tenant.name == name), None)
+    if found is None:
+        raise NotFound
+    if found.id == call.tenant.id:
+        raise FailedPrecondition("the default tenant cannot be revoked: nobody could let anybody in any more")
+    audit = AuditEntry(call.actor, "tenant.revoke", f"tenant:{name}")
+    await access.revoke_tenant(found.id, services.clock.wall(), audit)
+    return Answer(
+        RevokeTenantResponse(tenant=_tenant(next(tenant for tenant in access.tenants() if tenant.id == found.id)))
+    )
+
+
+def _of_the_default_tenant(call: Call) -> None:
+    if call.tenant.name != DEFAULT_TENANT:
+        raise PermissionDenied("tenants are the affair of the default tenant's clients")
+
+
+def _tenant(row: TenantRow) -> Tenant:
+    return Tenant(
+        id=row.id,
+        name=row.name,
+        hosts=row.hosts,
+        created_at=shown.moment(row.created_at),
+        revoked_at=shown.moment(row.revoked_at),
+    )

@@ -1,0 +1,163 @@
+"""Who may call: clients and tenants, made and revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.auth.bearer import Principal
+from interlock.auth.credentials import public_key_of
+from interlock.auth.encoding import to_base64url
+from interlock.auth.roles import permissions_of
+from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from interlock.ports import Role
+from tests.operations.desk import WAIT, Desk
+
+pytestmark = pytest.mark.anyio
+
+HOST = {"host": "localhost:8080"}
+KEY = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+"""The public key of RFC 8037, appendix A.2."""
+
+
+async def make(ann: Desk, **fields: Any) -> Any:
+    return (await ann.ask("OwnCreateClient", {"roles": ["read_only"], **fields}, headers=HOST)).body
+
+
+async def clients(ann: Desk) -> dict[str, Any]:
+    return {row["id"]: row for row in (await ann.ask("OwnListClients")).body["list"]}
+
+
+async def test_a_clients_secret_is_shown_once_and_its_public_key_alone_is_kept(ann: Desk) -> None:
+    made = await make(ann, name="ci", displayName="CI")
+    assert made["client"]["id"] == "ci@localhost:8080/spc"
+    key = public_key_of(made["clientSecret"])
+    assert key is not None
+    assert made["client"]["publicKey"] == to_base64url(key)
+    assert await clients(ann) == {made["client"]["id"]: made["client"]}
+    [entry] = ann.audited("client.create")
+    assert (entry.actor.client, entry.target) == ("ann@localhost", "client:ci@localhost:8080/spc")
+
+
+async def test_a_client_may_bring_its_own_key(ann: Desk) -> None:
+    made = await make(ann, publicKey=KEY)
+    assert (made["client"]["publicKey"], made["clientSecret"]) == (KEY, "")
+
+
+async def test_a_client_may_be_let_in_for_a_time(ann: Desk) -> None:
+    client = (await make(ann, expiresIn="86400s"))["client"]
+    assert (client["createdAt"], client["expiresAt"]) == ("2025-06-15T15:06:40Z", "2025-06-16T15:06:40Z")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"roles": []}, "roles"),
+        ({"roles": ["read_only", "king"]}, r"roles\[1\]"),
+        ({"name": "Two Words"}, "name"),
+        ({"publicKey": "AAAA"}, "publicKey"),
+        ({"publicKey": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, "publicKey"),
+        ({"publicKey": "not base64url!"}, "publicKey"),
+        ({"displayName": "x" * 257}, "displayName"),
+        ({"expiresIn": "-1s"}, "expiresIn"),
+    ],
+)
+async def test_what_is_wrong_with_a_client_is_named(ann: Desk, fields: Any, field: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{field}: "):
+        await make(ann, **fields)
+    assert await clients(ann) == {}
+
+
+async def test_a_client_is_made_once(ann: Desk) -> None:
+    await make(ann, name="ci")
+    with pytest.raises(AlreadyExists):
+        await make(ann, name="ci")
+
+
+async def test_a_revoked_client_stays_on_record(ann: Desk) -> None:
+    made = await make(ann)
+    revoked = (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"]
+    assert revoked == {**made["client"], "revokedAt": "2025-06-15T15:06:40Z"}
+    assert (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"] == revoked
+    assert len(ann.audited("client.revoke")) == 1
+    with pytest.raises(NotFound):
+        await ann.ask("OwnRevokeClient", id="nobody@localhost/spc")
+
+
+async def test_somebody_who_can_let_others_in_is_always_left(ann: Desk) -> None:
+    first = (await make(ann, roles=["super_admin"], name="first"))["client"]["id"]
+    await make(ann, roles=["super_admin"], name="for-a-day", expiresIn="86400s")
+    with pytest.raises(FailedPrecondition, match="last client"):
+        await ann.ask("OwnRevokeClient", id=first)
+    await make(ann, roles=["super_admin"], name="second")
+    await ann.ask("OwnRevokeClient", id=first)
+
+
+async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(ann: Desk) -> None:
+    body = {"name": "acme", "hosts": ["ACME.example", "[::2]"]}
+    made = (await ann.ask("OwnCreateTenant", body)).body
+    assert made["tenant"]["hosts"] == ["::2", "acme.example"]
+    assert made["client"]["roles"] == ["super_admin"]
+    assert public_key_of(made["clientSecret"]) is not None
+    access = ann.services.store.access
+    tenant = access.tenant_of_host("acme.example")
+    assert tenant is not None
+    assert [client.id for client in access.clients(tenant.id)] == [made["client"]["id"]]
+    with pytest.raises(AlreadyExists):
+        await ann.ask("OwnCreateTenant", {"name": "other", "hosts": ["acme.example"]})
+    names = [row["name"] for row in (await ann.ask("OwnListTenants")).body["list"]]
+    assert names == [ann.tenant.name, "acme"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "", "hosts": ["a.example"]}, "name"),
+        ({"name": "Two Words", "hosts": ["a.example"]}, "name"),
+        ({"name": "acme", "hosts": []}, "hosts"),
+        ({"name": "acme", "hosts": ["a.example", "a b"]}, r"hosts\[1\]"),
+    ],
+)
+async def test_what_is_wrong_with_a_tenant_is_named(ann: Desk, body: Any, field: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{field}: "):
+        await ann.ask("OwnCreateTenant", body)
+
+
+async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_start_nothing_more(ann: Desk) -> None:
+    made = (await ann.ask("OwnCreateTenant", {"name": "acme", "hosts": ["acme.example"]})).body
+    access = ann.services.store.access
+    tenant = access.tenant_of_host("acme.example")
+    assert tenant is not None
+    roles = (Role.SUPER_ADMIN,)
+    eve = Desk(ann.engine, ann.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
+    minute = {"stepName": "minute", "waitForDuration": {"duration": "60s"}}
+    execution = await eve.start(await eve.make(minute, WAIT))
+    revoked = (await ann.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
+    assert (revoked["hosts"], revoked["revokedAt"]) == ([], "2025-06-15T15:06:40Z")
+    assert access.tenant_of_host("acme.example") is None
+    client = access.client(tenant.id, made["client"]["id"])
+    assert client is not None
+    assert client.revoked_at is not None
+    await ann.wait(60)
+    assert await eve.state(execution) == "TERMINATE"
+    await ann.ask("OwnCreateTenant", {"name": "heir", "hosts": ["acme.example"]})
+
+
+async def test_the_default_tenant_stays(ann: Desk) -> None:
+    with pytest.raises(FailedPrecondition):
+        await ann.ask("OwnRevokeTenant", path={"name": ann.tenant.name})
+    with pytest.raises(NotFound):
+        await ann.ask("OwnRevokeTenant", path={"name": "nobody"})
+
+
+async def test_tenants_are_nobody_elses_affair(ann: Desk) -> None:
+    eve = await ann.of_another_tenant()
+    for name, options in (
+        ("OwnListTenants", {}),
+        ("OwnCreateTenant", {"body": {"name": "acme", "hosts": ["a.example"]}}),
+        ("OwnRevokeTenant", {"path": {"name": ann.tenant.name}}),
+    ):
+        with pytest.raises(PermissionDenied):
+            await eve.ask(name, **options)
+    assert await clients(eve) == {}
