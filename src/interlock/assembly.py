@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from interlock.api import endpoints, openapi
+from interlock.api import endpoints
 from interlock.api.app import Api
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
@@ -29,7 +29,7 @@ from interlock.net.egress import EgressPolicy
 from interlock.net.http import GuardedHttp
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
-from interlock.ports import AuditEntry, ClientRow, Clock, Http, Ids, Randomness, Role, TenantRow
+from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Randomness, Role, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
 from interlock.steps.kind import StepEnvironment
@@ -66,16 +66,17 @@ class System:
         """Say where far ends reach this server."""
         self.environment.public_url = url
 
-    def reasons(self) -> dict[str, str]:
-        """Why no work should be sent here; empty if it should."""
-        found: dict[str, str] = {}
+    def health(self) -> Health:
+        """Whether requests should be sent here, and what is wrong."""
+        reasons: dict[str, str] = {}
         if self.draining:
-            found["draining"] = "the server is stopping"
-        if self.store.full:
-            found["disk"] = "the disk is full: runs can be stopped, and none can be started"
+            reasons["draining"] = "the server is stopping"
         if self.failed.done():
-            found["store"] = "the store failed"
-        return found
+            reasons["store"] = "the store failed"
+        ready = not reasons
+        if self.store.full:
+            reasons["disk"] = "the disk is full: runs can be stopped, and none can be started"
+        return Health(ready, reasons)
 
 
 @asynccontextmanager
@@ -147,8 +148,8 @@ async def assembled(
         bearer = Bearer(store.access, clock)
         system: System
 
-        def reasons() -> dict[str, str]:
-            return system.reasons()
+        def health() -> Health:
+            return system.health()
 
         api = Api(
             services,
@@ -158,8 +159,9 @@ async def assembled(
             (
                 endpoints.token(TokenEndpoint(store.access, store.audit, clock, ids)),
                 endpoints.health(),
-                endpoints.readiness(reasons),
-                endpoints.document("/openapi.json", lambda: openapi.document(OPERATIONS)),
+                endpoints.readiness(health),
+                endpoints.document("json", "application/json"),
+                endpoints.document("yaml", "application/yaml"),
                 endpoints.metrics(metrics, bearer),
             ),
             metrics,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import resources
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
 from interlock.api.app import Endpoint, Reply, Request
 from interlock.api.errors import JSON_TYPE
 from interlock.auth.bearer import Bearer
+from interlock.auth.tenants import LOOPBACK
 from interlock.auth.token_endpoint import TokenEndpoint, TokenRequest
 from interlock.errors import Unauthenticated
+from interlock.ports import Health
 from interlock.telemetry.metrics import CONTENT_TYPE, Metrics
 
 TOKEN_BODY: Final = 16_384
@@ -48,36 +51,40 @@ def health() -> Endpoint:
     return Endpoint("GET", "/healthz", answer)
 
 
-def readiness(reasons: Callable[[], dict[str, str]]) -> Endpoint:
-    """`GET /readyz`: whether work should be sent here; 503 with the reasons if not."""
+def readiness(health: Callable[[], Health]) -> Endpoint:
+    """`GET /readyz`: whether requests should be sent here; 503 with the reasons if not.
+
+    A server with something wrong that can still stop runs (a full disk) stays ready, and says what is wrong: a load
+    balancer that took it away would take the stop away.
+    """
 
     async def answer(request: Request) -> Reply:
-        found = reasons()
-        if not found:
-            return Reply(200, [JSON_TYPE], b'{"ready":true,"reasons":{}}')
-        body = json.dumps({"ready": False, "reasons": found}, separators=(",", ":")).encode()
-        return Reply(503, [JSON_TYPE, (b"retry-after", b"5")], body)
+        found = health()
+        status = "not ready" if not found.ready else "degraded" if found.reasons else "ready"
+        body = json.dumps({"status": status, "reasons": found.reasons}, separators=(",", ":")).encode()
+        return Reply(200, [JSON_TYPE], body) if found.ready else Reply(503, [JSON_TYPE, (b"retry-after", b"5")], body)
 
     return Endpoint("GET", "/readyz", answer)
 
 
-def document(path: str, make: Callable[[], dict[str, Any]]) -> Endpoint:
-    """A JSON document that never changes; made when it is first asked for."""
-    made: list[bytes] = []
+def document(suffix: str, media_type: str) -> Endpoint:
+    """`GET /openapi.json` or `/openapi.yaml`: the document that was made when this program was."""
+    content = resources.files("interlock.api").joinpath(f"openapi.{suffix}").read_bytes()
 
     async def answer(request: Request) -> Reply:
-        if not made:
-            made.append(json.dumps(make(), ensure_ascii=False, indent=1).encode())
-        return Reply(200, [JSON_TYPE], made[0])
+        return Reply(200, [(b"content-type", media_type.encode())], content)
 
-    return Endpoint("GET", path, answer)
+    return Endpoint("GET", f"/openapi.{suffix}", answer)
 
 
 def metrics(found: Metrics, bearer: Bearer) -> Endpoint:
-    """`GET /metrics`: open to this machine itself, and to whoever has a bearer token."""
+    """`GET /metrics`: open to this machine, asked by one of its own names, and to whoever has a bearer token.
+
+    The name counts because a web page can make a browser on this machine ask by another one (DNS rebinding).
+    """
 
     async def answer(request: Request) -> Reply:
-        if not _is_loopback(request.address):
+        if request.host not in LOOPBACK or not _is_loopback(request.address):
             presented = request.headers.get(b"authorization")
             if presented is None:
                 raise Unauthenticated

@@ -86,6 +86,14 @@ class PathParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A header that an operation reads or answers with, beyond those of every request."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table."""
 
@@ -111,6 +119,10 @@ class Operation:
     """Other paths that lead here: the spellings of older clients."""
     parameters: tuple[PathParameter, ...] = ()
     query: tuple[str, ...] = ()
+    reads: tuple[Header, ...] = ()
+    answers_with: tuple[Header, ...] = ()
+    more: str = ""
+    """What our pages say beyond the description, which is C1's own where C1 published one. Markdown."""
     tag: str = "Automations"
     body_limit: int = 1_000_000
     """Bytes."""

@@ -1,0 +1,63 @@
+"""What is answered without a bearer token: health, the document, metrics, tokens."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from interlock.ports import Health
+from tests.api.edge import Edge
+
+pytestmark = pytest.mark.anyio
+
+FORM = [("content-type", "application/x-www-form-urlencoded")]
+
+
+async def test_it_is_alive_and_ready(ann: Edge) -> None:
+    assert (await ann.ask("GET", "/healthz", token=None)).tree == {"status": "ok"}
+    assert (await ann.ask("GET", "/readyz", token=None)).tree == {"status": "ready", "reasons": {}}
+
+
+async def test_a_server_that_drains_or_failed_is_not_ready_and_says_why(ann: Edge) -> None:
+    ann.health = Health(ready=False, reasons={"draining": "the server is stopping"})
+    answer = await ann.ask("GET", "/readyz", token=None)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert answer.tree == {"status": "not ready", "reasons": {"draining": "the server is stopping"}}
+
+
+async def test_a_server_with_a_full_disk_stays_ready_because_it_can_still_stop_runs(ann: Edge) -> None:
+    ann.health = Health(ready=True, reasons={"disk": "full"})
+    answer = await ann.ask("GET", "/readyz", token=None)
+    assert (answer.status, answer.tree) == (200, {"status": "degraded", "reasons": {"disk": "full"}})
+
+
+async def test_metrics_are_open_to_this_machine_and_else_to_who_has_a_token(ann: Edge) -> None:
+    await ann.desk.services.store.access.add_hosts(ann.desk.tenant.id, ("::1",), 1)
+    for host, address, token, status in (
+        ("localhost", "127.0.0.1", None, 200),
+        ("[::1]:8080", "::1", None, 200),
+        ("localhost", "192.0.2.7", None, 401),
+        ("localhost", "192.0.2.7", "", 200),
+        ("localhost", "192.0.2.7", "nonsense", 401),
+    ):
+        answer = await ann.ask("GET", "/metrics", host=host, address=address, token=token)
+        assert answer.status == status, (host, address, token)
+
+
+async def test_a_page_that_made_a_browser_ask_by_another_name_sees_no_metrics(ann: Edge) -> None:
+    """DNS rebinding: the address is this machine's own, the name is the attacker's choice."""
+    await ann.desk.services.store.access.add_hosts(ann.desk.tenant.id, ("interlock.example",), 1)
+    assert (await ann.ask("GET", "/metrics", host="interlock.example", token=None)).status == 401
+
+
+@pytest.mark.parametrize("name", ["json", "yaml"])
+async def test_the_document_can_be_read_by_everybody(ann: Edge, name: str) -> None:
+    answer = await ann.ask("GET", f"/openapi.{name}", token=None)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == {"json": "application/json", "yaml": "application/yaml"}[name]
+    assert yaml.safe_load(answer.body)["openapi"] == "3.1.0"
+
+
+async def test_a_token_request_that_is_none_is_refused_as_oauth_has_it(ann: Edge) -> None:
+    answer = await ann.ask("POST", "/auth/v1/token", b"grant_type=password", token=None, headers=FORM)
+    assert (answer.status, answer.tree["error"]) == (400, "unsupported_grant_type")

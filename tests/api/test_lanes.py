@@ -1,0 +1,107 @@
+"""Under load: the stop goes through, work and reading wait their turn or are turned away, and nobody keeps a place
+that he has left."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, Buffer, Permits
+from interlock.errors import TooManyRequests, Unavailable
+from tests.api.edge import Caller, Edge
+from tests.clocks import ManualClock, settle
+from tests.operations.desk import WAIT
+
+pytestmark = pytest.mark.anyio
+
+
+def permits(clock: ManualClock, count: int = 1) -> Permits:
+    return Permits(count, clock.now, lambda: TooManyRequests("full"))
+
+
+async def test_permits_are_given_in_the_order_of_arrival() -> None:
+    lane, order = permits(ManualClock()), list[int]()
+
+    async def use(number: int) -> None:
+        await lane.acquire(Caller([]).receive)
+        order.append(number)
+
+    tasks = [asyncio.ensure_future(use(number)) for number in range(3)]
+    for seen in ([0], [0, 1], [0, 1, 2]):
+        await settle()
+        assert order == seen
+        lane.release()
+    await asyncio.gather(*tasks)
+    assert lane.waiting == 0
+
+
+async def test_who_leaves_gives_up_its_place() -> None:
+    lane, caller = permits(ManualClock()), Caller([])
+    await lane.acquire(caller.receive)
+    waiting = asyncio.ensure_future(lane.acquire(caller.receive))
+    await settle()
+    assert lane.waiting == 1
+    caller.gone.set()
+    with pytest.raises(BaseException):  # noqa: B017  # whichever way it learns: it has no place any more
+        await waiting
+    assert lane.waiting == 0
+    lane.release()
+    await lane.acquire(Caller([]).receive)
+
+
+async def test_newcomers_are_turned_away_once_the_oldest_has_waited_too_long() -> None:
+    clock = ManualClock()
+    lane = permits(clock)
+    await lane.acquire(Caller([]).receive)
+    waiting = asyncio.ensure_future(lane.acquire(Caller([]).receive))
+    await settle()
+    lane.check()
+    clock.advance(PATIENCE / 1_000_000 + 0.001)
+    with pytest.raises(TooManyRequests):
+        lane.check()
+    assert lane.shed == 1
+    lane.release()
+    await waiting
+    lane.check()
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    lane = permits(ManualClock())
+    await lane.acquire(Caller([]).receive)
+    waiting = [asyncio.ensure_future(lane.acquire(Caller([]).receive)) for _ in range(MOST_WAITING)]
+    await settle()
+    with pytest.raises(TooManyRequests):
+        lane.check()
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert lane.waiting == 0
+
+
+def test_the_memory_of_large_bodies_is_bounded() -> None:
+    buffer = Buffer(100)
+    buffer.take(60)
+    with pytest.raises(Unavailable):
+        buffer.take(41)
+    buffer.give_back(60)
+    buffer.take(100)
+
+
+async def test_a_stop_goes_through_while_the_readers_have_all_there_is(ann: Edge) -> None:
+    execution = await ann.desk.start(await ann.desk.make(WAIT))
+    reading = ann.api._reading
+    for _ in range(READING_PERMITS):
+        await reading.acquire(Caller([]).receive)
+    callers = [Caller([b""]) for _ in range(3)]
+    readers = [asyncio.ensure_future(ann.ask("GET", "/api/v1/automations", caller=caller)) for caller in callers]
+    await settle()
+    assert reading.waiting == 3
+    stopped = await ann.ask("POST", f"/api/v1/automation_executions/{execution}/actions/terminate")
+    assert stopped.headers["interlock-termination"] == "accepted; state=TERMINATE"
+    ann.desk.engine.clock.advance(1)
+    refused = await ann.ask("GET", "/api/v1/automations")
+    assert (refused.status, refused.tree["code"], refused.headers["retry-after"]) == (429, 8, "1")
+    for _ in range(READING_PERMITS):
+        reading.release()
+    assert [answer.status for answer in await asyncio.gather(*readers)] == [200, 200, 200]
