@@ -32,6 +32,8 @@ class ServerProcess:
     directory: Path
     egress: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    within: list[str] = field(default_factory=list)
+    """The command that runs the server, such as `unshare …`."""
     process: asyncio.subprocess.Process | None = None
     url: str = ""
     client_id: str = ""
@@ -61,6 +63,7 @@ class ServerProcess:
         command = Path(sys.executable).with_name("interlock")
         log = (self.directory / "server.log").open("ab")
         self.process = await asyncio.create_subprocess_exec(
+            *self.within,
             str(command),
             *arguments,
             *self.options,

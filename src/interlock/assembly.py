@@ -17,6 +17,7 @@ from interlock.auth.credentials import Credential, make_credential
 from interlock.auth.tenants import Tenants, ensure_default_tenant
 from interlock.auth.token_endpoint import TokenEndpoint
 from interlock.engine.advance import Advance
+from interlock.engine.dispatchers import Dispatcher
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.feed import Feed
 from interlock.engine.plans import Plans
@@ -53,7 +54,7 @@ class System:
 
     api: Api
     store: SqliteStore
-    dispatcher: EmbeddedDispatcher
+    dispatcher: Dispatcher
     tenant: TenantRow
     credential: Credential | None
     """The client that was made just now, if one was: its secret is nowhere else."""
@@ -65,6 +66,11 @@ class System:
     def reached_at(self, url: str) -> None:
         """Say where far ends reach this server."""
         self.environment.public_url = url
+
+    def wind_up(self) -> None:
+        """Begin an orderly stop: start nothing more, while what was asked is still answered."""
+        self.draining = True
+        self.dispatcher.take_no_more()
 
     def health(self) -> Health:
         """Whether requests should be sent here, and what is wrong."""
@@ -180,7 +186,7 @@ async def assembled(
             try:
                 yield system
             finally:
-                system.draining = True
+                system.wind_up()
                 if not failed.done():
                     await dispatcher.drain(settings.grace)
                 for task in work:

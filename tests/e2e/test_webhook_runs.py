@@ -2,68 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import httpx2
 import pytest
 
-from tests.receivers import Answer, Held, Receiver
+from tests.e2e.given import automation, call, detail, execute, webhook
+from tests.receivers import Held, Receiver
 from tests.servers import ServerProcess, until_state
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver(Answer.json({"version": "v1", "context": {"ticket": "INC-1"}})) as receiver:
-        yield receiver
-
-
-@pytest.fixture
-async def server(tmp_path: Path, receiver: Receiver) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(tmp_path, egress=[f"127.0.0.1:{receiver.port}"]) as server:
-        yield server
-
-
-@pytest.fixture
-async def api(server: ServerProcess) -> AsyncIterator[httpx2.AsyncClient]:
-    async with await server.api() as api:
-        yield api
-
-
-async def post(api: httpx2.AsyncClient, path: str, body: object) -> Any:
-    answer = await api.post(path, json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def automation(api: httpx2.AsyncClient, name: str, *steps: object) -> str:
-    made = await post(api, "/api/v1/automations", {"displayName": name, "enabled": True, "automationSteps": steps})
-    found: str = made["automation"]["id"]
-    return found
-
-
-async def webhook(api: httpx2.AsyncClient, receiver: Receiver) -> str:
-    made = await post(api, "/api/v1/webhooks", {"displayName": "tickets", "url": receiver.url("/tickets")})
-    found: str = made["webhook"]["id"]
-    return found
-
-
-async def execute(api: httpx2.AsyncClient, automation: str, **trigger: object) -> int:
-    body = {"context": {"context": trigger}}
-    return int((await post(api, f"/api/v1/automations/{automation}/execute", body))["executionId"])
-
-
-async def detail(api: httpx2.AsyncClient, execution: int) -> Any:
-    answer = await api.get(f"/interlock/v1/executions/{execution}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def call(name: str, webhook: str, **payload: object) -> dict[str, object]:
-    return {"stepName": name, "webhook": {"webhookId": webhook, "payload": payload}}
 
 
 async def test_a_run_calls_out_once_uses_the_answer_skips_and_starts_a_child(

@@ -167,7 +167,7 @@ class Server(uvicorn.Server):
 
 
 def _stop(server: Server, system: System) -> None:
-    system.draining = True
+    system.wind_up()
     server.should_exit = True
 
 

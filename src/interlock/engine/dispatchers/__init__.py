@@ -1,1 +1,38 @@
 """Who carries runs on. A dispatcher finds somebody for `advance`; it decides nothing and knows no plan."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from interlock.engine.start import Slots
+from interlock.ports import CommitListener
+
+
+class Dispatcher(Slots, CommitListener, Protocol):
+    """Gives slots to runs. What the commits tell it are hints, which may be repeated or lost; the rows are the truth."""
+
+    @property
+    def busy(self) -> int:
+        """How many runs are being carried on."""
+        ...
+
+    @property
+    def in_line(self) -> int:
+        """How many runs are ready and wait for a slot."""
+        ...
+
+    async def recover(self) -> int:
+        """Settle whatever a process that is dead left in flight; returns how many runs that was."""
+        ...
+
+    async def run(self) -> None:
+        """Carry runs on until cancelled."""
+        ...
+
+    def take_no_more(self) -> None:
+        """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
+        ...
+
+    async def drain(self, grace: float) -> None:
+        """The same, and let attempts in flight end for up to `grace` seconds. Not an interrupt."""
+        ...

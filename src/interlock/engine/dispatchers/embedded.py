@@ -167,15 +167,19 @@ class EmbeddedDispatcher:
             with anyio.CancelScope(shield=True):
                 await self._cancel_all()
 
+    def take_no_more(self) -> None:
+        """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
+        self._draining = True
+        for held in self._held.values():
+            held.closing = True
+
     async def drain(self, grace: float) -> None:
         """Take on nothing new, let attempts in flight end for up to `grace` seconds, and announce no others.
 
         What is still in flight after that is cut off without a word: it is nobody's outcome, and the next start
         recovers it. Stops keep working meanwhile.
         """
-        self._draining = True
-        for held in self._held.values():
-            held.closing = True
+        self.take_no_more()
         if self._held and grace > 0:
             until = self._clock.now() + round(grace * SECOND)
             emptied = asyncio.ensure_future(self._emptied.wait())

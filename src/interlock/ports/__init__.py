@@ -1,0 +1,49 @@
+"""The Protocols through which the rooms meet, and the records that pass through them.
+
+Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says otherwise.
+"""
+
+from interlock.ports.access import Access, ClientRow, Role, TenantRow, TokenRow
+from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
+from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
+from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
+from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
+from interlock.ports.store import ChangeListener, CommitListener, Store
+from interlock.ports.system import Clock, Health, Ids, Randomness
+
+__all__ = [
+    "Access",
+    "AuditEntry",
+    "AuditLog",
+    "AuditRow",
+    "AutomationRow",
+    "Automations",
+    "ChangeListener",
+    "ClientRow",
+    "Clock",
+    "CommitListener",
+    "Definition",
+    "Executions",
+    "Health",
+    "Http",
+    "HttpFailed",
+    "HttpFailureKind",
+    "HttpRequest",
+    "HttpResponse",
+    "Idempotency",
+    "Ids",
+    "ItemRow",
+    "Phase",
+    "Progress",
+    "Randomness",
+    "Role",
+    "Run",
+    "Started",
+    "StepRow",
+    "Store",
+    "TenantRow",
+    "TokenRow",
+    "TreeStopped",
+    "WebhookRow",
+    "Webhooks",
+]

@@ -1,0 +1,122 @@
+"""Tenants, clients and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from interlock.ports.audit import AuditEntry
+
+
+class Role(StrEnum):
+    """What a client may do."""
+
+    SUPER_ADMIN = "super_admin"
+    READ_ONLY = "read_only"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """A tenant. `hosts` are the normalised names it answers to."""
+
+    id: int
+    name: str
+    hosts: tuple[str, ...]
+    created_at: int
+    automations_disabled: bool = False
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """A client credential: only the public key is kept. `id` is fixed once made."""
+
+    tenant: int
+    id: str
+    display_name: str
+    public_key: bytes
+    roles: tuple[Role, ...]
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An access token, found by its SHA-256; `client` is its client as it stands now."""
+
+    digest: bytes
+    client: ClientRow
+    expires_at: int
+    scope: tuple[Role, ...] = ()
+    """What the token was narrowed to when it was asked for; empty if to nothing."""
+
+
+class Access(Protocol):
+    """Tenants, clients, tokens and used assertions."""
+
+    revocations: int
+    """Raised by each commit that revokes something: what was remembered of tokens before is void."""
+
+    def tenants(self) -> list[TenantRow]: ...
+
+    def tenant_of_host(self, host: str) -> TenantRow | None: ...
+
+    def create_tenant(
+        self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
+    ) -> Awaitable[TenantRow]:
+        """Make a tenant, and in the same commit its first client (whose `tenant` is filled in).
+
+        Raises:
+            AlreadyExists: the name or a host is taken.
+        """
+        ...
+
+    def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Awaitable[bool]:
+        """Let it and its clients in no more, free its hosts, and switch its automations off; False if that was so."""
+        ...
+
+    def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:
+        """Let a tenant answer to more names; those it has are passed over. Raises `AlreadyExists` as above."""
+        ...
+
+    def clients(self, tenant: int) -> list[ClientRow]: ...
+
+    def client(self, tenant: int, id: str) -> ClientRow | None: ...
+
+    def create_client(self, row: ClientRow, audit: AuditEntry) -> Awaitable[None]: ...
+
+    def revoke_client(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]:
+        """Revoke the client and every token it holds."""
+        ...
+
+    def issue(
+        self,
+        tenant: int,
+        client: str,
+        digest: bytes,
+        at: int,
+        expires_at: int,
+        assertion: bytes | None,
+        audit: AuditEntry,
+        *,
+        scope: tuple[Role, ...] = (),
+    ) -> Awaitable[bool]:
+        """Store a token. `assertion` is the digest of the one that was presented: False if it was used before.
+
+        Raises:
+            TooManyRequests: so many assertions were used lately that no more can be remembered.
+        """
+        ...
+
+    def token(self, tenant: int, digest: bytes) -> TokenRow | None: ...
+
+    def setting(self, name: str) -> bytes | None:
+        """A value that belongs to the installation, such as its id."""
+        ...
+
+    def keep_setting(self, name: str, value: bytes) -> Awaitable[bytes]:
+        """Keep `value` unless there is one already; returns the one that stands."""
+        ...

@@ -1,0 +1,106 @@
+"""Automations, their definitions, and the webhooks that their steps call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+from interlock.ports.audit import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """An immutable plan: a published version, or a draft as it was when it was run. The JSON is in stored form."""
+
+    tenant: int
+    id: int
+    automation: str
+    version: int
+    """1 and up for published versions; 0 for a draft."""
+    steps: bytes
+    triggers: bytes
+    context: bytes | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationRow:
+    """An automation. `document` is the stored form of everything its owner can set, drafts included."""
+
+    tenant: int
+    id: str
+    document: bytes
+    version: int
+    """The newest published version; 0 if none."""
+    definition: int | None
+    """The definition of that version."""
+    created_at: int
+    updated_at: int
+    deleted_at: int | None = None
+
+
+class Automations(Protocol):
+    """Automations and their immutable definitions."""
+
+    def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Awaitable[AutomationRow]:
+        """Store a new automation and, if given, its first version (the definition's id is assigned here)."""
+        ...
+
+    def update(
+        self, row: AutomationRow, published: Definition | None, audit: AuditEntry, *, read_at: int
+    ) -> Awaitable[AutomationRow]:
+        """Replace the document and, if given, publish a version.
+
+        Raises:
+            NotFound: unknown or deleted.
+            Conflict: it was updated since `read_at`.
+        """
+        ...
+
+    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]:
+        """Mark as deleted; its runs go on. False: unknown or deleted already."""
+        ...
+
+    def draft(self, definition: Definition) -> Awaitable[Definition]:
+        """Keep the present draft as a definition; the same draft is kept once."""
+        ...
+
+    def get(self, tenant: int, id: str) -> AutomationRow | None:
+        """None for a deleted one too."""
+        ...
+
+    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]: ...
+
+    def definition(self, tenant: int, id: int) -> Definition | None: ...
+
+    def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
+        """Published versions, newest first, starting below the version `before`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRow:
+    """Where an outbound webhook goes. `callback_timeout` is seconds."""
+
+    tenant: int
+    id: str
+    document: bytes
+    url: str
+    callback_timeout: int
+    created_at: int
+    updated_at: int
+
+
+class Webhooks(Protocol):
+    """Outbound webhooks, and the callbacks that are open."""
+
+    def create(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[None]: ...
+
+    def update(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[bool]: ...
+
+    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]: ...
+
+    def get(self, tenant: int, id: str) -> WebhookRow | None: ...
+
+    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]: ...

@@ -1,0 +1,172 @@
+"""Runs: the one way to change them, and the ways to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from interlock.ports.audit import AuditEntry
+from interlock.rules.admit import Newcomer
+from interlock.rules.decision import Decision
+from interlock.rules.events import Created, Event
+from interlock.rules.model import Execution, Ref, Termination, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State, WaitingFor
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One attempt at a step, or a step that took no time."""
+
+    position: int
+    attempt: int
+    """1 and up; a step that took no time has one row, numbered 1."""
+    epoch: int
+    started_at: int
+    settled_at: int | None
+    outcome: Outcome | None
+    """None while open; show it through `rules.outcomes.shown`."""
+    waiting_for: WaitingFor | None = None
+    input: bytes | None = None
+    output: bytes | None = None
+    error: bytes | None = None
+    status: int | None = None
+    phase: str | None = None
+    late: bytes | None = None
+    """JSON list of late results: evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One of several items of an attempt."""
+
+    position: int
+    attempt: int
+    item: int
+    name: str
+    outcome: Outcome | None
+    settled_at: int | None
+    output: bytes | None = None
+    error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What `advance` needs to go on with a run: the row, its input, and what its steps returned."""
+
+    execution: Execution
+    input: bytes
+    outputs: tuple[tuple[int, bytes], ...]
+    """(position, JSON text) of each step that succeeded with an output, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key for one start. `body` is the digest of what was asked for."""
+
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The answer of `create`. `repeated`: the idempotency key was known; `execution` is the first one's."""
+
+    execution: Execution
+    decision: Decision | None
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TreeStopped:
+    """The answer of a cascading termination: the decision for the named run, and how many below it were stopped."""
+
+    decision: Decision
+    descendants: int
+    more: bool
+    """The tree was larger than one commit takes; the rest is fenced and follows in batches."""
+
+
+class Executions(Protocol):
+    """Runs. Every change of one goes through `apply`; a commit that cannot be made raises `Unavailable`."""
+
+    def create(
+        self, newcomer: Newcomer, event: Created, input: bytes, audit: AuditEntry, idempotency: Idempotency | None
+    ) -> Awaitable[Started]:
+        """Let a run in.
+
+        Raises:
+            NotFound: the automation is unknown or deleted.
+            AlreadyExists: the idempotency key was used with another body.
+            Unavailable: the disk is full, or the store is closing.
+        """
+        ...
+
+    def apply(self, ref: Ref, event: Event) -> Awaitable[Decision | None]:
+        """In one transaction: read the row, ask `decide`, write its answer. None: there is no such run."""
+        ...
+
+    def terminate_tree(self, ref: Ref, at: int, request: TerminationRequest) -> Awaitable[TreeStopped | None]:
+        """Terminate a run and every run below it in one commit; above 10,000 the rest is fenced and follows."""
+        ...
+
+    def terminate_many(
+        self, tenant: int, ids: Sequence[int], at: int, request: TerminationRequest
+    ) -> Awaitable[Mapping[int, str]]:
+        """Set-based termination of up to 250 runs in one commit: id to verdict; unknown ids are left out."""
+        ...
+
+    def cascades_left(self) -> Awaitable[None]:
+        """Wait until an order to stop a very large tree may not be at its end; at first it may."""
+        ...
+
+    def continue_cascades(self, at: int) -> Awaitable[int]:
+        """Terminate the next batch below every fenced root; returns how many are left at least."""
+        ...
+
+    def forget_keys(self, at: int) -> Awaitable[None]:
+        """Forget idempotency keys that are older than a day."""
+        ...
+
+    def get(self, ref: Ref) -> Execution | None: ...
+
+    def load(self, ref: Ref) -> Run | None: ...
+
+    def input(self, ref: Ref) -> bytes: ...
+
+    def steps(self, ref: Ref) -> list[StepRow]: ...
+
+    def items(self, ref: Ref) -> list[ItemRow]: ...
+
+    def termination(self, ref: Ref) -> Termination | None: ...
+
+    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]: ...
+
+    def page(
+        self,
+        tenant: int,
+        *,
+        automations: Sequence[str] = (),
+        states: Sequence[State] = (),
+        before: int | None = None,
+        limit: int = 25,
+    ) -> list[Execution]:
+        """Newest first, starting below the id `before`."""
+        ...
+
+    def latest(self, tenant: int, automation: str) -> Execution | None:
+        """The newest run of a published version."""
+        ...
+
+    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
+        """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`."""
+        ...
+
+    def in_flight(self, limit: int) -> list[Execution]:
+        """Runs of all tenants that stand in PROCESS_STEP or STOPPING, oldest first."""
+        ...
+
+    def greatest_id(self) -> int:
+        """The greatest execution id ever stored, or 0."""
+        ...

@@ -1,0 +1,104 @@
+"""Outbound HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from interlock.errors import InterlockError
+
+
+class Phase(StrEnum):
+    """How far an outbound request has got."""
+
+    IDLE = "idle"
+    RESOLVING = "resolving"
+    CONNECTING = "connecting"
+    TLS = "tls"
+    WRITING = "writing"
+    WAITING = "waiting"
+    READING = "reading"
+    DONE = "done"
+
+
+@dataclass(slots=True)
+class Progress:
+    """Kept true by the client while a request is under way, and read by whoever interrupted it."""
+
+    phase: Phase = Phase.IDLE
+    bytes_written: int = 0
+    """Bytes that may have left this machine; 0 is proof that none did."""
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """An outbound request. `timeout` is seconds for the whole of it, `max_response` bytes after decompression."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    timeout: float = 30.0
+    max_response: int = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A complete answer. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpFailureKind(StrEnum):
+    """Why no complete answer came."""
+
+    BLOCKED = "blocked"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    TOO_LARGE = "too_large"
+    PROTOCOL = "protocol"
+
+
+class HttpFailed(InterlockError):
+    """The request got no complete answer."""
+
+    code = "HTTP_FAILED"
+
+    def __init__(self, kind: HttpFailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    @property
+    def retryable(self) -> bool:
+        """Whether a later attempt could end otherwise; whether one may be made is for the step to say."""
+        return self.kind not in (HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE)
+
+
+class Http(Protocol):
+    """Outbound HTTP, guarded: it goes only where the operator permits."""
+
+    async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
+        """Send once and return the answer, whatever its status; redirects are not followed.
+
+        Cancelling the call closes the connection at once.
+
+        Raises:
+            HttpFailed: no complete answer came.
+        """
+        ...
+
+    def check_url(self, url: str) -> None:
+        """Refuse, when it is saved, a URL that could never be called.
+
+        Raises:
+            InvalidArgument: with the reason.
+        """
+        ...

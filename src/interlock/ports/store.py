@@ -1,0 +1,50 @@
+"""What is remembered, and who is told of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from interlock.ports.access import Access
+from interlock.ports.audit import AuditLog
+from interlock.ports.automations import Automations, Webhooks
+from interlock.ports.executions import Executions
+from interlock.rules.model import Ref
+
+
+class CommitListener(Protocol):
+    """Told after each commit, before anybody who waits for that commit; interrupts before everything else."""
+
+    def interrupt(self, ref: Ref, epoch: int) -> None: ...
+
+    def ready(self, ref: Ref, at: int | None) -> None: ...
+
+
+class ChangeListener(Protocol):
+    """Told which runs a commit moved, after the commit listener and before anybody who waits for that commit."""
+
+    def changed(self, tenant: int, id: int) -> None: ...
+
+
+class Store(Protocol):
+    """What is remembered."""
+
+    @property
+    def executions(self) -> Executions: ...
+
+    @property
+    def automations(self) -> Automations: ...
+
+    @property
+    def webhooks(self) -> Webhooks: ...
+
+    @property
+    def access(self) -> Access: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
+
+    def listen(self, listener: CommitListener) -> None: ...
+
+    def follow(self, listener: ChangeListener) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,54 @@
+"""The world beside the store: time, ids, chance, and how the process is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> int:
+        """Engine time: wall time at the start of the process plus what has passed since. It never jumps."""
+        ...
+
+    def wall(self) -> int:
+        """The wall clock as it is now; for what others judge by their own clocks (tokens, assertions)."""
+        ...
+
+    async def sleep_until(self, at: int) -> None:
+        """Return once `now()` has reached `at`; never early."""
+        ...
+
+
+class Ids(Protocol):
+    """New identities."""
+
+    def execution(self) -> int:
+        """41 bits of milliseconds and 12 of sequence: below 2**53, never at or below one given earlier."""
+        ...
+
+    def text(self) -> str:
+        """27 characters of 0-9A-Za-z, as C1's own ids."""
+        ...
+
+    def secret(self) -> str:
+        """43 characters of base64url: 256 random bits."""
+        ...
+
+
+class Randomness(Protocol):
+    """Chance that need not be secret: back-off and the like."""
+
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+@dataclass(slots=True)
+class Health:
+    """Whether the process can serve; `reasons` says why not."""
+
+    ready: bool = True
+    reasons: dict[str, str] = field(default_factory=dict)

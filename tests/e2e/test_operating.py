@@ -1,0 +1,126 @@
+"""What an operator can do to a server: start it twice, end it in order, fill its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.e2e.given import WAIT, automation, call, detail, execute, terminate, until, webhook
+from tests.receivers import Held, Receiver
+from tests.servers import LOOK, PATIENCE, ServerProcess
+
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+
+SMALL_DISK = 'mount -t tmpfs -o size=128m,mode=700 none "$0" && exec "$@"'
+"""A file system of its own for the data directory, in name spaces of its own: no rights are needed for that."""
+
+
+async def test_a_second_server_on_the_same_directory_says_so_and_ends(server: ServerProcess, tmp_path: Path) -> None:
+    second = ServerProcess(tmp_path)
+    with pytest.raises(AssertionError, match="another process uses the data directory"):
+        await second.start()
+    assert second.process is not None
+    assert second.process.returncode == 1
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(f"{server.url}/readyz")).json()["status"] == "ready"
+
+
+async def test_a_server_told_to_end_lets_calls_in_flight_end_and_the_next_one_goes_on(
+    server: ServerProcess, api: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    receiver.then(Held())
+    hook = await webhook(api, receiver)
+    execution = await execute(api, await automation(api, "two", call("one", hook), call("two", hook)))
+    await receiver.received(1)
+    ending = asyncio.ensure_future(server.stop())
+    async with asyncio.timeout(PATIENCE):
+        while not await refuses(server.url):
+            await asyncio.sleep(LOOK)
+    receiver.release()
+    assert await ending == 0
+    assert len(receiver.requests) == 1
+    receiver.then(Held())
+    await server.start()
+    await receiver.received(2)
+    receiver.release()
+    async with await server.api() as again:
+        shown = await until(again, execution, "DONE")
+    assert [len(step["attempts"]) for step in shown["steps"]] == [1, 1]
+
+
+async def refuses(url: str) -> bool:
+    """Whether the port takes no more connections."""
+    try:
+        async with httpx2.AsyncClient() as http:
+            await http.get(f"{url}/healthz")
+    except httpx2.TransportError:
+        return True
+    return False
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def small(tmp_path: Path, receiver: Receiver) -> AsyncIterator[ServerProcess]:
+    data = tmp_path / "data"
+    data.mkdir()
+    within = ["unshare", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, str(data)]
+    async with ServerProcess(tmp_path, egress=[f"127.0.0.1:{receiver.port}"], within=within) as server:
+        yield server
+
+
+def filler(server: ServerProcess) -> Path:
+    """A file on the server's own disk, seen through its process."""
+    assert server.process is not None
+    return Path(f"/proc/{server.process.pid}/root{server.directory}/data/filler")
+
+
+def fill(path: Path) -> None:
+    with path.open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+async def test_on_a_full_disk_runs_are_stopped_and_recorded_and_none_is_started_until_there_is_room(
+    small: ServerProcess, receiver: Receiver
+) -> None:
+    receiver.then(Held())
+    async with await small.api() as api:
+        resting = await automation(api, "rest", WAIT)
+        calling = await automation(api, "call", call("one", await webhook(api, receiver)))
+        waiting = [await execute(api, resting) for _ in range(3)]
+        in_flight = await execute(api, calling)
+        await receiver.received(1)
+        fill(filler(small))
+        path = f"/api/v1/automations/{resting}/execute"
+        async with asyncio.timeout(PATIENCE):
+            while (refused := await api.post(path, json={})).status_code == 200:
+                waiting.append(int(refused.json()["executionId"]))
+        assert (refused.status_code, refused.json()["code"]) == (503, 14)
+        assert int(refused.headers["retry-after"]) >= 1
+        health = await api.get("/readyz")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+
+        assert [await terminate(api, execution) for execution in waiting] == [
+            "accepted; state=TERMINATE" for _ in waiting
+        ]
+        receiver.release()
+        assert (await until(api, in_flight, "DONE"))["steps"][0]["outcome"] == "SUCCEEDED"
+
+        filler(small).unlink()
+        async with asyncio.timeout(PATIENCE):
+            while (await api.get("/readyz")).json()["status"] != "ready":
+                await asyncio.sleep(LOOK)
+        started = await execute(api, resting)
+        assert (await detail(api, started))["state"] == "WAITING"
