@@ -9,7 +9,7 @@ from interlock.ports import CommitListener
 
 
 class Dispatcher(Slots, CommitListener, Protocol):
-    """Gives slots to runs. What the commits tell it are hints, which may be repeated or lost; the rows are the truth."""
+    """Gives slots to runs. What commits tell it are hints, which may be repeated or lost; the rows are the truth."""
 
     @property
     def busy(self) -> int:
