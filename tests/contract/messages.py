@@ -12,7 +12,8 @@ FAMILIES = (automations, executions, search, status, steps, triggers, webhooks)
 
 
 def _all_messages(base: type[Message]) -> list[type[Message]]:
-    return [model for sub in base.__subclasses__() for model in (sub, *_all_messages(sub))]
+    found = [model for sub in base.__subclasses__() for model in (sub, *_all_messages(sub))]
+    return [model for model in found if model.__module__.startswith("interlock.contract.")]
 
 
 MESSAGES = sorted(
