@@ -1,20 +1,20 @@
-"""What an operator sets: by option, or by an INTERLOCK_* variable."""
+"""What an operator sets: by option of `interlock serve`, or by an INTERLOCK_* variable."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from interlock.errors import InvalidArgument
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
+DEFAULT_SLOTS = 512
+DEFAULT_GRACE = 10.0
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """The settings of one server process."""
-
-    model_config = SettingsConfigDict(env_prefix="INTERLOCK_", extra="ignore", frozen=True)
 
     data_dir: Path = Path(".interlock")
     listen: str = DEFAULT_LISTEN
@@ -30,9 +30,9 @@ class Settings(BaseSettings):
     """Where far ends reach this server, if that is not where it listens."""
     new_client: bool = False
     """Make another super admin at the start."""
-    slots: int = 512
+    slots: int = DEFAULT_SLOTS
     """Attempts in flight at once."""
-    grace: float = 10.0
+    grace: float = DEFAULT_GRACE
     """Seconds that attempts in flight are given at an orderly stop."""
 
     @property

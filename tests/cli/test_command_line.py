@@ -14,13 +14,10 @@ from tests.cli.conftest import CommandLine, Server, lines, ok, refusal
 
 SERVER_SIDE = {
     "pydantic",
-    "pydantic_settings",
-    "starlette",
     "uvicorn",
     "aiohttp",
     "apsw",
     "asyncio",
-    "structlog",
     "anyio",
 }
 

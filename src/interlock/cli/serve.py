@@ -21,7 +21,7 @@ from interlock.cli.failures import Exit
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.errors import Fatal, InterlockError
 from interlock.ports import Http
-from interlock.settings import DEFAULT_LISTEN, Settings
+from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
 from interlock.telemetry.logs import LogFormat, configure
 
 SWITCH_INTERVAL: Final = 0.0005
@@ -33,11 +33,10 @@ BACKLOG: Final = 2_048
 log = logging.getLogger("interlock.serve")
 
 
-@click.command()
+@click.command(context_settings={"auto_envvar_prefix": "INTERLOCK"})
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="INTERLOCK_DATA_DIR",
     default=DEFAULT_DATA_DIR,
     show_default=True,
     help="Where everything is kept. One server at a time.",
@@ -45,7 +44,6 @@ log = logging.getLogger("interlock.serve")
 @click.option(
     "--listen",
     metavar="HOST:PORT",
-    envvar="INTERLOCK_LISTEN",
     default=DEFAULT_LISTEN,
     show_default=True,
     help="Address to listen on; port 0 takes a free one.",
@@ -72,6 +70,21 @@ log = logging.getLogger("interlock.serve")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="More certificate authorities that webhooks trust (PEM).",
 )
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1, max=10_000),
+    default=DEFAULT_SLOTS,
+    show_default=True,
+    help="Attempts in flight at once.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0, max=3_600),
+    metavar="SECONDS",
+    default=DEFAULT_GRACE,
+    show_default=True,
+    help="How long attempts in flight are given at an orderly stop.",
+)
 @click.option("--new-client", is_flag=True, help="Make another super admin, for when no secret of one is left.")
 @click.option(
     "--log-format",
@@ -88,6 +101,8 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
       interlock serve --data-dir ./data --listen 127.0.0.1:0 --ready-file ready.json
       interlock serve --tls-cert cert.pem --tls-key key.pem     (the Go clients and Terraform speak only https)
       interlock serve --allow-egress 127.0.0.1:9000             (let webhooks reach a receiver on this machine)
+
+    Each option can be given as a variable too: INTERLOCK_LISTEN, INTERLOCK_ALLOW_EGRESS (several, with blanks between).
     """
     configure(LogFormat(log_format))
     if (options["tls_cert"] is None) != (options["tls_key"] is None):

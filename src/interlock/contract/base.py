@@ -11,10 +11,13 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+LATER: Final = ConfigDict(defer_build=True)
+"""For type adapters of messages: built when first used, not when the program starts."""
 
 Oneofs = Mapping[str, tuple[str, ...]]
 """Name of a oneof → its arms, in wire spelling. At most one arm may be set."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from interlock.contract.base import from_stored
+from interlock.contract.base import LATER, from_stored
 from interlock.contract.refs import AutomationContext
 from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition
@@ -19,7 +19,7 @@ from interlock.steps.registry import PlannedStep, StepRegistry
 KEPT = 1_000
 """Plans kept in memory; the one unused for the longest makes way."""
 
-_STEPS = TypeAdapter(tuple[AutomationStep, ...])
+_STEPS = TypeAdapter(tuple[AutomationStep, ...], config=LATER)
 
 
 class PlanUnusable(FailedPrecondition):

@@ -240,10 +240,10 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that trusts the authorities in the file; the system's are still to be loaded."""
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context

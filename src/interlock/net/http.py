@@ -68,7 +68,7 @@ _LARGE_BODY = 64 * 1024
 
 
 class GuardedHttp:
-    """A client for one event loop; make it inside that loop and `close` it there, or use it as a context manager.
+    """A client for one event loop, used as a context manager inside it.
 
     `ca_file` holds certificate authorities in PEM that are trusted beside the system's. `connections` and
     `connections_per_host` bound what is open at once; a request that waits for its turn does so within its timeout.
@@ -84,6 +84,8 @@ class GuardedHttp:
         connections_per_host: int = 128,
     ) -> None:
         self._policy = policy
+        self._tls = tls_context(ca_file)
+        self._trusting: asyncio.Future[None] | None = None
         self._own_resolver: SystemResolver | None = None
         if resolver is None:
             resolver = self._own_resolver = SystemResolver()
@@ -91,7 +93,7 @@ class GuardedHttp:
         connector = GuardedConnector(
             policy,
             resolver=CheckedResolver(policy, resolver),
-            ssl=tls_context(ca_file),
+            ssl=self._tls,
             limit=connections,
             limit_per_host=connections_per_host,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
@@ -112,16 +114,17 @@ class GuardedHttp:
         )
 
     async def __aenter__(self) -> Self:
+        # The system's authorities take a while to load: nobody waits for them but the first over TLS.
+        self._trusting = asyncio.ensure_future(asyncio.to_thread(self._tls.load_default_certs, ssl.Purpose.SERVER_AUTH))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
         """Close every connection, those in use included."""
         await self._session.close()
+        if self._trusting is not None:
+            await self._trusting
         if self._own_resolver is not None:
             self._own_resolver.close()
 
@@ -138,6 +141,9 @@ class GuardedHttp:
         token = CURRENT.set(call)
         try:
             async with asyncio.timeout(request.timeout):
+                if self._trusting is not None and target.scheme == "https":
+                    await asyncio.shield(self._trusting)
+                    self._trusting = None
                 response = await self._session.request(
                     request.method,
                     url,

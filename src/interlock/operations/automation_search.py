@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from interlock.contract.automations import AutomationTemplateVersion
+from interlock.contract.base import LATER
 from interlock.contract.search import (
     SearchAutomationsRequest,
     SearchAutomationsResponse,
@@ -27,8 +28,8 @@ from interlock.ports import AutomationRow, Definition
 Key = str | int
 Document = dict[str, Any]
 
-_STEPS: Final = TypeAdapter(tuple[AutomationStep, ...])
-_TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...])
+_STEPS: Final = TypeAdapter(tuple[AutomationStep, ...], config=LATER)
+_TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...], config=LATER)
 _DESCENDING: Final = "SORT_DIRECTION_DESC"
 
 
