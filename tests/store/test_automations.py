@@ -58,6 +58,14 @@ class AutomationsContract:
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
 
+    async def test_a_change_is_seen_at_once(self, store: SqliteStore) -> None:
+        made = await store.automations.create(row(), None, AUDIT)
+        assert store.automations.get(1, "a") == made
+        updated = await store.automations.update(replace(made, document=b"{}"), None, AUDIT, read_at=5)
+        assert store.automations.get(1, "a") == updated
+        await store.automations.delete(1, "a", 9, AUDIT)
+        assert store.automations.get(1, "a") is None
+
     async def test_an_update_without_a_plan_leaves_the_version(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         updated = await store.automations.update(replace(made, updated_at=9), None, AUDIT, read_at=5)

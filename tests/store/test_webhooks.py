@@ -43,6 +43,19 @@ class WebhooksContract:
         assert store.webhooks.get(1, "w") is None
         assert [(row.at, row.entry) for row in store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
 
+    @pytest.mark.parametrize("document", [b"{}", b"x" * 100_000], ids=["small", "large"])
+    async def test_a_change_is_seen_at_once(self, store: SqliteStore, document: bytes) -> None:
+        await store.webhooks.create(replace(ROW, document=document), AUDIT)
+        before = store.webhooks.get(1, "w")
+        await store.webhooks.update(replace(ROW, url="https://other.example/"), AUDIT)
+        after = store.webhooks.get(1, "w")
+        await store.webhooks.delete(1, "w", 9, AUDIT)
+        assert [None if row is None else row.url for row in (before, after, store.webhooks.get(1, "w"))] == [
+            ROW.url,
+            "https://other.example/",
+            None,
+        ]
+
     async def test_pages_follow_each_other(self, store: SqliteStore) -> None:
         for id_ in ("c", "a", "b"):
             await store.webhooks.create(replace(ROW, id=id_), AUDIT)

@@ -157,8 +157,16 @@ DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
     SELECT tenant, client, automation, key FROM idempotency WHERE tenant = ? AND created_at <= ? LIMIT ?
 );
 
--- name: admission_get
--- Whether an automation can be run now, and what its child runs would run.
+-- name: admission_automation
+-- Whether there is such an automation. With the tenant's switch it is read by two statements: a join takes twice as long.
+SELECT deleted_at FROM automations WHERE tenant = ? AND id = ?;
+
+-- name: admission_tenant
+-- Whether the tenant's switch "disable automations" is on.
+SELECT automations_disabled FROM tenants WHERE id = ?;
+
+-- name: child_target
+-- What a step that starts an automation would start.
 SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled
 FROM automations a
 JOIN tenants t ON t.id = a.tenant

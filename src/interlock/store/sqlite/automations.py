@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from asyncio import Future
+from collections.abc import Callable
 from dataclasses import replace
 
 import apsw
@@ -11,6 +12,7 @@ import apsw
 from interlock.errors import AlreadyExists, Conflict, NotFound
 from interlock.ports import AuditEntry, AutomationRow, Definition
 from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
 
@@ -26,6 +28,7 @@ class SqliteAutomations:
     def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
         self._writer = writer
         self._reader = reader
+        self._kept: Kept[tuple[int, str], AutomationRow] = Kept(self._read)
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
         def job(connection: apsw.Connection) -> AutomationRow:
@@ -61,7 +64,7 @@ class SqliteAutomations:
             append_audit(connection, new.tenant, new.updated_at, audit)
             return new
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, committed=self._changed((row.tenant, row.id)))
 
     def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
@@ -71,7 +74,7 @@ class SqliteAutomations:
             append_audit(connection, tenant, at, audit)
             return True
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, committed=self._changed((tenant, id)))
 
     def draft(self, definition: Definition) -> Future[Definition]:
         draft = replace(definition, version=0)
@@ -84,8 +87,18 @@ class SqliteAutomations:
         return self._writer.submit(job)
 
     def get(self, tenant: int, id: str) -> AutomationRow | None:
-        found = self._reader.execute(_GET, (tenant, id)).fetchone()
+        return self._kept.get((tenant, id))
+
+    def _read(self, key: tuple[int, str]) -> AutomationRow | None:
+        found = self._reader.execute(_GET, key).fetchone()
         return None if found is None else AutomationRow(*found)
+
+    def _changed(self, key: tuple[int, str]) -> Callable[[object], bool]:
+        def committed(result: object) -> bool:
+            self._kept.forget(key)
+            return False
+
+        return committed
 
     def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
         key = (tenant, after or "", limit)

@@ -42,6 +42,8 @@ IDEMPOTENCY_KEPT = 24 * 3600 * 1_000_000
 FORGET_BATCH = 1_000
 
 _SQL = load("executions") | load("terminations")
+_ADMISSION = _SQL["admission_automation"]
+_SWITCH = _SQL["admission_tenant"]
 _GET = _SQL["execution_get"]
 _BEYOND = 2**63 - 1
 
@@ -103,10 +105,11 @@ class SqliteExecutions:
                     return known
             if self._writer.full:
                 raise Unavailable("the disk is full: runs can be stopped, and none can be started", retry_after=30)
-            found = connection.execute(_SQL["admission_get"], (tenant, newcomer.automation)).fetchone()
-            if found is None or found[1] is not None:
+            found = connection.execute(_ADMISSION, (tenant, newcomer.automation)).fetchone()
+            if found is None or found[0] is not None:
                 raise NotFound
-            decision = begin(newcomer, event, disabled=bool(found[3]))
+            (disabled,) = next(connection.execute(_SWITCH, (tenant,)))
+            decision = begin(newcomer, event, disabled=bool(disabled))
             write_new(connection, decision.execution, input)
             write_records(connection, decision.execution, decision.records, event.at)
             append_audit(connection, tenant, event.at, audit)
@@ -228,7 +231,7 @@ class SqliteExecutions:
         if not isinstance(following, Change):
             return None
         key = (execution.tenant, following.mutation.automation)
-        found = connection.execute(_SQL["admission_get"], key).fetchone()
+        found = connection.execute(_SQL["child_target"], key).fetchone()
         if found is None or found[1] is not None or found[0] is None:
             return ChildTarget(None)
         return ChildTarget(found[0], on_demand=_on_demand(found[2]), disabled=bool(found[3]))

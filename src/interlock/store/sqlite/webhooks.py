@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import Callable
 
 import apsw
 
 from interlock.errors import AlreadyExists
 from interlock.ports import AuditEntry, WebhookRow
 from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
 
@@ -22,6 +24,7 @@ class SqliteWebhooks:
     def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
         self._writer = writer
         self._reader = reader
+        self._kept: Kept[tuple[int, str], WebhookRow] = Kept(self._read)
 
     def create(self, row: WebhookRow, audit: AuditEntry) -> Future[None]:
         key = (row.tenant, row.id)
@@ -45,7 +48,7 @@ class SqliteWebhooks:
             append_audit(connection, row.tenant, row.updated_at, audit)
             return True
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, committed=self._changed((row.tenant, row.id)))
 
     def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
@@ -55,11 +58,21 @@ class SqliteWebhooks:
             append_audit(connection, tenant, at, audit)
             return True
 
-        return self._writer.submit(job)
+        return self._writer.submit(job, committed=self._changed((tenant, id)))
 
     def get(self, tenant: int, id: str) -> WebhookRow | None:
-        found = self._reader.execute(_GET, (tenant, id)).fetchone()
+        return self._kept.get((tenant, id))
+
+    def _read(self, key: tuple[int, str]) -> WebhookRow | None:
+        found = self._reader.execute(_GET, key).fetchone()
         return None if found is None else WebhookRow(*found)
+
+    def _changed(self, key: tuple[int, str]) -> Callable[[bool], bool]:
+        def committed(done: bool) -> bool:
+            self._kept.forget(key)
+            return False
+
+        return committed
 
     def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]:
         key = (tenant, after or "", limit)
