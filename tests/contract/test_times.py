@@ -60,7 +60,9 @@ def test_a_moment_survives_its_text(moment: datetime) -> None:
     assert timestamp.moment == moment
     assert timestamp.moment.tzinfo is UTC
     assert Timestamp(timestamp) == timestamp
-    assert timestamp.nanos == ((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)) * 1000
+    micros = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert timestamp.nanos == micros * 1000
+    assert Timestamp.of_micros(micros) == timestamp
 
 
 def test_a_moment_of_another_zone_is_brought_to_utc_and_one_without_is_refused() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -35,6 +36,7 @@ _DURATION = re.compile(rf"-?(?:0|(?:{_PART})+)", re.ASCII)
 _DURATION_PART = re.compile(r"(\d*)(?:\.(\d*))?([a-zµμ]+)", re.ASCII)
 _DURATION_LIMIT: Final = 315_576_000_000 * _SECOND
 _DURATION_TEXT_LIMIT: Final = 64
+_TOO_LONG: Final = "must not be longer than 10,000 years (315576000000s)"
 
 
 def _fraction(nanos: int) -> str:
@@ -45,6 +47,12 @@ def _fraction(nanos: int) -> str:
     if digits.endswith("000000"):
         return f".{digits[:3]}"
     return f".{digits[:6]}" if digits.endswith("000") else f".{digits}"
+
+
+@lru_cache(maxsize=4_096)
+def _minute(minutes: int) -> str:
+    """`2026-01-02T03:04:`, from minutes since 1970. Times shown together share few of them."""
+    return (_EPOCH + timedelta(minutes=minutes)).isoformat()[:17]
 
 
 class Timestamp(str):
@@ -83,6 +91,13 @@ class Timestamp(str):
         if micros % 1000 == 0:
             return str.__new__(cls, moment.isoformat(timespec="milliseconds")[:23] + "Z")
         return str.__new__(cls, moment.isoformat(timespec="microseconds")[:26] + "Z")
+
+    @classmethod
+    def of_micros(cls, micros: int) -> Self:
+        """From microseconds since 1970."""
+        seconds, fraction = divmod(micros, 1_000_000)
+        minutes, second = divmod(seconds, 60)
+        return str.__new__(cls, f"{_minute(minutes)}{second:02d}{_fraction(fraction * 1000)}Z")
 
     @property
     def moment(self) -> datetime:
@@ -131,7 +146,7 @@ class Duration(str):
         if len(text) > _DURATION_TEXT_LIMIT or not _DURATION.fullmatch(text):
             raise ValueError('expected a duration, such as "3600s", "3.500s" or "336h"')
         if abs(_nanos_of(text)) > _DURATION_LIMIT:
-            raise ValueError("must not be longer than 10,000 years (315576000000s)")
+            raise ValueError(_TOO_LONG)
         return str.__new__(cls, text)
 
     @classmethod
@@ -142,8 +157,10 @@ class Duration(str):
     @classmethod
     def of_nanos(cls, nanos: int) -> Self:
         """As protobuf prints it."""
+        if abs(nanos) > _DURATION_LIMIT:
+            raise ValueError(_TOO_LONG)
         seconds, rest = divmod(abs(nanos), _SECOND)
-        return cls(f"{'-' if nanos < 0 else ''}{seconds}{_fraction(rest)}s")
+        return str.__new__(cls, f"{'-' if nanos < 0 else ''}{seconds}{_fraction(rest)}s")
 
     @property
     def nanos(self) -> int:

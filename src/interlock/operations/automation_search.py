@@ -119,8 +119,7 @@ def _text(document: Document) -> str:
 
 def _sort_key(services: Services, field: str) -> Callable[[AutomationRow, Document], Key]:
     def last_executed(row: AutomationRow, document: Document) -> Key:
-        latest = services.store.executions.latest(row.tenant, row.id)
-        return 0 if latest is None else latest.created_at
+        return services.store.executions.last_executed(row.tenant, row.id) or 0
 
     keys: dict[str, Callable[[AutomationRow, Document], Key]] = {
         "AUTOMATION_SORT_FIELD_DISPLAY_NAME": lambda row, document: str(document.get("displayName", "")).lower(),

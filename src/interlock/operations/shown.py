@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from interlock.contract.automations import Automation
@@ -19,8 +18,6 @@ from interlock.ports import AutomationRow
 from interlock.rules.model import Execution
 from interlock.rules.states import State
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 _PLANS_KEPT: Final = 10_000
 
@@ -44,7 +41,7 @@ def states_of(names: Iterable[str]) -> tuple[State, ...] | None:
 
 def moment(at: int | None) -> Timestamp | None:
     """A time in microseconds as text."""
-    return None if at is None else Timestamp.of(_EPOCH + at * _MICROSECOND)
+    return None if at is None else Timestamp.of_micros(at)
 
 
 def length(microseconds: int) -> Duration:
@@ -84,14 +81,13 @@ def execution(services: Services, row: Execution, input: bytes | None = None) ->
 def automation(services: Services, row: AutomationRow) -> Automation:
     """An automation in C1's words."""
     stored = from_stored(Automation, row.document)
-    latest = services.store.executions.latest(row.tenant, row.id)
     return with_fields(
         stored,
         id=row.id,
         current_version=row.version,
         primary_trigger_type=primary_trigger_type(stored.triggers or stored.draft_triggers),
         created_at=moment(row.created_at),
-        last_executed_at=moment(latest.created_at) if latest is not None else None,
+        last_executed_at=moment(services.store.executions.last_executed(row.tenant, row.id)),
     )
 
 

@@ -155,8 +155,8 @@ class Executions(Protocol):
         """Newest first, starting below the id `before`."""
         ...
 
-    def latest(self, tenant: int, automation: str) -> Execution | None:
-        """The newest run of a published version."""
+    def last_executed(self, tenant: int, automation: str) -> int | None:
+        """When the newest run of a published version was made; None if there is none."""
         ...
 
     def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:

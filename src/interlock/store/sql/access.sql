@@ -80,7 +80,7 @@ UPDATE clients SET revoked_at = ? WHERE tenant = ? AND id = ? AND revoked_at IS 
 
 -- name: tokens_revoke
 -- The tokens of a client go with it.
-DELETE FROM tokens WHERE tenant = ? AND client = ?;
+DELETE FROM tokens INDEXED BY tokens_of_client WHERE tenant = ? AND client = ?;
 
 -- name: token_insert
 -- A new token.

@@ -37,14 +37,15 @@ SELECT id, wake_at FROM executions WHERE tenant = ? AND wake_at IS NOT NULL AND 
 SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND parent IS NOT NULL AND parent = ? AND id > ? ORDER BY id LIMIT ?;
+FROM executions INDEXED BY executions_of_parent
+WHERE tenant = ? AND parent IS NOT NULL AND parent = ? AND id > ? ORDER BY id LIMIT ?;
 
--- name: execution_latest
--- The newest run of a published version in one state.
-SELECT
-    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
-    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND automation = ? AND state = ? AND is_draft = 0 ORDER BY id DESC LIMIT 1;
+-- name: last_executed
+-- When the newest run of a published version was made: of each state the newest one, by a seek.
+SELECT max((
+    SELECT created_at FROM executions INDEXED BY executions_of_automation
+    WHERE tenant = :tenant AND automation = :automation AND state = s.value AND is_draft = 0 ORDER BY id DESC LIMIT 1
+)) FROM json_each(:states) s;
 
 -- name: executions_page
 -- All runs, newest first.
@@ -58,14 +59,16 @@ FROM executions WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT ?;
 SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND state = ? AND state <> 'DONE' AND id < ? ORDER BY id DESC LIMIT ?;
+FROM executions INDEXED BY executions_of_state
+WHERE tenant = ? AND state = ? AND state <> 'DONE' AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: executions_page_of_automation
 -- Runs of one automation in one state, newest first.
 SELECT
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
-FROM executions WHERE tenant = ? AND automation = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
+FROM executions INDEXED BY executions_of_automation
+WHERE tenant = ? AND automation = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: execution_automations
 -- The automations that have runs, by jumping along the index from one to the next.

@@ -34,11 +34,11 @@ DELETE FROM temp.doomed;
 -- name: doomed_tree
 -- Every run below one that is not at rest for good; finished ones are passed through to what they started.
 WITH RECURSIVE below (id, state, epoch, step, attempt) AS (
-    SELECT id, state, epoch, step, attempt FROM executions
+    SELECT id, state, epoch, step, attempt FROM executions INDEXED BY executions_of_parent
     WHERE tenant = :tenant AND parent IS NOT NULL AND parent = :execution
     UNION ALL
     SELECT e.id, e.state, e.epoch, e.step, e.attempt FROM below
-    JOIN executions e ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id
+    CROSS JOIN executions e INDEXED BY executions_of_parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id
 )
 INSERT INTO temp.doomed
 SELECT below.id, below.state, below.epoch, below.step, below.attempt, min(coalesce(t.deadline_at, :deadline_at), :deadline_at)
@@ -55,7 +55,7 @@ LIMIT :most;
 INSERT INTO temp.doomed
 SELECT e.id, e.state, e.epoch, e.step, e.attempt, min(coalesce(t.deadline_at, :deadline_at), :deadline_at)
 FROM json_each(:ids) j
-JOIN executions e ON e.tenant = :tenant AND e.id = j.value
+CROSS JOIN executions e ON e.tenant = :tenant AND e.id = j.value
 LEFT JOIN terminations t ON t.tenant = e.tenant AND t.execution = e.id
 WHERE e.state NOT IN ('DONE', 'ERROR', 'TERMINATE')
     AND NOT (e.state = 'STOPPING' AND t.deadline_at <= :deadline_at AND (t.mode = 'interrupt' OR :mode = 'drain'))
@@ -63,7 +63,7 @@ GROUP BY e.id;
 
 -- name: batch_states
 -- The states of runs, by their ids.
-SELECT DISTINCT e.id, e.state FROM json_each(:ids) j JOIN executions e ON e.tenant = :tenant AND e.id = j.value
+SELECT DISTINCT e.id, e.state FROM json_each(:ids) j CROSS JOIN executions e ON e.tenant = :tenant AND e.id = j.value
 ORDER BY e.id;
 
 -- name: doomed_count
@@ -87,14 +87,15 @@ UPDATE terminations SET
     deadline_at = d.deadline_at,
     mode = CASE :mode WHEN 'interrupt' THEN 'interrupt' ELSE terminations.mode END
 FROM temp.doomed d
-WHERE terminations.tenant = :tenant AND terminations.execution = d.id AND d.state = 'STOPPING';
+WHERE terminations.tenant = :tenant AND terminations.execution IN (SELECT id FROM temp.doomed)
+    AND d.id = terminations.execution AND d.state = 'STOPPING';
 
 -- name: doomed_abandon
 -- Attempts in flight whose deadline is now.
 UPDATE steps SET settled_at = :at, outcome = 'ABANDONED'
 FROM temp.doomed d
-WHERE steps.tenant = :tenant AND steps.execution = d.id AND steps.position = d.step AND steps.attempt = d.attempt
-    AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
+WHERE steps.tenant = :tenant AND steps.execution IN (SELECT id FROM temp.doomed)
+    AND d.id = steps.execution AND d.step = steps.position AND d.attempt = steps.attempt AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
 
 -- name: doomed_move
 -- The same transition as for one run: at rest at once, or stopping until the attempt in flight has settled.
@@ -112,11 +113,12 @@ UPDATE executions SET
     updated_at = :at,
     completed_at = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN NULL ELSE :at END
 FROM temp.doomed d
-WHERE executions.tenant = :tenant AND executions.id = d.id AND executions.state = d.state AND executions.epoch = d.epoch;
+WHERE executions.tenant = :tenant AND executions.id IN (SELECT id FROM temp.doomed)
+    AND d.id = executions.id AND d.state = executions.state AND d.epoch = executions.epoch;
 
 -- name: doomed_in_flight
 -- Those whose attempt has to be told, with their new epoch and state.
-SELECT d.id, e.epoch, e.state, d.deadline_at FROM temp.doomed d JOIN executions e ON e.tenant = :tenant AND e.id = d.id
+SELECT d.id, e.epoch, e.state, d.deadline_at FROM temp.doomed d CROSS JOIN executions e ON e.tenant = :tenant AND e.id = d.id
 WHERE d.state IN ('PROCESS_STEP', 'STOPPING');
 
 -- name: doomed_all

@@ -46,6 +46,7 @@ _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
 _GET = _SQL["execution_get"]
 _BEYOND = 2**63 - 1
+_ALL_STATES = json.dumps([state.value for state in State])
 
 
 class SqliteExecutions:
@@ -346,13 +347,10 @@ class SqliteExecutions:
         merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
         return [rows.execution(row) for row in islice(merged, limit)]
 
-    def latest(self, tenant: int, automation: str) -> Execution | None:
-        newest: rows.Row | None = None
-        for state in State:
-            row = self._reader.execute(_SQL["execution_latest"], (tenant, automation, state)).fetchone()
-            if row is not None and (newest is None or row[1] > newest[1]):
-                newest = row
-        return None if newest is None else rows.execution(newest)
+    def last_executed(self, tenant: int, automation: str) -> int | None:
+        key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
+        (found,) = next(self._reader.execute(_SQL["last_executed"], key))
+        return found  # type: ignore[no-any-return]
 
     def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
         found: list[tuple[Ref, int]] = []
