@@ -139,6 +139,26 @@ async def _connect(address: Address, count: int) -> list[Connection]:
     return [(await loop.create_connection(Connection, *address))[1] for _ in range(count)]
 
 
+async def _accept(address: Address, lines: list[Connection]) -> None:
+    """Wait until the server has answered once on each line. To be connected is not yet to be accepted: hundreds of new
+    connections are a load of their own, and what is measured begins after it."""
+    run = _Run(None)
+    left = len(lines)
+
+    def done(connection: Connection, status: int, body: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not run.ended.done():
+            run.ended.set_result(None)
+
+    greeting = request("GET", "/healthz", headers=[("Host", f"{address[0]}:{address[1]}")])
+    for line in lines:
+        line.done, line.lost = done, run.lost
+        line.send(greeting, time.perf_counter())
+    async with asyncio.timeout(LIMIT):
+        await run.ended
+
+
 class _Run:
     """What both ways of loading share: connections, the record, and the end."""
 
@@ -257,6 +277,7 @@ async def opened(address: Address, requests: Iterable[bytes], *, rate: float, co
 
     loop = asyncio.get_running_loop()
     lines = await _connect(address, connections)
+    await _accept(address, lines)
     free = list(lines)
     for line in lines:
         line.done, line.lost = done, run.lost

@@ -17,6 +17,7 @@ from benchmarks.scale import Setting
 from benchmarks.subject import Subject
 
 READERS = 32
+BESIDE = f", {READERS} clients reading"
 CONNECTIONS = 64
 HELD = 100
 """Webhooks in flight at a time: fewer than the server opens to one host."""
@@ -52,15 +53,14 @@ async def measure(setting: Setting) -> Section:
             await _warm_up(subject, waiting)
             section.figures += await _throughput(setting, subject, waiting)
             alone, steady = await _waiting(setting, subject, waiting)
-            section.figures += _waiting_figures(setting, alone, steady, "")
+            section.figures += _waiting_figures(setting, alone, steady)
             far = _FarEnd(subject, receiver, await _held_call(subject, receiver))
-            section.figures += _cut_figures(await far.cut(scale.in_flight), "")
+            section.figures += _cut_figures(await far.cut(scale.in_flight))
             with _readers(subject) as read:
                 alone, steady = await _waiting(setting, subject, waiting)
                 cut = await far.cut(scale.in_flight)
-            beside = f", {READERS} clients reading"
-            section.figures += _waiting_figures(setting, alone, steady, beside)
-            section.figures += _cut_figures(cut, beside)
+            section.figures += _waiting_figures(setting, alone, steady, BESIDE)
+            section.figures += _cut_figures(cut, BESIDE)
             section.figures.append(
                 Figure(
                     "pages of 100 read meanwhile",
@@ -114,7 +114,7 @@ async def _waiting(setting: Setting, subject: Subject, waiting: str) -> tuple[Lo
     return alone.expect(), steady.expect()
 
 
-def _waiting_figures(setting: Setting, alone: Load, steady: Load, beside: str) -> list[Figure]:
+def _waiting_figures(setting: Setting, alone: Load, steady: Load, beside: str = "") -> list[Figure]:
     commit = f"one commit {milliseconds(1 / setting.baselines.commits)}"
     return [
         Figure(
@@ -122,19 +122,22 @@ def _waiting_figures(setting: Setting, alone: Load, steady: Load, beside: str) -
             latency(alone),
             commit,
             f"p50 {alone.latency.p50 * setting.baselines.commits:.1f}",
-            _bounds(alone.latency, 0.010),
+            _bounds(alone.latency, 0.010, beside),
         ),
         Figure(
             f"waiting → `TERMINATE`, {setting.scale.open_rate:,.0f}/s{beside}",
             latency(steady),
             commit,
             f"p50 {steady.latency.p50 * setting.baselines.commits:.1f}",
-            _bounds(steady.latency, 0.010),
+            _bounds(steady.latency, 0.010, beside),
         ),
     ]
 
 
-def _bounds(found: Histogram, p99: float) -> Target:
+def _bounds(found: Histogram, p99: float, beside: str) -> Target:
+    """The median is promised to those who are alone, the 99th percentile to everybody."""
+    if beside:
+        return at_most(found.p99, p99, f"{p99 * 1000:.0f} ms p99")
     return Target(f"p50 ≤ 1 ms, p99 ≤ {p99 * 1000:.0f} ms", found.p50 <= 0.001 and found.p99 <= p99)
 
 
@@ -186,12 +189,12 @@ async def _until_all(far: Caller, path: str, ids: Sequence[str]) -> dict[str, fl
             await asyncio.sleep(0.01)
 
 
-def _cut_figures(cut: Cut, beside: str) -> list[Figure]:
+def _cut_figures(cut: Cut, beside: str = "") -> list[Figure]:
     return [
         Figure(
             f"webhook in flight → far end sees the close{beside}",
             latency(Load(latency=cut.far_end)),
-            target=_bounds(cut.far_end, 0.050),
+            target=_bounds(cut.far_end, 0.050, beside),
         ),
         Figure(
             f"webhook in flight → `TERMINATE`{beside}",
