@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock.errors import Unavailable
 from interlock.expressions.context import Context
@@ -49,6 +51,23 @@ def test_results_are_plain_json(source: str, gives: object) -> None:
     result = evaluate(source)
     assert result == gives
     assert type(result) is type(gives)
+
+
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet="aé\0\ud800 ", max_size=3)
+TREES = st.recursive(
+    LEAVES, lambda inner: st.dictionaries(st.sampled_from("ab"), inner) | st.lists(inner), max_leaves=8
+)
+
+
+@given(TREES, st.sampled_from(["ctx.a", "ctx.a.b", "ctx.a.b.a", "ctx.b"]), st.sampled_from([Kind.ANY, Kind.STRING]))
+def test_a_plain_selection_gives_what_the_engine_gives(value: object, source: str, kind: Kind) -> None:
+    def outcome(spelled: str) -> object:
+        try:
+            return evaluate(spelled, {"a": value}, kind)
+        except ExpressionFailed:
+            return ExpressionFailed
+
+    assert outcome(source) == outcome(f"({source})")
 
 
 def test_a_result_is_a_copy() -> None:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol, Self
 from urllib.parse import quote
 
@@ -218,11 +219,16 @@ def interruption(progress: Progress) -> Outcome:
     return Outcome.INTERRUPTED_OUTCOME_UNKNOWN
 
 
+@lru_cache(maxsize=4_096)
+def _quoted(step: str) -> str:
+    return quote(step, safe="")
+
+
 def idempotency_key(
     installation: str, execution: int, step: str, occurrence: int = FIRST, item: int | None = None
 ) -> str:
     """The key of a mutating call: the same over all attempts at it, and no other call's."""
-    key = f"{installation}:{execution}:{quote(step, safe='')}:{occurrence}"
+    key = f"{installation}:{execution}:{_quoted(step)}:{occurrence}"
     return key if item is None else f"{key}:{item}"
 
 
