@@ -21,6 +21,8 @@ class Scale:
     open_rate: float = 1_000.0
     one_by_one: int = 2_000
     in_flight: int = 400
+    warm_up: int = 30_000
+    """Executions that fill SQLite's page cache before memory is looked at."""
     few: int = 5_000
     many: int = 100_000
     starts: int = 5
@@ -36,6 +38,7 @@ QUICK = Scale(
     open_seconds=1.5,
     one_by_one=300,
     in_flight=80,
+    warm_up=2_000,
     few=1_000,
     many=5_000,
     starts=3,

@@ -12,12 +12,11 @@ from benchmarks.scale import Setting
 from benchmarks.subject import Subject
 
 CONNECTIONS = 64
-WARM_UP = 2_000
 
 TEXT = (
     "Each waits fourteen days in its first step. Memory is what the server's process has allocated beyond what it had "
-    "after a warm-up in which as many were started and stopped as to fill its pools; SQLite's page cache, which is "
-    "bounded, is in it, and so weighs more on the smaller number. Stopping them is one request for each."
+    "after a warm-up in which so many were started and stopped that SQLite's page cache, which is bounded, was full. "
+    "Stopping them is one request for each."
 )
 
 
@@ -28,7 +27,7 @@ async def measure(setting: Setting) -> Section:
     try:
         await subject.log_in()
         automation = await subject.long_wait()
-        ids, _ = await subject.start_many(automation, WARM_UP)
+        ids, _ = await subject.start_many(automation, scale.warm_up)
         await _stop(subject, ids)
         before = subject.process.memory()
         ids = await _start(setting, section, subject, automation, scale.few, before)
