@@ -20,6 +20,7 @@ from interlock.rules.events import (
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import IN_FLIGHT, TERMINAL, TRANSITIONS, IllegalMove, State, WaitingFor, move
 from tests.rules.runs import BORN, NEWCOMER, SUCCEEDED, a_run, attempt_of, order
+from tools.states import PAGE, page
 
 LATER = BORN + 5 * SECOND
 FOLLOWING: list[Next] = [Announce(1), Wait(1, WaitingFor.TIMER, LATER), Finish(1), Fail(1)]
@@ -70,3 +71,7 @@ def test_an_end_is_an_end() -> None:
 def test_a_move_that_the_table_does_not_have_is_a_defect() -> None:
     with pytest.raises(IllegalMove, match="TERMINATE -> PENDING"):
         move(State.TERMINATE, State.PENDING)
+
+
+def test_the_page_about_the_states_is_made_from_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tools.states"

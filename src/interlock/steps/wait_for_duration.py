@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, Self
 
 from interlock.contract.steps import WaitForDuration
@@ -14,7 +14,6 @@ from interlock.steps.documents import encode
 from interlock.steps.kind import Drafting, Evaluated, Form, Moment, Ready, Step, StepEnvironment
 
 LONGEST: Final = timedelta(days=366)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -47,12 +46,8 @@ class WaitForDurationStep(Step):
         if self.length == 0:
             return Evaluated(self.waited(moment.at))
         until = moment.at + self.length
-        shown = encode({"until": _moment_text(until)})
+        shown = encode({"until": Timestamp.of_micros(until)})
         return Wait(moment.position, WaitingFor.TIMER, until, shown, moment.passed)
 
     def waited(self, until: int) -> Mapping[str, object]:
-        return {"waited_until": _moment_text(until)}
-
-
-def _moment_text(at: int) -> str:
-    return str(Timestamp.of(_EPOCH + at * _MICROSECOND))
+        return {"waited_until": Timestamp.of_micros(until)}
