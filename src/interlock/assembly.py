@@ -45,7 +45,8 @@ KEYS_EVERY: Final = 3_600
 """Ticks between two rounds of forgetting old idempotency keys."""
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
-CASCADE_PAUSE: Final = SECOND
+FULL_PAUSE: Final = SECOND
+"""How long work in the background rests when the disk is full."""
 
 
 @dataclass(slots=True)
@@ -182,6 +183,7 @@ async def assembled(
                 tasks.create_task(sealer.run(), name="sealer"),
                 tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
                 tasks.create_task(_cascades(store, clock), name="cascades"),
+                tasks.create_task(_bulk(store, clock), name="bulk"),
             ]
             try:
                 yield system
@@ -252,4 +254,16 @@ async def _cascades(store: SqliteStore, clock: Clock) -> None:
             try:
                 left = await store.executions.continue_cascades(clock.now())
             except Unavailable:
-                await clock.sleep_until(clock.now() + CASCADE_PAUSE)
+                await clock.sleep_until(clock.now() + FULL_PAUSE)
+
+
+async def _bulk(store: SqliteStore, clock: Clock) -> None:
+    """Carry out decisions about many runs, those that an earlier process was told of included."""
+    while True:
+        await store.bulk.left()
+        left = 1
+        while left:
+            try:
+                left = await store.bulk.proceed(clock.now())
+            except Unavailable:
+                await clock.sleep_until(clock.now() + FULL_PAUSE)

@@ -177,3 +177,40 @@ def test_delete_asks_a_person_and_takes_a_program_at_its_word(server: Server, in
     assert interlock("automations", "delete", "1", "2").exit_code == Exit.PARTLY
     assert interlock("automations", "delete", "2").exit_code == Exit.NOT_FOUND
     assert len(server.asked("DELETE", f"{ALL}/1")) == 3
+
+
+TRIPPED = {"id": "1", "displayName": "Off", "enabled": True, "circuitBreaker": {"threshold": 2}}
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "sent"),
+    [
+        (("clear-breaker", "1"), "clear", {"reason": ""}),
+        (("clear-breaker", "1", "--run"), "clear", {"reason": "", "decision": "PAUSED_EXECUTION_DECISION_RUN"}),
+        (
+            ("resolve-paused", "1", "--cancel", "--reason", "a flood"),
+            "resolve_paused",
+            {"reason": "a flood", "decision": "PAUSED_EXECUTION_DECISION_CANCEL"},
+        ),
+    ],
+)
+def test_a_breaker_is_cleared_and_paused_runs_are_decided_about(
+    command: tuple[str, ...], path: str, sent: dict[str, str], server: Server, interlock: CommandLine
+) -> None:
+    server.on("GET", f"{ALL}/1", ok({"automation": TRIPPED}))
+    server.on("POST", f"{ALL}/1/circuit_breaker/{path}", ok({"bulkActionId": "bulk"}))
+    assert lines(interlock("automations", *command)) == [{"automation": "1", "bulkActionId": "bulk"}]
+    assert [call.body for call in server.asked("POST", f"{ALL}/1/circuit_breaker/{path}")] == [sent]
+
+
+def test_cancelling_paused_runs_asks_a_person(server: Server, interlock: CommandLine) -> None:
+    server.on("GET", f"{ALL}/1", ok({"automation": TRIPPED}))
+    refused = interlock("automations", "resolve-paused", "1", "--cancel", person=True, stdin="n\n")
+    assert refused.exit_code == Exit.ERROR
+    assert "Cancel all paused runs of Off?" in refused.stderr
+    assert interlock("automations", "resolve-paused", "1").exit_code == Exit.USAGE
+
+
+def test_an_automation_whose_breaker_has_tripped_says_so(server: Server, interlock: CommandLine) -> None:
+    server.on("POST", SEARCH, holding(TRIPPED))
+    assert "tripped" in interlock("automations", "list", person=True).stdout

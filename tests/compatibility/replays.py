@@ -20,7 +20,6 @@ AUTOMATIONS: Final = frozenset({"2auto1", "a"})
 EXECUTION: Final = "839265"
 """Ids of the recording server, for which things of ours are put in. Other ids in a path stay, and are unknown here."""
 OFFERED: Final = frozenset(operation.id.rpartition(".")[2] for operation in TABLE)
-NOT_OFFERED: Final = "not offered yet"
 AS_DRAFT: Final = "accepted as a draft"
 UNPUBLISHED: Final = (3, 9)
 """google.rpc codes of a definition that is not published: INVALID_ARGUMENT and FAILED_PRECONDITION."""
@@ -47,10 +46,6 @@ class Row:
     faults: tuple[str, ...] = ()
 
     @property
-    def offered(self) -> bool:
-        return self.result != NOT_OFFERED
-
-    @property
     def only_kept(self) -> bool:
         """It was not published as it stood: it holds what cannot run here, or what has to be mended first."""
         return self.result.startswith(AS_DRAFT)
@@ -58,8 +53,6 @@ class Row:
 
 async def replay(ground: Ground, exchange: Exchange) -> Row:
     """Send what was recorded, and look at what comes back."""
-    if exchange.operation not in OFFERED:
-        return _row(exchange, NOT_OFFERED)
     automation = await ground.automation()
     path, body = exchange.path, exchange.body
     for known in AUTOMATIONS:

@@ -16,7 +16,7 @@ from interlock.contract.triggers import AutomationTrigger
 from tests.compatibility.fields import names, reachable, variants
 from tests.compatibility.forms import lost
 from tests.compatibility.ground import Ground
-from tests.compatibility.replays import AS_DRAFT, NOT_OFFERED, Row, replay
+from tests.compatibility.replays import AS_DRAFT, Row, replay
 from tests.compatibility.sdk import CLIENT as SDK_CLIENT
 from tests.compatibility.sdk import sdk_rows
 from tests.compatibility.terraform import CONFIGURATIONS, life
@@ -124,8 +124,6 @@ def _matrix(rows: Iterable[Row]) -> list[str]:
 def _cell(rows: list[Row]) -> str:
     if not rows:
         return "–"
-    if not all(row.offered for row in rows):
-        return NOT_OFFERED
     failed = sum(bool(row.faults) for row in rows)
     if failed:
         return f"**{failed} of {len(rows)} fail**"

@@ -118,6 +118,12 @@ class Desk:
         self.engine.clock.advance(seconds)
         await settle()
 
+    async def background(self) -> None:
+        """Let what was decided about many runs be carried out to its end."""
+        while await self.services.store.bulk.proceed(self.engine.clock.now()):
+            await settle()
+        await settle()
+
     async def state(self, execution: int) -> str:
         found = (await self.ask("GetAutomationExecution", id=execution)).body["automationExecution"]["state"]
         return str(found).removeprefix("AUTOMATION_EXECUTION_STATE_")

@@ -54,7 +54,13 @@ class World:
     next_id: int = 1
 
     async def start(
-        self, following: Next | None = None, *, at: int = 1_000, parent: Ref | None = None, id: int | None = None
+        self,
+        following: Next | None = None,
+        *,
+        at: int = 1_000,
+        parent: Ref | None = None,
+        id: int | None = None,
+        is_draft: bool = False,
     ) -> Started:
         above = self.store.executions.get(parent) if parent is not None else None
         newcomer = Newcomer(
@@ -62,6 +68,7 @@ class World:
             id if id is not None else self.next_id,
             self.automation,
             self.definition,
+            is_draft,
             parent=above.id if above is not None else None,
             root=above.root if above is not None else None,
             depth=above.depth + 1 if above is not None else 0,

@@ -68,6 +68,8 @@ WALKS = {
     "definition_next": "one seek: the newest",
     "execution_automations": "one seek for each automation",
     "tokens_revoke_all": "all of a tenant, once",
+    "bulk_next": "one seek: the oldest that is open",
+    "bulk_of_automation": "the few that are open",
 }
 
 HARMLESS = {"CONSTANT", "run_of", "below", "above", "j", "d", "doomed", "temp.doomed", "(subquery", "c", "h", "t", "s"}

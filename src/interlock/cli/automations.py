@@ -1,4 +1,4 @@
-"""`interlock automations`: apply, list, get, run, delete."""
+"""`interlock automations`: apply, list, get, run, delete, clear-breaker, resolve-paused."""
 
 import re
 from collections.abc import Mapping
@@ -21,10 +21,17 @@ _KEPT_BY_SERVER = frozenset(
     {"id", "createdAt", "currentVersion", "primaryTriggerType", "lastExecutedAt", "circuitBreaker", "webhookHmacSecret"}
 )
 
+
+def _status(row: Mapping[str, Any]) -> str:
+    if row.get("circuitBreaker"):
+        return "tripped"
+    return "draft" if row.get("isDraft") else "on" if row.get("enabled") else "off"
+
+
 _COLUMNS: tuple[Column, ...] = (
     ("ID", lambda row: row.get("id")),
     ("NAME", lambda row: row.get("displayName")),
-    ("STATUS", lambda row: "draft" if row.get("isDraft") else "on" if row.get("enabled") else "off"),
+    ("STATUS", _status),
     ("VERSION", lambda row: row.get("currentVersion")),
     ("LAST RUN", lambda row: instant(row.get("lastExecutedAt"))),
 )
@@ -188,6 +195,69 @@ def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> No
             click.echo(f"Error: {target['id']}: {failure.message}", err=True)
             failures.append(failure.code)
     click.get_current_context().exit(combined(done, failures))
+
+
+_DECISIONS = {"run": "PAUSED_EXECUTION_DECISION_RUN", "cancel": "PAUSED_EXECUTION_DECISION_CANCEL"}
+_PAUSED = "the runs that its circuit breaker holds back"
+_reason_option = click.option("--reason", default="", help="Why, for the audit record.")
+_yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before cancelling.")
+
+
+@automations.command("clear-breaker")
+@click.argument("automation")
+@click.option("--run", "decision", flag_value="run", help=f"Run {_PAUSED}.")
+@click.option("--cancel", "decision", flag_value="cancel", help=f"Cancel {_PAUSED}.")
+@_reason_option
+@_yes_option
+@output_option
+@click.pass_obj
+def clear_breaker(
+    session: Session, automation: str, decision: str | None, reason: str, yes: bool, output: Form
+) -> None:
+    """Close a circuit breaker that has tripped, so that new runs start again.
+
+    Runs that it held back stay paused unless --run or --cancel is given; `resolve-paused` decides about them later.
+
+    \b
+    Examples:
+      interlock automations clear-breaker "Offboard" --run
+      interlock automations clear-breaker "Offboard" --cancel --reason "the source sent everybody twice"
+    """
+    _settle(session, automation, "clear", decision, reason, output, yes=yes)
+
+
+@automations.command("resolve-paused")
+@click.argument("automation")
+@click.option("--run", "decision", flag_value="run", help=f"Run {_PAUSED}.")
+@click.option("--cancel", "decision", flag_value="cancel", help=f"Cancel {_PAUSED}.")
+@_reason_option
+@_yes_option
+@output_option
+@click.pass_obj
+def resolve_paused(
+    session: Session, automation: str, decision: str | None, reason: str, yes: bool, output: Form
+) -> None:
+    """Run or cancel what a circuit breaker holds back, and leave the breaker as it is.
+
+    \b
+    Examples:
+      interlock automations resolve-paused "Offboard" --cancel --reason "done by hand"
+    """
+    if decision is None:
+        raise click.UsageError("say what becomes of them: --run or --cancel")
+    _settle(session, automation, "resolve_paused", decision, reason, output, yes=yes)
+
+
+def _settle(
+    session: Session, name: str, action: str, decision: str | None, reason: str, output: Form, *, yes: bool
+) -> None:
+    api = session.api()
+    target = find_automation(api, name)
+    if decision == "cancel":
+        session.confirmed(f"Cancel all paused runs of {target.get('displayName') or target['id']}?", yes=yes)
+    body = {"reason": reason, **({} if decision is None else {"decision": _DECISIONS[decision]})}
+    reply = api.call("POST", f"{_PATH}/{target['id']}/circuit_breaker/{action}", body)
+    print_object(output, {"automation": target["id"], **reply.body}, "bulkActionId")
 
 
 def find_automation(api: Api, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from interlock.contract.enums import (
     PausedExecutionDecision,
     TriggerType,
 )
+from interlock.contract.executions import Reason
 from interlock.contract.fieldmask import FieldMask
 from interlock.contract.refs import AutomationContext
 from interlock.contract.scalars import Bool, Int64, UInt32
@@ -179,7 +180,7 @@ class ClearAutomationCircuitBreakerRequest(Message):
     proto_name: ClassVar[str] = "c1.api.automations.v1.ClearAutomationCircuitBreakerRequestInput"
 
     decision: PausedExecutionDecision = PAUSED_EXECUTION_DECISION.zero
-    reason: str = ""
+    reason: Reason = ""
 
 
 class ClearAutomationCircuitBreakerResponse(Message):
@@ -196,7 +197,7 @@ class ResolvePausedAutomationExecutionsRequest(Message):
     proto_name: ClassVar[str] = "c1.api.automations.v1.ResolvePausedAutomationExecutionsRequestInput"
 
     decision: PausedExecutionDecision = PAUSED_EXECUTION_DECISION.zero
-    reason: str = ""
+    reason: Reason = ""
 
 
 class ResolvePausedAutomationExecutionsResponse(Message):

@@ -19,9 +19,17 @@ TERMINATION_MODE: Final = EnumNames("TerminationMode", ("interrupt", "drain"))
 TerminationMode = Annotated[str, TERMINATION_MODE]
 
 
-def _reason(reason: str) -> str:
+def _short(reason: str) -> str:
     if len(reason.encode()) > REASON_LIMIT:
         raise refused(f"must not be longer than {REASON_LIMIT} bytes; got {len(reason.encode())}")
+    return reason
+
+
+Reason = Annotated[str, AfterValidator(_short)]
+"""Why something was decided; at most 1,024 bytes of UTF-8."""
+
+
+def _one_line(reason: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in reason):
         raise refused("must not hold control characters, such as a line break")
     return reason
@@ -101,7 +109,7 @@ class TerminateAutomationRequest(Message):
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.TerminateAutomationRequestInput"
 
-    reason: Annotated[str, AfterValidator(_reason)] = ""
+    reason: Annotated[Reason, AfterValidator(_one_line)] = ""
     """Why; at most 1,024 bytes of UTF-8, without control characters."""
     mode: TerminationMode = TERMINATION_MODE.zero
     cascade: Bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Final
 
 from interlock.contract.automations import (
@@ -18,6 +19,7 @@ from interlock.contract.automations import (
     UpdateAutomationResponse,
 )
 from interlock.contract.base import from_stored, shape_of, to_stored, with_fields
+from interlock.contract.enums import CIRCUIT_BREAKER_PERIOD
 from interlock.contract.fieldmask import FieldMask
 from interlock.contract.fieldmask import apply as apply_mask
 from interlock.contract.fieldmask import check as check_mask
@@ -28,9 +30,8 @@ from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of_query
 from interlock.operations.services import Services
 from interlock.operations.views import AutomationDetail, Finding
-from interlock.ports import AuditEntry, AutomationRow
-from interlock.rules.model import Cause, TerminationRequest
-from interlock.rules.states import TERMINAL, State
+from interlock.ports import AuditEntry, AutomationRow, BulkAction, BulkKind
+from interlock.rules.breaker import Period
 
 MUTABLE: Final = (
     "display_name",
@@ -49,9 +50,6 @@ MUTABLE: Final = (
 )
 """The fields that an automation's owner sets; those that only the server sets are ignored wherever they are sent."""
 
-_BATCH: Final = 250
-_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
-
 
 async def create(services: Services, call: Call, body: CreateAutomationRequest) -> Answer:
     """Make an automation. Unless it is a draft, version 1 is published at once."""
@@ -65,7 +63,7 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     if not made.is_draft:
         publish.check(services, made).refuse()
     at = services.clock.now()
-    row = AutomationRow(call.tenant.id, services.ids.text(), to_stored(made), 0, None, at, at)
+    row = AutomationRow(call.tenant.id, services.ids.text(), to_stored(made), 0, None, at, at, None, *_breaker(made))
     definition = publish.definition_of(row, made, at)
     published = definition if not made.is_draft and publish.differs(definition, None) else None
     audit = _audit(call, "automation.create", row.id, published=published is not None)
@@ -110,7 +108,8 @@ async def update(services: Services, call: Call, body: UpdateAutomationRequest) 
     published = definition if not changed.is_draft and publish.differs(definition, standing) else None
     names = [name for name in MUTABLE if getattr(stored, name) != getattr(changed, name)]
     audit = _audit(call, "automation.update", row.id, fields=names, published=published is not None)
-    new = AutomationRow(row.tenant, row.id, to_stored(changed), row.version, row.definition, row.created_at, at)
+    maximum, period = _breaker(changed)
+    new = replace(row, document=to_stored(changed), updated_at=at, breaker_max=maximum, breaker_period=period)
     new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
     return Answer(UpdateAutomationResponse(automation=shown.automation(services, new)))
 
@@ -119,10 +118,12 @@ async def delete(services: Services, call: Call, body: DeleteAutomationRequest) 
     """Delete an automation: nothing starts it any more. Its runs go on, unless they are to be terminated with it."""
     id_, tenant, at = call.path["id"], call.tenant.id, services.clock.now()
     audit = _audit(call, "automation.delete", id_, terminateRunning=body.terminate_running)
-    if not await services.store.automations.delete(tenant, id_, at, audit):
-        raise NotFound
+    terminate = None
     if body.terminate_running:
-        await _terminate_runs(services, call, id_)
+        reason = "the automation was deleted"
+        terminate = BulkAction(services.ids.text(), id_, BulkKind.TERMINATE_ACTIVE, call.actor, reason)
+    if not await services.store.automations.delete(tenant, id_, at, audit, terminate=terminate):
+        raise NotFound
     return Answer(DeleteAutomationResponse())
 
 
@@ -206,14 +207,14 @@ def _set_by_server(path: str) -> bool:
     return field is not None and field.name not in MUTABLE
 
 
-async def _terminate_runs(services: Services, call: Call, automation: str) -> None:
-    """Nothing can start a run of a deleted automation, so walking once over those there are reaches all."""
-    executions, tenant = services.store.executions, call.tenant.id
-    order = TerminationRequest(call.actor, "the automation was deleted", cause=Cause.DELETE)
-    before: int | None = None
-    while runs := executions.page(tenant, automations=(automation,), states=_ACTIVE, before=before, limit=_BATCH):
-        await executions.terminate_many(tenant, [run.id for run in runs], services.clock.now(), order)
-        before = runs[-1].id
+def _breaker(automation: Automation) -> tuple[int, str]:
+    """The circuit breaker as it is stored: how many runs, and the period, which is a day unless it is given."""
+    if not automation.circuit_breaker_max:
+        return 0, ""
+    period = automation.circuit_breaker_period
+    if period == CIRCUIT_BREAKER_PERIOD.zero:
+        return automation.circuit_breaker_max, Period.DAY
+    return automation.circuit_breaker_max, period.removeprefix(shown.BREAKER_PERIOD)
 
 
 def _audit(call: Call, action: str, target: str, **details: object) -> AuditEntry:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from interlock.contract.automations import Automation
+from interlock.contract.automations import Automation, DisabledReasonCircuitBreaker
 from interlock.contract.base import from_stored, with_fields
 from interlock.contract.enums import AUTOMATION_EXECUTION_STATE, TRIGGER_TYPE
 from interlock.contract.executions import AutomationExecution
@@ -20,6 +20,8 @@ from interlock.rules.states import State
 
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 _PLANS_KEPT: Final = 10_000
+BREAKER_PERIOD: Final = "CIRCUIT_BREAKER_PERIOD_"
+"""What C1's names of the periods begin with."""
 
 STATE_NAMES: Final = {state: f"{_PREFIX}{state}" for state in State} | {
     State.STOPPING: f"{_PREFIX}{State.PROCESS_STEP}"
@@ -88,6 +90,19 @@ def automation(services: Services, row: AutomationRow) -> Automation:
         primary_trigger_type=primary_trigger_type(stored.triggers or stored.draft_triggers),
         created_at=moment(row.created_at),
         last_executed_at=moment(services.store.executions.last_executed(row.tenant, row.id)),
+        circuit_breaker=_tripped(services, row),
+    )
+
+
+def _tripped(services: Services, row: AutomationRow) -> DisabledReasonCircuitBreaker | None:
+    trip = services.store.breakers.trip(row.tenant, row.id) if row.breaker_max else None
+    if trip is None:
+        return None
+    return DisabledReasonCircuitBreaker(
+        observed_count=trip.count,
+        period=f"{BREAKER_PERIOD}{trip.period}",
+        threshold=trip.maximum,
+        tripped_at=moment(trip.at),
     )
 
 

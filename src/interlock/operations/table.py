@@ -18,6 +18,7 @@ from interlock.operations import (
     access_views,
     automation_search,
     automations,
+    breakers,
     callbacks,
     execution_detail,
     executions,
@@ -43,6 +44,13 @@ _WEBHOOK_ID: Final = (PathParameter("id", "The webhook."),)
 _WEBHOOKS_TAG: Final = "Webhooks"
 _INTERLOCK_TAG: Final = "Interlock"
 _ACCESS_TAG: Final = "Access"
+
+_BULK_MORE: Final = (
+    "The decision is about the executions held back at that moment. It is carried out in the background, oldest first, "
+    "and outlives a restart. `bulkActionId` is empty if nothing was held back or nothing was decided. Asking again for "
+    "the same changes nothing; a later, different decision counts for those executions that the earlier one has not "
+    "reached."
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # --- automations --------------------------------------------------------------------------------------------------
@@ -128,6 +136,35 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 "was started first; with another body it is refused (409).",
             ),
         ),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/automations/{id}/circuit_breaker/clear",
+        f"{_AUTOMATIONS}ClearAutomationCircuitBreaker",
+        "Clear Automation Circuit Breaker",
+        "Close a circuit breaker that has tripped: its window begins anew. `decision` says what becomes of the "
+        "executions that it held back: run them, cancel them, or, without one, leave them paused.",
+        breakers.clear,
+        Permission.AUTOMATIONS_MANAGE,
+        automation_messages.ClearAutomationCircuitBreakerResponse,
+        automation_messages.ClearAutomationCircuitBreakerRequest,
+        lane=Lane.WORK,
+        parameters=_AUTOMATION_ID,
+        more=_BULK_MORE,
+    ),
+    Operation(
+        "POST",
+        "/api/v1/automations/{id}/circuit_breaker/resolve_paused",
+        f"{_AUTOMATIONS}ResolvePausedAutomationExecutions",
+        "Resolve Paused Automation Executions",
+        "Run or cancel the executions that the circuit breaker held back, and leave the breaker as it is.",
+        breakers.resolve_paused,
+        Permission.AUTOMATIONS_MANAGE,
+        automation_messages.ResolvePausedAutomationExecutionsResponse,
+        automation_messages.ResolvePausedAutomationExecutionsRequest,
+        lane=Lane.WORK,
+        parameters=_AUTOMATION_ID,
+        more=_BULK_MORE,
     ),
     Operation(
         "POST",

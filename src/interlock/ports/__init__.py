@@ -6,6 +6,8 @@ Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says oth
 from interlock.ports.access import Access, ClientRow, Role, TenantRow, TokenRow
 from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
 from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
+from interlock.ports.breakers import Breakers
+from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from interlock.ports.store import ChangeListener, CommitListener, Store
@@ -18,6 +20,10 @@ __all__ = [
     "AuditRow",
     "AutomationRow",
     "Automations",
+    "Breakers",
+    "Bulk",
+    "BulkAction",
+    "BulkKind",
     "ChangeListener",
     "ClientRow",
     "Clock",

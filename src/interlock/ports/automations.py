@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
+from interlock.ports.bulk import BulkAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class AutomationRow:
     created_at: int
     updated_at: int
     deleted_at: int | None = None
+    breaker_max: int = 0
+    """Runs that its circuit breaker lets start within the period; 0: it has none."""
+    breaker_period: str = ""
+    """A `rules.breaker.Period`; "" without a breaker."""
 
 
 class Automations(Protocol):
@@ -58,8 +63,13 @@ class Automations(Protocol):
         """
         ...
 
-    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]:
-        """Mark as deleted; its runs go on. False: unknown or deleted already."""
+    def delete(
+        self, tenant: int, id: str, at: int, audit: AuditEntry, *, terminate: BulkAction | None = None
+    ) -> Awaitable[bool]:
+        """Mark as deleted; its runs go on, or are terminated in the same commit (above 10,000 the rest follows).
+
+        False: unknown or deleted already.
+        """
         ...
 
     def draft(self, definition: Definition) -> Awaitable[Definition]:

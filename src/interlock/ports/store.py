@@ -7,6 +7,8 @@ from typing import Protocol
 from interlock.ports.access import Access
 from interlock.ports.audit import AuditLog
 from interlock.ports.automations import Automations, Webhooks
+from interlock.ports.breakers import Breakers
+from interlock.ports.bulk import Bulk
 from interlock.ports.executions import Executions
 from interlock.rules.model import Ref
 
@@ -33,6 +35,12 @@ class Store(Protocol):
 
     @property
     def automations(self) -> Automations: ...
+
+    @property
+    def breakers(self) -> Breakers: ...
+
+    @property
+    def bulk(self) -> Bulk: ...
 
     @property
     def webhooks(self) -> Webhooks: ...

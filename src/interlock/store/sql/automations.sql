@@ -1,11 +1,14 @@
 -- name: automation_insert
 -- A new automation.
-INSERT INTO automations (tenant, id, document, version, definition, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO automations (
+    tenant, id, document, version, definition, created_at, updated_at, breaker_max, breaker_period
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: automation_update
 -- The document, and the published version it now has.
-UPDATE automations SET document = ?, version = ?, definition = ?, updated_at = ? WHERE tenant = ? AND id = ?;
+UPDATE automations SET
+    document = ?, version = ?, definition = ?, updated_at = ?, breaker_max = ?, breaker_period = ?
+WHERE tenant = ? AND id = ?;
 
 -- name: automation_delete
 -- Mark as deleted: its runs go on, and so its row stays.
@@ -14,17 +17,17 @@ WHERE tenant = ? AND id = ? AND deleted_at IS NULL;
 
 -- name: automation_any
 -- One automation, even a deleted one.
-SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at
+SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
 FROM automations WHERE tenant = ? AND id = ?;
 
 -- name: automation_get
 -- One automation.
-SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at
+SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
 FROM automations WHERE tenant = ? AND id = ? AND deleted_at IS NULL;
 
 -- name: automations_page
 -- In the order of their ids.
-SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at
+SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
 FROM automations WHERE tenant = ? AND deleted_at IS NULL AND id > ? ORDER BY id LIMIT ?;
 
 -- name: definition_next

@@ -161,8 +161,9 @@ DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
 );
 
 -- name: admission_automation
--- Whether there is such an automation. With the tenant's switch it is read by two statements: a join takes twice as long.
-SELECT deleted_at FROM automations WHERE tenant = ? AND id = ?;
+-- Whether there is such an automation, and whether it has a breaker. The tenant's switch is read by another statement: a
+-- join takes twice as long.
+SELECT deleted_at, breaker_max FROM automations WHERE tenant = ? AND id = ?;
 
 -- name: admission_tenant
 -- Whether the tenant's switch "disable automations" is on.
@@ -170,7 +171,7 @@ SELECT automations_disabled FROM tenants WHERE id = ?;
 
 -- name: child_target
 -- What a step that starts an automation would start.
-SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled
+SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max
 FROM automations a
 JOIN tenants t ON t.id = a.tenant
 LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition

@@ -10,7 +10,8 @@ from dataclasses import replace
 import apsw
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
-from interlock.ports import AuditEntry, AutomationRow, Definition
+from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition
+from interlock.store.sqlite import breakers, bulk, rows, stops
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
@@ -19,15 +20,15 @@ from interlock.store.statements import load
 _SQL = load("automations")
 _GET = _SQL["automation_get"]
 _DEFINITION = _SQL["definition_get"]
-_BEYOND = 2**63 - 1
 
 
 class SqliteAutomations:
     """`ports.Automations` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
+    def __init__(self, writer: Writer, reader: apsw.Connection, decisions: bulk.SqliteBulk) -> None:
         self._writer = writer
         self._reader = reader
+        self._bulk = decisions
         self._kept: Kept[tuple[int, str], AutomationRow] = Kept(self._read)
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
@@ -37,7 +38,17 @@ class SqliteAutomations:
             new = _publish(connection, replace(row, version=0, definition=None), published)
             connection.execute(
                 _SQL["automation_insert"],
-                (new.tenant, new.id, new.document, new.version, new.definition, new.created_at, new.updated_at),
+                (
+                    new.tenant,
+                    new.id,
+                    new.document,
+                    new.version,
+                    new.definition,
+                    new.created_at,
+                    new.updated_at,
+                    new.breaker_max,
+                    new.breaker_period,
+                ),
             )
             append_audit(connection, new.tenant, new.created_at, audit)
             return new
@@ -55,26 +66,59 @@ class SqliteAutomations:
             if stored.updated_at != read_at:
                 raise Conflict("the automation was changed since it was read; read it again and repeat the change")
             # Strictly later, so that two changes in one microsecond are told apart.
-            moved = replace(stored, document=row.document, updated_at=max(row.updated_at, stored.updated_at + 1))
+            moved = replace(
+                stored,
+                document=row.document,
+                updated_at=max(row.updated_at, stored.updated_at + 1),
+                breaker_max=row.breaker_max,
+                breaker_period=row.breaker_period,
+            )
             new = _publish(connection, moved, published)
             connection.execute(
                 _SQL["automation_update"],
-                (new.document, new.version, new.definition, new.updated_at, new.tenant, new.id),
+                (
+                    new.document,
+                    new.version,
+                    new.definition,
+                    new.updated_at,
+                    new.breaker_max,
+                    new.breaker_period,
+                    new.tenant,
+                    new.id,
+                ),
             )
+            if (new.breaker_max, new.breaker_period) != (stored.breaker_max, stored.breaker_period):
+                breakers.begin_anew(connection, new.tenant, new.id, new.updated_at)
             append_audit(connection, new.tenant, new.updated_at, audit)
             return new
 
         return self._writer.submit(job, committed=self._changed((row.tenant, row.id)))
 
-    def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
+    async def delete(
+        self, tenant: int, id: str, at: int, audit: AuditEntry, *, terminate: BulkAction | None = None
+    ) -> bool:
+        def job(connection: apsw.Connection) -> bulk.Batch | None:
             connection.execute(_SQL["automation_delete"], (at, at, tenant, id))
             if connection.changes() == 0:
-                return False
+                return None
             append_audit(connection, tenant, at, audit)
-            return True
+            if terminate is None:
+                return bulk.Batch()
+            batch = bulk.carry_out(connection, tenant, terminate, at, rows.LARGEST, stops.ONE_COMMIT)
+            if batch.more:
+                bulk.put(connection, tenant, terminate, at, rows.LARGEST)
+            return batch
 
-        return self._writer.submit(job, committed=self._changed((tenant, id)))
+        def committed(batch: bulk.Batch | None) -> bool:
+            self._kept.forget((tenant, id))
+            if batch is not None:
+                self._bulk.tell(tenant, batch)
+                if batch.more:
+                    self._bulk.begun()
+            return False
+
+        stopping = terminate is not None
+        return await self._writer.submit(job, urgent=stopping, heavy=stopping, committed=committed) is not None
 
     def draft(self, definition: Definition) -> Future[Definition]:
         draft = replace(definition, version=0)
@@ -109,7 +153,7 @@ class SqliteAutomations:
         return None if found is None else Definition(*found)
 
     def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
-        key = (tenant, automation, _BEYOND if before is None else before, limit)
+        key = (tenant, automation, rows.LARGEST if before is None else before, limit)
         return [Definition(*row) for row in self._reader.execute(_SQL["definitions_page"], key)]
 
 

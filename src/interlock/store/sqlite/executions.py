@@ -26,11 +26,11 @@ from interlock.ports import (
 )
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.decide import begin, decide
-from interlock.rules.decision import Decision, Interrupt, Perform, WakeAt
+from interlock.rules.decision import ChildCreated, Decision, Interrupt, Perform, WakeAt
 from interlock.rules.events import Change, Created, Event, ItemSettled, Prepared, Recovered, Settled, Terminated, Woken
 from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termination, TerminationRequest
 from interlock.rules.states import State
-from interlock.store.sqlite import rows, stops
+from interlock.store.sqlite import breakers, rows, stops
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.records import write, write_new, write_records
 from interlock.store.sqlite.writer import Writer
@@ -45,7 +45,6 @@ _SQL = load("executions") | load("terminations")
 _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
 _GET = _SQL["execution_get"]
-_BEYOND = 2**63 - 1
 _ALL_STATES = json.dumps([state.value for state in State])
 
 
@@ -90,9 +89,11 @@ class SqliteExecutions:
             decision = decide(situation, event)
             if decision.moved or decision.records:
                 write(connection, situation.execution, decision, event.at)
+                if situation.child is not None:
+                    _count_children(connection, decision, event.at)
             return decision
 
-        return self._writer.submit(job, urgent=type(event) is Terminated, committed=self._committed)
+        return self._writer.submit(job, urgent=type(event) is Terminated, committed=self.tell_moved)
 
     def create(
         self, newcomer: Newcomer, event: Created, input: bytes, audit: AuditEntry, idempotency: Idempotency | None
@@ -110,7 +111,13 @@ class SqliteExecutions:
             if found is None or found[0] is not None:
                 raise NotFound
             (disabled,) = next(connection.execute(_SWITCH, (tenant,)))
-            decision = begin(newcomer, event, disabled=bool(disabled))
+            paused = False
+            if found[1] and not newcomer.is_draft and not disabled:
+                verdict = breakers.judge(connection, tenant, newcomer.automation, event.at)
+                if verdict is not None:
+                    breakers.take(connection, verdict)
+                    paused = verdict.paused
+            decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
             write_new(connection, decision.execution, input)
             write_records(connection, decision.execution, decision.records, event.at)
             append_audit(connection, tenant, event.at, audit)
@@ -136,8 +143,8 @@ class SqliteExecutions:
             if result is not None:
                 if result[0].more:
                     self._unfinished.set()
-                self._committed(result[0].decision)
-                self._tell(ref.tenant, result[1])
+                self.tell_moved(result[0].decision)
+                self.tell_stopped(ref.tenant, result[1])
             return False
 
         result = await self._writer.submit(job, urgent=True, heavy=True, committed=committed)
@@ -150,7 +157,7 @@ class SqliteExecutions:
             return stops.stop_batch(connection, tenant, ids, at, request)
 
         def committed(stopped: stops.Stopped) -> bool:
-            self._tell(tenant, stopped)
+            self.tell_stopped(tenant, stopped)
             return False
 
         return (await self._writer.submit(job, urgent=True, heavy=True, committed=committed)).verdicts
@@ -169,7 +176,7 @@ class SqliteExecutions:
 
             def committed(stopped: stops.Stopped | None, tenant: int = tenant) -> bool:
                 if stopped is not None:
-                    self._tell(tenant, stopped)
+                    self.tell_stopped(tenant, stopped)
                 return False
 
             stopped = await self._writer.submit(job, heavy=True, committed=committed)
@@ -235,7 +242,11 @@ class SqliteExecutions:
         found = connection.execute(_SQL["child_target"], key).fetchone()
         if found is None or found[1] is not None or found[0] is None:
             return ChildTarget(None)
-        return ChildTarget(found[0], on_demand=_on_demand(found[2]), disabled=bool(found[3]))
+        verdict = None
+        if found[4] and not found[3]:
+            verdict = breakers.judge(connection, execution.tenant, following.mutation.automation, event.at)
+        paused = verdict is not None and verdict.paused
+        return ChildTarget(found[0], on_demand=_on_demand(found[2]), disabled=bool(found[3]), paused=paused)
 
     def _known(
         self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
@@ -251,7 +262,8 @@ class SqliteExecutions:
 
     # --- after the commit -----------------------------------------------------------------------------------------
 
-    def _committed(self, decision: Decision | None) -> bool:
+    def tell_moved(self, decision: Decision | None) -> bool:
+        """Pass on what a commit did to a run; whether it announced an attempt."""
         if decision is None:
             return False
         announces = False
@@ -271,9 +283,10 @@ class SqliteExecutions:
         return announces
 
     def _committed_start(self, started: Started) -> bool:
-        return self._committed(started.decision)
+        return self.tell_moved(started.decision)
 
-    def _tell(self, tenant: int, stopped: stops.Stopped) -> None:
+    def tell_stopped(self, tenant: int, stopped: stops.Stopped) -> None:
+        """Pass on what a commit did to many runs."""
         if self._listener is not None:
             for id_, epoch in stopped.interrupts:
                 self._listener.interrupt(Ref(tenant, id_), epoch)
@@ -324,7 +337,7 @@ class SqliteExecutions:
         before: int | None = None,
         limit: int = 25,
     ) -> list[Execution]:
-        below = _BEYOND if before is None else before
+        below = rows.LARGEST if before is None else before
         if not automations and not states:
             found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
             return [rows.execution(row) for row in found]
@@ -364,7 +377,7 @@ class SqliteExecutions:
         found: list[Execution] = []
         for tenant in self._tenants():
             for state in (State.PROCESS_STEP, State.STOPPING):
-                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, _BEYOND, limit))
+                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, rows.LARGEST, limit))
                 found.extend(rows.execution(row) for row in query)
         found.sort(key=lambda execution: execution.id)
         return found[:limit]
@@ -372,6 +385,15 @@ class SqliteExecutions:
     def greatest_id(self) -> int:
         newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
         return max((row[0] or 0 for row in newest if row is not None), default=0)
+
+
+def _count_children(connection: apsw.Connection, decision: Decision, at: int) -> None:
+    """What `_child_target` found of the breaker comes true only if the child was let in."""
+    for record in decision.records:
+        if isinstance(record, ChildCreated) and record.execution.state is not State.TERMINATE:
+            verdict = breakers.judge(connection, record.execution.tenant, record.execution.automation, at)
+            if verdict is not None:
+                breakers.take(connection, verdict)
 
 
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})

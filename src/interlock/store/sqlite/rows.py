@@ -11,6 +11,9 @@ from interlock.rules.states import State, WaitingFor
 
 Row = tuple[Any, ...]
 
+LARGEST = 2**63 - 1
+"""Above every id and every number."""
+
 _STATES = {state.value: state for state in State}
 _WAITING: dict[str | None, WaitingFor | None] = {None: None, **{member.value: member for member in WaitingFor}}
 _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{member.value: member for member in Outcome}}

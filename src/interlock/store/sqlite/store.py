@@ -12,6 +12,8 @@ from interlock.ports import ChangeListener, CommitListener
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
+from interlock.store.sqlite.breakers import SqliteBreakers
+from interlock.store.sqlite.bulk import SqliteBulk
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
 from interlock.store.sqlite.executions import SqliteExecutions
@@ -54,12 +56,16 @@ class SqliteStore:
         )
         self._reserved = self._directory is not None and self._directory.keep_reserve()
         self.access = SqliteAccess(self.writer, self._reader)
-        self.automations = SqliteAutomations(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
         self.audit = SqliteAudit(self.writer, self._reader)
         self.executions = SqliteExecutions(
             self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled
         )
+        self.bulk = SqliteBulk(
+            self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
+        )
+        self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
+        self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
 
     def listen(self, listener: CommitListener) -> None:
         """Tell `listener` after each commit what it interrupts and what is due."""

@@ -1,0 +1,54 @@
+"""The circuit breaker: close it again, and decide about the runs it held back."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from interlock.contract.automations import (
+    ClearAutomationCircuitBreakerRequest,
+    ClearAutomationCircuitBreakerResponse,
+    ResolvePausedAutomationExecutionsRequest,
+    ResolvePausedAutomationExecutionsResponse,
+)
+from interlock.operations.operation import Answer, Call
+from interlock.operations.services import Services
+from interlock.ports import AuditEntry, BulkAction, BulkKind
+
+_KINDS: Final = {
+    "PAUSED_EXECUTION_DECISION_RUN": BulkKind.RUN_PAUSED,
+    "PAUSED_EXECUTION_DECISION_CANCEL": BulkKind.CANCEL_PAUSED,
+}
+
+
+async def clear(services: Services, call: Call, body: ClearAutomationCircuitBreakerRequest) -> Answer:
+    """Close the breaker: its window begins anew, and new runs start again.
+
+    What it held back stays so if nothing is decided.
+
+    Raises:
+        NotFound: the automation is unknown or deleted.
+    """
+    bulk = await _settle(services, call, "automation.circuit_breaker.clear", body.decision, body.reason, reset=True)
+    return Answer(ClearAutomationCircuitBreakerResponse(bulk_action_id=bulk))
+
+
+async def resolve_paused(services: Services, call: Call, body: ResolvePausedAutomationExecutionsRequest) -> Answer:
+    """Let the runs go that are held back, or cancel them. The breaker stays as it is.
+
+    Raises:
+        NotFound: the automation is unknown or deleted.
+    """
+    action = "automation.circuit_breaker.resolve_paused"
+    bulk = await _settle(services, call, action, body.decision, body.reason, reset=False)
+    return Answer(ResolvePausedAutomationExecutionsResponse(bulk_action_id=bulk))
+
+
+async def _settle(services: Services, call: Call, action: str, decision: str, reason: str, *, reset: bool) -> str:
+    automation, kind = call.path["id"], _KINDS.get(decision)
+    decided = None if kind is None else BulkAction(services.ids.text(), automation, kind, call.actor, reason)
+    details = json.dumps({"decision": "" if kind is None else kind}, separators=(",", ":")).encode()
+    audit = AuditEntry(call.actor, action, automation, reason=reason, details=details)
+    return await services.store.breakers.settle(
+        call.tenant.id, automation, services.clock.now(), audit, reset=reset, decided=decided
+    )

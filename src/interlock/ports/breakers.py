@@ -1,0 +1,32 @@
+"""Circuit breakers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from interlock.ports.audit import AuditEntry
+from interlock.ports.bulk import BulkAction
+from interlock.rules.breaker import Trip
+
+
+class Breakers(Protocol):
+    """The circuit breakers of automations. They are set with the automation, and trip when a run is created."""
+
+    def trip(self, tenant: int, automation: str) -> Trip | None:
+        """How it tripped; None while it is closed, or for an automation without one."""
+        ...
+
+    def settle(
+        self, tenant: int, automation: str, at: int, audit: AuditEntry, *, reset: bool, decided: BulkAction | None
+    ) -> Awaitable[str]:
+        """Reset the breaker, decide about the runs held back until now, or both, in one commit with its audit row.
+
+        Returns the id of the bulk action: the new one, that of an earlier one if it does the same for the same runs, or
+        "" if nothing is held back or nothing was decided. A later decision takes the place of an earlier one for the
+        runs that this has not reached.
+
+        Raises:
+            NotFound: the automation is unknown or deleted.
+        """
+        ...

@@ -1,0 +1,175 @@
+"""Decisions about many runs at once: kept, and carried out batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+from interlock.ports import AuditEntry
+from interlock.ports.bulk import PAUSED, BulkAction, BulkKind
+from interlock.rules.decide import decide
+from interlock.rules.decision import Decision
+from interlock.rules.events import Released
+from interlock.rules.model import Actor, Cause, Execution, Situation, TerminationRequest
+from interlock.rules.states import TERMINAL, State
+from interlock.store.sqlite import rows, stops
+from interlock.store.sqlite.audit import append_audits
+from interlock.store.sqlite.records import write
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+BATCH: Final = 250
+"""Runs that one commit lets go, or stops."""
+RELEASE_ACTION: Final = "execution.paused_run"
+
+_SQL = load("bulk")
+_MEANT: Final = {
+    BulkKind.RUN_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
+    BulkKind.CANCEL_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
+    # What is stopping already has its order.
+    BulkKind.TERMINATE_ACTIVE: tuple(s for s in State if s not in TERMINAL and s is not State.STOPPING),
+}
+_CAUSE: Final = {
+    BulkKind.CANCEL_PAUSED: Cause.BREAKER_CANCEL,
+    BulkKind.TERMINATE_ACTIVE: Cause.DELETE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A decision that is not carried out to its end."""
+
+    id: str
+    kind: BulkKind
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one commit did for a decision; the hints are for after it."""
+
+    released: tuple[Decision, ...] = ()
+    stopped: stops.Stopped | None = None
+    more: bool = False
+
+
+def put(connection: apsw.Connection, tenant: int, action: BulkAction, at: int, up_to: int) -> None:
+    """Keep a decision about the runs up to that id."""
+    actor = action.actor
+    who = (actor.client, actor.principal, actor.address)
+    connection.execute(
+        _SQL["bulk_put"], (tenant, action.id, action.automation, action.kind, *who, action.reason, at, up_to)
+    )
+
+
+def about_paused(connection: apsw.Connection, tenant: int, automation: str) -> list[Earlier]:
+    """The decisions about runs held back that are not carried out, oldest first."""
+    found: list[rows.Row] = connection.execute(_SQL["bulk_of_automation"], (tenant, automation)).fetchall()
+    earlier = [Earlier(id_, BulkKind(kind), up_to) for id_, kind, up_to in found]
+    return [each for each in earlier if each.kind in PAUSED]
+
+
+def supersede(connection: apsw.Connection, tenant: int, id_: str, at: int) -> None:
+    """A later decision is about the same runs."""
+    connection.execute(_SQL["bulk_finish"], (at, tenant, id_))
+
+
+def carry_out(
+    connection: apsw.Connection, tenant: int, action: BulkAction, at: int, up_to: int, most: int = BATCH
+) -> Batch:
+    """Do what was decided to the next runs it is about, at most so many."""
+    meant: list[Execution] = []
+    for state in _MEANT[action.kind]:
+        key = (tenant, action.automation, state, up_to, most - len(meant))
+        meant.extend(rows.execution(row) for row in connection.execute(_SQL["bulk_runs"], key))
+    more = len(meant) == most
+    if action.kind is BulkKind.RUN_PAUSED:
+        return Batch(tuple(_released(connection, tenant, action, at, meant)), more=more)
+    if not meant:
+        return Batch()
+    order = TerminationRequest(action.actor, action.reason, cause=_CAUSE[action.kind])
+    stopped = stops.stop_batch(connection, tenant, [execution.id for execution in meant], at, order)
+    return Batch(stopped=stopped, more=more)
+
+
+def _released(
+    connection: apsw.Connection, tenant: int, action: BulkAction, at: int, meant: list[Execution]
+) -> list[Decision]:
+    decisions = []
+    for execution in meant:
+        decision = decide(Situation(execution), Released(at))
+        write(connection, execution, decision, at)
+        decisions.append(decision)
+    entries = [AuditEntry(action.actor, RELEASE_ACTION, str(row.id), "ok", action.reason) for row in meant]
+    append_audits(connection, tenant, at, entries)
+    return decisions
+
+
+class SqliteBulk:
+    """`ports.Bulk`.
+
+    Args:
+        released: told of each run that was let go, after the commit.
+        stopped: told of the runs of a tenant that were terminated, after the commit.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        tenants: Callable[[], Sequence[int]],
+        released: Callable[[Decision], object],
+        stopped: Callable[[int, stops.Stopped], None],
+    ) -> None:
+        self._writer = writer
+        self._tenants = tenants
+        self._released = released
+        self._stopped = stopped
+        self._unfinished = asyncio.Event()
+        # What an earlier process began may not be at its end.
+        self._unfinished.set()
+
+    def begun(self) -> None:
+        """A decision was committed that is not carried out yet."""
+        self._unfinished.set()
+
+    async def left(self) -> None:
+        await self._unfinished.wait()
+        self._unfinished.clear()
+
+    async def proceed(self, at: int) -> int:
+        worked_on = 0
+        for tenant in self._tenants():
+
+            def job(connection: apsw.Connection, tenant: int = tenant) -> Batch | None:
+                return _next(connection, tenant, at)
+
+            def committed(batch: Batch | None, tenant: int = tenant) -> bool:
+                if batch is not None:
+                    self.tell(tenant, batch)
+                return False
+
+            worked_on += await self._writer.submit(job, heavy=True, committed=committed) is not None
+        return worked_on
+
+    def tell(self, tenant: int, batch: Batch) -> None:
+        """Pass on what a commit did."""
+        for decision in batch.released:
+            self._released(decision)
+        if batch.stopped is not None:
+            self._stopped(tenant, batch.stopped)
+
+
+def _next(connection: apsw.Connection, tenant: int, at: int) -> Batch | None:
+    found = connection.execute(_SQL["bulk_next"], (tenant,)).fetchone()
+    if found is None:
+        return None
+    _, id_, automation, kind, client, principal, address, reason, _, up_to = found
+    action = BulkAction(id_, automation, BulkKind(kind), Actor(client, address, principal), reason)
+    batch = carry_out(connection, tenant, action, at, up_to)
+    if not batch.more:
+        connection.execute(_SQL["bulk_finish"], (at, tenant, id_))
+    return batch
