@@ -41,10 +41,11 @@ from interlock.telemetry.metrics import Metrics
 
 TICK: Final = SECOND
 """How often the loop's lag is looked at."""
-KEYS_EVERY: Final = 3_600
-"""Ticks between two rounds of forgetting old idempotency keys."""
+FORGET_EVERY: Final = 3_600 * SECOND
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+REMOVAL_PAUSE: Final = SECOND // 20
+"""Between two batches of old runs to remove: nobody is to notice."""
 FULL_PAUSE: Final = SECOND
 """How long work in the background rests when the disk is full."""
 
@@ -182,6 +183,7 @@ async def assembled(
                 tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
                 tasks.create_task(sealer.run(), name="sealer"),
                 tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
+                tasks.create_task(_forget(store, clock), name="forgetting"),
                 tasks.create_task(_cascades(store, clock), name="cascades"),
                 tasks.create_task(_bulk(store, clock), name="bulk"),
             ]
@@ -225,8 +227,7 @@ async def _to_the_end(work: Callable[[], object], fail: Callable[[Fatal], None])
 
 
 async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, fail: Callable[[Fatal], None]) -> None:
-    """Once a second: is the loop late, and has a full disk room again? Now and then: forget old keys."""
-    ticks = 0
+    """Once a second: is the loop late, and has a full disk room again?"""
     while True:
         due = clock.now() + TICK
         await clock.sleep_until(due)
@@ -237,12 +238,19 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, fail: Ca
             return
         if store.full:
             store.look_for_room()
-        ticks += 1
-        if ticks % KEYS_EVERY == 1:
-            try:
-                await store.executions.forget_keys(clock.now())
-            except Unavailable:
-                continue
+
+
+async def _forget(store: SqliteStore, clock: Clock) -> None:
+    """Now and then: forget old idempotency keys, and what is older than its tenant keeps it."""
+    while True:
+        await clock.sleep_until(clock.now() + TICK)
+        try:
+            await store.executions.forget_keys(clock.now())
+            while await store.retention.remove(clock.now()):
+                await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
+        except Unavailable:
+            continue
+        await clock.sleep_until(clock.now() + FORGET_EVERY)
 
 
 async def _cascades(store: SqliteStore, clock: Clock) -> None:

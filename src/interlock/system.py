@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 from interlock.ports import Clock
+from interlock.ports.system import EXECUTION_IDS_SINCE, SEQUENCE_BITS
 
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _LONGEST_NAP: Final = 5.0
@@ -16,9 +17,6 @@ _LONGEST_NAP: Final = 5.0
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TEXT_LENGTH: Final = 27
-_SEQUENCE_BITS: Final = 12
-_IDS_SINCE: Final = 1_704_067_200_000
-"""2024-01-01T00:00:00Z in milliseconds: 41 bits from here on last until 2093."""
 _TEXT_IDS_SINCE: Final = 1_400_000_000
 
 
@@ -51,8 +49,8 @@ class SystemIds:
 
     def execution(self) -> int:
         """One sequence for all tenants. It runs ahead of the clock rather than repeat itself."""
-        milliseconds = self._clock.now() // 1000 - _IDS_SINCE
-        self._last = max(milliseconds << _SEQUENCE_BITS, self._last + 1)
+        milliseconds = self._clock.now() // 1000 - EXECUTION_IDS_SINCE
+        self._last = max(milliseconds << SEQUENCE_BITS, self._last + 1)
         return self._last
 
     def text(self) -> str:

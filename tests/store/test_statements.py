@@ -67,6 +67,8 @@ WALKS = {
     "execution_greatest": "one seek: the newest",
     "definition_next": "one seek: the newest",
     "execution_automations": "one seek for each automation",
+    "retention_expired": "the oldest only, of which nothing is left but what still runs",
+    "retention_due_later": "the few that outlived the payloads of their time",
     "tokens_revoke_all": "all of a tenant, once",
     "bulk_next": "one seek: the oldest that is open",
     "bulk_of_automation": "the few that are open",

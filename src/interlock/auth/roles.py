@@ -25,6 +25,8 @@ class Permission(StrEnum):
     TENANTS_READ = "tenants.read"
     TENANTS_MANAGE = "tenants.manage"
     AUDIT_READ = "audit.read"
+    SETTINGS_READ = "settings.read"
+    SETTINGS_MANAGE = "settings.manage"
 
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
@@ -37,6 +39,7 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
             Permission.CLIENTS_READ,
             Permission.TENANTS_READ,
             Permission.AUDIT_READ,
+            Permission.SETTINGS_READ,
         }
     ),
 }

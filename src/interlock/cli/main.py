@@ -49,6 +49,7 @@ class LazyGroup(click.Group):
         "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
         "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
+        "settings": ("interlock.cli.settings:settings", "Disable automations, and say how long runs are kept."),
         "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -23,6 +23,7 @@ from interlock.operations import (
     execution_detail,
     executions,
     receipt,
+    settings,
     terminations,
     views,
     webhooks,
@@ -408,6 +409,35 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         parameters=_EXECUTION_ID,
         query=("format",),
+        tag=_INTERLOCK_TAG,
+    ),
+    # --- settings -----------------------------------------------------------------------------------------------------
+    Operation(
+        "GET",
+        "/interlock/v1/settings",
+        f"{_OWN}GetSettings",
+        "Get Settings",
+        "What is set for all executions of the tenant: the switch that disables automations, and how long what is "
+        "recorded of an execution is kept.",
+        settings.get,
+        Permission.SETTINGS_READ,
+        settings.SettingsResponse,
+        visibility=Visibility.OWN,
+        tag=_INTERLOCK_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/settings",
+        f"{_OWN}UpdateSettings",
+        "Update Settings",
+        "Change those settings that are given. While automations are disabled, new executions are created and "
+        "terminated at once, and those under way end at their next step. The audit record is always kept.",
+        settings.update,
+        Permission.SETTINGS_MANAGE,
+        settings.SettingsResponse,
+        settings.UpdateSettingsRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
     ),
     # --- who may call -------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says otherwise.
 """
 
-from interlock.ports.access import Access, ClientRow, Role, TenantRow, TokenRow
+from interlock.ports.access import Access, ClientRow, Role, TenantRow, TenantSettings, TokenRow
 from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
 from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
+from interlock.ports.retention import Retention
 from interlock.ports.store import ChangeListener, CommitListener, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
 
@@ -42,12 +43,14 @@ __all__ = [
     "Phase",
     "Progress",
     "Randomness",
+    "Retention",
     "Role",
     "Run",
     "Started",
     "StepRow",
     "Store",
     "TenantRow",
+    "TenantSettings",
     "TokenRow",
     "TreeStopped",
     "WebhookRow",

@@ -30,6 +30,18 @@ class TenantRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What a tenant's administrators set for all its runs. Lengths are microseconds."""
+
+    automations_disabled: bool
+    """New runs are created and terminated at once, and those under way end at their next step."""
+    executions_kept: int
+    """How long a run is kept after its end."""
+    payloads_kept: int
+    """How long what it was started with, and what its steps sent and received, is kept after its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientRow:
     """A client credential: only the public key is kept. `id` is fixed once made."""
 
@@ -76,6 +88,12 @@ class Access(Protocol):
 
     def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Awaitable[bool]:
         """Let it and its clients in no more, free its hosts, and switch its automations off; False if that was so."""
+        ...
+
+    def settings(self, tenant: int) -> TenantSettings | None: ...
+
+    def set_settings(self, tenant: int, settings: TenantSettings, at: int, audit: AuditEntry) -> Awaitable[None]:
+        """Set all of them. The automations of a tenant that was revoked stay switched off."""
         ...
 
     def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:

@@ -10,6 +10,7 @@ from interlock.ports.automations import Automations, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk
 from interlock.ports.executions import Executions
+from interlock.ports.retention import Retention
 from interlock.rules.model import Ref
 
 
@@ -41,6 +42,9 @@ class Store(Protocol):
 
     @property
     def bulk(self) -> Bulk: ...
+
+    @property
+    def retention(self) -> Retention: ...
 
     @property
     def webhooks(self) -> Webhooks: ...

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+EXECUTION_IDS_SINCE: Final = 1_704_067_200_000
+"""2024-01-01T00:00:00Z in milliseconds: 41 bits from here on last until 2093."""
+SEQUENCE_BITS: Final = 12
+
+
+def last_execution_id(at: int) -> int:
+    """Not below the id of any run that was made until then, in microseconds, by a clock that ran true."""
+    return ((at // 1000 - EXECUTION_IDS_SINCE + 1) << SEQUENCE_BITS) - 1
 
 
 class Clock(Protocol):

@@ -35,6 +35,16 @@ FROM tenant_hosts h JOIN tenants t ON t.id = h.tenant WHERE h.host = ?;
 -- A tenant is let in no more, and its runs start nothing more.
 UPDATE tenants SET revoked_at = ?, automations_disabled = 1 WHERE id = ? AND revoked_at IS NULL;
 
+-- name: tenant_settings
+-- What is set for all runs of a tenant.
+SELECT automations_disabled, executions_kept, payloads_kept FROM tenants WHERE id = ?;
+
+-- name: tenant_set
+-- Set it.
+UPDATE tenants SET
+    automations_disabled = CASE WHEN revoked_at IS NULL THEN ? ELSE 1 END, executions_kept = ?, payloads_kept = ?
+WHERE id = ?;
+
 -- name: hosts_release
 -- The names of a tenant are free again.
 DELETE FROM tenant_hosts WHERE tenant = ?;

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
-from interlock.ports import AuditEntry, ClientRow, Role, TenantRow, TokenRow
+from interlock.ports import AuditEntry, ClientRow, Role, TenantRow, TenantSettings, TokenRow
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
@@ -98,6 +98,24 @@ class SqliteAccess:
             if done:
                 self._disabled.add(tenant)
             return self._revoked(done)
+
+        return self._writer.submit(job, committed=committed)
+
+    def settings(self, tenant: int) -> TenantSettings | None:
+        found = self._reader.execute(_SQL["tenant_settings"], (tenant,)).fetchone()
+        return None if found is None else TenantSettings(bool(found[0]), found[1], found[2])
+
+    def set_settings(self, tenant: int, settings: TenantSettings, at: int, audit: AuditEntry) -> Future[None]:
+        def job(connection: apsw.Connection) -> None:
+            values = (settings.automations_disabled, settings.executions_kept, settings.payloads_kept)
+            connection.execute(_SQL["tenant_set"], (*values, tenant))
+            if connection.changes() == 0:
+                raise NotFound(f"there is no tenant {tenant}")
+            append_audit(connection, tenant, at, audit)
+
+        def committed(result: None) -> bool:
+            self._disabled = {id_ for (id_,) in self._reader.execute(_SQL["tenants_disabled"])}
+            return False
 
         return self._writer.submit(job, committed=committed)
 

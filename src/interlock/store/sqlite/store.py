@@ -17,6 +17,7 @@ from interlock.store.sqlite.bulk import SqliteBulk
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
 from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.retention import SqliteRetention
 from interlock.store.sqlite.webhooks import SqliteWebhooks
 from interlock.store.sqlite.writer import Form, Writer
 
@@ -65,6 +66,7 @@ class SqliteStore:
             self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
         )
         self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
+        self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
 
     def listen(self, listener: CommitListener) -> None:

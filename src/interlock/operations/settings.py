@@ -1,0 +1,104 @@
+"""What a tenant's administrators set for all its runs: the switch "disable automations", and retention."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import ClassVar, Final
+
+from interlock.contract.base import Message
+from interlock.contract.scalars import Bool
+from interlock.contract.times import Duration, NonNegativeDuration
+from interlock.errors import InvalidArgument, NotFound, Problem
+from interlock.operations.operation import Answer, Call
+from interlock.operations.services import Services
+from interlock.ports import AuditEntry, TenantSettings
+from interlock.rules.model import SECOND
+
+DAY: Final = 86_400 * SECOND
+SHORTEST: Final = DAY
+LONGEST: Final = 3_650 * DAY
+
+
+class Settings(Message):
+    """The settings of a tenant."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Settings"
+
+    automations_disabled: Bool = False
+    """New runs are created and terminated at once, and those under way end at their next step."""
+    execution_retention: NonNegativeDuration | None = None
+    """How long a run is kept after its end: 1 to 3,650 days; 395 days by default."""
+    payload_retention: NonNegativeDuration | None = None
+    """How long what a run was started with, and what its steps sent and received, is kept after its end: from 1 day up
+    to the above; 90 days by default."""
+
+
+class SettingsResponse(Message):
+    """The settings as they stand."""
+
+    proto_name: ClassVar[str] = "interlock.v1.SettingsResponse"
+
+    settings: Settings | None = None
+
+
+class UpdateSettingsRequest(Settings):
+    """Those to change; what is left out stays as it is."""
+
+    proto_name: ClassVar[str] = "interlock.v1.UpdateSettingsRequest"
+
+
+async def get(services: Services, call: Call, body: None) -> Answer:
+    """The settings of the caller's tenant."""
+    return Answer(SettingsResponse(settings=_shown(_read(services, call))))
+
+
+async def update(services: Services, call: Call, body: UpdateSettingsRequest) -> Answer:
+    """Change what was given.
+
+    Raises:
+        InvalidArgument: a length outside its range.
+    """
+    before = _read(services, call)
+    after = before
+    if body.given("automations_disabled"):
+        after = replace(after, automations_disabled=body.automations_disabled)
+    if body.execution_retention is not None:
+        after = replace(after, executions_kept=body.execution_retention.nanos // 1000)
+    if body.payload_retention is not None:
+        after = replace(after, payloads_kept=body.payload_retention.nanos // 1000)
+    _check(after)
+    details = json.dumps({"before": asdict(before), "after": asdict(after)}, separators=(",", ":")).encode()
+    audit = AuditEntry(call.actor, "settings.update", f"tenant:{call.tenant.id}", details=details)
+    await services.store.access.set_settings(call.tenant.id, after, services.clock.now(), audit)
+    return Answer(SettingsResponse(settings=_shown(after)))
+
+
+def _read(services: Services, call: Call) -> TenantSettings:
+    found = services.store.access.settings(call.tenant.id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _shown(found: TenantSettings) -> Settings:
+    return Settings(
+        automations_disabled=found.automations_disabled,
+        execution_retention=Duration.of_nanos(found.executions_kept * 1000),
+        payload_retention=Duration.of_nanos(found.payloads_kept * 1000),
+    )
+
+
+def _check(settings: TenantSettings) -> None:
+    problems = [
+        Problem(field, f"must be between {SHORTEST // SECOND}s (a day) and {LONGEST // SECOND}s (3,650 days)")
+        for field, length in (
+            ("executionRetention", settings.executions_kept),
+            ("payloadRetention", settings.payloads_kept),
+        )
+        if not SHORTEST <= length <= LONGEST
+    ]
+    if not problems and settings.payloads_kept > settings.executions_kept:
+        problems.append(Problem("payloadRetention", "must not be longer than executionRetention"))
+    if problems:
+        raise InvalidArgument(problems=tuple(problems))

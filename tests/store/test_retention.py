@@ -1,0 +1,115 @@
+"""What is older than its tenant keeps it goes: the payloads of a run first, the run later, the audit record never."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from interlock.ports import TenantSettings
+from interlock.ports.system import last_execution_id
+from interlock.rules.events import Announce, Fail, Settled, Terminated
+from interlock.rules.model import SECOND, AttemptRef, Ref, Result, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.store.sqlite.retention import BATCH, REMOVED
+from tests.store.stores import ANN, AUDIT, World, opened, world
+
+pytestmark = pytest.mark.anyio
+
+DAY = 86_400 * SECOND
+BORN = 1_760_000_000 * SECOND
+KEPT = TenantSettings(False, executions_kept=30 * DAY, payloads_kept=10 * DAY)
+
+
+async def a_run(here: World, at: int, *, ended_at: int | None = None) -> Ref:
+    """One that was made then, and failed in its first step."""
+    started = await here.start(Announce(0, b'{"secret":1}'), at=at, id=last_execution_id(at))
+    row = started.execution
+    if ended_at is not None:
+        result = Result(Outcome.FAILED, output=b'{"out":1}', error=b'{"code":"X"}')
+        attempt = AttemptRef(0, 1, row.attempt_epoch)
+        await here.store.executions.apply(row.ref, Settled(ended_at, attempt, result, Fail(0)))
+    return row.ref
+
+
+async def removed(here: World, at: int) -> None:
+    await here.store.access.set_settings(here.tenant, KEPT, at, AUDIT)
+    while await here.store.retention.remove(at):
+        pass
+
+
+def payloads(here: World, ref: Ref) -> list[bytes | None]:
+    (step,) = here.store.executions.steps(ref)
+    return [here.store.executions.input(ref), step.input, step.output, step.error]
+
+
+class RetentionContract:
+    """To be passed by every store."""
+
+    async def test_payloads_go_and_what_happened_stays(self, here: World) -> None:
+        ref = await a_run(here, BORN, ended_at=BORN + DAY)
+        before = here.store.executions.get(ref)
+        await removed(here, BORN + 10 * DAY)
+        assert payloads(here, ref)[0] == b'{"n":1}'
+        await removed(here, BORN + 11 * DAY)
+        assert payloads(here, ref) == [b"{}", None, None, REMOVED]
+        assert here.store.executions.get(ref) == before
+        (step,) = here.store.executions.steps(ref)
+        assert step.outcome is Outcome.FAILED
+
+    async def test_a_run_is_forgotten_and_its_audit_rows_are_not(self, here: World) -> None:
+        ref = await a_run(here, BORN, ended_at=BORN + DAY)
+        await removed(here, BORN + 31 * DAY - 1)
+        assert here.store.executions.get(ref) is not None
+        rows = here.store.audit.rows(here.tenant)
+        await removed(here, BORN + 31 * DAY)
+        executions = here.store.executions
+        assert (executions.get(ref), executions.steps(ref), executions.termination(ref)) == (None, [], None)
+        assert here.store.audit.rows(here.tenant)[: len(rows)] == rows
+
+    async def test_what_is_under_way_is_kept_however_old_it_is(self, here: World) -> None:
+        ref = await a_run(here, BORN)
+        await removed(here, BORN + 400 * DAY)
+        assert payloads(here, ref)[:2] == [b'{"n":1}', b'{"secret":1}']
+
+    async def test_a_run_that_ends_late_is_come_back_to(self, here: World) -> None:
+        late = await a_run(here, BORN)
+        await a_run(here, BORN + 20 * DAY)
+        await removed(here, BORN + 40 * DAY)
+        order = TerminationRequest(ANN, "over", deadline=0)
+        await here.store.executions.apply(late, Terminated(BORN + 41 * DAY, order))
+        await removed(here, BORN + 50 * DAY)
+        assert payloads(here, late)[0] == b'{"n":1}'
+        await removed(here, BORN + 51 * DAY)
+        assert payloads(here, late)[0] == b"{}"
+        await removed(here, BORN + 71 * DAY)
+        assert here.store.executions.get(late) is None
+
+    async def test_many_take_several_commits(self, here: World) -> None:
+        for number in range(BATCH + 1):
+            await a_run(here, BORN + number * 1_000, ended_at=BORN + DAY)
+        await here.store.access.set_settings(here.tenant, KEPT, BORN, AUDIT)
+        assert [await here.store.retention.remove(BORN + 32 * DAY) for _ in range(3)] == [BATCH, 1, 0]
+
+    async def test_every_tenant_has_its_own(self, here: World) -> None:
+        ref = await a_run(here, BORN, ended_at=BORN + DAY)
+        other = await here.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
+        await here.store.access.set_settings(other.id, KEPT, 2, AUDIT)
+        while await here.store.retention.remove(BORN + 40 * DAY):
+            pass
+        assert payloads(here, ref)[0] == b'{"n":1}'
+
+
+class TestOnDisk(RetentionContract):
+    @pytest.fixture
+    async def here(self, tmp_path: Path) -> AsyncIterator[World]:
+        async with opened(tmp_path) as store:
+            yield await world(store)
+
+
+class TestInMemory(RetentionContract):
+    @pytest.fixture
+    async def here(self) -> AsyncIterator[World]:
+        async with opened(None) as store:
+            yield await world(store)
