@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from interlock.auth.bearer import Bearer, new_token
 from interlock.auth.roles import Permission
-from interlock.errors import PermissionDenied, Unauthenticated
+from interlock.errors import Unauthenticated
 from interlock.ports import Role
 from interlock.system import SystemClock, SystemIds
 from tests.auth.clients import World, content, with_client
@@ -33,7 +31,7 @@ async def test_a_token_stands_for_its_client_and_what_that_may_do(
     caller = bearer.authenticate(here.tenant.id, f"{scheme} {token}")
     assert (caller.tenant, caller.client) == (here.tenant.id, here.credential.client_id)
     assert caller.roles == (Role.SUPER_ADMIN,)
-    caller.require(Permission.EXECUTIONS_TERMINATE)
+    assert Permission.EXECUTIONS_TERMINATE in caller.permissions
 
 
 @pytest.mark.parametrize("header", [None, ""])
@@ -94,9 +92,8 @@ async def test_a_token_ends_with_its_client(here: World, bearer: Bearer) -> None
 async def test_a_narrowed_token_may_do_only_what_it_was_narrowed_to(here: World, bearer: Bearer) -> None:
     answer = await here.post(here.secret_form(scope="read_only"))
     caller = bearer.authenticate(here.tenant.id, f"Bearer {content(answer)['access_token']}")
-    caller.require(Permission.EXECUTIONS_READ)
-    with pytest.raises(PermissionDenied, match=re.escape("executions.terminate")):
-        caller.require(Permission.EXECUTIONS_TERMINATE)
+    assert Permission.EXECUTIONS_READ in caller.permissions
+    assert Permission.EXECUTIONS_TERMINATE not in caller.permissions
 
 
 def test_tokens_are_all_different() -> None:

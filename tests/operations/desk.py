@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.auth.bearer import Principal
-from interlock.auth.roles import permissions_of
+from interlock.auth.roles import app_permissions_of, permissions_of
 from interlock.contract.base import Message, to_wire
 from interlock.contract.parse import parse
 from interlock.engine.feed import Feed
@@ -101,7 +101,8 @@ class Desk:
         self, operation: Operation, path: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
     ) -> Call:
         principal = self.principal if operation.permission is not None else nobody_in(self.tenant.id)
-        return Call(self.tenant, principal, self.address, path, query, headers)
+        apps = principal.apps_for(operation.permission)
+        return Call(self.tenant, principal, self.address, path, query, headers, apps)
 
     async def make(self, *steps: object, **fields: Any) -> str:
         body = {"displayName": "an automation", "automationSteps": list(steps), **fields}
@@ -137,9 +138,16 @@ class Desk:
     def audited(self, action: str) -> list[AuditEntry]:
         return [row.entry for row in self.services.store.audit.rows(self.tenant.id) if row.entry.action == action]
 
-    def with_role(self, *roles: Role) -> Desk:
+    def with_role(self, *roles: Role, apps: Sequence[str] = ()) -> Desk:
         """The same for another client with other roles."""
-        principal = Principal(self.tenant.id, "bob@localhost", roles, permissions_of(roles))
+        principal = Principal(
+            self.tenant.id,
+            "bob@localhost",
+            roles,
+            permissions_of(roles),
+            frozenset(apps),
+            app_permissions_of(roles),
+        )
         return Desk(self.engine, self.services, self.tenant, principal)
 
     async def of_another_tenant(self) -> Desk:

@@ -226,6 +226,7 @@ class Api:
                 for name, value in headers.items()
                 if name not in _WITHHELD
             },
+            principal.apps_for(operation.permission),
         )
         await authorise(self._services, call, operation)
         permits = route.permits

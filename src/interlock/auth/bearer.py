@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import Final
 
 from interlock.auth.encoding import to_base62
-from interlock.auth.roles import Permission, permissions_of
-from interlock.errors import PermissionDenied, Unauthenticated
+from interlock.auth.roles import Permission, app_permissions_of, permissions_of
+from interlock.errors import Unauthenticated
 from interlock.ports import Access, Clock, Ids, Role
 
 LIFETIME: Final = 3_600
@@ -31,14 +31,14 @@ class Principal:
     client: str
     roles: tuple[Role, ...]
     permissions: frozenset[Permission]
+    """Throughout the tenant."""
+    apps: frozenset[str] = frozenset()
+    app_permissions: frozenset[Permission] = frozenset()
+    """Within those apps."""
 
-    def require(self, permission: Permission) -> None:
-        """
-        Raises:
-            PermissionDenied: the caller may not do this.
-        """
-        if permission not in self.permissions:
-            raise PermissionDenied(f"this takes the permission {permission}, which the caller's roles do not give")
+    def apps_for(self, permission: Permission | None) -> frozenset[str] | None:
+        """The apps within which the permission is given; None: everywhere."""
+        return None if permission is None or permission in self.permissions else self.apps
 
 
 def new_token(ids: Ids) -> str:
@@ -88,7 +88,14 @@ class Bearer:
         client = row.client
         if client.revoked_at is not None or (client.expires_at is not None and client.expires_at <= now):
             raise Unauthenticated(_REFUSED, token_presented=True)
-        principal = Principal(tenant, client.id, client.roles, permissions_of(client.roles, row.scope))
+        principal = Principal(
+            tenant,
+            client.id,
+            client.roles,
+            permissions_of(client.roles, row.scope),
+            frozenset(client.apps),
+            app_permissions_of(client.roles, row.scope),
+        )
         until = row.expires_at if client.expires_at is None else min(row.expires_at, client.expires_at)
         self._known[tenant, authorization] = (until, principal)
         return principal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -31,6 +31,8 @@ class Permission(StrEnum):
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.SUPER_ADMIN: frozenset(Permission),
+    Role.APP_ADMIN: frozenset({Permission.WEBHOOKS_READ}),
+    Role.BASIC: frozenset(),
     Role.READ_ONLY: frozenset(
         {
             Permission.AUTOMATIONS_READ,
@@ -43,20 +45,46 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
         }
     ),
 }
-"""The whole of it: what is not listed is not allowed."""
+"""What a role allows throughout the tenant; what is neither here nor below is not allowed."""
+
+APP_PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
+    Role.APP_ADMIN: frozenset(
+        {
+            Permission.AUTOMATIONS_READ,
+            Permission.AUTOMATIONS_MANAGE,
+            Permission.EXECUTIONS_READ,
+            Permission.EXECUTIONS_START,
+            Permission.EXECUTIONS_TERMINATE,
+        }
+    ),
+}
+"""What a role allows within the apps of the client."""
+
+_NOTHING: Final[frozenset[Permission]] = frozenset()
 
 
 @lru_cache(maxsize=256)
 def permissions_of(roles: tuple[Role, ...], scope: tuple[Role, ...] = ()) -> frozenset[Permission]:
-    """What a client with `roles` may do through a token narrowed to `scope`; an empty scope narrows nothing."""
-    allowed = _union(roles)
-    return allowed & _union(scope) if scope else allowed
+    """What a client with `roles` may do throughout, by a token narrowed to `scope`; an empty scope narrows nothing."""
+    allowed = _union(PERMISSIONS, roles)
+    return allowed & _union(PERMISSIONS, scope) if scope else allowed
+
+
+@lru_cache(maxsize=256)
+def app_permissions_of(roles: tuple[Role, ...], scope: tuple[Role, ...] = ()) -> frozenset[Permission]:
+    """The same within the client's apps."""
+    allowed = _within_apps(roles)
+    return allowed & _within_apps(scope) if scope else allowed
 
 
 def covers(roles: tuple[Role, ...], scope: tuple[Role, ...]) -> bool:
     """Whether a client with `roles` may ask for a token of this scope."""
-    return _union(scope) <= permissions_of(roles)
+    return permissions_of(scope) <= permissions_of(roles) and app_permissions_of(scope) <= app_permissions_of(roles)
 
 
-def _union(roles: Iterable[Role]) -> frozenset[Permission]:
-    return frozenset().union(*(PERMISSIONS[role] for role in roles))
+def _within_apps(roles: tuple[Role, ...]) -> frozenset[Permission]:
+    return _union(APP_PERMISSIONS, roles) | _union(PERMISSIONS, roles)
+
+
+def _union(table: Mapping[Role, frozenset[Permission]], roles: Iterable[Role]) -> frozenset[Permission]:
+    return frozenset().union(*(table.get(role, _NOTHING) for role in roles))

@@ -14,12 +14,13 @@ from interlock.cli.session import Session, output_option
 
 _CLIENTS = "/interlock/v1/clients"
 _TENANTS = "/interlock/v1/tenants"
-ROLES = ("super_admin", "read_only")
+ROLES = ("super_admin", "app_admin", "read_only", "basic")
 
 _CLIENT_COLUMNS: tuple[Column, ...] = (
     ("ID", lambda row: row.get("id")),
     ("NAME", lambda row: row.get("displayName")),
     ("ROLES", lambda row: " ".join(row.get("roles") or ())),
+    ("APPS", lambda row: " ".join(row.get("apps") or ())),
     ("CREATED", lambda row: instant(row.get("createdAt"))),
     ("EXPIRES", lambda row: instant(row.get("expiresAt"))),
     ("REVOKED", lambda row: instant(row.get("revokedAt"))),
@@ -48,6 +49,7 @@ def clients() -> None:
 @click.option("--name", help="What the id begins with; by default two words and a number.")
 @click.option("--display-name", default="", help="For whom or what it is.")
 @click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="May be repeated.")
+@click.option("--app", "apps", multiple=True, metavar="ID", help="It administers this app. May be repeated.")
 @click.option("--public-key", help="Of a key pair of your own: 32 bytes of Ed25519 in base64url, the x of a JWK.")
 @click.option("--expires-in", metavar="DAYS", type=click.IntRange(min=1), help="Let it in for so many days.")
 @_save_option
@@ -58,6 +60,7 @@ def create_client(
     name: str | None,
     display_name: str,
     roles: tuple[str, ...],
+    apps: tuple[str, ...],
     public_key: str | None,
     expires_in: int | None,
     save: Path | None,
@@ -69,9 +72,11 @@ def create_client(
     Examples:
       interlock clients create --role super_admin --display-name "CI" --save ci.json
       interlock clients create --role read_only --expires-in 90
+      interlock clients create --role app_admin --app app_salesforce
     """
     body: dict[str, Any] = {"displayName": display_name, "roles": roles}
     body |= {"name": name} if name else {}
+    body |= {"apps": apps} if apps else {}
     body |= {"publicKey": public_key} if public_key else {}
     body |= {"expiresIn": f"{expires_in * 86_400}s"} if expires_in else {}
     if save is not None and public_key:

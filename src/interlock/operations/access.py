@@ -34,6 +34,7 @@ from interlock.ports import AuditEntry, ClientRow, Role, TenantRow
 
 MAX_NAME: Final = 256
 MOST_HOSTS: Final = 32
+MOST_APPS: Final = 1_000
 _TENANT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -49,13 +50,14 @@ async def create_client(services: Services, call: Call, body: CreateClientReques
     if len(body.display_name) > MAX_NAME:
         raise InvalidArgument.at("displayName", f"must not be longer than {MAX_NAME} characters")
     roles = _roles(body.roles)
+    apps = _apps(body.apps, roles)
     host, name = call.headers["host"], body.name or None
     if body.public_key:
         made = credential_of_key(services.chance, host, _key(body.public_key), name=name)
     else:
         made = make_credential(services.ids, services.chance, host, name=name)
-    row = _row(services, call.tenant.id, made, body.display_name, roles, body.expires_in)
-    details = json.dumps({"roles": roles}).encode()
+    row = replace(_row(services, call.tenant.id, made, body.display_name, roles, body.expires_in), apps=apps)
+    details = json.dumps({"roles": roles, "apps": apps}).encode()
     await services.store.access.create_client(
         row, AuditEntry(call.actor, "client.create", f"client:{row.id}", details=details)
     )
@@ -116,6 +118,14 @@ def _roles(names: Iterable[str]) -> tuple[Role, ...]:
     return tuple(Role(name) for name in roles)
 
 
+def _apps(apps: tuple[str, ...], roles: tuple[Role, ...]) -> tuple[str, ...]:
+    if bool(apps) != (Role.APP_ADMIN in roles):
+        raise InvalidArgument.at("apps", f"must be given with the role {Role.APP_ADMIN}, and only then")
+    if not all(apps) or len(apps) > MOST_APPS:
+        raise InvalidArgument.at("apps", f"must be at most {MOST_APPS} ids of apps, none of them empty")
+    return tuple(dict.fromkeys(apps))
+
+
 def _key(text: str) -> bytes:
     try:
         return from_base64url(text)
@@ -128,6 +138,7 @@ def _client(row: ClientRow) -> Client:
         id=row.id,
         display_name=row.display_name,
         roles=row.roles,
+        apps=row.apps,
         public_key=to_base64url(row.public_key),
         created_at=shown.moment(row.created_at),
         expires_at=shown.moment(row.expires_at),

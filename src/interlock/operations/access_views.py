@@ -18,6 +18,8 @@ class Client(Message):
     """Fixed once made."""
     display_name: str = ""
     roles: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    """What a client with the role `app_admin` administers."""
     public_key: str = ""
     """Ed25519, its 32 bytes in base64url without padding: the `x` of a JWK (RFC 8037)."""
     created_at: Timestamp | None = None
@@ -34,7 +36,9 @@ class CreateClientRequest(Message):
     name: str = ""
     """What its id begins with; by default two words and a number."""
     roles: tuple[str, ...] = ()
-    """At least one of `super_admin`, `read_only`."""
+    """At least one of `super_admin`, `app_admin`, `read_only`, `basic`."""
+    apps: tuple[str, ...] = ()
+    """The ids of the apps that it administers; required with `app_admin`, and only then."""
     public_key: str = ""
     """Of a key pair of the caller's own. Without it the server makes a pair and answers with the secret, once."""
     expires_in: NonNegativeDuration | None = None

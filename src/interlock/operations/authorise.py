@@ -16,10 +16,17 @@ async def authorise(services: Services, call: Call, operation: Operation) -> Non
     Raises:
         PermissionDenied: the caller's roles, or the scope of its token, do not allow it.
     """
-    permission = operation.permission
-    if permission is None or permission in call.principal.permissions:
+    permission, principal = operation.permission, call.principal
+    if permission is None or permission in principal.permissions:
         return
-    target = next(iter(call.path.values()), "")[:200]
-    entry = AuditEntry(call.actor, operation.id, target, outcome="denied", reason=f"permission {permission} is missing")
-    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)
+    if operation.within_apps and principal.apps and permission in principal.app_permissions:
+        return
+    await record_refusal(services, call, operation.id, f"permission {permission} is missing")
     raise PermissionDenied(f"this takes the permission {permission}, which the caller's roles do not give")
+
+
+async def record_refusal(services: Services, call: Call, action: str, reason: str) -> None:
+    """Put into the audit record that the caller was not allowed to do this."""
+    target = next(iter(call.path.values()), "")[:200]
+    entry = AuditEntry(call.actor, action, target, outcome="denied", reason=reason)
+    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)

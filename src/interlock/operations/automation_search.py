@@ -22,6 +22,7 @@ from interlock.errors import InvalidArgument, NotFound
 from interlock.operations import automations, shown
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of
+from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
 
@@ -41,7 +42,7 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
     takes, key_of = _filter(body), _sort_key(services, body.sort_field)
     found: list[tuple[Key, str]] = [
         (key_of(row, document), row.id)
-        async for row, document in automations.documents(services, tenant)
+        async for row, document in automations.documents(services, call)
         if takes(row, document)
     ]
     descending = body.direction == _DESCENDING
@@ -71,6 +72,7 @@ async def search_versions(services: Services, call: Call, body: SearchAutomation
         raise InvalidArgument.at("automationTemplateId", "is required")
     if services.store.automations.get(tenant, id_) is None:
         raise NotFound
+    require_visible(services, call, id_)
     page = page_of(services, tenant, "versions", size=body.page_size, token=body.page_token, query={"automation": id_})
     found = services.store.automations.versions(tenant, id_, before=page.number(), limit=page.size + 1)
     versions = []

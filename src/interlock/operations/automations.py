@@ -27,7 +27,8 @@ from interlock.errors import InvalidArgument, NotFound
 from interlock.operations import publish, shown
 from interlock.operations.annotations import merged
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of_query
+from interlock.operations.paging import ROWS_AT_ONCE, Page, give_way, page_of_query
+from interlock.operations.scope import require_app, require_visible
 from interlock.operations.services import Services
 from interlock.operations.views import AutomationDetail, Finding
 from interlock.ports import AuditEntry, AutomationRow, BulkAction, BulkKind
@@ -59,6 +60,7 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
         fields["draft_automation_steps"] = body.automation_steps
     if not body.given("draft_triggers"):
         fields["draft_triggers"] = body.triggers
+    await require_app(services, call, "automation.create", body.app_id)
     made = with_fields(Automation(), **fields)
     if not made.is_draft:
         publish.check(services, made).refuse()
@@ -79,7 +81,7 @@ async def get(services: Services, call: Call, body: None) -> Answer:
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of all automations."""
     page = page_of_query(services, call, "automations")
-    rows = services.store.automations.page(call.tenant.id, after=page.position, limit=page.size + 1)
+    rows = await _rows(services, call, page)
     found: list[Automation] = []
     for row in rows[: page.size]:
         found.append(shown.automation(services, row))
@@ -98,6 +100,7 @@ async def update(services: Services, call: Call, body: UpdateAutomationRequest) 
         raise InvalidArgument.at("automation", "is required: the fields to change")
     stored = from_stored(Automation, row.document)
     changed = _changed(stored, body.automation, body.update_mask)
+    await require_app(services, call, "automation.update", changed.app_id)
     if not changed.is_draft:
         publish.check(services, changed, prefix="automation.").refuse()
     at = max(services.clock.now(), row.updated_at + 1)
@@ -117,6 +120,7 @@ async def update(services: Services, call: Call, body: UpdateAutomationRequest) 
 async def delete(services: Services, call: Call, body: DeleteAutomationRequest) -> Answer:
     """Delete an automation: nothing starts it any more. Its runs go on, unless they are to be terminated with it."""
     id_, tenant, at = call.path["id"], call.tenant.id, services.clock.now()
+    require_visible(services, call, id_)
     audit = _audit(call, "automation.delete", id_, terminateRunning=body.terminate_running)
     terminate = None
     if body.terminate_running:
@@ -164,17 +168,36 @@ def read(services: Services, call: Call) -> AutomationRow:
     row = services.store.automations.get(call.tenant.id, call.path["id"])
     if row is None:
         raise NotFound
+    require_visible(services, call, row.id)
     return row
 
 
-async def documents(services: Services, tenant: int) -> AsyncIterator[tuple[AutomationRow, dict[str, Any]]]:
-    """All automations with their stored documents, not parsed as messages; everybody else gets their turn between."""
-    after: str | None = None
-    while rows := services.store.automations.page(tenant, after=after, limit=ROWS_AT_ONCE):
+async def documents(
+    services: Services, call: Call, *, after: str | None = None
+) -> AsyncIterator[tuple[AutomationRow, dict[str, Any]]]:
+    """All automations that the caller may see, with their stored documents, not parsed as messages.
+
+    Everybody else gets their turn in between.
+    """
+    while rows := services.store.automations.page(call.tenant.id, after=after, limit=ROWS_AT_ONCE):
         for row in rows:
-            yield row, json.loads(row.document)
+            document = json.loads(row.document)
+            if call.apps is None or document.get("appId", "") in call.apps:
+                yield row, document
         after = rows[-1].id
         await give_way(0)
+
+
+async def _rows(services: Services, call: Call, page: Page) -> list[AutomationRow]:
+    """Those of the page, and one more if there is one."""
+    if call.apps is None:
+        return services.store.automations.page(call.tenant.id, after=page.position, limit=page.size + 1)
+    rows = []
+    async for row, _ in documents(services, call, after=page.position):
+        rows.append(row)
+        if len(rows) > page.size:
+            break
+    return rows
 
 
 def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Automation:

@@ -12,6 +12,7 @@ from interlock.contract.automations import (
     ResolvePausedAutomationExecutionsResponse,
 )
 from interlock.operations.operation import Answer, Call
+from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkAction, BulkKind
 
@@ -46,6 +47,7 @@ async def resolve_paused(services: Services, call: Call, body: ResolvePausedAuto
 
 async def _settle(services: Services, call: Call, action: str, decision: str, reason: str, *, reset: bool) -> str:
     automation, kind = call.path["id"], _KINDS.get(decision)
+    require_visible(services, call, automation)
     decided = None if kind is None else BulkAction(services.ids.text(), automation, kind, call.actor, reason)
     details = json.dumps({"decision": "" if kind is None else kind}, separators=(",", ":")).encode()
     audit = AuditEntry(call.actor, action, automation, reason=reason, details=details)

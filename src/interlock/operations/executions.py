@@ -30,6 +30,7 @@ from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import automations, publish, shown
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import Page, give_way, page_of, page_of_query
+from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency
 from interlock.rules.model import Execution, Ref
@@ -103,7 +104,13 @@ async def get(services: Services, call: Call, body: None) -> Answer:
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of all runs, newest first."""
     page = page_of_query(services, call, "executions")
-    rows = services.store.executions.page(call.tenant.id, before=page.number(), limit=page.size + 1)
+    wanted = await _visible(services, call)
+    rows: list[Execution] = []
+    if not wanted.nothing:
+        automations_ = tuple(wanted.automations or ())
+        rows = services.store.executions.page(
+            call.tenant.id, automations=automations_, before=page.number(), limit=page.size + 1
+        )
     found, token = await _shown(services, rows, page)
     return Answer(ListAutomationExecutionsResponse(automation_executions=tuple(found), next_page_token=token))
 
@@ -114,7 +121,7 @@ async def search(services: Services, call: Call, body: SearchAutomationExecution
     `query` is an execution's id, or part of an automation's name.
     """
     tenant = call.tenant.id
-    wanted = Wanted()
+    wanted = await _visible(services, call)
     wanted.states = shown.states_of(body.execution_step_states)
     if body.execution_id:
         wanted.only_ids({body.execution_id})
@@ -126,7 +133,7 @@ async def search(services: Services, call: Call, body: SearchAutomationExecution
     if text.isascii() and text.isdigit():
         wanted.only_ids({parse_id(text, "query")})
     elif text:
-        wanted.only_automations(await _named(services, tenant, text))
+        wanted.only_automations(await _named(services, call, text))
     page = _page(services, tenant, "search", body)
     found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
     return Answer(SearchAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
@@ -135,12 +142,12 @@ async def search(services: Services, call: Call, body: SearchAutomationExecution
 async def search_all(services: Services, call: Call, body: SearchAllAutomationExecutionsRequest) -> Answer:
     """One page of the runs of any automations, newest first."""
     tenant = call.tenant.id
-    wanted = Wanted()
+    wanted = await _visible(services, call)
     wanted.states = shown.states_of(body.execution_states)
     if body.automation_template_ids:
         wanted.only_automations(set(body.automation_template_ids))
     if body.app_ids:
-        wanted.only_automations(await _of_apps(services, tenant, frozenset(body.app_ids)))
+        wanted.only_automations(await _of_apps(services, call, frozenset(body.app_ids)))
     if body.subject_user_ids:
         # No kind of run that can start here has a subject.
         wanted.only_ids(set())
@@ -159,6 +166,7 @@ def read(services: Services, call: Call) -> Execution:
     row = services.store.executions.get(Ref(call.tenant.id, parse_id(call.path["id"])))
     if row is None:
         raise NotFound
+    require_visible(services, call, row.automation)
     return row
 
 
@@ -253,14 +261,22 @@ async def _shown(services: Services, rows: Sequence[Execution], page: Page) -> t
     return found, page.token(str(rows[page.size - 1].id)) if len(rows) > page.size else ""
 
 
-async def _named(services: Services, tenant: int, text: str) -> set[str]:
+async def _named(services: Services, call: Call, text: str) -> set[str]:
     """The automations whose name has `text` (lower case) in it."""
     return {
         row.id
-        async for row, document in automations.documents(services, tenant)
+        async for row, document in automations.documents(services, call)
         if text in str(document.get("displayName", "")).lower()
     }
 
 
-async def _of_apps(services: Services, tenant: int, apps: frozenset[str]) -> set[str]:
-    return {row.id async for row, document in automations.documents(services, tenant) if document.get("appId") in apps}
+async def _of_apps(services: Services, call: Call, apps: frozenset[str]) -> set[str]:
+    return {row.id async for row, document in automations.documents(services, call) if document.get("appId") in apps}
+
+
+async def _visible(services: Services, call: Call) -> Wanted:
+    """All runs that the caller may see."""
+    wanted = Wanted()
+    if call.apps is not None:
+        wanted.only_automations(await _of_apps(services, call, call.apps))
+    return wanted

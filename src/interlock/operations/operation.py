@@ -50,6 +50,8 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    apps: frozenset[str] | None = None
+    """The apps whose automations and runs the call can be about; None: all."""
 
     @property
     def actor(self) -> Actor:
@@ -126,3 +128,5 @@ class Operation:
     tag: str = "Automations"
     body_limit: int = 1_000_000
     """Bytes."""
+    within_apps: bool = False
+    """Open to those who have the permission within some apps only: the handler keeps to `Call.apps`."""

@@ -65,6 +65,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         Permission.AUTOMATIONS_READ,
         automation_messages.ListAutomationsResponse,
         query=_PAGE,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -77,6 +78,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         automation_messages.CreateAutomationResponse,
         automation_messages.CreateAutomationRequest,
         lane=Lane.WORK,
+        within_apps=True,
     ),
     Operation(
         "GET",
@@ -88,6 +90,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         Permission.AUTOMATIONS_READ,
         automation_messages.GetAutomationResponse,
         parameters=_AUTOMATION_ID,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -102,6 +105,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         automation_messages.UpdateAutomationRequest,
         lane=Lane.WORK,
         parameters=_AUTOMATION_ID,
+        within_apps=True,
     ),
     Operation(
         "DELETE",
@@ -116,6 +120,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         automation_messages.DeleteAutomationRequest,
         lane=Lane.WORK,
         parameters=_AUTOMATION_ID,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -137,6 +142,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 "was started first; with another body it is refused (409).",
             ),
         ),
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -152,6 +158,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         lane=Lane.WORK,
         parameters=_AUTOMATION_ID,
         more=_BULK_MORE,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -166,6 +173,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         lane=Lane.WORK,
         parameters=_AUTOMATION_ID,
         more=_BULK_MORE,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -178,6 +186,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         search_messages.SearchAutomationsResponse,
         search_messages.SearchAutomationsRequest,
         aliases=("/api/v1/automations/search",),
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -190,6 +199,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         search_messages.SearchAutomationTemplateVersionsResponse,
         search_messages.SearchAutomationTemplateVersionsRequest,
         aliases=("/api/v1/automation_versions/search",),
+        within_apps=True,
     ),
     # --- executions ---------------------------------------------------------------------------------------------------
     Operation(
@@ -202,6 +212,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         Permission.EXECUTIONS_READ,
         execution_messages.ListAutomationExecutionsResponse,
         query=_PAGE,
+        within_apps=True,
     ),
     Operation(
         "GET",
@@ -213,6 +224,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         Permission.EXECUTIONS_READ,
         execution_messages.GetAutomationExecutionResponse,
         parameters=_EXECUTION_ID,
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -245,6 +257,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         more="From the commit on that precedes the answer no further step, retry, timer, callback or child of the run "
         "starts; what is in flight is cut at once, and given up at the deadline at the latest. Nothing that was done "
         "is undone.",
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -257,6 +270,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         search_messages.SearchAutomationExecutionsResponse,
         search_messages.SearchAutomationExecutionsRequest,
         aliases=("/api/v1/automation_executions/search",),
+        within_apps=True,
     ),
     Operation(
         "POST",
@@ -268,6 +282,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         Permission.EXECUTIONS_READ,
         search_messages.SearchAllAutomationExecutionsResponse,
         search_messages.SearchAllAutomationExecutionsRequest,
+        within_apps=True,
     ),
     # --- webhooks -----------------------------------------------------------------------------------------------------
     Operation(
@@ -380,6 +395,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         parameters=_AUTOMATION_ID,
         tag=_INTERLOCK_TAG,
+        within_apps=True,
     ),
     Operation(
         "GET",
@@ -394,6 +410,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         parameters=_EXECUTION_ID,
         tag=_INTERLOCK_TAG,
+        within_apps=True,
     ),
     Operation(
         "GET",
@@ -410,6 +427,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=_EXECUTION_ID,
         query=("format",),
         tag=_INTERLOCK_TAG,
+        within_apps=True,
     ),
     # --- settings -----------------------------------------------------------------------------------------------------
     Operation(

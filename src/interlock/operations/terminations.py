@@ -17,6 +17,7 @@ from interlock.contract.ids import parse_id
 from interlock.errors import NotFound
 from interlock.operations import shown
 from interlock.operations.operation import Answer, Call
+from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.operations.views import ActorView, TerminationView
 from interlock.ports import AuditEntry
@@ -70,6 +71,8 @@ async def terminate(services: Services, call: Call, body: TerminateAutomationReq
     """
     id_ = parse_id(call.path["id"])
     ref = Ref(call.tenant.id, id_)
+    if call.apps is not None and (row := services.store.executions.get(ref)) is not None:
+        require_visible(services, call, row.automation)
     request = TerminationRequest(call.actor) if not body.model_fields_set else _request(call, body)
     prefer = call.headers.get("prefer")
     if prefer is None and not request.cascade:

@@ -14,7 +14,11 @@ class Role(StrEnum):
     """What a client may do."""
 
     SUPER_ADMIN = "super_admin"
+    APP_ADMIN = "app_admin"
+    """The automations of the client's apps, and their runs."""
     READ_ONLY = "read_only"
+    BASIC = "basic"
+    """Nothing here: it may ask for things elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class ClientRow:
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    apps: tuple[str, ...] = ()
+    """What a client with the role `APP_ADMIN` administers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,18 +71,18 @@ SELECT host FROM tenant_hosts WHERE tenant = ? ORDER BY host;
 
 -- name: clients_of
 -- The clients of a tenant.
-SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at
+SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at, apps
 FROM clients WHERE tenant = ? ORDER BY id;
 
 -- name: client_get
 -- One client.
-SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at
+SELECT id, display_name, public_key, roles, created_at, expires_at, revoked_at, apps
 FROM clients WHERE tenant = ? AND id = ?;
 
 -- name: client_insert
 -- A new client.
-INSERT INTO clients (tenant, id, display_name, public_key, roles, created_at, expires_at, revoked_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO clients (tenant, id, display_name, public_key, roles, created_at, expires_at, revoked_at, apps)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: client_revoke
 -- A client is let in no more.

@@ -25,6 +25,10 @@ FROM automations WHERE tenant = ? AND id = ?;
 SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
 FROM automations WHERE tenant = ? AND id = ? AND deleted_at IS NULL;
 
+-- name: automation_app
+-- The app that one belongs to, even if it is deleted.
+SELECT coalesce(json_extract(CAST(document AS TEXT), '$.appId'), '') FROM automations WHERE tenant = ? AND id = ?;
+
 -- name: automations_page
 -- In the order of their ids.
 SELECT tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from asyncio import Future
 from collections.abc import Iterable
 from dataclasses import replace
@@ -242,12 +243,23 @@ def _values(row: ClientRow) -> tuple[Any, ...]:
         row.created_at,
         row.expires_at,
         row.revoked_at,
+        json.dumps(row.apps),
     )
 
 
 def _client(tenant: int, row: Iterable[Any]) -> ClientRow:
-    id_, display_name, public_key, roles, created_at, expires_at, revoked_at = row
-    return ClientRow(tenant, id_, display_name, public_key, _roles(roles), created_at, expires_at, revoked_at)
+    id_, display_name, public_key, roles, created_at, expires_at, revoked_at, apps = row
+    return ClientRow(
+        tenant,
+        id_,
+        display_name,
+        public_key,
+        _roles(roles),
+        created_at,
+        expires_at,
+        revoked_at,
+        tuple(json.loads(apps)),
+    )
 
 
 def _text(roles: Iterable[Role]) -> str:

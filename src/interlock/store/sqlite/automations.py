@@ -133,6 +133,10 @@ class SqliteAutomations:
     def get(self, tenant: int, id: str) -> AutomationRow | None:
         return self._kept.get((tenant, id))
 
+    def app_of(self, tenant: int, id: str) -> str | None:
+        found = self._reader.execute(_SQL["automation_app"], (tenant, id)).fetchone()
+        return None if found is None else found[0]
+
     def _read(self, key: tuple[int, str]) -> AutomationRow | None:
         found = self._reader.execute(_GET, key).fetchone()
         return None if found is None else AutomationRow(*found)
