@@ -14,6 +14,7 @@ from interlock.api.app import Api
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import Credential, make_credential
+from interlock.auth.signing import SigningKey
 from interlock.auth.tenants import Tenants, ensure_default_tenant
 from interlock.auth.token_endpoint import TokenEndpoint
 from interlock.engine.advance import Advance
@@ -166,6 +167,7 @@ async def assembled(
             OPERATIONS,
             (
                 endpoints.token(TokenEndpoint(store.access, store.audit, clock, ids)),
+                endpoints.key_set(SigningKey(sha256(b"signing key" + secret).digest())),
                 endpoints.health(),
                 endpoints.readiness(health),
                 endpoints.document("json", "application/json"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from interlock.api import endpoints
 from interlock.api.app import Api
 from interlock.auth.bearer import Bearer, digest_of, new_token
+from interlock.auth.signing import SigningKey
 from interlock.auth.tenants import Tenants
 from interlock.auth.token_endpoint import TokenEndpoint
 from interlock.operations.operation import Operation
@@ -127,6 +128,7 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
             operations,
             (
                 endpoints.token(tokens),
+                endpoints.key_set(SigningKey(bytes(32))),
                 endpoints.health(),
                 endpoints.readiness(lambda: made.health),
                 endpoints.document("json", "application/json"),

@@ -50,6 +50,12 @@ async def test_a_page_that_made_a_browser_ask_by_another_name_sees_no_metrics(an
     assert (await ann.ask("GET", "/metrics", host="interlock.example", token=None)).status == 401
 
 
+async def test_the_keys_can_be_read_by_everybody(ann: Edge) -> None:
+    answer = await ann.ask("GET", "/auth/v1/jwks", token=None)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/jwk-set+json")
+    assert [key["kty"] for key in answer.tree["keys"]] == ["OKP"]
+
+
 @pytest.mark.parametrize("name", ["json", "yaml"])
 async def test_the_document_can_be_read_by_everybody(ann: Edge, name: str) -> None:
     answer = await ann.ask("GET", f"/openapi.{name}", token=None)

@@ -1,4 +1,4 @@
-"""What is answered outside the operation table, and without a bearer token: tokens, health, documents, metrics."""
+"""What is answered outside the operation table and without a bearer token: tokens, keys, health, documents."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 from interlock.api.app import Endpoint, Reply, Request
 from interlock.api.errors import JSON_TYPE
 from interlock.auth.bearer import Bearer
+from interlock.auth.signing import SigningKey
 from interlock.auth.tenants import LOOPBACK
 from interlock.auth.token_endpoint import TokenEndpoint, TokenRequest
 from interlock.errors import Unauthenticated
@@ -40,6 +41,16 @@ def token(endpoint: TokenEndpoint) -> Endpoint:
         return Reply(found.status, headers, found.body)
 
     return Endpoint("POST", "/auth/v1/token", answer, TOKEN_BODY)
+
+
+def key_set(key: SigningKey) -> Endpoint:
+    """`GET /auth/v1/jwks`: the public keys with which this installation signs."""
+    content = json.dumps(key.key_set(), separators=(",", ":")).encode()
+
+    async def answer(request: Request) -> Reply:
+        return Reply(200, [(b"content-type", b"application/jwk-set+json"), (b"cache-control", b"max-age=300")], content)
+
+    return Endpoint("GET", "/auth/v1/jwks", answer)
 
 
 def health() -> Endpoint:
