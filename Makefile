@@ -32,6 +32,7 @@ format: install ## put the source into shape
 	$(BIN)/ruff format --quiet
 
 pytest: install
+	@tools/debian.sh curl=curl
 	$(BIN)/pytest -q -m "not long"
 
 package: install

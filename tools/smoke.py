@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ class Smoke:
         check((seen["state"], bool(seen.get("completedAt"))), ("AUTOMATION_EXECUTION_STATE_TERMINATE", True))
         self.command("executions", "get", "839265", expect=3)
 
+    def read(self) -> None:
+        """What is packed beside the code has to be in the package."""
+        url = json.loads(self.data_dir.with_name("ready.json").read_text())["url"]
+        for path, begins in (
+            ("/openapi.json", b"{"),
+            ("/docs", b"<!doctype html>"),
+            ("/docs/llms.txt", b"# Interlock"),
+        ):
+            with urllib.request.urlopen(url + path, timeout=LIMIT) as reply:
+                check(reply.read(len(begins)), begins)
+
 
 def check(actual: object, expected: object) -> None:
     if actual != expected:
@@ -91,6 +103,7 @@ def main(interlock: str, work: Path) -> None:
     server = smoke.serve()
     try:
         smoke.drive()
+        smoke.read()
         server.send_signal(signal.SIGTERM)
         code = server.wait(LIMIT)
         check(code, 0)

@@ -172,6 +172,7 @@ async def assembled(
                 endpoints.readiness(health),
                 endpoints.document("json", "application/json"),
                 endpoints.document("yaml", "application/yaml"),
+                *endpoints.pages(),
                 endpoints.metrics(metrics, bearer),
             ),
             metrics,

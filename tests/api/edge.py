@@ -133,6 +133,7 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
                 endpoints.readiness(lambda: made.health),
                 endpoints.document("json", "application/json"),
                 endpoints.document("yaml", "application/yaml"),
+                *endpoints.pages(),
                 endpoints.metrics(metrics, bearer),
             ),
             metrics,

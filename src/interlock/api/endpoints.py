@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from ipaddress import ip_address
 from typing import Final
 
@@ -22,6 +24,12 @@ TOKEN_BODY: Final = 16_384
 """Bytes."""
 
 _OK: Final = b'{"status":"ok"}'
+_PAGE_TYPES: Final = {
+    "html": b"text/html; charset=utf-8",
+    "md": b"text/markdown; charset=utf-8",
+    "txt": b"text/plain; charset=utf-8",
+}
+_PAGE_POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def token(endpoint: TokenEndpoint) -> Endpoint:
@@ -86,6 +94,30 @@ def document(suffix: str, media_type: str) -> Endpoint:
         return Reply(200, [(b"content-type", media_type.encode())], content)
 
     return Endpoint("GET", f"/openapi.{suffix}", answer)
+
+
+def pages() -> Iterator[Endpoint]:
+    """`GET /docs…`: the pages that were made when this program was. Each is read when it is first asked for."""
+    root = resources.files("interlock.api").joinpath("pages")
+    files = [file for folder in (root, root.joinpath("api")) for file in folder.iterdir() if file.is_file()]
+    for file in files:
+        suffix = file.name.rpartition(".")[2]
+        folder = "/docs/" if root.joinpath(file.name).is_file() else "/docs/api/"
+        yield _page(f"{folder}{file.name}", file, _PAGE_TYPES[suffix])
+    yield _page("/docs", root.joinpath("index.html"), _PAGE_TYPES["html"])
+
+
+def _page(path: str, file: Traversable, media_type: bytes) -> Endpoint:
+    headers = [(b"content-type", media_type), (b"content-security-policy", _PAGE_POLICY)]
+
+    @cache
+    def content() -> bytes:
+        return file.read_bytes()
+
+    async def answer(request: Request) -> Reply:
+        return Reply(200, headers, content())
+
+    return Endpoint("GET", path, answer)
 
 
 def metrics(found: Metrics, bearer: Bearer) -> Endpoint:

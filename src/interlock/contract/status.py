@@ -26,7 +26,7 @@ class BadRequest(Message):
 
 
 class Status(Message):
-    """What went wrong: a google.rpc.Code, a text for people, and details (each an Any, see `pack_any`)."""
+    """What went wrong: a google.rpc.Code, a text for people, and details, each a google.protobuf.Any."""
 
     proto_name: ClassVar[str] = "google.rpc.Status"
 

@@ -1,0 +1,88 @@
+"""The samples of the pages, run as they stand against a real server: curl, Python, and our own command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from interlock.operations.operation import Operation
+from interlock.operations.table import OPERATIONS
+from tests.servers import ServerProcess
+from tools.pages.samples import Sample, samples, short_name, variables
+
+pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+
+RUN = {"curl", "Python", "Interlock's command line"}
+CASES = [
+    pytest.param(operation, sample, id=f"{short_name(operation)}-{sample.label}")
+    for operation in OPERATIONS
+    for sample in samples(operation)
+    if sample.label in RUN
+]
+WAIT = {"stepName": "grace", "waitForDuration": {"duration": "1209600s"}}
+NAMED_ANEW = {"interlock.CreateTenant"}
+"""What can be made once only: the name and the host are changed for each sample."""
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    async with ServerProcess(tmp_path_factory.mktemp("samples")) as server:
+        yield server
+
+
+async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> dict[str, str]:
+    """What the sample takes from the environment, made anew."""
+    wanted = {*variables(operation).values(), *(["AUTOMATION_ID"] if "AUTOMATION_ID" in sample.source else [])}
+    found: dict[str, str] = {}
+    if wanted & {"AUTOMATION_ID", "EXECUTION_ID"}:
+        body = {"displayName": f"{short_name(operation)} {sample.label}", "automationSteps": [WAIT]}
+        found["AUTOMATION_ID"] = (await api.post("/api/v1/automations", json=body)).json()["automation"]["id"]
+    if "EXECUTION_ID" in wanted:
+        started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json={})
+        found["EXECUTION_ID"] = started.json()["executionId"]
+    if "WEBHOOK_ID" in wanted:
+        body = {"displayName": "far end", "url": "https://far.example/hook"}
+        found["WEBHOOK_ID"] = (await api.post("/api/v1/webhooks", json=body)).json()["webhook"]["id"]
+    if "CLIENT_ID" in wanted:
+        made = await api.post("/interlock/v1/clients", json={"roles": ["read_only"]})
+        found["CLIENT_ID"] = made.json()["client"]["id"]
+    if "TENANT_NAME" in wanted:
+        name = f"tenant-{abs(hash(sample)) % 10**9}"
+        await api.post("/interlock/v1/tenants", json={"name": name, "hosts": [f"{name}.example"]})
+        found["TENANT_NAME"] = name
+    return found
+
+
+@pytest.mark.parametrize(("operation", "sample"), CASES)
+async def test_a_sample_works_as_it_stands(
+    server: ServerProcess, tmp_path: Path, operation: Operation, sample: Sample
+) -> None:
+    async with await server.api() as api:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "CONDUCTORONE_SERVER_URL": server.url,
+            "CONDUCTORONE_CLIENT_ID": server.client_id,
+            "CONDUCTORONE_CLIENT_SECRET": server.client_secret,
+            **await ids(api, operation, sample),
+        }
+    source = sample.source
+    if short_name(operation) in NAMED_ANEW:
+        source = source.replace("acme", f"acme-{sample.label.lower().split()[0].replace(chr(39), '')}")
+    command = [sys.executable, "-c", source] if sample.language == "python" else ["bash", "-euc", source]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complained = await process.communicate()
+    assert process.returncode == 0, f"{source}\n{said.decode()}\n{complained.decode()}"

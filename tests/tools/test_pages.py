@@ -1,0 +1,71 @@
+"""The pages that the server hands out: as their sources say, whole, and without a dead link."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from interlock.operations.table import OPERATIONS
+from tools.pages.build import PAGES, pages, slug
+from tools.pages.samples import samples, short_name
+
+
+@pytest.fixture(scope="module")
+def made() -> Mapping[str, str]:
+    return pages()
+
+
+def test_they_are_up_to_date(made: Mapping[str, str]) -> None:
+    kept = {str(path.relative_to(PAGES)): path.read_text("utf-8") for path in PAGES.rglob("*") if path.is_file()}
+    assert kept.keys() == made.keys(), "run: python -m tools.pages"
+    stale = [path for path in kept if kept[path] != made[path]]
+    assert not stale, "run: python -m tools.pages"
+
+
+def test_every_operation_has_a_page_of_its_own_in_both_forms(made: Mapping[str, str]) -> None:
+    slugs = [slug(operation) for operation in OPERATIONS]
+    assert len(set(slugs)) == len(slugs)
+    for name in slugs:
+        assert {f"api/{name}.md", f"api/{name}.html"} <= made.keys()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=short_name)
+def test_a_page_has_what_it_takes_to_use_the_operation(made: Mapping[str, str], operation: object) -> None:
+    found = next(each for each in OPERATIONS if each is operation)
+    page = made[f"api/{slug(found)}.md"]
+    assert f"# {found.summary}\n\n> {found.description}" in page
+    assert f"````yaml {found.method.lower()} {found.path}\nopenapi: 3.1.0" in page
+    assert "## Errors" in page
+    labels = [sample.label for sample in samples(found)]
+    assert labels == re.findall(
+        r"^### (.+)$", page.partition("## Samples")[2].partition("## Behaviour")[0], re.MULTILINE
+    )
+    assert bool(labels) == (found.permission is not None)
+
+
+def test_the_page_of_the_stop_has_the_parts_of_the_one_that_c1_published(made: Mapping[str, str]) -> None:
+    page = made["api/terminate-automation.md"]
+    at = [page.index(part) for part in ("/docs/llms.txt", "# Terminate Automation", "## OpenAPI", "## Samples")]
+    assert at == sorted(at)
+    for label in ("curl", "Python", "TypeScript (SDK)", "Go (SDK)", "Interlock's command line", "In each state"):
+        assert f"### {label}\n" in page
+
+
+def test_no_link_leads_nowhere(made: Mapping[str, str]) -> None:
+    known = {f"/docs/{path}" for path in made} | {"/docs", "/openapi.yaml", "/openapi.json"}
+    for path, text in made.items():
+        base = "/docs/api/" if path.startswith("api/") else "/docs/"
+        targets = (
+            re.findall(r'href="([^"#]+)', text) if path.endswith(".html") else re.findall(r"\]\(([^)#\s]+)\)", text)
+        )
+        for target in targets:
+            if not target.startswith("https://"):
+                assert (target if target.startswith("/") else base + target) in known, (path, target)
+
+
+def test_a_page_takes_nothing_from_elsewhere(made: Mapping[str, str]) -> None:
+    for path, text in made.items():
+        if path.endswith(".html"):
+            assert not re.search(r"<(script|img|link|iframe|form)\b|@import|url\(", text), path

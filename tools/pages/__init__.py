@@ -1,0 +1,1 @@
+"""The documentation pages that the server hands out, made from the operation table: python -m tools.pages"""
