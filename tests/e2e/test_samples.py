@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from interlock.operations.operation import Operation
 from interlock.operations.table import OPERATIONS
 from tests.servers import ServerProcess
+from tools.pages.build import DOCS
 from tools.pages.samples import Sample, samples, short_name, variables
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -69,20 +71,41 @@ async def test_a_sample_works_as_it_stands(
     server: ServerProcess, tmp_path: Path, operation: Operation, sample: Sample
 ) -> None:
     async with await server.api() as api:
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(tmp_path),
-            "CONDUCTORONE_SERVER_URL": server.url,
-            "CONDUCTORONE_CLIENT_ID": server.client_id,
-            "CONDUCTORONE_CLIENT_SECRET": server.client_secret,
-            **await ids(api, operation, sample),
-        }
+        environment = {**as_client(server, tmp_path), **await ids(api, operation, sample)}
     source = sample.source
     if short_name(operation) in NAMED_ANEW:
         source = source.replace("acme", f"acme-{sample.label.lower().split()[0].replace(chr(39), '')}")
-    command = [sys.executable, "-c", source] if sample.language == "python" else ["bash", "-euc", source]
+    await run(sample.language, source, environment, tmp_path)
+
+
+GUIDES = [
+    pytest.param(source, id=f"{path.stem}-{number}")
+    for path in sorted(DOCS.glob("*.md"))
+    for number, source in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+@pytest.mark.parametrize("source", GUIDES)
+async def test_the_python_of_a_guide_works_as_it_stands(server: ServerProcess, tmp_path: Path, source: str) -> None:
+    await run("python", source, as_client(server, tmp_path), tmp_path)
+
+
+def as_client(server: ServerProcess, home: Path) -> dict[str, str]:
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "CONDUCTORONE_SERVER_URL": server.url,
+        "CONDUCTORONE_CLIENT_ID": server.client_id,
+        "CONDUCTORONE_CLIENT_SECRET": server.client_secret,
+    }
+
+
+async def run(language: str, source: str, environment: dict[str, str], directory: Path) -> None:
+    command = [sys.executable, "-c", source] if language == "python" else ["bash", "-euc", source]
     process = await asyncio.create_subprocess_exec(
-        *command, env=environment, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, env=environment, cwd=directory, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     said, complained = await process.communicate()
     assert process.returncode == 0, f"{source}\n{said.decode()}\n{complained.decode()}"

@@ -22,6 +22,8 @@ DOCS: Final = ROOT / "docs"
 PAGES: Final = ROOT / "src" / "interlock" / "api" / "pages"
 
 INDEX_NOTE: Final = "> The index of all pages, for programs and people: [/docs/llms.txt](/docs/llms.txt)\n\n"
+FIRST: Final = ("quickstart", "stopping", "expressions", "webhooks", "circuit-breaker", "access", "operating")
+"""The guides that are read first, in this order; the others follow."""
 CAUSES: Final = {
     "400": "Mend the fields that `details` names; all problems of a body are told at once. Code 9: what is asked for "
     "is not possible now, and the message says why.",
@@ -62,7 +64,8 @@ def pages() -> dict[str, str]:
         path = f"api/{slug(operation)}"
         made[f"{path}.md"] = _operation_page(operation, whole)
         listed.append((path, operation.summary, operation.description))
-    guides = [(path.stem, *_title(path.read_text(encoding="utf-8"))) for path in sorted(DOCS.glob("*.md"))]
+    files = sorted(DOCS.glob("*.md"), key=lambda path: (FIRST + (path.stem,)).index(path.stem))
+    guides = [(path.stem, *_title(path.read_text(encoding="utf-8"))) for path in files]
     for stem, _, _ in guides:
         made[f"{stem}.md"] = (DOCS / f"{stem}.md").read_text(encoding="utf-8")
     made["index.md"] = _index(guides, listed)
@@ -145,7 +148,7 @@ def _title(text: str) -> tuple[str, str]:
     """The heading of a page, and the first sentence after it."""
     heading, _, rest = text.partition("\n")
     paragraph = " ".join(rest.strip().split("\n\n")[0].split())
-    return heading.removeprefix("# "), re.split(r"(?<=[.:])\s", paragraph)[0]
+    return heading.removeprefix("# "), re.split(r"(?<=\.)\s", paragraph)[0]
 
 
 def _index(guides: list[tuple[str, str, str]], listed: list[tuple[str, str, str]]) -> str:
