@@ -78,12 +78,11 @@ async def test_a_sample_works_as_it_stands(
     await run(sample.language, source, environment, tmp_path)
 
 
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GUIDES = [
     pytest.param(source, id=f"{path.stem}-{number}")
     for path in sorted(DOCS.glob("*.md"))
-    for number, source in enumerate(
-        re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    )
+    for number, source in enumerate(PYTHON.findall(path.read_text("utf-8")))
 ]
 
 
