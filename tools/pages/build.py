@@ -64,7 +64,7 @@ def pages() -> dict[str, str]:
         path = f"api/{slug(operation)}"
         made[f"{path}.md"] = _operation_page(operation, whole)
         listed.append((path, operation.summary, operation.description))
-    files = sorted(DOCS.glob("*.md"), key=lambda path: (FIRST + (path.stem,)).index(path.stem))
+    files = sorted(DOCS.glob("*.md"), key=lambda path: (*FIRST, path.stem).index(path.stem))
     guides = [(path.stem, *_title(path.read_text(encoding="utf-8"))) for path in files]
     for stem, _, _ in guides:
         made[f"{stem}.md"] = (DOCS / f"{stem}.md").read_text(encoding="utf-8")
