@@ -135,6 +135,15 @@ def _answers(operation: Operation) -> dict[str, Any]:
         answers["200"]["headers"] = {
             header.name: {"description": header.description, "schema": _TEXT} for header in operation.answers_with
         }
+    if operation.link is not None:
+        link = operation.link
+        answers["200"]["links"] = {
+            target.rpartition(".")[2]: {
+                "operationId": target,
+                "parameters": {link.parameter: f"$response.body#{link.pointer}"},
+            }
+            for target in link.operations
+        }
     takes_body = operation.request is not None or operation.raw_body
     status = {"application/json": {"schema": {"$ref": f"{_REF}{_name(Status)}"}}}
     for code, text in _ERRORS.items():

@@ -96,6 +96,17 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What an answer is good for: a value in it that other operations take as a part of their path."""
+
+    pointer: str
+    """Where the value stands in the answer (RFC 6901)."""
+    operations: tuple[str, ...]
+    """Their operationIds."""
+    parameter: str = "id"
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table."""
 
@@ -123,6 +134,7 @@ class Operation:
     query: tuple[str, ...] = ()
     reads: tuple[Header, ...] = ()
     answers_with: tuple[Header, ...] = ()
+    link: Link | None = None
     more: str = ""
     """What our pages say beyond the description, which is C1's own where C1 published one. Markdown."""
     tag: str = "Automations"

@@ -28,7 +28,7 @@ from interlock.operations import (
     views,
     webhooks,
 )
-from interlock.operations.operation import Header, Lane, Operation, PathParameter, Visibility
+from interlock.operations.operation import Header, Lane, Link, Operation, PathParameter, Visibility
 
 _AUTOMATIONS: Final = "c1.api.automations.v1.AutomationService."
 _AUTOMATION_SEARCH: Final = "c1.api.automations.v1.AutomationSearchService."
@@ -52,6 +52,33 @@ _BULK_MORE: Final = (
     "the same changes nothing; a later, different decision counts for those executions that the earlier one has not "
     "reached."
 )
+
+_OF_AUTOMATION: Final = Link(
+    "/automation/id",
+    tuple(
+        f"{_AUTOMATIONS}{name}"
+        for name in (
+            "GetAutomation",
+            "UpdateAutomation",
+            "DeleteAutomation",
+            "ExecuteAutomation",
+            "ClearAutomationCircuitBreaker",
+            "ResolvePausedAutomationExecutions",
+        )
+    ),
+)
+_OF_EXECUTION: Final = Link(
+    "/executionId",
+    (
+        f"{_EXECUTIONS}GetAutomationExecution",
+        f"{_ACTIONS}TerminateAutomation",
+        f"{_OWN}GetExecution",
+        f"{_OWN}GetReceipt",
+    ),
+)
+_OF_WEBHOOK: Final = Link("/webhook/id", tuple(f"{_WEBHOOKS}{name}" for name in ("Get", "Update", "Delete")))
+_OF_CLIENT: Final = Link("/client/id", (f"{_OWN}RevokeClient",))
+_OF_TENANT: Final = Link("/tenant/name", (f"{_OWN}RevokeTenant",), "name")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # --- automations --------------------------------------------------------------------------------------------------
@@ -79,6 +106,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         automation_messages.CreateAutomationRequest,
         lane=Lane.WORK,
         within_apps=True,
+        link=_OF_AUTOMATION,
     ),
     Operation(
         "GET",
@@ -143,6 +171,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             ),
         ),
         within_apps=True,
+        link=_OF_EXECUTION,
     ),
     Operation(
         "POST",
@@ -309,6 +338,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         webhook_messages.CreateRequest,
         lane=Lane.WORK,
         tag=_WEBHOOKS_TAG,
+        link=_OF_WEBHOOK,
     ),
     Operation(
         "GET",
@@ -484,6 +514,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         lane=Lane.WORK,
         visibility=Visibility.OWN,
         tag=_ACCESS_TAG,
+        link=_OF_CLIENT,
     ),
     Operation(
         "POST",
@@ -525,6 +556,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         lane=Lane.WORK,
         visibility=Visibility.OWN,
         tag=_ACCESS_TAG,
+        link=_OF_TENANT,
     ),
     Operation(
         "POST",
