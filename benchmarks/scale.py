@@ -26,6 +26,7 @@ class Scale:
     few: int = 5_000
     many: int = 100_000
     starts: int = 5
+    operations: int = 1_000
 
 
 FULL = Scale()
@@ -42,6 +43,7 @@ QUICK = Scale(
     few=1_000,
     many=5_000,
     starts=3,
+    operations=400,
 )
 
 

@@ -7,7 +7,6 @@ length-delimited fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _ADD_SCALAR = frozenset(
@@ -58,7 +57,7 @@ def read(serialized: bytes) -> Facts:
     """The facts of an expression serialised by the engine."""
     checked = _fields(_bytes(_fields(serialized), 2))
     overloads: dict[int, tuple[str, ...]] = {}
-    types: dict[int, Fields] = {}
+    types: dict[int, bytes] = {}
     for number, value in checked:
         if number in (2, 3) and isinstance(value, bytes):
             entry = _fields(value)
@@ -66,7 +65,7 @@ def read(serialized: bytes) -> Facts:
                 reference = _fields(_bytes(entry, 2))
                 overloads[_int(entry, 1)] = tuple(v.decode() for n, v in reference if n == 3 and isinstance(v, bytes))
             else:
-                types[_int(entry, 1)] = _fields(_bytes(entry, 2))
+                types[_int(entry, 1)] = _bytes(entry, 2)
     positions: dict[int, int] = {}
     for number, value in _fields(_bytes(checked, 5)):
         if number == 4 and isinstance(value, bytes):
@@ -82,7 +81,7 @@ class _Walk:
         self,
         facts: Facts,
         overloads: dict[int, tuple[str, ...]],
-        types: dict[int, Fields],
+        types: dict[int, bytes],
         positions: dict[int, int],
     ) -> None:
         self.facts = facts
@@ -164,7 +163,7 @@ class _Walk:
 
     def element(self, item: bytes, bound: frozenset[str], depth: int) -> None:
         """An element of a list or map literal: what is not a scalar there multiplies the size of the result."""
-        kind = self.types.get(_int(_fields(item), 2), [])
+        kind = _fields(self.types.get(_int(_fields(item), 2), b""))
         scalar = any(number in (2, 3, 5) and not (number == 3 and value in (5, 6)) for number, value in kind)
         self.facts.soft += not scalar and not _constant(item)
         self.expression(item, bound, depth)
@@ -194,29 +193,33 @@ class _Walk:
 
 def _fields(data: bytes) -> Fields:
     """The fields of a message in order: number, and a varint or bytes."""
-    return list(_iterate(data))
-
-
-def _iterate(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    at = 0
-    end = len(data)
+    found: Fields = []
+    at, end = 0, len(data)
     while at < end:
-        key, at = _varint(data, at)
+        # Nearly every varint here is of one byte.
+        key = data[at]
+        at += 1
+        if key > 0x7F:
+            key, at = _varint(data, at - 1)
         wire = key & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            size, at = _varint(data, at)
+        if wire == 0 or wire == 2:
+            value = data[at]
+            at += 1
+            if value > 0x7F:
+                value, at = _varint(data, at - 1)
+            if wire == 0:
+                found.append((key >> 3, value))
+                continue
+            size = value
         elif wire == 1:
             size = 8
         elif wire == 5:
             size = 4
         else:
             raise ValueError(f"wire type {wire} in a checked expression")
-        yield key >> 3, data[at : at + size]
+        found.append((key >> 3, data[at : at + size]))
         at += size
+    return found
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -231,11 +234,17 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _int(fields: Fields, number: int) -> int:
-    return next((value for n, value in fields if n == number and isinstance(value, int)), 0)
+    for n, value in fields:
+        if n == number and type(value) is int:
+            return value
+    return 0
 
 
 def _bytes(fields: Fields, number: int) -> bytes:
-    return next((value for n, value in fields if n == number and isinstance(value, bytes)), b"")
+    for n, value in fields:
+        if n == number and type(value) is bytes:
+            return value
+    return b""
 
 
 def _text(fields: Fields, number: int) -> str:

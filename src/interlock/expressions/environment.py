@@ -65,6 +65,9 @@ class Scope:
         return replace(self, origin=replace(self.origin, field=field))
 
 
+MOST_KNOWN: Final = 2_000
+"""Expressions of which the compiled form is remembered."""
+
 NOWHERE: Final = Scope()
 """A step, with no check of which steps it reads."""
 
@@ -84,6 +87,7 @@ class Environment:
         self._directory = directory
         self._engines: dict[Place, Engine] = {}
         self._inputs: dict[Inputs, Inputs] = {}
+        self._known: dict[tuple[Place, str], tuple[Compiled, Facts]] = {}
 
     def compile(self, source: str, kind: Kind = Kind.ANY, scope: Scope = NOWHERE) -> Program:
         """Raises InvalidExpression with every finding."""
@@ -101,11 +105,10 @@ class Environment:
             return None
         engine = self._engine(scope.place)
         try:
-            compiled = engine.compile(source)
+            compiled, facts = self._compiled(scope.place, source)
         except CompileError as error:
             problems.extend(self._explained(error, source, scope))
             return None
-        facts = read(compiled.serialize())
         problems.extend(_at(scope, source, offset, text) for offset, text in _beyond_limits(facts))
         problems.extend(
             scope.origin.problem(text, *scope.origin.position_of(step, source, offset))
@@ -116,6 +119,18 @@ class Environment:
         if len(problems) > known:
             return None
         return self._program(source, kind, scope, engine, compiled, facts)
+
+    def _compiled(self, place: Place, source: str) -> tuple[Compiled, Facts]:
+        """Compiled once, however often it is saved, published and planned. Raises CompileError."""
+        key = (place, source)
+        known = self._known.get(key)
+        if known is None:
+            compiled = self._engine(place).compile(source)
+            known = (compiled, read(compiled.serialize()))
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = known
+        return known
 
     def _program(
         self, source: str, kind: Kind, scope: Scope, engine: Engine, compiled: Compiled, facts: Facts
