@@ -12,9 +12,9 @@ from benchmarks.scale import Setting
 from benchmarks.subject import Subject
 
 TEXT = (
-    "CPU of the server's process for each, asked by eight clients. The pages are of one automation among several and of "
-    "some states, over as many executions as stand in the line; half of them wait and the others are terminated. A page "
-    "walks along an index: what it costs does not depend on how many there are."
+    "CPU of the server's process for each, asked by eight clients. The pages are of one automation among several and "
+    "of some states, over as many executions as stand in the line; half of them wait and the others are terminated. A "
+    "page walks along an index: what it costs does not depend on how many there are."
 )
 STEPS = 10
 CONNECTIONS = 8

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from interlock.errors import InvalidArgument
-from tests.operations.desk import GREET, WAIT, Desk
+from tests.operations.desk import GREET, WAIT, Desk, desk
 
 pytestmark = pytest.mark.anyio
 
@@ -24,13 +29,61 @@ async def test_pages_hold_every_row_once(ann: Desk) -> None:
     assert set(seen) == made
 
 
-@pytest.mark.parametrize(("asked", "given"), [("", 25), ("0", 25), ("1", 10), ("-5", 10), ("50", 50), ("9999", 100)])
-async def test_the_size_of_a_page_is_clamped(ann: Desk, asked: str, given: int) -> None:
+@given(st.lists(st.sampled_from(["start", "stop", "read", "make", "drop"]), max_size=30), st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_a_scan_gives_what_there_was_exactly_once_whatever_is_written_meanwhile(
+    between: list[str], chance: Random
+) -> None:
+    """Of what there was when it began, less what was deleted meanwhile; nothing twice."""
+
+    async def scan() -> None:
+        async with desk() as ann:
+            automations = [await ann.make(WAIT) for _ in range(25)]
+            runs = [await ann.start(automations[0]) for _ in range(25)]
+            dropped: set[str] = set()
+            seen_runs, seen_automations = [], []
+            run_token = automation_token = ""
+            todo = list(between)
+            for first in (True, False, False, False, False, False, False):
+                if first or run_token:
+                    page = (await ann.ask("ListAutomationExecutions", query=query(run_token))).body
+                    seen_runs += [int(row["id"]) for row in page["automationExecutions"]]
+                    run_token = page["nextPageToken"]
+                if first or automation_token:
+                    page = (await ann.ask("ListAutomations", query=query(automation_token))).body
+                    seen_automations += [row["id"] for row in page["list"]]
+                    automation_token = page["nextPageToken"]
+                for _ in range(5):
+                    match todo.pop() if todo else "":
+                        case "start":
+                            await ann.start(chance.choice([a for a in automations if a not in dropped]))
+                        case "stop":
+                            await ann.ask("TerminateAutomation", id=chance.choice(runs))
+                        case "make":
+                            await ann.make(WAIT)
+                        case "drop" if len(dropped) < 20:
+                            automation = chance.choice([a for a in automations if a not in dropped])
+                            await ann.ask("DeleteAutomation", id=automation)
+                            dropped.add(automation)
+            assert run_token == automation_token == ""
+            assert len(set(seen_runs)) == len(seen_runs)
+            assert set(runs) <= set(seen_runs)
+            assert len(set(seen_automations)) == len(seen_automations)
+            assert set(automations) - dropped <= set(seen_automations)
+
+    def query(token: str) -> dict[str, str]:
+        return {"page_size": "10", "page_token": token}
+
+    asyncio.run(scan())
+
+
+@pytest.mark.parametrize(("asked", "size"), [("", 25), ("0", 25), ("1", 10), ("-5", 10), ("50", 50), ("9999", 100)])
+async def test_the_size_of_a_page_is_clamped(ann: Desk, asked: str, size: int) -> None:
     automation = await ann.make(GREET)
     for _ in range(101):
         await ann.ask("ExecuteAutomation", id=automation)
     page = (await ann.ask("ListAutomationExecutions", query={"page_size": asked})).body
-    assert len(page["automationExecutions"]) == given
+    assert len(page["automationExecutions"]) == size
 
 
 async def test_a_size_that_is_no_number_is_named(ann: Desk) -> None:
