@@ -29,6 +29,7 @@ from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.net.egress import EgressPolicy
 from interlock.net.http import GuardedHttp
+from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Randomness, Role, TenantRow
@@ -189,6 +190,7 @@ async def assembled(
                 tasks.create_task(_forget(store, clock), name="forgetting"),
                 tasks.create_task(_cascades(store, clock), name="cascades"),
                 tasks.create_task(_bulk(store, clock), name="bulk"),
+                tasks.create_task(bulk_terminations.carry_out_all(services), name="terminations"),
             ]
             try:
                 yield system
@@ -249,6 +251,7 @@ async def _forget(store: SqliteStore, clock: Clock) -> None:
         await clock.sleep_until(clock.now() + TICK)
         try:
             await store.executions.forget_keys(clock.now())
+            await store.bulk_terminations.forget_plans(clock.now())
             while await store.retention.remove(clock.now()):
                 await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
         except Unavailable:

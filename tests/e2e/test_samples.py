@@ -47,12 +47,16 @@ async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> 
     """What the sample takes from the environment, made anew."""
     wanted = {*variables(operation).values(), *(["AUTOMATION_ID"] if "AUTOMATION_ID" in sample.source else [])}
     found: dict[str, str] = {}
-    if wanted & {"AUTOMATION_ID", "EXECUTION_ID"}:
+    if wanted & {"AUTOMATION_ID", "EXECUTION_ID", "TERMINATIONS_ID"} or "/terminations" in operation.path:
         body = {"displayName": f"{short_name(operation)} {sample.label}", "automationSteps": [WAIT]}
         found["AUTOMATION_ID"] = (await api.post("/api/v1/automations", json=body)).json()["automation"]["id"]
-    if "EXECUTION_ID" in wanted:
+    if "EXECUTION_ID" in wanted or "/terminations" in operation.path:
         started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json={})
         found["EXECUTION_ID"] = started.json()["executionId"]
+    if "TERMINATIONS_ID" in wanted:
+        body = {"executionIds": [found["EXECUTION_ID"]]}
+        made = await api.post("/interlock/v1/terminations", json=body)
+        found["TERMINATIONS_ID"] = made.json()["terminations"]["id"]
     if "WEBHOOK_ID" in wanted:
         body = {"displayName": "far end", "url": "https://far.example/hook"}
         found["WEBHOOK_ID"] = (await api.post("/api/v1/webhooks", json=body)).json()["webhook"]["id"]

@@ -47,6 +47,11 @@ OwnReceiveCallback                  404    404    404    404    404    404
 OwnGetAutomation                    yes    yes    404    yes    403    403
 OwnGetExecution                     yes    yes    404    yes    403    403
 OwnGetReceipt                       yes    yes    404    yes    403    403
+OwnPlanTerminations                 yes    yes    yes    403    403    403
+OwnCreateTerminations               yes    yes    yes    403    403    403
+OwnListTerminations                 yes    403    403    yes    403    403
+OwnGetTerminations                  404    404    404    404    403    403
+OwnAbortTerminations                404    404    404    403    403    403
 OwnGetSettings                      yes    403    403    yes    403    403
 OwnUpdateSettings                   yes    403    403    403    403    403
 OwnListClients                      yes    403    403    yes    403    403
@@ -56,7 +61,7 @@ OwnListTenants                      yes    403    403    yes    403    403
 OwnCreateTenant                     yes    403    403    403    403    403
 OwnRevokeTenant                     404    403    403    403    403    403
 """
-"""404 for a super admin: the operation is open, and there is no such callback, client or tenant."""
+"""404 for a super admin: the operation is open, and there is no such callback, order, client or tenant."""
 
 ROWS = {line.split()[0]: line.split()[1:] for line in MATRIX.strip().splitlines()[1:]}
 TENANTS = {"OwnListTenants", "OwnCreateTenant", "OwnRevokeTenant"}

@@ -38,6 +38,8 @@ BODIES: Final[Mapping[str, Any]] = {
     "webhooks.Create": {"displayName": "Ticket desk", "url": "https://tickets.example/hook"},
     "webhooks.Update": {"webhook": {"displayName": "Ticket desk 2"}, "updateMask": "displayName"},
     "webhooks.Search": {"query": "ticket"},
+    "interlock.PlanTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"], "olderThan": "0s"}},
+    "interlock.CreateTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"]}, "reason": "a flood"},
     "interlock.UpdateSettings": {"payloadRetention": "2592000s"},
     "interlock.CreateClient": {"displayName": "CI", "roles": ["read_only"]},
     "interlock.CreateTenant": {"name": "acme", "hosts": ["acme.example"]},
@@ -63,6 +65,12 @@ interlock automations apply -""",
     "SearchAutomationExecutions": 'interlock executions list --automation "$AUTOMATION_ID" --state WAITING',
     "SearchAllAutomationExecutions": "interlock executions list --state WAITING",
     "interlock.GetReceipt": 'interlock executions receipt "$EXECUTION_ID"',
+    "interlock.PlanTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
+    "interlock.CreateTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --reason "a flood" '
+    "--yes --wait 30",
+    "interlock.ListTerminations": "interlock terminations list",
+    "interlock.GetTerminations": 'interlock terminations watch "$TERMINATIONS_ID"',
+    "interlock.AbortTerminations": 'interlock terminations abort "$TERMINATIONS_ID"',
     "interlock.GetSettings": "interlock settings get",
     "interlock.UpdateSettings": "interlock settings set --payload-retention 30 --yes",
     "interlock.ListClients": "interlock clients list",
@@ -78,7 +86,12 @@ ONLY_IN_NEWER_SDKS: Final = frozenset(
 )
 """What the published Python SDK does not have."""
 
-_VARIABLES: Final = {"executions": "EXECUTION_ID", "automations": "AUTOMATION_ID", "webhooks": "WEBHOOK_ID"}
+_VARIABLES: Final = {
+    "executions": "EXECUTION_ID",
+    "automations": "AUTOMATION_ID",
+    "webhooks": "WEBHOOK_ID",
+    "terminations": "TERMINATIONS_ID",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
 from interlock.cli.http import Api, Reply
 from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, printable, short_state
 from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.terminations import terminate_all
 from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution, wait_until_ended
 
 _PATH = "/api/v1/automation_executions"
@@ -135,7 +136,13 @@ def receipt(session: Session, execution: str, output: Form) -> None:
 
 
 @executions.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@click.argument("ids", nargs=-1, metavar="ID…")
+@click.option("--automation", "automations_", multiple=True, help="All of this automation, by id or exact name.")
+@click.option("--state", "states", multiple=True, help="All in this state, such as WAITING; may be repeated.")
+@click.option("--older-than", help="All started at least so long ago, such as 10m or 3600s.")
+@click.option("--all", "every", is_flag=True, help="All that are running.")
+@click.option("--plan", "plan_only", is_flag=True, help="Only show what would be stopped.")
+@click.option("--pause-automation", is_flag=True, help="Hold back new runs of the automations concerned, too.")
 @click.option("--reason", help="Why, for the record and the receipt; at most 1,024 bytes.")
 @click.option(
     "--mode",
@@ -151,6 +158,12 @@ def receipt(session: Session, execution: str, output: Form) -> None:
 def terminate(
     session: Session,
     ids: tuple[str, ...],
+    automations_: tuple[str, ...],
+    states: tuple[str, ...],
+    older_than: str | None,
+    every: bool,
+    plan_only: bool,
+    pause_automation: bool,
     reason: str | None,
     mode: str | None,
     deadline: str | None,
@@ -161,17 +174,36 @@ def terminate(
 ) -> None:
     """Stop executions, now and for good. Nothing already done is undone.
 
-    An ID of - reads ids, or JSON lines with an "id", from stdin. On a terminal you are shown what would be stopped, and
-    asked; elsewhere the command line is taken at its word.
+    An ID of - reads ids, or JSON lines with an "id", from stdin. Without ids, --automation, --state, --older-than or
+    --all say which: those that fit all of them. On a terminal you are shown what would be stopped, and asked; elsewhere
+    the command line is taken at its word.
 
     \b
     Examples:
       interlock executions terminate 839265 --reason "wrong person" --wait 10
       interlock executions terminate 839265 --mode drain --deadline 2m --cascade
-      interlock executions list --state WAITING -o ids | interlock executions terminate - --yes
+      interlock executions terminate --automation "Offboard" --state WAITING --plan
+      interlock executions terminate --automation "Offboard" --pause-automation --reason "wrong list" --wait 60
     """
     options = {"reason": reason, "mode": mode, "deadline": _duration(deadline), "cascade": cascade or None}
     body = {name: value for name, value in options.items() if value is not None}
+    narrowed = bool(automations_ or states or older_than or every)
+    if narrowed == bool(ids):
+        raise click.UsageError("name executions, or narrow them down by --automation, --state, --older-than or --all")
+    if narrowed:
+        api = session.api()
+        narrowing = {
+            "automationTemplateIds": [find_automation(api, name)["id"] for name in automations_],
+            "states": [long_state(state) for state in states],
+            "olderThan": _duration(older_than),
+            "allExecutions": every,
+        }
+        if pause_automation:
+            body["pauseAutomation"] = True
+        terminate_all(session, narrowing, body, plan_only=plan_only, yes=yes, wait=wait, output=output)
+        return
+    if plan_only or pause_automation:
+        raise click.UsageError("--plan and --pause-automation go with --automation, --state, --older-than or --all")
     wanted = _ids(ids)
     if not wanted:
         raise Failure("stdin named no execution", Exit.NOT_FOUND)

@@ -48,6 +48,10 @@ class LazyGroup(click.Group):
         "token": ("interlock.cli.token:token", "Print a bearer token."),
         "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
+        "terminations": (
+            "interlock.cli.terminations:terminations",
+            "List, watch and abort orders to terminate many executions.",
+        ),
         "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
         "settings": ("interlock.cli.settings:settings", "Disable automations, and say how long runs are kept."),
         "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),

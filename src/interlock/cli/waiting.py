@@ -1,7 +1,7 @@
-"""Waiting for an execution to end, by looking at it again and again."""
+"""Waiting for something to end, by looking at it again and again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from interlock.cli.clock import Clock
 from interlock.cli.failures import Exit, Failure
@@ -12,6 +12,22 @@ ENDED = frozenset({"DONE", "ERROR", "TERMINATE"})
 """The states that no execution leaves, without their prefix."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+T = TypeVar("T")
+
+
+def look_until(look: Callable[[], T], is_over: Callable[[T], bool], clock: Clock, seconds: float | None) -> T:
+    """What `look` gave last: what is over, or, after so many seconds, what is not."""
+    end = float("inf") if seconds is None else clock.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while True:
+        found = look()
+        now = clock.monotonic()
+        if is_over(found) or now >= end:
+            return found
+        clock.sleep(min(pause, end - now))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def read_execution(api: Api, ident: str) -> dict[str, Any]:
@@ -43,18 +59,17 @@ def wait_until_ended(
     Raises:
         Failure: `seconds` have passed (exit code 6), or it cannot be read.
     """
-    start, pause = clock.monotonic(), _FIRST_PAUSE
-    while True:
+
+    def look() -> dict[str, Any]:
         execution = read_execution(api, ident)
         saw(execution)
-        if has_ended(execution):
-            return execution
-        left = float("inf") if seconds is None else seconds - (clock.monotonic() - start)
-        if left <= 0:
-            state = short_state(execution.get("state"))
-            raise Failure(f"execution {ident} is still {state} after {seconds:g} s", Exit.TIMEOUT)
-        clock.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        return execution
+
+    execution = look_until(look, has_ended, clock, seconds)
+    if not has_ended(execution):
+        state = short_state(execution.get("state"))
+        raise Failure(f"execution {ident} is still {state} after {seconds:g} s", Exit.TIMEOUT)
+    return execution
 
 
 def check_ended(execution: dict[str, Any]) -> None:

@@ -29,13 +29,13 @@ Reason = Annotated[str, AfterValidator(_short)]
 """Why something was decided; at most 1,024 bytes of UTF-8."""
 
 
-def _one_line(reason: str) -> str:
+def one_line(reason: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in reason):
         raise refused("must not hold control characters, such as a line break")
     return reason
 
 
-def _deadline(deadline: Duration) -> Duration:
+def short_deadline(deadline: Duration) -> Duration:
     if not 0 <= deadline.nanos <= DEADLINE_LIMIT * 1_000_000_000:
         raise refused(f"must be between 0s and {DEADLINE_LIMIT}s")
     return deadline
@@ -109,12 +109,12 @@ class TerminateAutomationRequest(Message):
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.TerminateAutomationRequestInput"
 
-    reason: Annotated[Reason, AfterValidator(_one_line)] = ""
+    reason: Annotated[Reason, AfterValidator(one_line)] = ""
     """Why; at most 1,024 bytes of UTF-8, without control characters."""
     mode: TerminationMode = TERMINATION_MODE.zero
     cascade: Bool = False
     """Terminate what this run started as well, and what that started."""
-    deadline: Annotated[Duration, AfterValidator(_deadline)] | None = None
+    deadline: Annotated[Duration, AfterValidator(short_deadline)] | None = None
     """When the attempt in flight is given up at the latest, counted from the acceptance; 0 s to 300 s."""
 
 

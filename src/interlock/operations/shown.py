@@ -95,12 +95,12 @@ def automation(services: Services, row: AutomationRow) -> Automation:
 
 
 def _tripped(services: Services, row: AutomationRow) -> DisabledReasonCircuitBreaker | None:
-    trip = services.store.breakers.trip(row.tenant, row.id) if row.breaker_max else None
+    trip = services.store.breakers.trip(row.tenant, row.id)
     if trip is None:
         return None
     return DisabledReasonCircuitBreaker(
         observed_count=trip.count,
-        period=f"{BREAKER_PERIOD}{trip.period}",
+        period=f"{BREAKER_PERIOD}{trip.period or 'UNSPECIFIED'}",
         threshold=trip.maximum,
         tripped_at=moment(trip.at),
     )

@@ -8,6 +8,7 @@ from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
 from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk, BulkAction, BulkKind
+from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations, PlanRow
 from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from interlock.ports.retention import Retention
@@ -25,6 +26,8 @@ __all__ = [
     "Bulk",
     "BulkAction",
     "BulkKind",
+    "BulkTermination",
+    "BulkTerminations",
     "ChangeListener",
     "ClientRow",
     "Clock",
@@ -41,6 +44,7 @@ __all__ = [
     "Ids",
     "ItemRow",
     "Phase",
+    "PlanRow",
     "Progress",
     "Randomness",
     "Retention",

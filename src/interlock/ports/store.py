@@ -9,6 +9,7 @@ from interlock.ports.audit import AuditLog
 from interlock.ports.automations import Automations, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk
+from interlock.ports.bulk_terminations import BulkTerminations
 from interlock.ports.executions import Executions
 from interlock.ports.retention import Retention
 from interlock.rules.model import Ref
@@ -42,6 +43,9 @@ class Store(Protocol):
 
     @property
     def bulk(self) -> Bulk: ...
+
+    @property
+    def bulk_terminations(self) -> BulkTerminations: ...
 
     @property
     def retention(self) -> Retention: ...

@@ -25,27 +25,30 @@ LENGTH: Final = {Period.HOUR: _HOUR, Period.DAY: 24 * _HOUR, Period.WEEK: 7 * 24
 
 @value(frozen=True, slots=True)
 class Trip:
-    """How a breaker came to trip: the settings as they were then, and how many runs there were with the last one."""
+    """How a breaker came to trip: the settings as they were then, and how many runs there were with the last one.
+
+    Somebody who terminates many runs can trip it by hand: then there is no number, and no period.
+    """
 
     at: int
-    maximum: int
-    period: Period
-    count: int
+    maximum: int = 0
+    period: Period | None = None
+    count: int = 0
 
 
 @value(frozen=True, slots=True)
 class Breaker:
-    """An automation's breaker. It is there only if `maximum` is above zero."""
+    """An automation's breaker. With `maximum` zero it never trips by itself."""
 
     maximum: int
-    period: Period
+    period: Period | None = None
     since: int = 0
     """The window never reaches back behind this moment: the last time it was reset."""
     trip: Trip | None = None
 
     def window_from(self, at: int) -> int:
         """Where the trailing window begins; what was started before, or at, that moment does not count."""
-        return max(at - LENGTH[self.period], self.since)
+        return self.since if self.period is None else max(at - LENGTH[self.period], self.since)
 
 
 def too_many(breaker: Breaker, at: int, earlier: int | None) -> bool:

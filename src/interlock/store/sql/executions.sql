@@ -163,7 +163,7 @@ DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
 -- name: admission_automation
 -- Whether there is such an automation, and whether it has a breaker. The tenant's switch is read by another statement: a
 -- join takes twice as long.
-SELECT deleted_at, breaker_max FROM automations WHERE tenant = ? AND id = ?;
+SELECT deleted_at, breaker_max OR tripped_at IS NOT NULL FROM automations WHERE tenant = ? AND id = ?;
 
 -- name: admission_tenant
 -- Whether the tenant's switch "disable automations" is on.
@@ -171,7 +171,7 @@ SELECT automations_disabled FROM tenants WHERE id = ?;
 
 -- name: child_target
 -- What a step that starts an automation would start.
-SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max
+SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL
 FROM automations a
 JOIN tenants t ON t.id = a.tenant
 LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition

@@ -67,7 +67,7 @@ def take(connection: apsw.Connection, verdict: Verdict) -> None:
     """The run was let in as the verdict says: count it, or trip."""
     key, trip = (verdict.tenant, verdict.automation), verdict.trip
     if trip is not None:
-        connection.execute(_SQL["breaker_trip"], (trip.at, trip.maximum, trip.period, trip.count, *key))
+        connection.execute(_SQL["breaker_trip"], (trip.at, trip.maximum, trip.period or "", trip.count, *key))
         details = f'{{"threshold":{trip.maximum},"period":"{trip.period}","observedCount":{trip.count}}}'
         entry = AuditEntry(SYSTEM, TRIP_ACTION, verdict.automation, details=details.encode())
         append_audit(connection, verdict.tenant, verdict.at, entry)
@@ -76,12 +76,17 @@ def take(connection: apsw.Connection, verdict: Verdict) -> None:
         connection.execute(_SQL["breaker_starts_forget"], (*key, verdict.keep))
 
 
+def hold(connection: apsw.Connection, tenant: int, automation: str, at: int) -> None:
+    """Trip the breaker by hand, whether or not there is one: new runs are held back until somebody clears it."""
+    connection.execute(_SQL["breaker_trip"], (at, 0, "", 0, tenant, automation))
+
+
 def begin_anew(connection: apsw.Connection, tenant: int, automation: str, at: int) -> None:
     """The breaker of the automation was set to something else: count what the new window holds."""
     key = (tenant, automation)
     breaker = _breaker(connection, tenant, automation)
     connection.execute(_SQL["breaker_starts_forget"], (*key, rows.LARGEST))
-    if breaker is None:
+    if breaker is None or not breaker.maximum:
         connection.execute(_SQL["breaker_reset"], (at, *key))
         return
     most, beginning = min(breaker.maximum, COUNTED_BEFORE), breaker.window_from(at)
@@ -97,15 +102,21 @@ def begin_anew(connection: apsw.Connection, tenant: int, automation: str, at: in
 
 
 def _breaker(connection: apsw.Connection, tenant: int, automation: str) -> Breaker | None:
-    found = connection.execute(_SQL["breaker_get"], (tenant, automation)).fetchone()
-    if found is None or not found[0]:
+    found: rows.Row | None = connection.execute(_SQL["breaker_get"], (tenant, automation)).fetchone()
+    if found is None:
         return None
     maximum, period, since, at, *as_tripped = found
-    return Breaker(maximum, Period(period), since, None if at is None else _trip(at, *as_tripped))
+    if not maximum and at is None:
+        return None
+    return Breaker(maximum, _period(period), since, None if at is None else _trip(at, *as_tripped))
 
 
 def _trip(at: int, maximum: int, period: str, count: int) -> Trip:
-    return Trip(at, maximum, Period(period), count)
+    return Trip(at, maximum, _period(period), count)
+
+
+def _period(name: str) -> Period | None:
+    return Period(name) if name else None
 
 
 class SqliteBreakers:

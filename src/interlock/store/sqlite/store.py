@@ -14,6 +14,7 @@ from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
 from interlock.store.sqlite.breakers import SqliteBreakers
 from interlock.store.sqlite.bulk import SqliteBulk
+from interlock.store.sqlite.bulk_terminations import SqliteBulkTerminations
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
 from interlock.store.sqlite.executions import SqliteExecutions
@@ -64,6 +65,9 @@ class SqliteStore:
         )
         self.bulk = SqliteBulk(
             self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
+        )
+        self.bulk_terminations = SqliteBulkTerminations(
+            self.writer, self._reader, self.access.tenant_ids, self.executions
         )
         self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)

@@ -1,0 +1,158 @@
+"""`interlock terminations`: orders to terminate many executions. They are given by `interlock executions terminate`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.http import Api
+from interlock.cli.output import Column, Form, instant, print_object, print_rows
+from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.waiting import look_until
+
+PATH = "/interlock/v1/terminations"
+_RUNNING = "RUNNING"
+
+_COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: row.get("id")),
+    ("STATE", lambda row: row.get("state")),
+    ("DONE", lambda row: f"{_dealt_with(row)}/{row.get('total', 0)}"),
+    ("ACCEPTED", lambda row: row.get("accepted")),
+    ("REPEATED", lambda row: row.get("repeated")),
+    ("FINISHED BEFORE", lambda row: row.get("alreadyFinished")),
+    ("DENIED", lambda row: row.get("denied")),
+    ("NOT FOUND", lambda row: row.get("notFound")),
+    ("GIVEN", lambda row: instant(row.get("createdAt"))),
+    ("REASON", lambda row: row.get("reason")),
+)
+_PLANNED: tuple[Column, ...] = (
+    ("EXECUTION", lambda row: row.get("executionId")),
+    ("AUTOMATION", lambda row: row.get("automationDisplayName") or row.get("automationTemplateId")),
+    ("STATE", lambda row: row.get("state")),
+    ("DONE", lambda row: " ".join(row.get("doneSteps") or ())),
+    ("IN FLIGHT", lambda row: row.get("inFlight")),
+    ("WAITS FOR", lambda row: row.get("waitingFor")),
+    ("STARTED", lambda row: instant(row.get("createdAt"))),
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def terminations() -> None:
+    """List, watch and abort orders to terminate many executions."""
+
+
+@terminations.command("list")
+@limit_option
+@output_option
+@click.pass_obj
+def list_(session: Session, limit: int, output: Form) -> None:
+    """List orders, newest first.
+
+    \b
+    Examples:
+      interlock terminations list
+    """
+    print_rows(output, session.api().pages("GET", PATH, "list", {}, limit), _COLUMNS, "id")
+
+
+@terminations.command()
+@click.argument("order")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long; exit code 6.")
+@output_option
+@click.pass_obj
+def watch(session: Session, order: str, timeout: float | None, output: Form) -> None:
+    """Follow an order to its end.
+
+    \b
+    Examples:
+      interlock terminations watch 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
+    """
+    ended = _follow(session, session.api(), order, timeout)
+    print_rows(output, [ended], _COLUMNS, "id")
+
+
+@terminations.command()
+@click.argument("order")
+@output_option
+@click.pass_obj
+def abort(session: Session, order: str, output: Form) -> None:
+    """Stop nobody further by an order. What it has stopped stays stopped.
+
+    \b
+    Examples:
+      interlock terminations abort 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
+    """
+    reply = session.api().call("POST", f"{PATH}/{order}/actions/abort", {})
+    print_rows(output, [reply.body["terminations"]], _COLUMNS, "id")
+
+
+def terminate_all(
+    session: Session,
+    narrowing: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    plan_only: bool,
+    yes: bool,
+    wait: float | None,
+    output: Form,
+) -> None:
+    """Plan the termination of what a filter finds; show it; ask; order it; and, if asked to, wait for its end.
+
+    Raises:
+        Failure: nothing was found (exit code 3), or it took longer than `wait` (6).
+    """
+    api = session.api()
+    plan = api.call("POST", f"{PATH}/plan", {"filter": dict(narrowing)}).body
+    if plan_only:
+        if output == "json":
+            print_object(output, plan, "id")
+        else:
+            print_rows(output, plan.get("executions") or (), _PLANNED, "executionId")
+            _summarise(session, plan)
+        return
+    if not plan["total"]:
+        raise Failure("no running execution was found", Exit.NOT_FOUND)
+    if session.interactive and not yes:
+        print_rows("table", plan.get("executions") or (), _PLANNED, "executionId")
+        _summarise(session, plan)
+    session.confirmed(f"Terminate {plan['total']:,} executions?", yes=yes)
+    order = api.call("POST", PATH, {"planId": plan["id"], **options}).body["terminations"]
+    if wait is not None:
+        order = _follow(session, api, order["id"], wait)
+    print_rows(output, [order], _COLUMNS, "id")
+    if not _is_over(order):
+        session.hint(f"Follow it: interlock terminations watch {order['id']}")
+
+
+def _summarise(session: Session, plan: Mapping[str, Any]) -> None:
+    parts = [f"{state['count']:,} {state['state']}" for state in plan.get("states") or ()]
+    shown = len(plan.get("executions") or ())
+    more = f" (the first {shown} are shown)" if plan["total"] > shown else ""
+    session.hint(f"{plan['total']:,} would be stopped: {', '.join(parts) or 'none'}{more}.")
+
+
+def _follow(session: Session, api: Api, order: str, seconds: float | None) -> dict[str, Any]:
+    told = -1
+
+    def look() -> dict[str, Any]:
+        nonlocal told
+        found: dict[str, Any] = api.call("GET", f"{PATH}/{order}").body["terminations"]
+        done = _dealt_with(found)
+        if done != told:
+            told = done
+            session.hint(f"{done:,} of {found['total']:,}")
+        return found
+
+    found = look_until(look, _is_over, session.clock, seconds)
+    if not _is_over(found):
+        raise Failure(f"order {order} is still at it after {seconds:g} s", Exit.TIMEOUT)
+    return found
+
+
+def _is_over(order: Mapping[str, Any]) -> bool:
+    return bool(order["state"] != _RUNNING)
+
+
+def _dealt_with(row: Mapping[str, Any]) -> int:
+    return sum(int(row.get(name) or 0) for name in ("accepted", "repeated", "alreadyFinished", "denied", "notFound"))

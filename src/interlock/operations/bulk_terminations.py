@@ -1,0 +1,312 @@
+"""Terminate many executions by one order: look at what it would stop, give it, follow it, abort it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from interlock.auth.roles import Permission, app_permissions_of, permissions_of
+from interlock.contract.automations import Automation
+from interlock.contract.base import from_stored
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from interlock.operations import shown
+from interlock.operations.bulk_views import (
+    AbortTerminationsRequest,
+    CreateTerminationsRequest,
+    ListTerminationsResponse,
+    PlannedExecution,
+    PlanTerminationsRequest,
+    StateCount,
+    TerminationFilter,
+    TerminationPlan,
+    Terminations,
+    TerminationsResponse,
+)
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import give_way, page_of_query
+from interlock.operations.services import Services
+from interlock.operations.views import ActorView
+from interlock.ports import AuditEntry, BulkTermination, PlanRow
+from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import TERMINAL, State
+
+VALID: Final = 300 * SECOND
+"""How long a plan can be carried out."""
+MOST: Final = 100_000
+"""Executions of one order."""
+SHOWN: Final = 100
+BATCH: Final = 250
+"""Executions that one commit stops."""
+TREES: Final = 10
+"""The same, if each may be the root of a tree."""
+ROWS: Final = 250
+PAUSE: Final = SECOND
+"""Between two tries while the store takes nothing."""
+
+_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
+
+
+async def plan(services: Services, call: Call, body: PlanTerminationsRequest) -> Answer:
+    """Say what an order would stop, what of it has already happened, and what is in flight.
+
+    Raises:
+        InvalidArgument: neither ids nor a filter, or both; or too many executions.
+    """
+    found, missing = await _meant(services, call, body.execution_ids, body.filter)
+    row = await _planned(services, call, [execution.id for execution in found])
+    running = [execution for execution in found if execution.state not in TERMINAL]
+    counts = Counter(str(execution.state) for execution in found)
+    looked_at = []
+    for execution in running[:SHOWN]:
+        looked_at.append(_planned_execution(services, execution))
+        await give_way(len(looked_at))
+    return Answer(
+        TerminationPlan(
+            id=row.id,
+            expires_at=shown.moment(row.expires_at),
+            total=row.total,
+            states=tuple(StateCount(state=state, count=count) for state, count in sorted(counts.items())),
+            not_found=missing,
+            executions=tuple(looked_at),
+        )
+    )
+
+
+async def create(services: Services, call: Call, body: CreateTerminationsRequest) -> Answer:
+    """Give the order. It is carried out in the background, batch by batch, and outlives a restart.
+
+    Raises:
+        InvalidArgument: not exactly one of a plan, ids and a filter.
+        NotFound: there is no such plan of this client.
+        FailedPrecondition: the plan was carried out already, or has expired.
+    """
+    at = services.clock.now()
+    missing = 0
+    if body.plan_id:
+        if body.execution_ids or body.filter is not None:
+            raise InvalidArgument.at("planId", "excludes executionIds and filter: the plan says what is meant")
+        row = _usable(services, call, body.plan_id, at)
+    else:
+        found, missing = await _meant(services, call, body.execution_ids, body.filter)
+        row = await _planned(services, call, [execution.id for execution in found])
+    deadline = DEFAULT_DEADLINE if body.deadline is None else -(-body.deadline.nanos // 1000)
+    request = TerminationRequest(call.actor, body.reason, Mode(body.mode), body.cascade, deadline)
+    paused = await _automations(services, call, row) if body.pause_automation else ()
+    order = BulkTermination(call.tenant.id, row.id, request, paused, at, row.total + missing, not_found=missing)
+    details = {"total": row.total + missing, "mode": body.mode, "cascade": body.cascade, "paused": paused}
+    audit = AuditEntry(
+        call.actor, "terminations.create", row.id, reason=body.reason, details=json.dumps(details).encode()
+    )
+    orders = services.store.bulk_terminations
+    if not await orders.begin(order, audit):
+        raise FailedPrecondition("the plan was carried out already")
+    return Answer(TerminationsResponse(terminations=_shown(orders.get(order.tenant, order.id) or order)))
+
+
+async def get(services: Services, call: Call, body: None) -> Answer:
+    """One order, and how far it has come."""
+    return Answer(TerminationsResponse(terminations=_shown(_read(services, call))))
+
+
+async def list_all(services: Services, call: Call, body: None) -> Answer:
+    """One page of orders, newest first."""
+    page = page_of_query(services, call, "terminations")
+    found = services.store.bulk_terminations.page(call.tenant.id, before=page.position, limit=page.size + 1)
+    token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
+    return Answer(ListTerminationsResponse(list=tuple(map(_shown, found[: page.size])), next_page_token=token))
+
+
+async def abort(services: Services, call: Call, body: AbortTerminationsRequest) -> Answer:
+    """Stop nobody further. Executions that the order has stopped stay stopped.
+
+    Raises:
+        NotFound: there is no such order.
+    """
+    order = _read(services, call)
+    audit = AuditEntry(call.actor, "terminations.abort", order.id)
+    await services.store.bulk_terminations.abort(order.tenant, order.id, services.clock.now(), audit)
+    return Answer(TerminationsResponse(terminations=_shown(_read(services, call))))
+
+
+# --- in the background ------------------------------------------------------------------------------------------------
+
+
+async def carry_out_all(services: Services) -> None:
+    """Carry out the orders there are, and those that come; ends by being cancelled."""
+    while True:
+        await services.store.bulk_terminations.unfinished()
+        while True:
+            try:
+                if not await carry_out_next(services):
+                    break
+            except Unavailable:
+                await services.clock.sleep_until(services.clock.now() + PAUSE)
+
+
+async def carry_out_next(services: Services) -> bool:
+    """Deal with the next batch of the oldest order; False if there is none.
+
+    Whoever gave it must still be allowed to.
+    """
+    orders = services.store.bulk_terminations
+    order = orders.next()
+    if order is None:
+        return False
+    ids = orders.batch(order, TREES if order.request.cascade else BATCH)
+    allowed = [id_ for id_ in ids if _allowed(services, order, id_)]
+    denied = sorted(set(ids) - set(allowed))
+    await orders.carry_out(order, allowed, denied, services.clock.now())
+    return True
+
+
+def _allowed(services: Services, order: BulkTermination, id_: int) -> bool:
+    client = services.store.access.client(order.tenant, order.request.actor.client)
+    now = services.clock.wall()
+    if client is None or client.revoked_at is not None or (client.expires_at is not None and client.expires_at <= now):
+        return False
+    if Permission.EXECUTIONS_TERMINATE in permissions_of(client.roles):
+        return True
+    if Permission.EXECUTIONS_TERMINATE not in app_permissions_of(client.roles):
+        return False
+    row = services.store.executions.get(Ref(order.tenant, id_))
+    return row is not None and services.store.automations.app_of(order.tenant, row.automation) in client.apps
+
+
+# --- what is meant ----------------------------------------------------------------------------------------------------
+
+
+async def _meant(
+    services: Services, call: Call, ids: tuple[int, ...], narrowing: TerminationFilter | None
+) -> tuple[list[Execution], int]:
+    """The executions, and how many of the ids are none."""
+    if bool(ids) == (narrowing is not None):
+        raise InvalidArgument.at("executionIds", "give either executionIds or a filter")
+    if narrowing is not None:
+        return await _filtered(services, call, narrowing), 0
+    found: list[Execution] = []
+    wanted = list(dict.fromkeys(ids))
+    if len(wanted) > MOST:
+        raise InvalidArgument.at("executionIds", f"must not be more than {MOST:,}; got {len(wanted):,}")
+    for number, id_ in enumerate(wanted, 1):
+        row = services.store.executions.get(Ref(call.tenant.id, id_))
+        if row is not None and _visible(services, call, row.automation):
+            found.append(row)
+        await give_way(number)
+    return found, len(wanted) - len(found)
+
+
+async def _filtered(services: Services, call: Call, narrowing: TerminationFilter) -> list[Execution]:
+    states = shown.states_of(narrowing.states)
+    automations = narrowing.automation_template_ids
+    if not (automations or states or narrowing.older_than or narrowing.all_executions):
+        raise InvalidArgument.at(
+            "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
+        )
+    active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
+    at = services.clock.now()
+    until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
+    found: list[Execution] = []
+    before: int | None = None
+    while active and (
+        rows := services.store.executions.page(
+            call.tenant.id, automations=automations, states=active, before=before, limit=ROWS
+        )
+    ):
+        found += [row for row in rows if row.created_at <= until and _visible(services, call, row.automation)]
+        if len(found) > MOST:
+            raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
+        before = rows[-1].id
+        await give_way(0)
+    return found
+
+
+def _visible(services: Services, call: Call, automation: str) -> bool:
+    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
+
+
+async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
+    at = services.clock.now()
+    row = PlanRow(services.ids.text(), call.principal.client, at + VALID, len(ids))
+    await services.store.bulk_terminations.plan(call.tenant.id, row, at, ids)
+    return row
+
+
+def _usable(services: Services, call: Call, id_: str, at: int) -> PlanRow:
+    row = services.store.bulk_terminations.find_plan(call.tenant.id, id_)
+    if row is None or row.client != call.principal.client:
+        raise NotFound
+    if row.used:
+        raise FailedPrecondition("the plan was carried out already")
+    if row.expires_at <= at:
+        raise FailedPrecondition("the plan has expired; make a new one: what it would stop may have changed")
+    return row
+
+
+async def _automations(services: Services, call: Call, row: PlanRow) -> tuple[str, ...]:
+    """The automations whose executions are planned."""
+    order = BulkTermination(call.tenant.id, row.id, TerminationRequest(call.actor), (), 0, row.total)
+    ids = services.store.bulk_terminations.batch(order, MOST)
+    found: dict[str, None] = {}
+    for number, id_ in enumerate(ids, 1):
+        execution = services.store.executions.get(Ref(call.tenant.id, id_))
+        if execution is not None:
+            found[execution.automation] = None
+        await give_way(number)
+    return tuple(found)
+
+
+# --- how it is shown --------------------------------------------------------------------------------------------------
+
+
+def _planned_execution(services: Services, row: Execution) -> PlannedExecution:
+    definition = services.store.automations.definition(row.tenant, row.definition)
+    automation = services.store.automations.get(row.tenant, row.automation)
+    names = [step["stepName"] for step in json.loads(definition.steps)] if definition is not None else []
+    steps = services.store.executions.steps(row.ref)
+    done = dict.fromkeys(step.position for step in steps if step.outcome is Outcome.SUCCEEDED)
+    return PlannedExecution(
+        execution_id=row.id,
+        automation_template_id=row.automation,
+        automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
+        state=row.state,
+        created_at=shown.moment(row.created_at),
+        done_steps=tuple(_names(names, done)),
+        in_flight=next(iter(_names(names, [row.step])), "") if row.in_flight else "",
+        waiting_for=row.waiting_for or "",
+    )
+
+
+def _names(names: list[str], positions: Iterable[int]) -> Iterable[str]:
+    return (names[position] for position in positions if position < len(names))
+
+
+def _read(services: Services, call: Call) -> BulkTermination:
+    order = services.store.bulk_terminations.get(call.tenant.id, call.path["id"])
+    if order is None or (call.apps is not None and order.request.actor.client != call.principal.client):
+        raise NotFound
+    return order
+
+
+def _shown(order: BulkTermination) -> Terminations:
+    request = order.request
+    actor = request.actor
+    return Terminations(
+        id=order.id,
+        state="ABORTED" if order.aborted_at is not None else "RUNNING" if order.finished_at is None else "DONE",
+        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        reason=request.reason,
+        mode=request.mode,
+        cascade=request.cascade,
+        paused_automations=order.paused,
+        created_at=shown.moment(order.at),
+        finished_at=shown.moment(order.finished_at),
+        total=order.total,
+        accepted=order.accepted,
+        repeated=order.repeated,
+        already_finished=order.already_finished,
+        denied=order.denied,
+        not_found=order.not_found,
+    )

@@ -1,0 +1,143 @@
+"""Our own messages about terminating many executions by one order."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator
+
+from interlock.contract.base import Message
+from interlock.contract.enums import AutomationExecutionState
+from interlock.contract.executions import TERMINATION_MODE, Reason, TerminationMode, one_line, short_deadline
+from interlock.contract.scalars import Bool, Int32, Int64
+from interlock.contract.times import Duration, NonNegativeDuration, Timestamp
+from interlock.operations.views import ActorView
+
+
+class TerminationFilter(Message):
+    """Executions that are not at rest for good, narrowed down by all that is given."""
+
+    proto_name: ClassVar[str] = "interlock.v1.TerminationFilter"
+
+    automation_template_ids: tuple[str, ...] = ()
+    states: tuple[AutomationExecutionState, ...] = ()
+    older_than: NonNegativeDuration | None = None
+    """Started at least so long ago."""
+    all_executions: Bool = False
+    """Says that nothing narrows it down and that this is meant."""
+
+
+class PlanTerminationsRequest(Message):
+    """What is to be looked at: these executions, or those that a filter finds now."""
+
+    proto_name: ClassVar[str] = "interlock.v1.PlanTerminationsRequest"
+
+    execution_ids: tuple[Int64, ...] = ()
+    filter: TerminationFilter | None = None
+
+
+class PlannedExecution(Message):
+    """One execution that would be stopped."""
+
+    proto_name: ClassVar[str] = "interlock.v1.PlannedExecution"
+
+    execution_id: Int64 = 0
+    automation_template_id: str = ""
+    automation_display_name: str = ""
+    state: str = ""
+    created_at: Timestamp | None = None
+    done_steps: tuple[str, ...] = ()
+    """What has already happened, and will not be undone."""
+    in_flight: str = ""
+    """The step whose attempt would be cut."""
+    waiting_for: str = ""
+
+
+class StateCount(Message):
+    """How many executions of a plan stand in a state."""
+
+    proto_name: ClassVar[str] = "interlock.v1.StateCount"
+
+    state: str = ""
+    count: Int32 = 0
+
+
+class TerminationPlan(Message):
+    """What an order would stop. It can be carried out once, by the client that made it, until it expires."""
+
+    proto_name: ClassVar[str] = "interlock.v1.TerminationPlan"
+
+    id: str = ""
+    expires_at: Timestamp | None = None
+    total: Int32 = 0
+    states: tuple[StateCount, ...] = ()
+    not_found: Int32 = 0
+    """Ids that are unknown here, or not the caller's to see."""
+    executions: tuple[PlannedExecution, ...] = ()
+    """The first hundred of those that would be stopped."""
+
+
+class CreateTerminationsRequest(Message):
+    """Terminate: what a plan holds, these executions, or those that a filter finds now."""
+
+    proto_name: ClassVar[str] = "interlock.v1.CreateTerminationsRequest"
+
+    plan_id: str = ""
+    execution_ids: tuple[Int64, ...] = ()
+    filter: TerminationFilter | None = None
+    reason: Annotated[Reason, AfterValidator(one_line)] = ""
+    """Why; at most 1,024 bytes of UTF-8, without control characters."""
+    mode: TerminationMode = TERMINATION_MODE.zero
+    cascade: Bool = False
+    """Terminate what these executions started as well, and what that started."""
+    deadline: Annotated[Duration, AfterValidator(short_deadline)] | None = None
+    """When an attempt in flight is given up at the latest; 0 s to 300 s, 10 s by default."""
+    pause_automation: Bool = False
+    """Hold back new executions of the automations concerned, from the first commit on, until somebody clears it."""
+
+
+class Terminations(Message):
+    """An order to terminate many executions, and how far it has come."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Terminations"
+
+    id: str = ""
+    state: str = ""
+    """`RUNNING`, `DONE` or `ABORTED`."""
+    actor: ActorView | None = None
+    reason: str = ""
+    mode: str = ""
+    cascade: Bool = False
+    paused_automations: tuple[str, ...] = ()
+    created_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    total: Int32 = 0
+    accepted: Int32 = 0
+    repeated: Int32 = 0
+    already_finished: Int32 = 0
+    denied: Int32 = 0
+    not_found: Int32 = 0
+    """Unknown, or another tenant's: there is no telling which."""
+
+
+class TerminationsResponse(Message):
+    """One order."""
+
+    proto_name: ClassVar[str] = "interlock.v1.TerminationsResponse"
+
+    terminations: Terminations | None = None
+
+
+class ListTerminationsResponse(Message):
+    """One page of orders, newest first."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ListTerminationsResponse"
+
+    list: tuple[Terminations, ...] = ()
+    next_page_token: str = ""
+
+
+class AbortTerminationsRequest(Message):
+    """Stop nobody further by this order."""
+
+    proto_name: ClassVar[str] = "interlock.v1.AbortTerminationsRequest"

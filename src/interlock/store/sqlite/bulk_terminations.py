@@ -1,0 +1,194 @@
+"""Plans and orders to terminate many runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from asyncio import Future
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import apsw
+
+from interlock.ports import AuditEntry, BulkTermination, PlanRow
+from interlock.rules.decision import Verdict
+from interlock.rules.model import Actor, Mode, TerminationRequest
+from interlock.store.sqlite import breakers, rows, stops
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.writer import Writer
+from interlock.store.statements import load
+
+FORGET_BATCH: Final = 100
+
+_SQL = load("bulk_terminations")
+
+
+class SqliteBulkTerminations:
+    """`ports.BulkTerminations`."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        reader: apsw.Connection,
+        tenants: Callable[[], Sequence[int]],
+        executions: SqliteExecutions,
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._tenants = tenants
+        self._executions = executions
+        self._open = asyncio.Event()
+        # What an earlier process began may not be at its end.
+        self._open.set()
+
+    # --- plans ----------------------------------------------------------------------------------------------------
+
+    def plan(self, tenant: int, plan: PlanRow, at: int, executions: Sequence[int]) -> Future[None]:
+        def job(connection: apsw.Connection) -> None:
+            values = (tenant, plan.id, plan.client, at, plan.expires_at, plan.total)
+            connection.execute(_SQL["plan_put"], values)
+            connection.executemany(_SQL["planned_put"], [(tenant, plan.id, id_) for id_ in executions])
+
+        return self._writer.submit(job, heavy=True)
+
+    def find_plan(self, tenant: int, id: str) -> PlanRow | None:
+        found = self._reader.execute(_SQL["plan_get"], (tenant, id)).fetchone()
+        return None if found is None else PlanRow(id, found[0], found[1], found[2], found[3] is not None)
+
+    async def forget_plans(self, at: int) -> None:
+        for tenant in self._tenants():
+
+            def job(connection: apsw.Connection, tenant: int = tenant) -> int:
+                found: list[rows.Row] = connection.execute(_SQL["plans_expired"], (tenant, at, FORGET_BATCH)).fetchall()
+                for (id_,) in found:
+                    # What an order is still to deal with stays.
+                    if connection.execute(_SQL["bulk_termination_get"], (tenant, id_)).fetchone() is None:
+                        connection.execute(_SQL["planned_drop_all"], (tenant, id_))
+                    connection.execute(_SQL["plan_drop"], (tenant, id_))
+                return len(found)
+
+            while await self._writer.submit(job, heavy=True) == FORGET_BATCH:
+                pass
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    def begin(self, order: BulkTermination, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["plan_use"], (order.at, order.tenant, order.id))
+            if connection.changes() == 0:
+                return False
+            connection.execute(_SQL["bulk_termination_put"], _values(order))
+            for automation in order.paused:
+                breakers.hold(connection, order.tenant, automation, order.at)
+            append_audit(connection, order.tenant, order.at, audit)
+            return True
+
+        def committed(begun: bool) -> bool:
+            if begun:
+                self._open.set()
+            return False
+
+        return self._writer.submit(job, urgent=True, committed=committed)
+
+    def get(self, tenant: int, id: str) -> BulkTermination | None:
+        found = self._reader.execute(_SQL["bulk_termination_get"], (tenant, id)).fetchone()
+        return None if found is None else _order(found)
+
+    def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
+        key = (tenant, _LAST if before is None else before, limit)
+        return [_order(row) for row in self._reader.execute(_SQL["bulk_terminations_page"], key)]
+
+    def abort(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["bulk_termination_abort"], (at, at, tenant, id))
+            if connection.changes() == 0:
+                return False
+            connection.execute(_SQL["planned_drop_all"], (tenant, id))
+            append_audit(connection, tenant, at, audit)
+            return True
+
+        return self._writer.submit(job, heavy=True)
+
+    async def unfinished(self) -> None:
+        await self._open.wait()
+        self._open.clear()
+
+    def next(self) -> BulkTermination | None:
+        found = (self._reader.execute(_SQL["bulk_termination_next"], (id_,)).fetchone() for id_ in self._tenants())
+        orders = [_order(row) for row in found if row is not None]
+        return min(orders, key=lambda order: order.at, default=None)
+
+    def batch(self, order: BulkTermination, limit: int) -> list[int]:
+        key = (order.tenant, order.id, limit)
+        return [id_ for (id_,) in self._reader.execute(_SQL["planned_next"], key)]
+
+    async def carry_out(self, order: BulkTermination, allowed: Sequence[int], denied: Sequence[int], at: int) -> None:
+        tenant = order.tenant
+
+        def job(connection: apsw.Connection) -> list[stops.Stopped]:
+            now = connection.execute(_SQL["bulk_termination_get"], (tenant, order.id)).fetchone()
+            if now is None or _order(now).finished_at is not None:
+                return []
+            stopped = stops.stop_batch(connection, tenant, allowed, at, order.request)
+            done = [stopped]
+            if order.request.cascade:
+                done += self._trees(connection, tenant, stopped.verdicts, at, order.request)
+            counts = Counter(stopped.verdicts.values())
+            missing = len(allowed) - len(stopped.verdicts)
+            tally = (counts[Verdict.ACCEPTED], counts[Verdict.REPEATED], counts[Verdict.ALREADY_FINISHED])
+            connection.execute(_SQL["bulk_termination_count"], (*tally, len(denied), missing, tenant, order.id))
+            dealt_with = [(tenant, order.id, id_) for id_ in (*allowed, *denied)]
+            connection.executemany(_SQL["planned_drop"], dealt_with)
+            if connection.execute(_SQL["planned_next"], (tenant, order.id, 1)).fetchone() is None:
+                connection.execute(_SQL["bulk_termination_finish"], (at, tenant, order.id))
+            return done
+
+        def committed(done: list[stops.Stopped]) -> bool:
+            for stopped in done:
+                self._executions.tell_stopped(tenant, stopped)
+            return False
+
+        await self._writer.submit(job, urgent=True, heavy=True, committed=committed)
+
+    def _trees(
+        self, connection: apsw.Connection, tenant: int, named: Iterable[int], at: int, request: TerminationRequest
+    ) -> list[stops.Stopped]:
+        """Stop what the named runs started, those included that had ended themselves."""
+        below = []
+        for id_ in named:
+            row = connection.execute(_EXECUTION, (tenant, id_)).fetchone()
+            if row is not None:
+                below.append(stops.stop_tree(connection, rows.execution(row), at, request))
+        return below
+
+
+_EXECUTION: Final = load("executions")["execution_get"]
+_LAST: Final = "~"
+"""Behind every id."""
+
+
+def _values(order: BulkTermination) -> rows.Row:
+    request = order.request
+    return (
+        order.tenant,
+        order.id,
+        request.actor.client,
+        request.actor.principal,
+        request.actor.address,
+        request.reason,
+        request.mode,
+        request.deadline,
+        request.cascade,
+        json.dumps(order.paused),
+        order.at,
+        order.total,
+        order.not_found,
+    )
+
+
+def _order(row: rows.Row) -> BulkTermination:
+    tenant, id_, client, principal, address, reason, mode, deadline, cascade, paused, at, *counts = row
+    request = TerminationRequest(Actor(client, address, principal), reason, Mode(mode), bool(cascade), deadline)
+    return BulkTermination(tenant, id_, request, tuple(json.loads(paused)), at, *counts)

@@ -1,0 +1,94 @@
+"""Many executions by one order, from the command line: planned, shown, asked for, followed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.cli.failures import Exit
+from tests.cli.conftest import CommandLine, Server, lines, ok
+
+PATH = "/interlock/v1/terminations"
+PLAN = {
+    "id": "p",
+    "total": 2,
+    "states": [{"state": "WAITING", "count": 2}],
+    "executions": [{"executionId": "7", "automationDisplayName": "Offboard", "state": "WAITING", "doneSteps": ["a"]}],
+}
+
+
+def order(state: str, accepted: int) -> dict[str, Any]:
+    return {"terminations": {"id": "p", "state": state, "total": 2, "accepted": accepted}}
+
+
+@pytest.fixture
+def planned(server: Server) -> Server:
+    server.on("GET", "/api/v1/automations/a1", ok({"automation": {"id": "a1"}}))
+    server.on("POST", f"{PATH}/plan", ok(PLAN))
+    server.on("POST", PATH, ok(order("RUNNING", 0)))
+    server.on("GET", f"{PATH}/p", ok(order("RUNNING", 1)), ok(order("DONE", 2)))
+    server.on("POST", f"{PATH}/p/actions/abort", ok(order("ABORTED", 1)))
+    return server
+
+
+def test_a_filter_is_planned_and_the_plan_is_ordered(planned: Server, interlock: CommandLine) -> None:
+    result = interlock(
+        "executions", "terminate", "--automation", "a1", "--state", "waiting", "--older-than", "10m",
+        "--reason", "a flood", "--pause-automation",
+    )  # fmt: skip
+    assert result.exit_code == Exit.OK
+    [asked] = planned.asked("POST", f"{PATH}/plan")
+    assert asked.body["filter"] == {
+        "automationTemplateIds": ["a1"],
+        "states": ["AUTOMATION_EXECUTION_STATE_WAITING"],
+        "olderThan": "600s",
+        "allExecutions": False,
+    }
+    [given] = planned.asked("POST", PATH)
+    assert given.body == {"planId": "p", "reason": "a flood", "pauseAutomation": True}
+
+
+def test_a_plan_alone_orders_nothing(planned: Server, interlock: CommandLine) -> None:
+    assert lines(interlock("executions", "terminate", "--all", "--plan"))[0]["total"] == 2
+    shown = interlock("executions", "terminate", "--all", "--plan", person=True)
+    assert "Offboard" in shown.stdout
+    assert "2 would be stopped: 2 WAITING (the first 1 are shown)" in shown.stderr
+    assert not planned.asked("POST", PATH)
+
+
+def test_a_person_sees_the_plan_and_is_asked(planned: Server, interlock: CommandLine) -> None:
+    refused = interlock("executions", "terminate", "--all", person=True, stdin="n\n")
+    assert refused.exit_code == Exit.ERROR
+    assert "Offboard" in refused.stdout
+    assert "Terminate 2 executions?" in refused.stderr
+    assert not planned.asked("POST", PATH)
+    assert interlock("executions", "terminate", "--all", person=True, stdin="y\n").exit_code == Exit.OK
+    assert len(planned.asked("POST", PATH)) == 1
+
+
+def test_with_wait_the_order_is_followed_to_its_end(planned: Server, interlock: CommandLine) -> None:
+    result = interlock("executions", "terminate", "--all", "--wait", "30")
+    assert [row["state"] for row in lines(result)] == ["DONE"]
+
+
+def test_nothing_found_is_told_by_the_exit_code(planned: Server, interlock: CommandLine) -> None:
+    planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 0, "executions": []}))
+    assert interlock("executions", "terminate", "--all").exit_code == Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize("arguments", [(), ("7", "--all"), ("7", "--plan"), ("7", "--pause-automation")])
+def test_what_cannot_be_meant_is_a_wrong_command_line(
+    planned: Server, interlock: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    assert interlock("executions", "terminate", *arguments).exit_code == Exit.USAGE
+    assert not planned.asked("POST", PATH)
+
+
+def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: CommandLine) -> None:
+    planned.on("GET", PATH, ok({"list": [order("DONE", 2)["terminations"]], "nextPageToken": ""}))
+    assert "2/2" in interlock("terminations", "list", person=True).stdout
+    assert lines(interlock("terminations", "watch", "p"))[0]["state"] == "DONE"
+    assert lines(interlock("terminations", "abort", "p"))[0]["state"] == "ABORTED"
+    planned.on("GET", f"{PATH}/p", ok(order("RUNNING", 1)))
+    assert interlock("terminations", "watch", "p", "--timeout", "2").exit_code == Exit.TIMEOUT

@@ -1,0 +1,222 @@
+"""Many executions by one order: looked at first, carried out in batches, followed, aborted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from interlock.operations.bulk_terminations import BATCH, carry_out_next
+from interlock.ports import AuditEntry, ClientRow, Role
+from interlock.rules.model import SYSTEM
+from tests.clocks import settle
+from tests.operations.desk import CALL, GREET, WAIT, Desk, desk
+
+pytestmark = pytest.mark.anyio
+
+KEY = bytes(31) + b"\x02"
+
+
+@pytest.fixture(autouse=True)
+async def known(ann: Desk) -> None:
+    """Whoever gives an order is looked up again when it is carried out."""
+    await add_client(ann, "ann@localhost", Role.SUPER_ADMIN)
+
+
+async def add_client(ann: Desk, id_: str, role: Role, apps: tuple[str, ...] = ()) -> None:
+    row = ClientRow(ann.tenant.id, id_, "", KEY, (role,), 1, apps=apps)
+    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", id_))
+
+
+async def waiting(ann: Desk, count: int, **fields: Any) -> tuple[str, list[int]]:
+    automation = await ann.make(WAIT, **fields)
+    return automation, [await ann.start(automation) for _ in range(count)]
+
+
+async def plan(ann: Desk, **body: Any) -> Any:
+    return (await ann.ask("OwnPlanTerminations", body)).body
+
+
+async def order(ann: Desk, **body: Any) -> Any:
+    return (await ann.ask("OwnCreateTerminations", body)).body["terminations"]
+
+
+async def look(ann: Desk, id_: str) -> Any:
+    return (await ann.ask("OwnGetTerminations", id=id_)).body["terminations"]
+
+
+async def carried_out(ann: Desk, id_: str) -> Any:
+    while await carry_out_next(ann.services):
+        await settle()
+    return await look(ann, id_)
+
+
+def counts(shown: Any) -> list[int]:
+    return [shown[name] for name in ("total", "accepted", "repeated", "alreadyFinished", "denied", "notFound")]
+
+
+async def test_a_plan_says_what_is_done_what_is_in_flight_and_what_waits(ann: Desk) -> None:
+    held = await ann.start(await ann.make(WAIT, displayName="Held"))
+    called = await ann.start(await ann.make(GREET, CALL, displayName="Called"), name="Ann")
+    found = await plan(ann, filter={"allExecutions": True})
+    assert found["total"] == 2
+    assert found["states"] == [{"state": "PROCESS_STEP", "count": 1}, {"state": "WAITING", "count": 1}]
+    shown = {int(row["executionId"]): row for row in found["executions"]}
+    assert (shown[called]["doneSteps"], shown[called]["inFlight"]) == (["greet"], "call")
+    assert (shown[held]["automationDisplayName"], shown[held]["waitingFor"]) == ("Held", "timer")
+    assert [await ann.state(run) for run in (held, called)] == ["WAITING", "PROCESS_STEP"]
+
+
+async def test_an_order_stops_the_planned_set_and_no_other(ann: Desk) -> None:
+    automation, runs = await waiting(ann, 3)
+    planned = await plan(ann, filter={"automationTemplateIds": [automation]})
+    late = await ann.start(automation)
+    given = await order(ann, planId=planned["id"], reason="a flood")
+    assert (given["state"], given["total"]) == ("RUNNING", 3)
+    done = await carried_out(ann, given["id"])
+    assert (done["state"], counts(done)) == ("DONE", [3, 3, 0, 0, 0, 0])
+    assert [await ann.state(run) for run in (*runs, late)] == [*["TERMINATE"] * 3, "WAITING"]
+    record = (await ann.detail(runs[0]))["termination"]
+    assert (record["reason"], record["actor"]["client"], record["cause"]) == ("a flood", "ann@localhost", "person")
+    assert len(ann.audited("terminations.create")) == 1
+    assert len(ann.audited("execution.terminate")) == 3
+
+
+async def test_what_has_ended_or_is_none_is_counted_as_that(ann: Desk) -> None:
+    _, (first, second) = await waiting(ann, 2)
+    await ann.ask("TerminateAutomation", id=first)
+    done = await ann.start(await ann.make(GREET), name="Ann")
+    given = await order(ann, executionIds=[str(first), str(second), str(done), "839265", str(second)])
+    assert counts(await carried_out(ann, given["id"])) == [4, 1, 1, 1, 0, 1]
+
+
+async def test_an_attempt_in_flight_is_cut(ann: Desk) -> None:
+    run = await ann.start(await ann.make(CALL))
+    given = await order(ann, filter={"states": ["AUTOMATION_EXECUTION_STATE_PROCESS_STEP"]})
+    await carried_out(ann, given["id"])
+    await settle()
+    assert await ann.state(run) == "TERMINATE"
+
+
+async def test_a_cascade_stops_what_the_named_ones_started(ann: Desk) -> None:
+    child, _ = await waiting(ann, 0)
+    parent = await ann.start(
+        await ann.make({"stepName": "begin", "runAutomation": {"automationTemplateRef": {"id": child}}}, WAIT)
+    )
+    given = await order(ann, executionIds=[str(parent)], cascade=True)
+    assert counts(await carried_out(ann, given["id"])) == [1, 1, 0, 0, 0, 0]
+    found = (await ann.ask("SearchAutomationExecutions", {"automationTemplateId": child})).body["list"]
+    assert [row["automationExecution"]["state"] for row in found] == ["AUTOMATION_EXECUTION_STATE_TERMINATE"]
+
+
+async def test_a_filter_finds_what_is_old_enough(ann: Desk) -> None:
+    automation, (old,) = await waiting(ann, 1)
+    await ann.wait(600)
+    young = await ann.start(automation)
+    planned = await plan(ann, filter={"olderThan": "300s"})
+    assert [int(row["executionId"]) for row in planned["executions"]] == [old]
+    assert young != old
+
+
+async def test_new_runs_can_be_held_back_from_the_first_commit_on(ann: Desk) -> None:
+    automation, _ = await waiting(ann, 2)
+    given = await order(ann, filter={"automationTemplateIds": [automation]}, pauseAutomation=True)
+    assert given["pausedAutomations"] == [automation]
+    late = await ann.start(automation)
+    assert await ann.state(late) == "PAUSED_BY_CIRCUIT_BREAKER"
+    await ann.ask("ClearAutomationCircuitBreaker", {"decision": "PAUSED_EXECUTION_DECISION_RUN"}, id=automation)
+    await ann.background()
+    assert await ann.state(late) == "WAITING"
+
+
+async def test_a_plan_is_good_once_for_its_maker_and_not_for_long(ann: Desk) -> None:
+    await waiting(ann, 1)
+    planned = await plan(ann, filter={"allExecutions": True})
+    eve = await ann.of_another_tenant()
+    for other in (ann.with_role(Role.SUPER_ADMIN), eve):
+        with pytest.raises(NotFound):
+            await order(other, planId=planned["id"])
+    await order(ann, planId=planned["id"])
+    with pytest.raises(FailedPrecondition, match="already"):
+        await order(ann, planId=planned["id"])
+    second = await plan(ann, filter={"allExecutions": True})
+    await ann.wait(301)
+    with pytest.raises(FailedPrecondition, match="expired"):
+        await order(ann, planId=second["id"])
+    await ann.services.store.bulk_terminations.forget_plans(ann.engine.clock.now())
+    with pytest.raises(NotFound):
+        await order(ann, planId=second["id"])
+
+
+async def test_an_order_can_be_aborted_between_two_batches(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation) for _ in range(BATCH + 2)]
+    given = await order(ann, filter={"automationTemplateIds": [automation]})
+    assert await carry_out_next(ann.services)
+    aborted = (await ann.ask("OwnAbortTerminations", id=given["id"])).body["terminations"]
+    assert (aborted["state"], aborted["accepted"]) == ("ABORTED", BATCH)
+    assert not await carry_out_next(ann.services)
+    assert [await ann.state(run) for run in runs].count("WAITING") == 2
+    again = (await ann.ask("OwnAbortTerminations", id=given["id"])).body["terminations"]
+    assert again == aborted
+
+
+async def test_whoever_may_no_longer_terminate_stops_nobody(ann: Desk) -> None:
+    _, runs = await waiting(ann, 2)
+    given = await order(ann, filter={"allExecutions": True})
+    await ann.services.store.access.revoke_client(
+        ann.tenant.id, "ann@localhost", 2, AuditEntry(SYSTEM, "client.revoke", "x")
+    )
+    assert counts(await carried_out(ann, given["id"])) == [2, 0, 0, 0, 2, 0]
+    assert [await ann.state(run) for run in runs] == ["WAITING"] * 2
+
+
+async def test_the_admin_of_an_app_reaches_its_own_alone(ann: Desk) -> None:
+    await add_client(ann, "bob@localhost", Role.APP_ADMIN, ("crm",))
+    _, (ours,) = await waiting(ann, 1, appId="crm")
+    _, (theirs,) = await waiting(ann, 1, appId="erp")
+    bob = ann.with_role(Role.APP_ADMIN, apps=("crm",))
+    assert (await plan(bob, executionIds=[str(ours), str(theirs)]))["notFound"] == 1
+    given = await order(bob, filter={"allExecutions": True})
+    assert counts(await carried_out(bob, given["id"])) == [1, 1, 0, 0, 0, 0]
+    assert [await ann.state(run) for run in (ours, theirs)] == ["TERMINATE", "WAITING"]
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, "executionIds"),
+        ({"executionIds": ["1"], "filter": {"allExecutions": True}}, "executionIds"),
+        ({"filter": {}}, "allExecutions"),
+        ({"executionIds": ["x"]}, "executionIds"),
+        ({"planId": "p", "executionIds": ["1"]}, "planId"),
+        ({"executionIds": ["1"], "deadline": "301s"}, "deadline"),
+        ({"executionIds": ["1"], "reason": "a\nb"}, "reason"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(ann: Desk, body: dict[str, Any], names: str) -> None:
+    with pytest.raises(InvalidArgument, match=names):
+        await order(ann, **body)
+
+
+async def test_orders_are_listed_newest_first(ann: Desk) -> None:
+    await waiting(ann, 1)
+    ids = []
+    for _ in range(12):
+        await ann.wait(1)
+        ids.append((await order(ann, filter={"allExecutions": True}))["id"])
+    page = (await ann.ask("OwnListTerminations", query={"page_size": "10"})).body
+    rest = (await ann.ask("OwnListTerminations", query={"page_size": "10", "page_token": page["nextPageToken"]})).body
+    assert [row["id"] for row in (*page["list"], *rest["list"])] == sorted(ids, reverse=True)
+
+
+async def test_an_order_outlives_the_process() -> None:
+    async with desk() as ann:
+        await add_client(ann, "ann@localhost", Role.SUPER_ADMIN)
+        _, (run,) = await waiting(ann, 1)
+        given = await order(ann, filter={"allExecutions": True})
+        # Nothing of an order is kept in memory: whoever looks next finds it.
+        assert ann.services.store.bulk_terminations.next() is not None
+        assert (await carried_out(ann, given["id"]))["state"] == "DONE"
+        assert await ann.state(run) == "TERMINATE"
