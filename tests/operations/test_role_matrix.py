@@ -52,6 +52,8 @@ OwnCreateTerminations               yes    yes    yes    403    403    403
 OwnListTerminations                 yes    403    403    yes    403    403
 OwnGetTerminations                  404    404    404    404    403    403
 OwnAbortTerminations                404    404    404    403    403    403
+OwnListAuditEvents                  yes    403    403    yes    403    403
+OwnVerifyAudit                      yes    403    403    yes    403    403
 OwnGetSettings                      yes    403    403    yes    403    403
 OwnUpdateSettings                   yes    403    403    403    403    403
 OwnListClients                      yes    403    403    yes    403    403

@@ -39,7 +39,7 @@ STOPS = {"TerminateAutomation", "CreateTerminations", "AbortTerminations"}
 
 def test_what_reads_shares_the_reading_lane_and_only_stops_have_their_own() -> None:
     for row in OPERATIONS:
-        reads = row.method == "GET" or "/search" in row.path or row.path.endswith("/plan")
+        reads = row.method == "GET" or "/search" in row.path or row.path.endswith(("/plan", "/verify"))
         stops = row.id.rpartition(".")[2] in STOPS
         assert row.lane is (Lane.READING if reads else Lane.STOP if stops else Lane.WORK), row.id
 

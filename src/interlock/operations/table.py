@@ -16,6 +16,7 @@ from interlock.contract import webhooks as webhook_messages
 from interlock.operations import (
     access,
     access_views,
+    audit,
     automation_search,
     automations,
     breakers,
@@ -540,6 +541,35 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=(PathParameter("id", "The order."),),
         tag=_INTERLOCK_TAG,
         within_apps=True,
+    ),
+    # --- the audit record ---------------------------------------------------------------------------------------------
+    Operation(
+        "GET",
+        "/interlock/v1/audit",
+        f"{_OWN}ListAuditEvents",
+        "List Audit Events",
+        "One page of the tenant's audit record, oldest first, each row with the hash that seals it.",
+        audit.list_all,
+        Permission.AUDIT_READ,
+        audit.ListAuditEventsResponse,
+        query=_PAGE,
+        visibility=Visibility.OWN,
+        tag=_INTERLOCK_TAG,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/audit/actions/verify",
+        f"{_OWN}VerifyAudit",
+        "Verify Audit",
+        "Check every row of the tenant's audit record against its seal: which row was changed, removed or put in.",
+        audit.check,
+        Permission.AUDIT_READ,
+        audit.VerifyAuditResponse,
+        audit.VerifyAuditRequest,
+        visibility=Visibility.OWN,
+        tag=_INTERLOCK_TAG,
+        more="Each row's hash is SHA-256 over the hash before it and the row. Somebody who can write to the disk could "
+        "make all of them anew; a head that was kept elsewhere, sent as the checkpoint, shows that.",
     ),
     # --- settings -----------------------------------------------------------------------------------------------------
     Operation(

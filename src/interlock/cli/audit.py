@@ -1,0 +1,72 @@
+"""`interlock audit`: read the audit record, and check it."""
+
+import click
+
+from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.output import Column, Form, instant, print_object, print_rows
+from interlock.cli.session import Session, limit_option, output_option
+
+_PATH = "/interlock/v1/audit"
+
+_COLUMNS: tuple[Column, ...] = (
+    ("ID", lambda row: row.get("id")),
+    ("AT", lambda row: instant(row.get("at"))),
+    ("WHO", lambda row: (row.get("actor") or {}).get("client")),
+    ("FROM", lambda row: (row.get("actor") or {}).get("address")),
+    ("ACTION", lambda row: row.get("action")),
+    ("TARGET", lambda row: row.get("target")),
+    ("OUTCOME", lambda row: row.get("outcome")),
+    ("REASON", lambda row: row.get("reason")),
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def audit() -> None:
+    """Read and check the audit record: who did what, from where, why, and what came of it."""
+
+
+@audit.command()
+@limit_option
+@output_option
+@click.pass_obj
+def export(session: Session, limit: int, output: Form) -> None:
+    """Print the record, oldest first, each row with the hash that seals it.
+
+    \b
+    Examples:
+      interlock audit export --limit 0 -o json > audit.jsonl
+    """
+    print_rows(output, session.api().pages("GET", _PATH, "list", {}, limit), _COLUMNS, "id")
+
+
+@audit.command()
+@click.option(
+    "--checkpoint", metavar="ID:HASH", help="A head that an earlier check printed, and that was kept elsewhere."
+)
+@output_option
+@click.pass_obj
+def verify(session: Session, checkpoint: str | None, output: Form) -> None:
+    """Check that no row was changed, removed or put in. Exit code 1, and which row it is, if one was.
+
+    Keep the head that this prints somewhere else: only with --checkpoint can a later check tell a record that was
+    written anew as a whole.
+
+    \b
+    Examples:
+      interlock audit verify
+      interlock audit verify --checkpoint 4711:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    """
+    body: dict[str, str] = {}
+    if checkpoint is not None:
+        ident, _, digest = checkpoint.partition(":")
+        if not (ident.isascii() and ident.isdigit() and digest):
+            raise Failure(f"--checkpoint: not ID:HASH: {checkpoint!r}", Exit.USAGE)
+        body = {"checkpointId": ident, "checkpointHash": digest}
+    found = session.api().call("POST", f"{_PATH}/actions/verify", body).body
+    if output == "table":
+        click.echo(f"{found['sealed']} rows are as they were sealed, {found['unsealed']} are not sealed yet.")
+        click.echo(f"Head: {found['headId']}:{found['headHash']}")
+    else:
+        print_object(output, found, "headId")
+    if not found["intact"]:
+        raise Failure(f"row {found['badId']}: {found['problem']}")

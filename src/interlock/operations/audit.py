@@ -1,0 +1,153 @@
+"""The audit record: read it, and check that it is what was written."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar, Final
+
+from interlock.audit.chain import START, Verdict, verify
+from interlock.contract.base import Message
+from interlock.contract.scalars import Bool, Int64
+from interlock.contract.times import Timestamp
+from interlock.errors import InvalidArgument
+from interlock.operations import shown
+from interlock.operations.operation import Answer, Call
+from interlock.operations.paging import give_way, page_of_query
+from interlock.operations.services import Services
+from interlock.operations.views import ActorView
+from interlock.ports import AuditRow
+
+CHUNK: Final = 250
+"""Rows that are checked before everybody else gets a turn."""
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class AuditEvent(Message):
+    """One row of the audit record."""
+
+    proto_name: ClassVar[str] = "interlock.v1.AuditEvent"
+
+    id: Int64 = 0
+    at: Timestamp | None = None
+    actor: ActorView | None = None
+    action: str = ""
+    target: str = ""
+    outcome: str = ""
+    reason: str = ""
+    details: Any = None
+    hash: str = ""
+    """SHA-256 over the hash before it and this row, in hexadecimal digits; empty until it is sealed."""
+
+
+class ListAuditEventsResponse(Message):
+    """One page of the record, oldest first."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ListAuditEventsResponse"
+
+    list: tuple[AuditEvent, ...] = ()
+    next_page_token: str = ""
+
+
+class VerifyAuditRequest(Message):
+    """Check the record. A checkpoint is the head of an earlier check that was kept elsewhere."""
+
+    proto_name: ClassVar[str] = "interlock.v1.VerifyAuditRequest"
+
+    checkpoint_id: Int64 = 0
+    checkpoint_hash: str = ""
+
+
+class VerifyAuditResponse(Message):
+    """What the check found."""
+
+    proto_name: ClassVar[str] = "interlock.v1.VerifyAuditResponse"
+
+    intact: Bool = False
+    sealed: Int64 = 0
+    """Rows that were checked."""
+    unsealed: Int64 = 0
+    """Rows too young to be sealed."""
+    head_id: Int64 = 0
+    head_hash: str = ""
+    """Of the newest row that is as it was sealed. Kept elsewhere, it shows later if anything was written anew."""
+    bad_id: Int64 = 0
+    """The first row that is not as it was sealed, or that is missing."""
+    problem: str = ""
+
+
+async def list_all(services: Services, call: Call, body: None) -> Answer:
+    """One page of the tenant's record, oldest first."""
+    page = page_of_query(services, call, "audit")
+    rows = services.store.audit.rows(call.tenant.id, after=page.number() or 0, limit=page.size + 1)
+    found = tuple(_event(row) for row in rows[: page.size])
+    token = page.token(str(found[-1].id)) if len(rows) > page.size else ""
+    return Answer(ListAuditEventsResponse(list=found, next_page_token=token))
+
+
+async def check(services: Services, call: Call, body: VerifyAuditRequest) -> Answer:
+    """Check every row of the tenant's record against its seal, and against a checkpoint if one is given.
+
+    Raises:
+        InvalidArgument: the checkpoint's hash is none.
+    """
+    checkpoint = None
+    if body.checkpoint_id or body.checkpoint_hash:
+        if not _HASH.fullmatch(body.checkpoint_hash):
+            raise InvalidArgument.at("checkpointHash", "must be 64 hexadecimal digits, as headHash is")
+        checkpoint = (body.checkpoint_id, bytes.fromhex(body.checkpoint_hash))
+    verdict = await _verified(services, call.tenant.id, checkpoint)
+    head_id, head_hash = verdict.head
+    return Answer(
+        VerifyAuditResponse(
+            intact=verdict.ok,
+            sealed=verdict.sealed,
+            unsealed=verdict.unsealed,
+            head_id=head_id,
+            head_hash=head_hash.hex(),
+            bad_id=verdict.bad or 0,
+            problem=verdict.problem,
+        )
+    )
+
+
+async def _verified(services: Services, tenant: int, checkpoint: tuple[int, bytes] | None) -> Verdict:
+    """Piece by piece, each from the head of the one before. What is written meanwhile is left for the next check."""
+    log = services.store.audit
+    newest = log.head(tenant)
+    at, after, sealed = (0, START), 0, 0
+    while True:
+        rows = log.rows(tenant, after=after, limit=CHUNK)
+        rows = [row for row in rows if row.hash is None or row.id <= newest[0]]
+        is_last = len(rows) < CHUNK
+        due = checkpoint if checkpoint is not None and (is_last or checkpoint[0] <= rows[-1].id) else None
+        verdict = verify(rows, newest if is_last else at, start=at, checkpoint=due)
+        if due is not None:
+            checkpoint = None
+        sealed += verdict.sealed
+        total = Verdict(verdict.head, sealed, verdict.unsealed, verdict.bad, verdict.problem)
+        if is_last or not verdict.ok:
+            return total
+        if verdict.unsealed:
+            # Rows are sealed in their order, so behind these nothing may be sealed.
+            rest = log.rows(tenant, after=rows[-1].id, limit=1)
+            if not rest or rest[0].hash is None:
+                return total
+        at, after = verdict.head, rows[-1].id
+        await give_way(0)
+
+
+def _event(row: AuditRow) -> AuditEvent:
+    entry = row.entry
+    actor = entry.actor
+    return AuditEvent(
+        id=row.id,
+        at=shown.moment(row.at),
+        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        action=entry.action,
+        target=entry.target,
+        outcome=entry.outcome,
+        reason=entry.reason,
+        details=None if entry.details is None else json.loads(entry.details),
+        hash="" if row.hash is None else row.hash.hex(),
+    )
