@@ -12,7 +12,13 @@ help: ## list these commands
 install: ## make .venv and install the project with all its tests need (quick when nothing changed)
 	@PYTHON="$(PYTHON)" tools/install.sh
 
-up: install ## start a server on this machine and print how to use it
+# What the server hands out under /docs is made from the source, and kept out of it.
+PAGES := src/interlock/api/pages/llms.txt
+$(PAGES): $(wildcard docs/*.md src/interlock/operations/*.py src/interlock/contract/*.py src/interlock/api/openapi.py \
+		tools/pages/*.py tools/states.py) | install
+	@$(BIN)/python -m tools.pages
+
+up: install $(PAGES) ## start a server on this machine and print how to use it
 	@$(BIN)/python tools/local_server.py up
 
 down: install ## stop the server that `make up` started
@@ -31,11 +37,11 @@ format: install ## put the source into shape
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
 
-pytest: install
+pytest: install $(PAGES)
 	@tools/debian.sh curl=curl
 	$(BIN)/pytest -q -m "not long"
 
-package: install
+package: install $(PAGES)
 	tools/package.sh
 
 bench: install ## measure, beside raw baselines of the same machine

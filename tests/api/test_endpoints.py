@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
+from interlock.api.endpoints import pages
 from interlock.ports import Health
 from tests.api.edge import Edge
 
@@ -54,6 +57,18 @@ async def test_the_keys_can_be_read_by_everybody(ann: Edge) -> None:
     answer = await ann.ask("GET", "/auth/v1/jwks", token=None)
     assert (answer.status, answer.headers["content-type"]) == (200, "application/jwk-set+json")
     assert [key["kty"] for key in answer.tree["keys"]] == ["OKP"]
+
+
+def test_pages_are_handed_out_by_their_names_and_the_index_first(tmp_path: Path) -> None:
+    (tmp_path / "pages" / "api").mkdir(parents=True)
+    for name in ("index.html", "llms.txt", "api/terminate-automation.md"):
+        (tmp_path / "pages" / name).write_text(name)
+    paths = [endpoint.path for endpoint in pages(tmp_path / "pages")]
+    assert sorted(paths) == ["/docs", "/docs/api/terminate-automation.md", "/docs/index.html", "/docs/llms.txt"]
+
+
+def test_a_source_whose_pages_were_not_made_hands_out_none(tmp_path: Path) -> None:
+    assert not list(pages(tmp_path / "pages"))
 
 
 @pytest.mark.parametrize("name", ["json", "yaml"])

@@ -23,6 +23,7 @@ from interlock.telemetry.metrics import CONTENT_TYPE, Metrics
 TOKEN_BODY: Final = 16_384
 """Bytes."""
 
+PAGES: Final = resources.files("interlock.api").joinpath("pages")
 _OK: Final = b'{"status":"ok"}'
 _PAGE_TYPES: Final = {
     "html": b"text/html; charset=utf-8",
@@ -96,9 +97,10 @@ def document(suffix: str, media_type: str) -> Endpoint:
     return Endpoint("GET", f"/openapi.{suffix}", answer)
 
 
-def pages() -> Iterator[Endpoint]:
-    """`GET /docs…`: the pages that were made when this program was. Each is read when it is first asked for."""
-    root = resources.files("interlock.api").joinpath("pages")
+def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
+    """`GET /docs…`: the pages that were made when this program was packed, or by `make`; each is read when asked for."""
+    if not root.is_dir():
+        return
     files = [file for folder in (root, root.joinpath("api")) for file in folder.iterdir() if file.is_file()]
     for file in files:
         suffix = file.name.rpartition(".")[2]
