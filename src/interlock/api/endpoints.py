@@ -98,7 +98,7 @@ def document(suffix: str, media_type: str) -> Endpoint:
 
 
 def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
-    """`GET /docs…`: the pages that were made when this program was packed, or by `make`; each is read when asked for."""
+    """`GET /docs…`: the pages that `make` or the packing made. Each is read when it is first asked for."""
     if not root.is_dir():
         return
     files = [file for folder in (root, root.joinpath("api")) for file in folder.iterdir() if file.is_file()]

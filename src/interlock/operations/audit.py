@@ -139,11 +139,10 @@ async def _verified(services: Services, tenant: int, checkpoint: tuple[int, byte
 
 def _event(row: AuditRow) -> AuditEvent:
     entry = row.entry
-    actor = entry.actor
     return AuditEvent(
         id=row.id,
         at=shown.moment(row.at),
-        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        actor=shown.actor(entry.actor),
         action=entry.action,
         target=entry.target,
         outcome=entry.outcome,

@@ -27,7 +27,6 @@ from interlock.operations.bulk_views import (
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
 from interlock.operations.services import Services
-from interlock.operations.views import ActorView
 from interlock.ports import AuditEntry, BulkTermination, PlanRow
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
@@ -292,11 +291,10 @@ def _read(services: Services, call: Call) -> BulkTermination:
 
 def _shown(order: BulkTermination) -> Terminations:
     request = order.request
-    actor = request.actor
     return Terminations(
         id=order.id,
         state="ABORTED" if order.aborted_at is not None else "RUNNING" if order.finished_at is None else "DONE",
-        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        actor=shown.actor(request.actor),
         reason=request.reason,
         mode=request.mode,
         cascade=request.cascade,

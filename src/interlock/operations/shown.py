@@ -14,8 +14,9 @@ from interlock.contract.refs import AutomationContext
 from interlock.contract.times import Duration, Timestamp
 from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
 from interlock.operations.services import PlanFacts, Services
+from interlock.operations.views import ActorView
 from interlock.ports import AutomationRow
-from interlock.rules.model import Execution
+from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
 
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
@@ -44,6 +45,10 @@ def states_of(names: Iterable[str]) -> tuple[State, ...] | None:
 def moment(at: int | None) -> Timestamp | None:
     """A time in microseconds as text."""
     return None if at is None else Timestamp.of_micros(at)
+
+
+def actor(found: Actor) -> ActorView:
+    return ActorView(client=found.client, principal=found.principal, address=found.address)
 
 
 def length(microseconds: int) -> Duration:

@@ -19,7 +19,7 @@ from interlock.operations import shown
 from interlock.operations.operation import Answer, Call
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
-from interlock.operations.views import ActorView, TerminationView
+from interlock.operations.views import TerminationView
 from interlock.ports import AuditEntry
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import Terminated
@@ -127,11 +127,10 @@ def termination_view(
     if found is None:
         return TerminationView(execution_id=row.id, state=row.state, descendants=descendants, more=more)
     request = found.request
-    actor = request.actor
     return TerminationView(
         execution_id=row.id,
         state=row.state,
-        actor=ActorView(client=actor.client, principal=actor.principal, address=actor.address),
+        actor=shown.actor(request.actor),
         reason=request.reason,
         mode=found.mode,
         cascade=request.cascade,
