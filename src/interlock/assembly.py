@@ -63,6 +63,7 @@ class System:
     credential: Credential | None
     """The client that was made just now, if one was: its secret is nowhere else."""
     environment: StepEnvironment
+    feed: Feed
     failed: asyncio.Future[Fatal]
     """Done when the process has to end."""
     draining: bool = False
@@ -75,6 +76,7 @@ class System:
         """Begin an orderly stop: start nothing more, while what was asked is still answered."""
         self.draining = True
         self.dispatcher.take_no_more()
+        self.feed.close()
 
     def health(self) -> Health:
         """Whether requests should be sent here, and what is wrong."""
@@ -178,7 +180,7 @@ async def assembled(
             ),
             metrics,
         )
-        system = System(api, store, dispatcher, tenant, credential, environment, failed)
+        system = System(api, store, dispatcher, tenant, credential, environment, feed, failed)
         # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
         await dispatcher.recover()
         sealer = Sealer(store.audit, clock)

@@ -53,6 +53,9 @@ async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> 
     if "EXECUTION_ID" in wanted or "/terminations" in operation.path:
         started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json={})
         found["EXECUTION_ID"] = started.json()["executionId"]
+    if operation.path.endswith("/events"):
+        # Whoever follows a run stays until it has ended.
+        await api.post(f"/api/v1/automation_executions/{found['EXECUTION_ID']}/actions/terminate", json={})
     if "TERMINATIONS_ID" in wanted:
         body = {"executionIds": [found["EXECUTION_ID"]]}
         made = await api.post("/interlock/v1/terminations", json=body)

@@ -47,6 +47,7 @@ OwnReceiveCallback                  404    404    404    404    404    404
 OwnGetAutomation                    yes    yes    404    yes    403    403
 OwnGetExecution                     yes    yes    404    yes    403    403
 OwnGetReceipt                       yes    yes    404    yes    403    403
+OwnFollowExecution                  yes    yes    404    yes    403    403
 OwnPlanTerminations                 yes    yes    yes    403    403    403
 OwnCreateTerminations               yes    yes    yes    403    403    403
 OwnListTerminations                 yes    403    403    yes    403    403

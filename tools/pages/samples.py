@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from interlock.operations.events import EVENT_STREAM
 from interlock.operations.operation import Operation, Visibility
 
 BODIES: Final[Mapping[str, Any]] = {
@@ -64,6 +65,7 @@ interlock automations apply -""",
     "TerminateAutomation": 'interlock executions terminate "$EXECUTION_ID" --reason "wrong person"',
     "SearchAutomationExecutions": 'interlock executions list --automation "$AUTOMATION_ID" --state WAITING',
     "SearchAllAutomationExecutions": "interlock executions list --state WAITING",
+    "interlock.FollowExecution": 'interlock executions watch "$EXECUTION_ID"',
     "interlock.GetReceipt": 'interlock executions receipt "$EXECUTION_ID"',
     "interlock.PlanTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
     "interlock.CreateTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --reason "a flood" '
@@ -204,6 +206,8 @@ def _python_plain(operation: Operation, name: str) -> str:
     body = BODIES.get(name)
     data = f", json.dumps({_python_literal(body)}).encode()" if body is not None else ""
     content = ', "Content-Type": "application/json"' if body is not None else ""
+    streams = EVENT_STREAM in operation.documents
+    reading = "for line in reply:\n        print(line.decode().rstrip())" if streams else "print(json.load(reply))"
     return f"""\
 import json
 import os
@@ -215,7 +219,7 @@ path = {literal}{quote}{path}{quote}
 headers = {{"Authorization": f"Bearer {{token}}"{content}}}
 request = Request(os.environ["CONDUCTORONE_SERVER_URL"] + path{data}, headers=headers, method="{operation.method}")
 with urlopen(request) as reply:
-    print(json.load(reply))"""
+    {reading}"""
 
 
 def _typescript(operation: Operation, name: str) -> str:

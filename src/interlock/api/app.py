@@ -6,9 +6,10 @@ caller without a token hears 401 whatever the path, the method or the body; so n
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -27,7 +28,7 @@ from interlock.api.bodies import (
     read_query,
 )
 from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, Headers, wire_error
-from interlock.api.lanes import Buffer, Permits, reading, work
+from interlock.api.lanes import Buffer, Permits, reading, until_gone, work
 from interlock.api.routing import Match, Router
 from interlock.auth.bearer import Bearer, Principal
 from interlock.auth.tenants import Tenants
@@ -35,7 +36,7 @@ from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Call, Document, Lane, Operation, nobody_in
+from interlock.operations.operation import Call, Document, Lane, Operation, Stream, nobody_in
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.telemetry.metrics import Meter, Metrics
@@ -70,6 +71,8 @@ class Reply:
     status: int
     headers: Headers
     body: bytes
+    pieces: AsyncIterator[bytes] | None = None
+    """What follows piece by piece; then `body` is empty, and the length not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,10 @@ class Api:
         head = reply.headers
         head += _COMMON
         head.append((b"x-request-id", request_id.encode()))
+        if reply.pieces is not None:
+            await send({"type": "http.response.start", "status": reply.status, "headers": head})
+            await _stream(reply.pieces, receive, send)
+            return
         head.append((b"content-length", b"%d" % len(reply.body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
         await send({"type": "http.response.body", "body": reply.body})
@@ -271,10 +278,35 @@ class Api:
         if isinstance(message, Document):
             media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
             return Reply(200, [media_type, *_encoded(answer.headers)], message.text.encode())
+        if isinstance(message, Stream):
+            media_type = (b"content-type", message.media_type.encode())
+            return Reply(200, [media_type, *_encoded(answer.headers)], b"", message.pieces)
         headers: Headers = [JSON_TYPE, *_encoded(answer.headers)]
         if isinstance(message, Message):
             return Reply(200, headers, to_json(message))
         return Reply(200, headers, _json(message) if message else _EMPTY)
+
+
+async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+    """Send what comes, until there is no more or the caller has gone."""
+    gone = asyncio.ensure_future(until_gone(receive))
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(pieces, None))
+            await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                coming.cancel()
+                await asyncio.wait((coming,))
+                return
+            piece = coming.result()
+            if piece is None:
+                await send({"type": "http.response.body", "body": b""})
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        gone.cancel()
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 @cache

@@ -103,7 +103,7 @@ class Permits:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (self._now(), turn)
         self._waiting.append(entry)
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(until_gone(receive))
         try:
             await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
             if not turn.done():
@@ -157,7 +157,7 @@ async def _everybody_else() -> None:
     await turn
 
 
-async def _gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
     """Return once the caller has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass

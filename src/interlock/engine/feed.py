@@ -41,6 +41,17 @@ class Feed:
 
     def __init__(self) -> None:
         self._watches: dict[tuple[int, int], list[Watch]] = {}
+        self.watches = 0
+        """How many watch."""
+        self.closed = False
+        """The server is stopping: there is nothing to wait for any more."""
+
+    def close(self) -> None:
+        """Wake everybody, so that nobody holds up the end."""
+        self.closed = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.note()
 
     def changed(self, tenant: int, id: int) -> None:
         if self._watches:
@@ -52,9 +63,11 @@ class Feed:
         """Watch a run. Begin before the reading or the order whose consequences are waited for."""
         key, watch = (ref.tenant, ref.id), Watch()
         self._watches.setdefault(key, []).append(watch)
+        self.watches += 1
         try:
             yield watch
         finally:
+            self.watches -= 1
             watches = self._watches[key]
             watches.remove(watch)
             if not watches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -67,10 +67,18 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that comes piece by piece, for as long as the caller stays."""
+
+    media_type: str
+    pieces: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What goes back: always 200. `headers` are additions."""
 
-    message: Message | Mapping[str, Any] | Document = field(default_factory=dict)
+    message: Message | Mapping[str, Any] | Document | Stream = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
 
 

@@ -23,6 +23,7 @@ from interlock.operations import (
     bulk_terminations,
     bulk_views,
     callbacks,
+    events,
     execution_detail,
     executions,
     receipt,
@@ -461,6 +462,27 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=_EXECUTION_ID,
         query=("format",),
         tag=_INTERLOCK_TAG,
+        within_apps=True,
+    ),
+    Operation(
+        "GET",
+        "/interlock/v1/executions/{id}/events",
+        f"{_OWN}FollowExecution",
+        "Follow Execution",
+        "The execution as it is and then each change of it, as server-sent events, until it has ended.",
+        events.follow,
+        Permission.EXECUTIONS_READ,
+        views.ExecutionChange,
+        documents=(events.EVENT_STREAM,),
+        visibility=Visibility.OWN,
+        parameters=_EXECUTION_ID,
+        tag=_INTERLOCK_TAG,
+        reads=(
+            Header("Last-Event-ID", "Only what came after this event: the stream goes on where it was interrupted."),
+        ),
+        more="Each event is named `execution`, its id is the execution's epoch, and its data is one ExecutionChange. A "
+        "stream ends after fifteen minutes, when the execution has ended, or when the server stops; clients ask again "
+        "with `Last-Event-ID`.",
         within_apps=True,
     ),
     # --- many executions by one order ---------------------------------------------------------------------------------

@@ -78,6 +78,23 @@ class TerminationView(Message):
     """With `cascade`, in the answer to the order: more follow, and none of them can start anything meanwhile."""
 
 
+class ExecutionChange(Message):
+    """An execution as a commit has left it: the data of one event of its stream."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ExecutionChange"
+
+    execution_id: Int64 = 0
+    state: str = ""
+    """STOPPING is shown by its name."""
+    waiting_for: str = ""
+    wake_at: Timestamp | None = None
+    step: Int32 = 0
+    """The position at which it stands, from 0."""
+    attempt: Int32 = 0
+    updated_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+
+
 class ItemView(Message):
     """One of several items of an attempt."""
 

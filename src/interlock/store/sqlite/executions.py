@@ -293,8 +293,7 @@ class SqliteExecutions:
             for id_, at in stopped.deadlines:
                 self._listener.ready(Ref(tenant, id_), at)
         if self._follower is not None:
-            # Runs that rested ended in this commit too; nobody waits for the end of a run that has not begun to stop.
-            for id_, _ in (*stopped.interrupts, *stopped.deadlines):
+            for id_ in stopped.moved:
                 self._follower.changed(tenant, id_)
 
     # --- reads ----------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Stopped:
     interrupts: list[tuple[int, int]] = field(default_factory=list)
     deadlines: list[tuple[int, int]] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)
+    moved: list[int] = field(default_factory=list)
 
 
 def stop_tree(connection: apsw.Connection, named: Execution, at: int, request: TerminationRequest) -> Stopped:
@@ -166,6 +167,7 @@ def _stop(
     }
     stopped = Stopped(count=sum(count for (count,) in connection.execute(_SQL["doomed_count"])))
     if stopped.count:
+        stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
         for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_move"):
             sql = _SQL[name]
             connection.execute(sql, {key: value for key, value in scope.items() if f":{key}" in sql})

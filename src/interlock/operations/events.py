@@ -1,0 +1,80 @@
+"""The changes of one run as they are committed: server-sent events (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+from interlock.contract.base import Message, to_wire
+from interlock.errors import InvalidArgument, TooManyRequests
+from interlock.operations import executions, shown
+from interlock.operations.operation import Answer, Call, Stream
+from interlock.operations.services import Services
+from interlock.operations.views import ExecutionChange
+from interlock.rules.model import SECOND, Execution, Ref
+from interlock.rules.states import TERMINAL
+
+EVENT_STREAM: Final = "text/event-stream"
+LONGEST: Final = 900 * SECOND
+"""After so long a stream ends; the client asks again, from where it was."""
+HEARTBEAT: Final = 15 * SECOND
+"""A comment goes out when nothing has happened for so long, so that nobody in between takes the line for dead."""
+MOST_STREAMS: Final = 1_000
+_AGAIN: Final = b"retry: 1000\n\n"
+_STILL_HERE: Final = b": still here\n\n"
+
+
+async def follow(services: Services, call: Call, body: None) -> Answer:
+    """The run as it is, and then each change of it, until it has ended.
+
+    The id of an event is the run's epoch, which each change raises; with `Last-Event-ID` only later ones are sent.
+
+    Raises:
+        InvalidArgument: the last event's id is none.
+        NotFound: there is no such run.
+        TooManyRequests: so many are following already.
+    """
+    row = executions.read(services, call)
+    since = call.headers.get("last-event-id", "0")
+    if not (since.isascii() and since.isdigit() and len(since) <= 18):
+        raise InvalidArgument.at("Last-Event-ID", "must be the id of an event of this stream")
+    if services.feed.watches >= MOST_STREAMS:
+        raise TooManyRequests("too many are following executions; try again shortly")
+    return Answer(Stream(EVENT_STREAM, _changes(services, row.ref, int(since))))
+
+
+async def _changes(services: Services, ref: Ref, last: int) -> AsyncIterator[bytes]:
+    clock, feed = services.clock, services.feed
+    until = clock.now() + LONGEST
+    yield _AGAIN
+    with feed.watch(ref) as watch:
+        while True:
+            row = services.store.executions.get(ref)
+            if row is None:
+                return
+            if row.epoch > last:
+                last = row.epoch
+                yield _event(row)
+            if row.state in TERMINAL or feed.closed or clock.now() >= until:
+                return
+            if not await watch.change(clock, min(until, clock.now() + HEARTBEAT)):
+                yield _STILL_HERE
+
+
+def _event(row: Execution) -> bytes:
+    data = json.dumps(to_wire(_shown(row)), separators=(",", ":"))
+    return f"id: {row.epoch}\nevent: execution\ndata: {data}\n\n".encode()
+
+
+def _shown(row: Execution) -> Message:
+    return ExecutionChange(
+        execution_id=row.id,
+        state=row.state,
+        waiting_for=row.waiting_for or "",
+        wake_at=shown.moment(row.wake_at),
+        step=row.step,
+        attempt=row.attempt,
+        updated_at=shown.moment(row.updated_at),
+        completed_at=shown.moment(row.completed_at),
+    )
