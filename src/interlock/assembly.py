@@ -33,7 +33,9 @@ from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Randomness, Role, TenantRow
+from interlock.rules.events import Recovered
 from interlock.rules.model import SECOND, SYSTEM
+from interlock.rules.states import State
 from interlock.settings import Settings
 from interlock.steps.kind import StepEnvironment
 from interlock.steps.registry import StepRegistry
@@ -46,6 +48,7 @@ TICK: Final = SECOND
 FORGET_EVERY: Final = 3_600 * SECOND
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+FROZEN_BATCH: Final = 1_000
 REMOVAL_PAUSE: Final = SECOND // 20
 """Between two batches of old runs to remove: nobody is to notice."""
 FULL_PAUSE: Final = SECOND
@@ -86,6 +89,8 @@ class System:
         if self.failed.done():
             reasons["store"] = "the store failed"
         ready = not reasons
+        if self.store.frozen:
+            reasons["frozen"] = "restored from a backup and not released: runs can be stopped, and nothing moves"
         if self.store.full:
             reasons["disk"] = "the disk is full: runs can be stopped, and none can be started"
         return Health(ready, reasons)
@@ -182,18 +187,24 @@ async def assembled(
         )
         system = System(api, store, dispatcher, tenant, credential, environment, feed, failed)
         # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
-        await dispatcher.recover()
+        if not store.frozen:
+            await dispatcher.recover()
         sealer = Sealer(store.audit, clock)
         async with asyncio.TaskGroup() as tasks:
             work = [
-                tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
                 tasks.create_task(sealer.run(), name="sealer"),
                 tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
-                tasks.create_task(_forget(store, clock), name="forgetting"),
                 tasks.create_task(_cascades(store, clock), name="cascades"),
-                tasks.create_task(_bulk(store, clock), name="bulk"),
                 tasks.create_task(bulk_terminations.carry_out_all(services), name="terminations"),
             ]
+            if store.frozen:
+                work.append(tasks.create_task(_stops_alone(store, clock), name="stops"))
+            else:
+                work += [
+                    tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
+                    tasks.create_task(_forget(store, clock), name="forgetting"),
+                    tasks.create_task(_bulk(store, clock), name="bulk"),
+                ]
             try:
                 yield system
             finally:
@@ -271,6 +282,15 @@ async def _cascades(store: SqliteStore, clock: Clock) -> None:
                 left = await store.executions.continue_cascades(clock.now())
             except Unavailable:
                 await clock.sleep_until(clock.now() + FULL_PAUSE)
+
+
+async def _stops_alone(store: SqliteStore, clock: Clock) -> None:
+    """While nothing else moves: bring to rest what is stopped, as nobody is at work on it."""
+    while True:
+        for row in store.executions.in_flight(FROZEN_BATCH):
+            if row.state is State.STOPPING:
+                await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
+        await clock.sleep_until(clock.now() + TICK)
 
 
 async def _bulk(store: SqliteStore, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from interlock.store.sqlite import backup
 from tests.e2e.given import WAIT, automation, call, detail, execute, terminate, until, webhook
 from tests.receivers import Held, Receiver
 from tests.servers import LOOK, PATIENCE, ServerProcess
@@ -124,3 +125,27 @@ async def test_on_a_full_disk_runs_are_stopped_and_recorded_and_none_is_started_
                 await asyncio.sleep(LOOK)
         started = await execute(api, resting)
         assert (await detail(api, started))["state"] == "WAITING"
+
+
+async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.then(Held())
+    egress, file = [f"127.0.0.1:{receiver.port}"], tmp_path / "monday.db"
+    first, second = ServerProcess(tmp_path / "first", egress), ServerProcess(tmp_path / "second", egress)
+    for server in (first, second):
+        server.directory.mkdir()
+    async with first, await first.api() as api:
+        made = await automation(api, "call", call("call", await webhook(api, receiver)))
+        in_flight = await execute(api, made)
+        await receiver.received(1)
+        await asyncio.to_thread(backup.create, first.directory / "data", file)
+        second.client_id, second.client_secret = first.client_id, first.client_secret
+    await asyncio.to_thread(backup.restore, file, second.directory / "data")
+    async with second, await second.api() as api:
+        ready = await api.get("/readyz")
+        assert (ready.status_code, list(ready.json()["reasons"])) == (200, ["frozen"])
+        refused = await api.post(f"/api/v1/automations/{made}/execute", json={})
+        assert (refused.status_code, refused.json()["code"]) == (400, 9)
+        await terminate(api, in_flight)
+        shown = await until(api, in_flight, "TERMINATE")
+    assert shown["steps"][0]["outcome"] == "ABANDONED"
+    assert len(receiver.requests) == 1

@@ -14,6 +14,8 @@ from interlock.store.sqlite.connection import open_writer
 from interlock.store.statements import load, subjects
 
 STATEMENTS = [(subject, name) for subject in subjects() for name in load(subject)]
+OFFLINE = {"backup"}
+"""Subjects that are asked of a copy, or once by a command: they may walk over everything."""
 GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", "cascades"}
 """Tables whose size is a matter of set-up, not of use."""
 
@@ -49,7 +51,7 @@ def test_a_statement_is_one_that_sqlite_takes_and_walks_over_no_growing_table(
     steps = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
     scanned = [step.split()[1] for step in steps if step.startswith("SCAN ") or _walks_over_a_tenant(step)]
     growing = [table for table in scanned if table not in GROWS_LITTLE | HARMLESS]
-    assert not growing or name in WALKS, f"{subject}.{name} scans {growing}: {steps}"
+    assert not growing or name in WALKS or subject in OFFLINE, f"{subject}.{name} scans {growing}: {steps}"
 
 
 def _walks_over_a_tenant(step: str) -> bool:

@@ -53,6 +53,7 @@ class LazyGroup(click.Group):
             "List, watch and abort orders to terminate many executions.",
         ),
         "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
+        "backup": ("interlock.cli.backup:backup", "Take, check and restore backups of a data directory."),
         "audit": ("interlock.cli.audit:audit", "Read and check the audit record."),
         "settings": ("interlock.cli.settings:settings", "Disable automations, and say how long runs are kept."),
         "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),

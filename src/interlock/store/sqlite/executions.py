@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from interlock.errors import AlreadyExists, NotFound, Unavailable
+from interlock.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from interlock.ports import (
     AuditEntry,
     ChangeListener,
@@ -72,6 +72,8 @@ class SqliteExecutions:
         # What an earlier process began may not be at its end.
         self._unfinished.set()
         self._follower: ChangeListener | None = None
+        self.frozen = False
+        """The store was restored from a backup, and nobody has released it: no run is let in."""
 
     def listen(self, listener: CommitListener) -> None:
         self._listener = listener
@@ -107,6 +109,11 @@ class SqliteExecutions:
                     return known
             if self._writer.full:
                 raise Unavailable("the disk is full: runs can be stopped, and none can be started", retry_after=30)
+            if self.frozen:
+                raise FailedPrecondition(
+                    "this server was restored from a backup and is frozen: runs can be looked at and stopped, and none "
+                    "can be started, until `interlock backup release`"
+                )
             found = connection.execute(_ADMISSION, (tenant, newcomer.automation)).fetchone()
             if found is None or found[0] is not None:
                 raise NotFound

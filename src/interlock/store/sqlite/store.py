@@ -9,6 +9,7 @@ import apsw
 
 from interlock.errors import Fatal
 from interlock.ports import ChangeListener, CommitListener
+from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
@@ -63,6 +64,7 @@ class SqliteStore:
         self.executions = SqliteExecutions(
             self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled
         )
+        self.executions.frozen = directory is not None and backup.frozen(directory)
         self.bulk = SqliteBulk(
             self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
         )
@@ -85,6 +87,11 @@ class SqliteStore:
         """What SQLite's own check finds wrong; empty if nothing."""
         found = [row[0] for row in self._reader.execute("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was restored from a backup and not released: nothing of it is to move by itself."""
+        return self.executions.frozen
 
     @property
     def full(self) -> bool:

@@ -1,0 +1,146 @@
+"""`interlock backup`: copies of a data directory on this machine. They need no server, and do not mind one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.output import Column, Form, instant, print_object, print_rows
+from interlock.cli.session import Session, output_option
+from interlock.errors import InterlockError, NotFound
+from interlock.store.sqlite import backup as store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_COLUMNS: tuple[Column, ...] = (
+    ("EXECUTION", lambda row: row["execution"]),
+    ("STATE", lambda row: row["state"]),
+    ("AUTOMATION", lambda row: row["automation"]),
+    ("STEP", lambda row: row["step"]),
+    ("LAST CHANGE", lambda row: instant(row["updatedAt"])),
+)
+
+
+def _data_dir(command: Command) -> Command:
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="INTERLOCK_DATA_DIR",
+        default=Path(".interlock"),
+        show_default=True,
+        help="The data directory.",
+    )(command)
+
+
+@click.group(epilog=EXIT_CODES)
+def backup() -> None:
+    """Take, check and restore backups of a data directory."""
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_data_dir
+@output_option
+def create(file: Path, data_dir: Path, output: Form) -> None:
+    """Copy a data directory's database to FILE, as it is at one moment, and check the copy.
+
+    A server may go on meanwhile. FILE.sha256 beside it lets `verify` find any damage. The copy holds what runs were
+    started with and what they returned, secrets included: keep it as you keep the data directory.
+
+    \b
+    Examples:
+      interlock backup create /backups/interlock-monday.db --data-dir /var/lib/interlock
+    """
+    with _told():
+        print_object(output, asdict(store.create(data_dir, file)), "file")
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@output_option
+def verify(file: Path, output: Form) -> None:
+    """Check that FILE is whole, and one that this version can restore.
+
+    \b
+    Examples:
+      interlock backup verify /backups/interlock-monday.db
+    """
+    with _told():
+        print_object(output, asdict(store.verify(file)), "file")
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_data_dir
+@output_option
+@click.pass_obj
+def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
+    """Make a data directory from FILE. A server on it is frozen: runs can be looked at and stopped, and nothing moves.
+
+    The backup knows nothing of what was done after it. `interlock backup attempts` lists the runs that were under way;
+    when you have looked, `interlock backup release` lets them go on at the next start.
+
+    \b
+    Examples:
+      interlock backup restore /backups/interlock-monday.db --data-dir ./restored
+    """
+    with _told():
+        print_object(output, asdict(store.restore(file, data_dir)), "file")
+    session.hint(f"It is frozen. Look: interlock backup attempts --data-dir {data_dir}")
+
+
+@backup.command()
+@_data_dir
+@output_option
+def attempts(data_dir: Path, output: Form) -> None:
+    """List the runs that were under way when the backup was taken: what they did since is not known here.
+
+    \b
+    Examples:
+      interlock backup attempts --data-dir ./restored
+    """
+    with _told():
+        found = store.open_attempts(data_dir)
+    rows = (
+        {
+            "execution": str(attempt.execution),
+            "state": attempt.state,
+            "automation": attempt.automation,
+            "step": attempt.step,
+            "updatedAt": datetime.fromtimestamp(attempt.updated_at / 1_000_000, UTC).isoformat(),
+        }
+        for attempt in found
+    )
+    print_rows(output, rows, _COLUMNS, "execution")
+
+
+@backup.command()
+@_data_dir
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def release(session: Session, data_dir: Path, yes: bool) -> None:
+    """Let the runs of a restored data directory go on at its next start. The server has to be stopped.
+
+    \b
+    Examples:
+      interlock backup release --data-dir ./restored
+    """
+    session.confirmed("Let the runs go on? Steps that were done after the backup may be done again.", yes=yes)
+    with _told():
+        if not store.release(data_dir):
+            raise Failure(f"{data_dir} is not frozen", Exit.NOT_FOUND)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except InterlockError as error:
+        raise Failure(error.message, Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.ERROR) from error
+    except OSError as error:
+        raise Failure(str(error)) from error

@@ -1,0 +1,20 @@
+-- name: backup_schema
+-- Which migrations a database was made with.
+SELECT number, checksum FROM migrations ORDER BY number;
+
+-- name: backup_tenants
+-- Whose runs there are.
+SELECT id FROM tenants ORDER BY id;
+
+-- name: backup_automations
+-- How many there are.
+SELECT count(*) FROM automations WHERE deleted_at IS NULL;
+
+-- name: backup_executions
+-- How many there are.
+SELECT count(*) FROM executions;
+
+-- name: backup_active
+-- The runs in one state that is not DONE, oldest first.
+SELECT tenant, id, automation, state, step, updated_at FROM executions INDEXED BY executions_of_state
+WHERE tenant = ? AND state = ? AND state <> 'DONE' ORDER BY id;

@@ -1,0 +1,244 @@
+"""Backups of the embedded store: taken while the server runs, checked, and restored to a store that is held still.
+
+A restored store knows nothing of what was done after the backup was taken. So it starts *frozen*: it can be read, its
+runs can be stopped, and nothing of it moves until somebody has looked and releases it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from interlock.errors import FailedPrecondition, Fatal, NotFound
+from interlock.rules.states import TERMINAL, State
+from interlock.store.migrations import migrations
+from interlock.store.sqlite.connection import open_reader
+from interlock.store.sqlite.disk import DATABASE, DataDirectory
+from interlock.store.statements import load
+
+FROZEN: Final = "frozen.json"
+"""The file in a data directory that holds it still; it says which backup it came from."""
+SUM: Final = ".sha256"
+PAGES_AT_ONCE: Final = 1_024
+"""Pages copied before writers get a turn: 4 MiB."""
+
+_SQL = load("backup")
+_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What is in a backup."""
+
+    file: str
+    size: int
+    """Bytes."""
+    schema: int
+    automations: int
+    executions: int
+    unfinished: int
+    """Runs that were not at rest for good."""
+    sha256: str
+    """Of the file. It stands beside it, in FILE.sha256, in the form of `sha256sum`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """A run that was under way when the backup was taken: what came after is not known here."""
+
+    tenant: int
+    execution: int
+    automation: str
+    state: str
+    step: int
+    updated_at: int
+
+
+def create(directory: Path, file: Path) -> BackupFacts:
+    """Copy the database of a data directory, in use or not, as it is at one moment, and check the copy.
+
+    Raises:
+        NotFound: there is no database.
+        FailedPrecondition: there is such a file already.
+        Fatal: the copy is not sound.
+    """
+    source = directory / DATABASE
+    if not source.exists():
+        raise NotFound(f"there is no database in {directory}")
+    if file.exists():
+        raise FailedPrecondition(f"there is a file {file} already")
+    partial = file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with closing(open_reader(str(source))) as reader:
+            _copy(reader, partial)
+        facts = replace(verify(partial), file=str(file))
+        beside = file.with_name(f"{partial.name}{SUM}")
+        beside.write_text(f"{facts.sha256}  {file.name}\n", encoding="utf-8")
+        _settle(beside, file.with_name(f"{file.name}{SUM}"))
+        _settle(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return facts
+
+
+def verify(file: Path) -> BackupFacts:
+    """Check a backup whole: its sum, if that stands beside it, SQLite's own check, and that its schema is known.
+
+    Raises:
+        NotFound: there is no such file.
+        Fatal: it is not sound, or it is no backup of Interlock's.
+    """
+    if not file.exists():
+        raise NotFound(f"there is no file {file}")
+    digest = _digest(file)
+    beside = file.with_name(f"{file.name}{SUM}")
+    if beside.exists() and beside.read_text(encoding="utf-8", errors="replace").split()[:1] != [digest]:
+        raise Fatal(f"{file} is not the file that {beside.name} was made for: it is damaged, or was changed")
+    try:
+        with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as connection:
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+            if found != ["ok"]:
+                raise Fatal(f"{file} is damaged: {found[0]}")
+            schema = _schema(connection, file)
+            (automations,) = next(connection.execute(_SQL["backup_automations"]))
+            (executions,) = next(connection.execute(_SQL["backup_executions"]))
+            unfinished = sum(1 for _ in _open_attempts(connection))
+    except apsw.Error as error:
+        raise Fatal(f"{file} is no database, or a damaged one: {error}") from error
+    return BackupFacts(str(file), file.stat().st_size, schema, automations, executions, unfinished, digest)
+
+
+def restore(file: Path, directory: Path) -> BackupFacts:
+    """Make a data directory from a backup. It is frozen until `release`.
+
+    Raises:
+        Fatal: the backup is not sound.
+        FailedPrecondition: the directory has a database already.
+        Unavailable: a server uses the directory.
+    """
+    facts = verify(file)
+    with _locked(directory) as target:
+        database = Path(target.database)
+        if database.exists():
+            raise FailedPrecondition(f"{directory} has a database already; restore into an empty directory")
+        partial = database.with_name(f"{DATABASE}.partial")
+        partial.unlink(missing_ok=True)
+        with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as reader:
+            _copy(reader, partial)
+        # The mark first: a crash in between must not leave a store that runs.
+        mark = directory / f"{FROZEN}.partial"
+        mark.write_text(json.dumps({"backup": str(file)}), encoding="utf-8")
+        _settle(mark, directory / FROZEN)
+        _settle(partial, database)
+    return facts
+
+
+def frozen(directory: Path) -> bool:
+    """Whether the data directory is held still."""
+    return (directory / FROZEN).exists()
+
+
+def open_attempts(directory: Path) -> list[OpenAttempt]:
+    """The runs of a data directory that were not at rest for good when its backup was taken.
+
+    Raises:
+        NotFound: there is no database.
+    """
+    source = directory / DATABASE
+    if not source.exists():
+        raise NotFound(f"there is no database in {directory}")
+    with closing(open_reader(str(source))) as reader:
+        return list(_open_attempts(reader))
+
+
+def release(directory: Path) -> bool:
+    """Let the runs of a restored store go on at its next start; False if it was not frozen.
+
+    Raises:
+        Unavailable: a server uses the directory; stop it first.
+    """
+    with _locked(directory):
+        if not frozen(directory):
+            return False
+        (directory / FROZEN).unlink()
+        _sync(directory)
+    return True
+
+
+_READ: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[DataDirectory]:
+    held = DataDirectory(directory)
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def _copy(reader: apsw.Connection, file: Path) -> None:
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    os.close(descriptor)
+    with closing(apsw.Connection(str(file))) as writer:
+        with writer.backup("main", reader, "main") as backup:
+            while not backup.done:
+                backup.step(PAGES_AT_ONCE)
+        # One file, whatever the source was; a server that opens it turns the WAL on again.
+        writer.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _settle(partial: Path, file: Path) -> None:
+    """Put a file in its place, on disk and whole or not at all."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    partial.rename(file)
+    _sync(file.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _schema(connection: apsw.Connection, file: Path) -> int:
+    known = migrations()
+    try:
+        applied = list(connection.execute(_SQL["backup_schema"]))
+    except apsw.SQLError as error:
+        raise Fatal(f"{file} is no backup of Interlock's") from error
+    if len(applied) > len(known):
+        raise Fatal(
+            f"{file} has schema {len(applied)}, and this program knows {len(known)}: it needs a newer Interlock"
+        )
+    for (number, checksum), migration in zip(applied, known, strict=False):
+        if checksum != migration.checksum:
+            raise Fatal(f"{file} was made by another program: its migration {number} differs")
+    return len(applied)
+
+
+def _open_attempts(connection: apsw.Connection) -> Iterator[OpenAttempt]:
+    for (tenant,) in connection.execute(_SQL["backup_tenants"]).fetchall():
+        for state in _ACTIVE:
+            for row in connection.execute(_SQL["backup_active"], (tenant, state)):
+                yield OpenAttempt(*row)

@@ -1,0 +1,107 @@
+"""Backups: a copy of one moment, checked; a restored store that is held still until somebody releases it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import FailedPrecondition, Fatal, NotFound, Unavailable
+from interlock.rules.events import Announce, Terminated, Wait
+from interlock.rules.model import TerminationRequest
+from interlock.rules.states import State, WaitingFor
+from interlock.store.sqlite import backup
+from interlock.store.sqlite.disk import DATABASE
+from interlock.store.sqlite.store import SqliteStore
+from tests.store.stores import ANN, Listener, World, opened, world
+
+pytestmark = pytest.mark.anyio
+
+
+async def a_backup(tmp_path: Path) -> Path:
+    """Of a store in use, with one run of each of three kinds; one more is started after it."""
+    file = tmp_path / "monday.db"
+    async with opened(tmp_path / "data") as store:
+        here = await world(store)
+        await here.start(Announce(0, b"{}"))
+        await here.start(Wait(0, WaitingFor.TIMER, 10**15))
+        ended = (await here.start()).execution
+        await store.executions.apply(ended.ref, Terminated(2_000, TerminationRequest(ANN, "over")))
+        facts = backup.create(tmp_path / "data", file)
+        assert (facts.automations, facts.executions, facts.unfinished) == (1, 3, 2)
+        await here.start()
+    return file
+
+
+async def test_a_backup_of_a_store_in_use_is_whole_and_of_one_moment(tmp_path: Path) -> None:
+    file = await a_backup(tmp_path)
+    assert backup.verify(file).executions == 3
+    assert (os.stat(file).st_mode & 0o777) == 0o600
+    assert set(os.listdir(tmp_path)) == {"data", "monday.db", "monday.db.sha256"}
+
+
+async def test_nothing_is_written_over(tmp_path: Path) -> None:
+    file = await a_backup(tmp_path)
+    with pytest.raises(FailedPrecondition, match="already"):
+        backup.create(tmp_path / "data", file)
+    with pytest.raises(FailedPrecondition, match="already"):
+        backup.restore(file, tmp_path / "data")
+    with pytest.raises(NotFound):
+        backup.create(tmp_path / "nowhere", tmp_path / "x.db")
+
+
+@pytest.mark.parametrize("where", [100, 5_000, 20_000])
+async def test_a_damaged_backup_is_refused(tmp_path: Path, where: int) -> None:
+    file = await a_backup(tmp_path)
+    damaged = bytearray(file.read_bytes())
+    damaged[where : where + 2_000] = b"\xff" * 2_000
+    file.write_bytes(damaged)
+    with pytest.raises(Fatal):
+        backup.verify(file)
+    with pytest.raises(Fatal):
+        backup.restore(file, tmp_path / "restored")
+    assert not (tmp_path / "restored" / DATABASE).exists()
+
+
+async def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but long enough to be looked at " * 100)
+    with pytest.raises(Fatal):
+        backup.verify(tmp_path / "text")
+    with pytest.raises(NotFound):
+        backup.verify(tmp_path / "nothing")
+
+
+async def test_a_restored_store_is_frozen_until_it_is_released(tmp_path: Path) -> None:
+    file, restored = await a_backup(tmp_path), tmp_path / "restored"
+    backup.restore(file, restored)
+    assert [(each.execution, each.state) for each in backup.open_attempts(restored)] == [
+        (1, "PROCESS_STEP"),
+        (2, "WAITING"),
+    ]
+    async with opened(restored) as store:
+        assert store.frozen
+        here = await resumed(store)
+        with pytest.raises(FailedPrecondition, match="frozen"):
+            await here.start()
+        waiting = store.executions.page(here.tenant)[1]
+        stopped = await store.executions.apply(waiting.ref, Terminated(9_000, TerminationRequest(ANN, "looked at")))
+        assert stopped is not None
+        assert stopped.execution.state is State.TERMINATE
+        with pytest.raises(Unavailable):
+            backup.release(restored)
+    assert backup.release(restored)
+    assert not backup.release(restored)
+    async with opened(restored) as store:
+        assert not store.frozen
+        here = await resumed(store)
+        assert (await here.start(id=10)).execution.state is State.PENDING
+
+
+async def resumed(store: SqliteStore) -> World:
+    """The world of `stores.world`, in a store that has it already."""
+    [tenant] = [row.id for row in store.access.tenants() if row.name == "acme"]
+    row = store.automations.get(tenant, "auto")
+    assert row is not None
+    assert row.definition is not None
+    return World(store, tenant, row.id, row.definition, Listener(), next_id=9)
