@@ -17,6 +17,7 @@ from interlock.auth.credentials import Credential, make_credential
 from interlock.auth.signing import SigningKey
 from interlock.auth.tenants import Tenants, ensure_default_tenant
 from interlock.auth.token_endpoint import TokenEndpoint
+from interlock.engine import jobs
 from interlock.engine.advance import Advance
 from interlock.engine.dispatchers import Dispatcher
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
@@ -24,7 +25,7 @@ from interlock.engine.feed import Feed
 from interlock.engine.plans import Plans
 from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter
-from interlock.errors import Fatal, Unavailable
+from interlock.errors import Fatal
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.net.egress import EgressPolicy
@@ -33,9 +34,7 @@ from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Randomness, Role, TenantRow
-from interlock.rules.events import Recovered
 from interlock.rules.model import SECOND, SYSTEM
-from interlock.rules.states import State
 from interlock.settings import Settings
 from interlock.steps.kind import StepEnvironment
 from interlock.steps.registry import StepRegistry
@@ -45,14 +44,8 @@ from interlock.telemetry.metrics import Metrics
 
 TICK: Final = SECOND
 """How often the loop's lag is looked at."""
-FORGET_EVERY: Final = 3_600 * SECOND
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
-FROZEN_BATCH: Final = 1_000
-REMOVAL_PAUSE: Final = SECOND // 20
-"""Between two batches of old runs to remove: nobody is to notice."""
-FULL_PAUSE: Final = SECOND
-"""How long work in the background rests when the disk is full."""
 
 
 @dataclass(slots=True)
@@ -189,21 +182,23 @@ async def assembled(
         # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
         if not store.frozen:
             await dispatcher.recover()
+            await jobs.expire(store, clock)
         sealer = Sealer(store.audit, clock)
         async with asyncio.TaskGroup() as tasks:
             work = [
                 tasks.create_task(sealer.run(), name="sealer"),
                 tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
-                tasks.create_task(_cascades(store, clock), name="cascades"),
+                tasks.create_task(jobs.cascades(store, clock), name="cascades"),
                 tasks.create_task(bulk_terminations.carry_out_all(services), name="terminations"),
             ]
             if store.frozen:
-                work.append(tasks.create_task(_stops_alone(store, clock), name="stops"))
+                work.append(tasks.create_task(jobs.stops_alone(store, clock), name="stops"))
             else:
                 work += [
                     tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
-                    tasks.create_task(_forget(store, clock), name="forgetting"),
-                    tasks.create_task(_bulk(store, clock), name="bulk"),
+                    tasks.create_task(jobs.leases(store, clock), name="leases"),
+                    tasks.create_task(jobs.forget(store, clock), name="forgetting"),
+                    tasks.create_task(jobs.bulk(store, clock), name="bulk"),
                 ]
             try:
                 yield system
@@ -256,50 +251,3 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, fail: Ca
             return
         if store.full:
             store.look_for_room()
-
-
-async def _forget(store: SqliteStore, clock: Clock) -> None:
-    """Now and then: forget old idempotency keys, and what is older than its tenant keeps it."""
-    while True:
-        await clock.sleep_until(clock.now() + TICK)
-        try:
-            await store.executions.forget_keys(clock.now())
-            await store.bulk_terminations.forget_plans(clock.now())
-            while await store.retention.remove(clock.now()):
-                await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
-        except Unavailable:
-            continue
-        await clock.sleep_until(clock.now() + FORGET_EVERY)
-
-
-async def _cascades(store: SqliteStore, clock: Clock) -> None:
-    """Carry orders to stop very large trees to their end, those of an earlier process included."""
-    while True:
-        await store.executions.cascades_left()
-        left = 1
-        while left:
-            try:
-                left = await store.executions.continue_cascades(clock.now())
-            except Unavailable:
-                await clock.sleep_until(clock.now() + FULL_PAUSE)
-
-
-async def _stops_alone(store: SqliteStore, clock: Clock) -> None:
-    """While nothing else moves: bring to rest what is stopped, as nobody is at work on it."""
-    while True:
-        for row in store.executions.in_flight(FROZEN_BATCH):
-            if row.state is State.STOPPING:
-                await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
-        await clock.sleep_until(clock.now() + TICK)
-
-
-async def _bulk(store: SqliteStore, clock: Clock) -> None:
-    """Carry out decisions about many runs, those that an earlier process was told of included."""
-    while True:
-        await store.bulk.left()
-        left = 1
-        while left:
-            try:
-                left = await store.bulk.proceed(clock.now())
-            except Unavailable:
-                await clock.sleep_until(clock.now() + FULL_PAUSE)

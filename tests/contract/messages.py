@@ -50,6 +50,7 @@ DURATIONS = st.builds(
 ) | st.sampled_from(["336h", "1h30m", "1.5h", "300ms", "0s"])
 SPECIAL = {  # narrower than its type
     ("TerminateAutomationRequest", "reason"): st.sampled_from(["", "wrong person", "Grüße"]),
+    ("ExecuteAutomationRequest", "lease"): st.sampled_from(["1s", "10m", "720h"]),
     ("TerminateAutomationRequest", "deadline"): st.sampled_from(["0s", "10s", "5m", "2.5s"]),
     ("FormTrigger", "form"): STRUCT,
 }

@@ -18,7 +18,7 @@ BY_NAME = {model.proto_name: model for model in MESSAGES}
 ADDITIONS = {
     "c1.api.automations.v1.TerminateAutomationRequestInput": {"reason", "mode", "cascade", "deadline"},
     "c1.api.automations.v1.DeleteAutomationRequestInput": {"terminateRunning"},
-    "c1.api.automations.v1.ExecuteAutomationRequestInput": {"isDraft"},
+    "c1.api.automations.v1.ExecuteAutomationRequestInput": {"isDraft", "lease"},
 }
 
 

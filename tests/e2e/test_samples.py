@@ -51,7 +51,8 @@ async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> 
         body = {"displayName": f"{short_name(operation)} {sample.label}", "automationSteps": [WAIT]}
         found["AUTOMATION_ID"] = (await api.post("/api/v1/automations", json=body)).json()["automation"]["id"]
     if "EXECUTION_ID" in wanted or "/terminations" in operation.path:
-        started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json={})
+        body = {"lease": "600s"} if "/lease/" in operation.path else {}
+        started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json=body)
         found["EXECUTION_ID"] = started.json()["executionId"]
     if operation.path.endswith("/events"):
         # Whoever follows a run stays until it has ended.

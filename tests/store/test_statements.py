@@ -72,6 +72,7 @@ WALKS = {
     "retention_expired": "the oldest only, of which nothing is left but what still runs",
     "retention_due_later": "the few that outlived the payloads of their time",
     "tokens_revoke_all": "all of a tenant, once",
+    "lease_next": "one seek: the soonest",
     "bulk_termination_next": "one seek: the oldest that is open",
     "bulk_terminations_page": "in the order of the key, up to a limit",
     "bulk_next": "one seek: the oldest that is open",

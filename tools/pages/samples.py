@@ -66,6 +66,7 @@ interlock automations apply -""",
     "SearchAutomationExecutions": 'interlock executions list --automation "$AUTOMATION_ID" --state WAITING',
     "SearchAllAutomationExecutions": "interlock executions list --state WAITING",
     "interlock.FollowExecution": 'interlock executions watch "$EXECUTION_ID"',
+    "interlock.RenewLease": 'interlock executions renew "$EXECUTION_ID"',
     "interlock.GetReceipt": 'interlock executions receipt "$EXECUTION_ID"',
     "interlock.PlanTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
     "interlock.CreateTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --reason "a flood" '

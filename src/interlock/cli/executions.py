@@ -18,7 +18,8 @@ from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution,
 _PATH = "/api/v1/automation_executions"
 _OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_HELD = 30
 """Seconds for which the server holds an answer back at most."""
 
@@ -136,6 +137,25 @@ def receipt(session: Session, execution: str, output: Form) -> None:
 
 
 @executions.command()
+@click.argument("execution")
+@click.option("--lease", metavar="DURATION", help="Another length from now on, such as 10m; 1 s to 30 days.")
+@output_option
+@click.pass_obj
+def renew(session: Session, execution: str, lease: str | None, output: Form) -> None:
+    """Say that an execution which was started with a lease is still wanted.
+
+    \b
+    Examples:
+      interlock executions renew 839265
+      interlock executions renew 839265 --lease 2h
+    """
+    length = _duration(lease, "--lease")
+    body = {} if length is None else {"lease": length}
+    path = f"{_OWN_PATH}/{_ids([execution])[0]}/lease/actions/renew"
+    print_object(output, session.api().call("POST", path, body).body, "executionId")
+
+
+@executions.command()
 @click.argument("ids", nargs=-1, metavar="ID…")
 @click.option("--automation", "automations_", multiple=True, help="All of this automation, by id or exact name.")
 @click.option("--state", "states", multiple=True, help="All in this state, such as WAITING; may be repeated.")
@@ -185,7 +205,8 @@ def terminate(
       interlock executions terminate --automation "Offboard" --state WAITING --plan
       interlock executions terminate --automation "Offboard" --pause-automation --reason "wrong list" --wait 60
     """
-    options = {"reason": reason, "mode": mode, "deadline": _duration(deadline), "cascade": cascade or None}
+    within = _duration(deadline, "--deadline")
+    options = {"reason": reason, "mode": mode, "deadline": within, "cascade": cascade or None}
     body = {name: value for name, value in options.items() if value is not None}
     narrowed = bool(automations_ or states or older_than or every)
     if narrowed == bool(ids):
@@ -195,7 +216,7 @@ def terminate(
         narrowing = {
             "automationTemplateIds": [find_automation(api, name)["id"] for name in automations_],
             "states": [long_state(state) for state in states],
-            "olderThan": _duration(older_than),
+            "olderThan": _duration(older_than, "--older-than"),
             "allExecutions": every,
         }
         if pause_automation:
@@ -293,14 +314,14 @@ def _id_of(line: str) -> str:
     return str(value.get("id") or value.get("executionId") or line)
 
 
-def _duration(text: str | None) -> str | None:
+def _duration(text: str | None, option: str) -> str | None:
     """A duration as the wire has it; seconds if it has no unit."""
     if text is None:
         return None
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise Failure(f"--deadline: not a duration: {text!r}; write 10s, 500ms or 2m", Exit.USAGE)
+        raise Failure(f"{option}: not a duration: {text!r}; write 10s, 500ms, 2m, 3h or 4d", Exit.USAGE)
     number, unit = match.groups()
     if unit in (None, "s"):
         return f"{number}s"
-    return f"{float(number) * (60 if unit == 'm' else 0.001):.9f}".rstrip("0").rstrip(".") + "s"
+    return f"{float(number) * _UNITS[unit]:.9f}".rstrip("0").rstrip(".") + "s"

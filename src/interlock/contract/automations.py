@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from interlock.contract.base import Message
 from interlock.contract.enums import (
@@ -15,12 +15,12 @@ from interlock.contract.enums import (
     PausedExecutionDecision,
     TriggerType,
 )
-from interlock.contract.executions import Reason
+from interlock.contract.executions import Reason, lease_length
 from interlock.contract.fieldmask import FieldMask
 from interlock.contract.refs import AutomationContext
 from interlock.contract.scalars import Bool, Int64, UInt32
 from interlock.contract.steps import AutomationStep
-from interlock.contract.times import Timestamp
+from interlock.contract.times import Duration, Timestamp
 from interlock.contract.triggers import AutomationTrigger
 
 
@@ -164,6 +164,8 @@ class ExecuteAutomationRequest(Message):
     context: AutomationContext | None = None
     is_draft: Bool = False
     """An addition of ours: run the draft instead of the published version."""
+    lease: Annotated[Duration, AfterValidator(lease_length)] | None = None
+    """An addition of ours: terminate the run after so long, 1 s to 30 days, unless its lease is renewed."""
 
 
 class ExecuteAutomationResponse(Message):

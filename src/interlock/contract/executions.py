@@ -15,6 +15,7 @@ from interlock.contract.times import Duration, Timestamp
 
 REASON_LIMIT: Final = 1024
 DEADLINE_LIMIT: Final = 300
+LEASE_LIMIT: Final = 30 * 86_400
 TERMINATION_MODE: Final = EnumNames("TerminationMode", ("interrupt", "drain"))
 TerminationMode = Annotated[str, TERMINATION_MODE]
 
@@ -39,6 +40,12 @@ def short_deadline(deadline: Duration) -> Duration:
     if not 0 <= deadline.nanos <= DEADLINE_LIMIT * 1_000_000_000:
         raise refused(f"must be between 0s and {DEADLINE_LIMIT}s")
     return deadline
+
+
+def lease_length(lease: Duration) -> Duration:
+    if not 1 <= lease.seconds <= LEASE_LIMIT:
+        raise refused(f"must be between 1s and {LEASE_LIMIT}s (30 days)")
+    return lease
 
 
 class AutomationExecution(Message):

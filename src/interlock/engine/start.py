@@ -52,6 +52,8 @@ class StartRequest:
     is_draft: bool = False
     idempotency: Idempotency | None = None
     reason: str = ""
+    lease: int | None = None
+    """Microseconds after which it is terminated unless its lease is renewed."""
 
 
 class Starter:
@@ -83,12 +85,16 @@ class Starter:
         held = self._slots.try_slot(Ref(request.tenant, id_))
         if held is None:
             event = Created(self._clock.now())
-            return await self._executions.create(newcomer, event, input_, audit, request.idempotency)
+            return await self._executions.create(
+                newcomer, event, input_, audit, request.idempotency, lease=request.lease
+            )
         taken = False
         try:
             plan, context, following = await self._first(request)
             event = Created(self._clock.now(), following, self._slots.holder)
-            started = await self._executions.create(newcomer, event, input_, audit, request.idempotency)
+            started = await self._executions.create(
+                newcomer, event, input_, audit, request.idempotency, lease=request.lease
+            )
             row = started.execution
             if not started.repeated and plan is not None and row.state is State.PROCESS_STEP and row.id == id_:
                 announced = following.input if isinstance(following, Announce) else None

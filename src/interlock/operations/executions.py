@@ -69,7 +69,14 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
         )
     started = await services.starter.start(
         StartRequest(
-            row.tenant, row.id, definition, call.actor, trigger or _NOTHING, body.is_draft, idempotency=idempotency
+            row.tenant,
+            row.id,
+            definition,
+            call.actor,
+            trigger or _NOTHING,
+            body.is_draft,
+            idempotency,
+            lease=None if body.lease is None else body.lease.nanos // 1000,
         )
     )
     return Answer({"executionId": str(started.execution.id)})

@@ -26,6 +26,7 @@ from interlock.operations import (
     events,
     execution_detail,
     executions,
+    leases,
     receipt,
     settings,
     terminations,
@@ -483,6 +484,24 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         more="Each event is named `execution`, its id is the execution's epoch, and its data is one ExecutionChange. A "
         "stream ends after fifteen minutes, when the execution has ended, or when the server stops; clients ask again "
         "with `Last-Event-ID`.",
+        within_apps=True,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/executions/{id}/lease/actions/renew",
+        f"{_OWN}RenewLease",
+        "Renew Lease",
+        "Say that an execution which was started with a `lease` is still wanted: it goes on for that long from now.",
+        leases.renew,
+        Permission.EXECUTIONS_START,
+        leases.Lease,
+        leases.RenewLeaseRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        parameters=_EXECUTION_ID,
+        tag=_INTERLOCK_TAG,
+        more="An execution whose lease expires is terminated as by a person, with the cause `lease_expired`. If that "
+        "was while the server was away, it happens at its next start.",
         within_apps=True,
     ),
     # --- many executions by one order ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations, PlanRow
 from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
+from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
 from interlock.ports.store import ChangeListener, CommitListener, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
@@ -43,6 +44,7 @@ __all__ = [
     "Idempotency",
     "Ids",
     "ItemRow",
+    "Leases",
     "Phase",
     "PlanRow",
     "Progress",

@@ -92,9 +92,16 @@ class Executions(Protocol):
     """Runs. Every change of one goes through `apply`; a commit that cannot be made raises `Unavailable`."""
 
     def create(
-        self, newcomer: Newcomer, event: Created, input: bytes, audit: AuditEntry, idempotency: Idempotency | None
+        self,
+        newcomer: Newcomer,
+        event: Created,
+        input: bytes,
+        audit: AuditEntry,
+        idempotency: Idempotency | None,
+        *,
+        lease: int | None = None,
     ) -> Awaitable[Started]:
-        """Let a run in.
+        """Let a run in, and with a `lease` (microseconds) terminate it after that unless it is renewed.
 
         Raises:
             NotFound: the automation is unknown or deleted.

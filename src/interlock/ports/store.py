@@ -11,6 +11,7 @@ from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk
 from interlock.ports.bulk_terminations import BulkTerminations
 from interlock.ports.executions import Executions
+from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
 from interlock.rules.model import Ref
 
@@ -46,6 +47,9 @@ class Store(Protocol):
 
     @property
     def bulk_terminations(self) -> BulkTerminations: ...
+
+    @property
+    def leases(self) -> Leases: ...
 
     @property
     def retention(self) -> Retention: ...

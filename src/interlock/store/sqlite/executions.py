@@ -44,6 +44,7 @@ FORGET_BATCH = 1_000
 _SQL = load("executions") | load("terminations")
 _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
+_LEASE = load("leases")["lease_put"]
 _GET = _SQL["execution_get"]
 _ALL_STATES = json.dumps([state.value for state in State])
 
@@ -72,6 +73,7 @@ class SqliteExecutions:
         # What an earlier process began may not be at its end.
         self._unfinished.set()
         self._follower: ChangeListener | None = None
+        self._leased: Callable[[], None] | None = None
         self.frozen = False
         """The store was restored from a backup, and nobody has released it: no run is let in."""
 
@@ -85,20 +87,40 @@ class SqliteExecutions:
 
     def apply(self, ref: Ref, event: Event) -> Future[Decision | None]:
         def job(connection: apsw.Connection) -> Decision | None:
-            situation = self._situation(connection, ref, event)
-            if situation is None:
-                return None
-            decision = decide(situation, event)
-            if decision.moved or decision.records:
-                write(connection, situation.execution, decision, event.at)
-                if situation.child is not None:
-                    _count_children(connection, decision, event.at)
-            return decision
+            return self.apply_in(connection, ref, event)
 
         return self._writer.submit(job, urgent=type(event) is Terminated, committed=self.tell_moved)
 
+    def apply_in(self, connection: apsw.Connection, ref: Ref, event: Event) -> Decision | None:
+        """The same within a job of somebody else's; `tell_moved` has to follow the commit."""
+        situation = self._situation(connection, ref, event)
+        if situation is None:
+            return None
+        decision = decide(situation, event)
+        if decision.moved or decision.records:
+            write(connection, situation.execution, decision, event.at)
+            if situation.child is not None:
+                _count_children(connection, decision, event.at)
+        return decision
+
+    def read_in(self, connection: apsw.Connection, ref: Ref) -> Execution | None:
+        """The run as the transaction sees it."""
+        row = connection.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        return None if row is None else rows.execution(row)
+
+    def on_lease(self, made: Callable[[], None]) -> None:
+        """Tell of each lease that a commit made."""
+        self._leased = made
+
     def create(
-        self, newcomer: Newcomer, event: Created, input: bytes, audit: AuditEntry, idempotency: Idempotency | None
+        self,
+        newcomer: Newcomer,
+        event: Created,
+        input: bytes,
+        audit: AuditEntry,
+        idempotency: Idempotency | None,
+        *,
+        lease: int | None = None,
     ) -> Future[Started]:
         tenant = newcomer.tenant
 
@@ -128,12 +150,19 @@ class SqliteExecutions:
             write_new(connection, decision.execution, input)
             write_records(connection, decision.execution, decision.records, event.at)
             append_audit(connection, tenant, event.at, audit)
+            if lease is not None:
+                connection.execute(_LEASE, (tenant, newcomer.id, lease, event.at + lease))
             if idempotency is not None:
                 key = (tenant, audit.actor.client, newcomer.automation, idempotency.key)
                 connection.execute(_SQL["idempotency_put"], (*key, idempotency.body, decision.execution.id, event.at))
             return Started(decision.execution, decision)
 
-        return self._writer.submit(job, committed=self._committed_start)
+        def committed(started: Started) -> bool:
+            if lease is not None and self._leased is not None:
+                self._leased()
+            return self.tell_moved(started.decision)
+
+        return self._writer.submit(job, committed=committed)
 
     async def terminate_tree(self, ref: Ref, at: int, request: TerminationRequest) -> TreeStopped | None:
         def job(connection: apsw.Connection) -> tuple[TreeStopped, stops.Stopped] | None:
@@ -288,9 +317,6 @@ class SqliteExecutions:
         if decision.moved and self._follower is not None:
             self._follower.changed(decision.execution.tenant, decision.execution.id)
         return announces
-
-    def _committed_start(self, started: Started) -> bool:
-        return self.tell_moved(started.decision)
 
     def tell_stopped(self, tenant: int, stopped: stops.Stopped) -> None:
         """Pass on what a commit did to many runs."""

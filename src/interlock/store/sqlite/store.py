@@ -19,6 +19,7 @@ from interlock.store.sqlite.bulk_terminations import SqliteBulkTerminations
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
 from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.leases import SqliteLeases
 from interlock.store.sqlite.retention import SqliteRetention
 from interlock.store.sqlite.webhooks import SqliteWebhooks
 from interlock.store.sqlite.writer import Form, Writer
@@ -72,6 +73,7 @@ class SqliteStore:
             self.writer, self._reader, self.access.tenant_ids, self.executions
         )
         self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
+        self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
 

@@ -1,0 +1,108 @@
+"""A run with a lease is terminated unless somebody keeps saying that it is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from interlock.engine import jobs
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from tests.clocks import settle
+from tests.operations.desk import CALL, GREET, WAIT, Desk
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def kept(ann: Desk) -> AsyncIterator[Desk]:
+    """With the job at work that ends leases."""
+    task = asyncio.ensure_future(jobs.leases(ann.services.store, ann.engine.clock))
+    await settle()
+    yield ann
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def leased(ann: Desk, *steps: object, lease: str = "60s", **trigger: Any) -> int:
+    automation = await ann.make(*(steps or (WAIT,)))
+    body = {"lease": lease, "context": {"context": trigger}}
+    reply = await ann.ask("ExecuteAutomation", body, id=automation)
+    await settle()
+    return int(reply.body["executionId"])
+
+
+async def renew(ann: Desk, run: int, **body: Any) -> Any:
+    return (await ann.ask("OwnRenewLease", body, id=run)).body
+
+
+async def test_a_run_whose_lease_expires_is_terminated_like_any_other(kept: Desk) -> None:
+    run = await leased(kept)
+    await kept.wait(59)
+    assert await kept.state(run) == "WAITING"
+    await kept.wait(1)
+    assert await kept.state(run) == "TERMINATE"
+    termination = (await kept.detail(run))["termination"]
+    assert (termination["cause"], termination["reason"]) == ("lease_expired", "the lease expired")
+    (entry,) = kept.audited("execution.terminate")
+    assert entry.actor.client == "system"
+
+
+async def test_an_attempt_in_flight_is_cut(kept: Desk) -> None:
+    run = await leased(kept, CALL)
+    assert await kept.state(run) == "PROCESS_STEP"
+    await kept.wait(60)
+    assert await kept.state(run) == "TERMINATE"
+
+
+async def test_renewing_lets_it_go_on_for_as_long_again_or_for_another_length(kept: Desk) -> None:
+    run = await leased(kept)
+    await kept.wait(50)
+    first = await renew(kept, run)
+    await kept.wait(50)
+    assert await kept.state(run) == "WAITING"
+    second = await renew(kept, run, lease="3600s")
+    assert second["expiresAt"] > first["expiresAt"]
+    await kept.wait(3_599)
+    assert await kept.state(run) == "WAITING"
+    await kept.wait(1)
+    assert await kept.state(run) == "TERMINATE"
+
+
+async def test_a_shorter_lease_made_later_is_not_overslept(kept: Desk) -> None:
+    long, short = await leased(kept, lease="3600s"), await leased(kept, lease="5s")
+    await kept.wait(5)
+    assert [await kept.state(run) for run in (long, short)] == ["WAITING", "TERMINATE"]
+
+
+async def test_a_run_that_ended_before_stays_as_it_ended(kept: Desk) -> None:
+    run = await leased(kept, GREET, name="Ann")
+    await kept.wait(60)
+    assert await kept.state(run) == "DONE"
+    assert kept.services.store.leases.next() is None
+
+
+async def test_a_lease_that_expired_while_the_server_was_away_is_ended_at_its_start(ann: Desk) -> None:
+    run = await leased(ann)
+    await ann.wait(600)
+    assert await ann.state(run) == "WAITING"
+    await jobs.expire(ann.services.store, ann.engine.clock)
+    assert await ann.state(run) == "TERMINATE"
+
+
+async def test_without_a_lease_there_is_nothing_to_renew(ann: Desk) -> None:
+    without = await ann.start(await ann.make(WAIT))
+    ended = await leased(ann, GREET, name="Ann")
+    for run in (without, ended):
+        with pytest.raises(FailedPrecondition, match="no lease"):
+            await renew(ann, run)
+    with pytest.raises(NotFound):
+        await renew(await ann.of_another_tenant(), without)
+
+
+@pytest.mark.parametrize("lease", ["0s", "0.5s", "2592001s", "-1s"])
+async def test_a_length_without_sense_is_refused(ann: Desk, lease: str) -> None:
+    with pytest.raises(InvalidArgument, match="lease"):
+        await leased(ann, lease=lease)
