@@ -208,9 +208,9 @@ HEAD: Final = """\
 
 What Interlock promises of the stop, and the tests that would fail if it did not keep it.
 
-Made by `python -m tools.guarantees`; a test sees to it that each test named here exists. *Broken on purpose* names tests
-that take a deliberately wrong variant of the rules, or of the order of things, and fail unless the search through every
-small world finds it out.
+Made by `python -m tools.guarantees`; a test sees to it that each test named here exists. *Broken on purpose* names
+tests that take a deliberately wrong variant of the rules, or of the order of things, and fail unless the search through
+every small world finds it out.
 
 """
 TAIL: Final = """

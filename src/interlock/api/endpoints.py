@@ -101,11 +101,11 @@ def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
     """`GET /docs…`: the pages that `make` or the packing made. Each is read when it is first asked for."""
     if not root.is_dir():
         return
-    files = [file for folder in (root, root.joinpath("api")) for file in folder.iterdir() if file.is_file()]
-    for file in files:
-        suffix = file.name.rpartition(".")[2]
-        folder = "/docs/" if root.joinpath(file.name).is_file() else "/docs/api/"
-        yield _page(f"{folder}{file.name}", file, _PAGE_TYPES[suffix])
+    for folder in ("", "api/"):
+        for name in sorted(file.name for file in root.joinpath(folder).iterdir()):
+            suffix = name.rpartition(".")[2]
+            if suffix in _PAGE_TYPES:
+                yield _page(f"/docs/{folder}{name}", root.joinpath(folder, name), _PAGE_TYPES[suffix])
     yield _page("/docs", root.joinpath("index.html"), _PAGE_TYPES["html"])
 
 
