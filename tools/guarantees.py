@@ -192,7 +192,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "L2",
-        "A terminate works with the automation deleted, the disk full, all readers busy, the server stopping or restored.",
+        "A terminate works with the automation deleted, the disk full, all readers busy, the server about to stop.",
         (
             "tests/store/test_executions.py::test_on_a_full_disk_runs_are_stopped_and_settled_and_none_is_started",
             "tests/api/test_lanes.py::test_a_stop_goes_through_while_the_readers_have_all_there_is",
