@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -59,15 +59,16 @@ class Router(Generic[R]):
     def match(self, method: str, path: str) -> Match[R] | tuple[str, ...] | None:
         """The target and its parameters; the methods the path takes, if not this one; None for an unknown path."""
         exact = self._exact.get(path)
-        if exact is not None and (target := exact.get(method)) is not None:
-            return Match(target, NO_PARAMETERS)
+        if exact is not None:
+            target = exact.get(method)
+            return tuple(sorted(exact)) if target is None else Match(target, NO_PARAMETERS)
         walked = self._walk(path)
         if walked is None:
-            return _sorted(exact) if exact is not None else None
+            return None
         node, values = walked
         named = node.methods.get(method)
         if named is None:
-            return _sorted((*(exact or ()), *node.methods))
+            return tuple(sorted(node.methods))
         return Match(named[0], dict(zip(named[1], values, strict=True)))
 
     def _walk(self, path: str) -> tuple[_Node[R], list[str]] | None:
@@ -81,7 +82,3 @@ class Router(Generic[R]):
                 values.append(unquote(part) if "%" in part else part)
             node = following
         return (node, values) if node.methods else None
-
-
-def _sorted(methods: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(methods)))
