@@ -37,6 +37,8 @@ async def test_the_server_does_what_its_document_says(tmp_path: Path, seed: int)
             f"--exclude-checks={NOT_CHECKED}",
             # Whoever follows a run stays until it has ended; tests/e2e/test_events.py does.
             "--exclude-operation-id=interlock.v1.FollowExecution",
+            # More than the longest `Prefer: wait`.
+            "--request-timeout=60",
             "--continue-on-failure",
             "--generation-database=none",
             f"--seed={seed}",
