@@ -109,6 +109,14 @@ async def test_a_child_is_counted_and_held_back_like_any_run(ann: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["ClearAutomationCircuitBreaker", "ResolvePausedAutomationExecutions"])
+async def test_what_a_deleted_automation_holds_back_can_still_be_let_go(ann: Desk, name: str) -> None:
+    automation, runs = await flooded(ann, GREET, **TWO_A_DAY)
+    await ann.ask("DeleteAutomation", id=automation)
+    await settle(ann, name, automation, decision=RUN)
+    assert [await ann.state(run) for run in runs] == ["DONE"] * 4
+
+
+@pytest.mark.parametrize("name", ["ClearAutomationCircuitBreaker", "ResolvePausedAutomationExecutions"])
 async def test_what_cannot_be_meant_is_refused(ann: Desk, name: str) -> None:
     automation, _ = await flooded(ann)
     with pytest.raises(InvalidArgument, match="1024 bytes"):

@@ -28,7 +28,7 @@ async def clear(services: Services, call: Call, body: ClearAutomationCircuitBrea
     What it held back stays so if nothing is decided.
 
     Raises:
-        NotFound: the automation is unknown or deleted.
+        NotFound: the automation is unknown.
     """
     bulk = await _settle(services, call, "automation.circuit_breaker.clear", body.decision, body.reason, reset=True)
     return Answer(ClearAutomationCircuitBreakerResponse(bulk_action_id=bulk))
@@ -38,7 +38,7 @@ async def resolve_paused(services: Services, call: Call, body: ResolvePausedAuto
     """Let the runs go that are held back, or cancel them. The breaker stays as it is.
 
     Raises:
-        NotFound: the automation is unknown or deleted.
+        NotFound: the automation is unknown.
     """
     action = "automation.circuit_breaker.resolve_paused"
     bulk = await _settle(services, call, action, body.decision, body.reason, reset=False)

@@ -27,6 +27,6 @@ class Breakers(Protocol):
         runs that this has not reached.
 
         Raises:
-            NotFound: the automation is unknown or deleted.
+            NotFound: the automation is unknown. A deleted one is not: what it holds back still has to be decided about.
         """
         ...

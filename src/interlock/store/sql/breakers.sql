@@ -1,7 +1,7 @@
 -- name: breaker_get
--- The breaker of an automation, as it is set and as it stands.
+-- The breaker of an automation, as it is set and as it stands. A deleted one may still hold runs back.
 SELECT breaker_max, breaker_period, breaker_since, tripped_at, tripped_max, tripped_period, tripped_count
-FROM automations WHERE tenant = ? AND id = ? AND deleted_at IS NULL;
+FROM automations WHERE tenant = ? AND id = ?;
 
 -- name: breaker_trip
 -- It trips.
