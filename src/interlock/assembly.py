@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
 from interlock.api import endpoints
 from interlock.api.app import Api
@@ -46,6 +47,31 @@ TICK: Final = SECOND
 """How often the loop's lag is looked at."""
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a system runs on: the machine it finds itself on, unless somebody wants to hold everything still."""
+
+    clock: Clock
+    chance: Randomness
+    ids: Callable[[int], Ids]
+    """Given the greatest execution id that was ever stored."""
+    store: Callable[[Path, Callable[[Fatal], None]], SqliteStore]
+    """Opens the store in a directory; told what to call when it can no longer be vouched for."""
+    http: Http | None = None
+    """The way out; None: the guarded client, as the settings have it."""
+
+    @classmethod
+    def real(cls, http: Http | None = None) -> Self:
+        clock = SystemClock()
+        return cls(
+            clock,
+            SystemRandomness(),
+            lambda greatest: SystemIds(clock, greatest),
+            lambda directory, fail: SqliteStore(directory, on_fatal=fail),
+            http,
+        )
 
 
 @dataclass(slots=True)
@@ -91,13 +117,17 @@ class System:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, host: str, *, http: Http | None = None, on_fatal: Callable[[Fatal], None] = lambda error: None
+    settings: Settings,
+    host: str,
+    *,
+    machine: Machine | None = None,
+    on_fatal: Callable[[Fatal], None] = lambda error: None,
 ) -> AsyncIterator[System]:
     """Everything but the port: opened, recovered and at work within this context, and stopped in order after it.
 
     Args:
         host: host and port under which clients will reach the server, for the first client's id.
-        http: another way out, for measuring without a network.
+        machine: what it runs on, if not on this machine.
         on_fatal: told when the process has to end.
 
     Raises:
@@ -105,7 +135,8 @@ async def assembled(
         Fatal: the data cannot be used.
         InvalidArgument: a setting makes no sense.
     """
-    clock, chance = SystemClock(), SystemRandomness()
+    machine = machine or Machine.real()
+    clock, chance = machine.clock, machine.chance
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[Fatal] = loop.create_future()
 
@@ -116,9 +147,10 @@ async def assembled(
 
     async with AsyncExitStack() as stack:
         policy = EgressPolicy.parse(settings.allow_egress)
-        store = SqliteStore(settings.data_dir, on_fatal=fail)
+        store = machine.store(settings.data_dir, fail)
         stack.push_async_callback(store.close)
-        ids = SystemIds(clock, store.executions.greatest_id())
+        ids = machine.ids(store.executions.greatest_id())
+        http = machine.http
         if http is None:
             http = await stack.enter_async_context(GuardedHttp(policy, ca_file=settings.ca_file))
         evaluator = Evaluator()
@@ -151,10 +183,7 @@ async def assembled(
             callback_secret=secret,
             installation=installation,
         )
-        metrics = Metrics()
-        metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
-        metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
-        metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
+        metrics = _metrics(dispatcher, store)
         bearer = Bearer(store.access, clock)
         system: System
 
@@ -210,6 +239,14 @@ async def assembled(
                     task.cancel()
         if not failed.done():
             await sealer.seal_all()
+
+
+def _metrics(dispatcher: Dispatcher, store: SqliteStore) -> Metrics:
+    metrics = Metrics()
+    metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
+    metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
+    metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
+    return metrics
 
 
 async def _new_client(

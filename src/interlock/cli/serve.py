@@ -17,7 +17,7 @@ import click
 import uvicorn
 import uvloop
 
-from interlock.assembly import System, assembled
+from interlock.assembly import Machine, System, assembled
 from interlock.cli.failures import Exit
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.errors import Fatal, InterlockError
@@ -139,7 +139,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             server.should_exit = True
         asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
 
-    async with assembled(settings, authority, http=http, on_fatal=ended) as system:
+    async with assembled(settings, authority, machine=Machine.real(http), on_fatal=ended) as system:
         system.reached_at(settings.public_url.rstrip("/") or url)
         config = uvicorn.Config(
             system.api,

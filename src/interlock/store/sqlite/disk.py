@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -23,16 +24,25 @@ CHECKPOINT_PAGES_BUSY = 16_000
 """Pages in the WAL (64 MiB) that make one due however busy the store is."""
 
 
+def free_bytes(path: Path) -> int:
+    """Bytes that the disk below the path has room for."""
+    return shutil.disk_usage(path).free
+
+
 class DataDirectory:
     """A data directory, locked for this process until `release`.
+
+    Args:
+        free: bytes that the disk below a path has room for.
 
     Raises:
         Unavailable: another process uses it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, free: Callable[[Path], int] = free_bytes) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path
+        self._free = free
         self._reserve = path / "reserve"
         self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -64,7 +74,7 @@ class DataDirectory:
         self._reserve.unlink(missing_ok=True)
 
     def has_room(self) -> bool:
-        return shutil.disk_usage(self.path).free >= ROOM
+        return self._free(self.path) >= ROOM
 
     def release(self) -> None:
         os.close(self._lock)

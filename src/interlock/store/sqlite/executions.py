@@ -41,6 +41,8 @@ IDEMPOTENCY_KEPT = 24 * 3600 * 1_000_000
 
 FORGET_BATCH = 1_000
 
+Rules = Callable[[Situation, Event], Decision]
+
 _SQL = load("executions") | load("terminations")
 _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
@@ -55,6 +57,7 @@ class SqliteExecutions:
     Args:
         tenants: the ids of all tenants; asked at each sweep.
         disabled: tenants whose switch "disable automations" is on.
+        rules: what follows from an event; another one shows whether the tests would notice.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class SqliteExecutions:
         reader: apsw.Connection,
         tenants: Callable[[], Sequence[int]],
         disabled: Callable[[int], bool],
+        rules: Rules = decide,
     ) -> None:
         self._writer = writer
+        self._rules = rules
         self._reader = reader
         self._tenants = tenants
         self._disabled = disabled
@@ -96,7 +101,7 @@ class SqliteExecutions:
         situation = self._situation(connection, ref, event)
         if situation is None:
             return None
-        decision = decide(situation, event)
+        decision = self._rules(situation, event)
         if decision.moved or decision.records:
             write(connection, situation.execution, decision, event.at)
             if situation.child is not None:
@@ -170,7 +175,7 @@ class SqliteExecutions:
             situation = self._situation(connection, ref, event)
             if situation is None:
                 return None
-            decision = decide(situation, event)
+            decision = self._rules(situation, event)
             write(connection, situation.execution, decision, at)
             stopped = stops.stop_tree(connection, situation.execution, at, request)
             return TreeStopped(decision, stopped.count, stopped.more), stopped

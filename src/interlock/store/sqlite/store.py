@@ -9,6 +9,7 @@ import apsw
 
 from interlock.errors import Fatal
 from interlock.ports import ChangeListener, CommitListener
+from interlock.rules.decide import decide
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.audit import SqliteAudit
@@ -17,9 +18,16 @@ from interlock.store.sqlite.breakers import SqliteBreakers
 from interlock.store.sqlite.bulk import SqliteBulk
 from interlock.store.sqlite.bulk_terminations import SqliteBulkTerminations
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
-from interlock.store.sqlite.disk import CHECKPOINT_PAGES, CHECKPOINT_PAGES_BUSY, Checkpointer, DataDirectory
-from interlock.store.sqlite.executions import SqliteExecutions
+from interlock.store.sqlite.disk import (
+    CHECKPOINT_PAGES,
+    CHECKPOINT_PAGES_BUSY,
+    Checkpointer,
+    DataDirectory,
+    free_bytes,
+)
+from interlock.store.sqlite.executions import Rules, SqliteExecutions
 from interlock.store.sqlite.leases import SqliteLeases
+from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.retention import SqliteRetention
 from interlock.store.sqlite.webhooks import SqliteWebhooks
 from interlock.store.sqlite.writer import Form, Writer
@@ -32,7 +40,10 @@ class SqliteStore:
         directory: the data directory, or None for a store that is forgotten with the process.
         form: where statements and commits run; in memory always inline.
         on_fatal: told once when what is on disk can no longer be vouched for; the process must stop.
-        vfs: the name of an apsw VFS to open the file with, for tests of faults.
+        vfs: the name of an apsw VFS to open the file with, for tests of faults; there are no checkpoints then.
+        offload: where commits are made, if not in a thread.
+        free: bytes that the disk below a directory has room for.
+        rules: what follows from an event; another one shows whether the tests would notice.
 
     Raises:
         Unavailable: another process uses the directory.
@@ -46,8 +57,11 @@ class SqliteStore:
         form: Form = Form.COMMIT_IN_THREAD,
         on_fatal: Callable[[Fatal], None] = lambda error: None,
         vfs: str | None = None,
+        offload: Offload | None = None,
+        free: Callable[[Path], int] = free_bytes,
+        rules: Rules = decide,
     ) -> None:
-        self._directory = DataDirectory(directory) if directory is not None else None
+        self._directory = DataDirectory(directory, free) if directory is not None else None
         path = self._directory.database if self._directory is not None else MEMORY
         self._connection = open_writer(path, vfs=vfs)
         self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
@@ -56,14 +70,18 @@ class SqliteStore:
             self._checkpointer = Checkpointer(path)
         self._connection.set_wal_hook(self._written)
         self.writer = Writer(
-            self._connection, Form.INLINE if path == MEMORY else form, on_full=self._full, on_fatal=on_fatal
+            self._connection,
+            Form.INLINE if path == MEMORY else form,
+            offload=offload,
+            on_full=self._full,
+            on_fatal=on_fatal,
         )
         self._reserved = self._directory is not None and self._directory.keep_reserve()
         self.access = SqliteAccess(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
         self.audit = SqliteAudit(self.writer, self._reader)
         self.executions = SqliteExecutions(
-            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled
+            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled, rules
         )
         self.executions.frozen = directory is not None and backup.frozen(directory)
         self.bulk = SqliteBulk(

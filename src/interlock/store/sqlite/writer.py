@@ -12,8 +12,6 @@ delivered before anything else; then the callers whose answer announces an attem
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any, TypeVar
 import apsw
 
 from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.store.sqlite.offload import Offload, ThreadOffload
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ class Form(StrEnum):
     THREAD = "thread"
     """All of it in a thread."""
     INLINE = "inline"
-    """No thread at all: for tests, for memory, and for whoever has to replay a schedule exactly."""
+    """Nothing is offloaded: for tests, and for memory."""
 
 
 @dataclass(slots=True)
@@ -56,6 +55,7 @@ class Writer:
     Args:
         connection: the writing connection; nobody else may use it for writing.
         form: where the work is done.
+        offload: the thread, or what stands for it where a schedule has to be replayed exactly.
         on_full: called when the disk refuses a write, before the group is run again.
         on_fatal: called once with the error when what is on disk can no longer be vouched for; no job is
             acknowledged after that.
@@ -66,6 +66,7 @@ class Writer:
         connection: apsw.Connection,
         form: Form = Form.COMMIT_IN_THREAD,
         *,
+        offload: Offload | None = None,
         on_full: Callable[[], None] = lambda: None,
         on_fatal: Callable[[Fatal], None] = lambda error: None,
     ) -> None:
@@ -82,8 +83,7 @@ class Writer:
         self._failed: Fatal | None = None
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
-        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._offload = offload if offload is not None else ThreadOffload("interlock-writer")
         self._loop: asyncio.AbstractEventLoop | None = None
         self.full = False
         """The disk refused a write: jobs that start something new have to refuse or hold."""
@@ -137,10 +137,7 @@ class Writer:
         """Finish what was submitted, take nothing more, and end the thread."""
         self._closing = True
         await self.settle()
-        if self._thread is not None:
-            self._orders.put(None)
-            self._thread.join()
-            self._thread = None
+        self._offload.close()
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
@@ -156,14 +153,14 @@ class Writer:
             self._finish(group, self._transact(group))
         elif self._form is Form.THREAD or group[0].heavy:
             self._busy = True
-            self._in_thread(group, lambda: self._transact(group))
+            self._offload.run(lambda: self._transact(group), lambda error: self._finish(group, error))
         else:
             error = self._execute(group)
             if error is not None:
                 self._finish(group, error)
             else:
                 self._busy = True
-                self._in_thread(group, self._commit)
+                self._offload.run(self._commit, lambda error: self._finish(group, error))
 
     def _next_group(self) -> list[_Job]:
         if self._alone:
@@ -260,25 +257,6 @@ class Writer:
         for line in (self._alone, self._urgent, self._normal):
             line.clear()
         self._on_fatal(self._failed)
-
-    # --- the thread -----------------------------------------------------------------------------------------------
-
-    def _in_thread(self, group: list[_Job], work: Callable[[], BaseException | None]) -> None:
-        loop = self._loop
-        assert loop is not None
-
-        def order() -> None:
-            error = work()
-            loop.call_soon_threadsafe(self._finish, group, error)
-
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._obey, name="interlock-writer", daemon=True)
-            self._thread.start()
-        self._orders.put(order)
-
-    def _obey(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
 
 
 def _nothing() -> None:
