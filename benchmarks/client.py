@@ -25,6 +25,8 @@ Address = tuple[str, int]
 Answered = Callable[[int, bytes], None]
 """Told the status and the body of each answer."""
 
+REFUSALS = {429: 8, 503: 14}
+"""HTTP status and google.rpc.Code of what is turned away for now."""
 LIMIT = 600.0
 """Seconds after which a load that has not ended is given up."""
 TICK = 0.001
@@ -42,6 +44,10 @@ class Load:
     statuses: Counter[int] = field(default_factory=Counter)
     latency: Histogram = field(default_factory=Histogram)
     client_cpu: float = 0.0
+    unsent: int = 0
+    """Requests that came due while every connection was busy, if such are not kept."""
+    bare_refusals: int = 0
+    """Answers 429 and 503 without `Retry-After`, or whose body is not a google.rpc.Status."""
 
     @property
     def count(self) -> int:
@@ -61,13 +67,15 @@ class Load:
 class Connection(asyncio.Protocol):
     """One keep-alive connection with at most one request under way."""
 
-    __slots__ = ("_buffer", "_needed", "_transport", "done", "lost", "since")
+    __slots__ = ("_buffer", "_needed", "_transport", "done", "head", "lost", "since")
 
     def __init__(self) -> None:
         self.done: Callable[[Connection, int, bytes], None] = _ignore
         self.lost: Callable[[Exception], None] | None = None
         """Told once if the peer closes the connection; whoever closes it here sets it to None before."""
         self.since = 0.0
+        self.head = b""
+        """Of the newest answer."""
         self._buffer = b""
         self._needed = 0
         self._transport: asyncio.Transport | None = None
@@ -95,7 +103,8 @@ class Connection(asyncio.Protocol):
         if end < 0:
             self._buffer = data
             return
-        length = content_length(data[:end])
+        self.head = data[:end]
+        length = content_length(self.head)
         self._needed = end + 4 + length
         if len(data) < self._needed:
             self._buffer = data
@@ -120,6 +129,16 @@ def content_length(head: bytes) -> int:
             raise Failed(f"an answer without Content-Length: {head[:200]!r}")
     end = head.find(b"\r\n", start)
     return int(head[start + 16 : end if end >= 0 else len(head)])
+
+
+def _is_told(head: bytes, status: int, body: bytes) -> bool:
+    """Whether a refusal says when to come back, and is the body that its status asks for."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return False
+    is_status = isinstance(told, dict) and told.keys() == {"code", "message", "details"}
+    return is_status and told["code"] == REFUSALS[status] and b"\r\nretry-after: " in head.lower()
 
 
 def _ignore(connection: Connection, status: int, body: bytes) -> None:
@@ -175,6 +194,8 @@ class _Run:
         now = time.perf_counter()
         self.load.latency.add(now - connection.since)
         self.load.statuses[status] += 1
+        if status in REFUSALS and not _is_told(connection.head, status, body):
+            self.load.bare_refusals += 1
         if self._answered is not None:
             self._answered(status, body)
         return now
@@ -239,10 +260,25 @@ async def closed(
     return await run.wait(lines)
 
 
-async def opened(address: Address, requests: Iterable[bytes], *, rate: float, connections: int = 256) -> Load:
+async def opened(
+    address: Address,
+    requests: Iterable[bytes],
+    *,
+    rate: float,
+    connections: int = 256,
+    answered: Answered | None = None,
+    begun: Callable[[], None] | None = None,
+    is_kept: bool = True,
+) -> Load:
     """Send requests at a constant rate, whatever the server does. Latency counts from the moment a request was due, or
-    from when this generator saw that it was, if its own timer was late (at most a tick of 1 ms on a quiet machine)."""
-    run = _Run(None)
+    from when this generator saw that it was, if its own timer was late (at most a tick of 1 ms on a quiet machine).
+
+    Args:
+        begun: told when the connections are open and the first request comes due.
+        is_kept: what comes due while every connection is busy is sent when one is free; otherwise it is a caller who
+            found no line, and counted as `unsent`.
+    """
+    run = _Run(answered)
     left: Iterator[bytes] = iter(requests)
     waiting: deque[tuple[bytes, float]] = deque()
     sent = 0
@@ -270,8 +306,10 @@ async def opened(address: Address, requests: Iterable[bytes], *, rate: float, co
             sent += 1
             if free:
                 free.pop().send(following, time.perf_counter())
-            else:
+            elif is_kept:
                 waiting.append((following, now))
+            else:
+                run.load.unsent += 1
         if not run.ended.done():
             loop.call_later(TICK, tick)
 
@@ -281,6 +319,8 @@ async def opened(address: Address, requests: Iterable[bytes], *, rate: float, co
     free = list(lines)
     for line in lines:
         line.done, line.lost = done, run.lost
+    if begun is not None:
+        begun()
     started = time.perf_counter()
     loop.call_soon(tick)
     return await run.wait(lines)

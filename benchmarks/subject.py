@@ -81,8 +81,7 @@ class Subject:
         return Caller(self.address, self.headers())
 
     def execute(self, automation: str) -> bytes:
-        body = b'{"context":{"context":{"employee":"E-1042"}}}'
-        return request("POST", f"/api/v1/automations/{automation}/execute", body, headers=self.headers())
+        return execute(self.address, self.token, automation)
 
     def terminate(self, execution: str, *more: tuple[str, str]) -> bytes:
         path = f"/api/v1/automation_executions/{execution}/actions/terminate"
@@ -173,6 +172,12 @@ class Subject:
             if not token:
                 caller.close()
                 return counts
+
+
+def execute(address: Address, token: str, automation: str) -> bytes:
+    """The request that starts a run."""
+    body = b'{"context":{"context":{"employee":"E-1042"}}}'
+    return request("POST", f"/api/v1/automations/{automation}/execute", body, headers=headers(address, token))
 
 
 def collect(ids: list[str]) -> Callable[[int, bytes], None]:

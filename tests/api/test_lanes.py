@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, Buffer, Permits
+from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, Buffer, Permits
 from interlock.errors import TooManyRequests, Unavailable
 from tests.api.edge import Caller, Edge
 from tests.clocks import ManualClock, settle
@@ -64,6 +64,81 @@ async def test_newcomers_are_turned_away_once_the_oldest_has_waited_too_long() -
     lane.release()
     await waiting
     lane.check()
+
+
+def late(clock: ManualClock) -> None:
+    clock.advance((PATIENCE + 1) / 1_000_000)
+
+
+async def queue(lane: Permits, count: int) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.ensure_future(lane.acquire(Caller([]).receive)) for _ in range(count)]
+    await settle()
+    return tasks
+
+
+def refused(tasks: list[asyncio.Task[None]]) -> list[bool]:
+    return [isinstance(task.exception(), TooManyRequests) for task in tasks if task.done()]
+
+
+async def test_who_is_late_gives_way_and_is_turned_away_at_the_pace_at_which_others_are_let_in() -> None:
+    clock = ManualClock()
+    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), newcomers=STALLED)
+    await lane.acquire(Caller([]).receive)
+    too_late = await queue(lane, 3)
+    late(clock)
+    in_time = await queue(lane, 2)
+    for let_in in (1, 2):
+        lane.release()
+        await settle()
+        assert refused(in_time) == [False] * let_in
+        assert refused(too_late) == [True] * let_in
+        assert lane.shed == let_in
+    lane.release()
+    await settle()
+    assert refused(too_late) == [True, True, False]
+    assert lane.waiting == 0
+
+
+async def test_if_all_are_late_the_oldest_is_let_in_and_nobody_is_turned_away() -> None:
+    clock = ManualClock()
+    lane = permits(clock)
+    await lane.acquire(Caller([]).receive)
+    waiting = await queue(lane, 2)
+    late(clock)
+    lane.release()
+    await settle()
+    assert [task.done() for task in waiting] == [True, False]
+    lane.release()
+    await settle()
+    assert refused(waiting) == [False, False]
+    lane.release()
+    await lane.acquire(Caller([]).receive)
+
+
+async def test_newcomers_wait_while_work_goes_on_and_are_turned_away_when_it_stalls() -> None:
+    clock = ManualClock()
+    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), newcomers=STALLED)
+    await lane.acquire(Caller([]).receive)
+    (waiting,) = await queue(lane, 1)
+    late(clock)
+    lane.check()
+    clock.advance(STALLED / 1_000_000)
+    with pytest.raises(TooManyRequests):
+        lane.check()
+    lane.release()
+    await waiting
+
+
+async def test_a_permit_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
+    lane = permits(ManualClock())
+    await lane.acquire(Caller([]).receive)
+    first, second = await queue(lane, 2)
+    lane.release()
+    first.cancel()
+    await settle()
+    assert first.cancelled()
+    assert second.done()
+    assert lane.waiting == 0
 
 
 async def test_no_more_than_so_many_wait() -> None:

@@ -8,8 +8,9 @@ at everybody else between two pages.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from interlock.api.bodies import Disconnected, Receive
@@ -18,19 +19,39 @@ from interlock.errors import TooManyRequests, Unavailable
 READING_PERMITS: Final = 2
 WORK_PERMITS: Final = 192
 PATIENCE: Final = 500_000
-"""Microseconds the oldest waiter of a lane may have waited before newcomers are turned away."""
-MOST_WAITING: Final = 2_000
+"""Microseconds after which a waiter is late: whoever came later goes before it, and it is turned away in its turn."""
+STALLED: Final = 5_000_000
+"""Microseconds the oldest waiter for work may have waited before newcomers are turned away at once."""
+MOST_WAITING: Final = 10_000
+REFUSALS: Final = 1
+"""How many that are late are turned away for each one that is let in."""
 BUFFERED: Final = 67_108_864
 """Bytes of bodies that may wait in memory at a time."""
 
 
+class _Came(Enum):
+    """What a waiter's turn brought."""
+
+    PERMIT = "it is let in"
+    REFUSAL = "it is turned away"
+    NOTHING = "its caller has gone"
+
+
+_Turn = asyncio.Future[_Came]
+
+
 class Permits:
-    """A number of permits, handed out in the order of arrival.
+    """A number of permits, handed out in the order of arrival to those who have not waited too long.
+
+    To turn somebody away costs a good part of what it costs to serve it, and who is turned away at once comes again at
+    once: under a load of several times what can be done, nothing else would get done. So whoever waits is made to wait,
+    which costs nothing, and is turned away at a pace that follows what gets done.
 
     Args:
         permits: how many may be at it at once.
         now: the engine's clock, in microseconds.
         refusal: makes the error for those who are turned away.
+        newcomers: microseconds the oldest waiter may have waited before newcomers are turned away at once.
         polite: let the loop serve everybody else before a permit is used.
     """
 
@@ -40,23 +61,28 @@ class Permits:
         now: Callable[[], int],
         refusal: Callable[[], TooManyRequests | Unavailable],
         *,
+        newcomers: int = PATIENCE,
         polite: bool = False,
     ) -> None:
         self._free = permits
         self._now = now
         self._refusal = refusal
+        self._newcomers = newcomers
         self._polite = polite
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: OrderedDict[_Turn, int] = OrderedDict()
+        """Since when, the oldest first."""
+        self._late: OrderedDict[_Turn, int] = OrderedDict()
         self.shed = 0
 
     @property
     def waiting(self) -> int:
-        """How many wait for a permit."""
-        return len(self._waiting)
+        """How many wait for a permit, or to be turned away."""
+        return len(self._waiting) + len(self._late)
 
     def delay(self) -> int:
         """Microseconds that the oldest waiter has waited; 0 if nobody waits."""
-        return self._now() - self._waiting[0][0] if self._waiting else 0
+        line = self._late or self._waiting
+        return self._now() - line[next(iter(line))] if line else 0
 
     def check(self) -> None:
         """Turn a newcomer away before anything costly is done for it.
@@ -64,7 +90,7 @@ class Permits:
         Raises:
             TooManyRequests: or whatever the refusal of this lane is.
         """
-        if self._waiting and (len(self._waiting) >= MOST_WAITING or self.delay() > PATIENCE):
+        if self.waiting and (self.waiting >= MOST_WAITING or self.delay() > self._newcomers):
             self.shed += 1
             raise self._refusal()
 
@@ -78,7 +104,7 @@ class Permits:
             TooManyRequests: or whatever the refusal of this lane is.
             Disconnected: the caller went away while it waited.
         """
-        if self._free > 0 and not self._waiting:
+        if self._free > 0 and not self.waiting:
             self._free -= 1
         else:
             self.check()
@@ -91,31 +117,57 @@ class Permits:
                 raise
 
     def release(self) -> None:
-        """Give a permit back; the oldest waiter gets it."""
+        """Give a permit back. The oldest who is not late gets it, and some who are late are turned away; if all are
+        late, the oldest of them gets it."""
+        late_since = self._now() - PATIENCE
         while self._waiting:
-            _, future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
+            turn, since = self._waiting.popitem(last=False)
+            if since >= late_since:
+                turn.set_result(_Came.PERMIT)
+                self._turn_away()
                 return
-        self._free += 1
+            self._late[turn] = since
+        if self._late:
+            turn, _ = self._late.popitem(last=False)
+            turn.set_result(_Came.PERMIT)
+        else:
+            self._free += 1
+
+    def _turn_away(self) -> None:
+        for _ in range(min(REFUSALS, len(self._late))):
+            turn, _ = self._late.popitem(last=False)
+            self.shed += 1
+            turn.set_result(_Came.REFUSAL)
 
     async def _queue(self, receive: Receive) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (self._now(), turn)
-        self._waiting.append(entry)
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = self._now()
         gone = asyncio.ensure_future(until_gone(receive))
+        gone.add_done_callback(lambda _: self._leave(turn))
         try:
-            await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
-                raise Disconnected
-        except (asyncio.CancelledError, Disconnected):
-            if turn.done():
+            came = await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._forget(turn)
+            elif turn.result() is _Came.PERMIT:
                 self.release()
-            else:
-                self._waiting.remove(entry)
             raise
         finally:
             gone.cancel()
+        # Raised here, and not through the future: an error that holds its frame, which holds the future, is a cycle.
+        if came is _Came.REFUSAL:
+            raise self._refusal()
+        if came is _Came.NOTHING:
+            raise Disconnected
+
+    def _leave(self, turn: _Turn) -> None:
+        """The caller has gone."""
+        if not turn.done():
+            self._forget(turn)
+            turn.set_result(_Came.NOTHING)
+
+    def _forget(self, turn: _Turn) -> None:
+        (self._waiting if turn in self._waiting else self._late).pop(turn, None)
 
 
 def reading(now: Callable[[], int]) -> Permits:
@@ -127,7 +179,12 @@ def reading(now: Callable[[], int]) -> Permits:
 
 def work(now: Callable[[], int]) -> Permits:
     """Starts, callbacks, inbound events."""
-    return Permits(WORK_PERMITS, now, lambda: Unavailable("the server has all the work it can take; try again shortly"))
+    return Permits(
+        WORK_PERMITS,
+        now,
+        lambda: Unavailable("the server has all the work it can take; try again shortly"),
+        newcomers=STALLED,
+    )
 
 
 class Buffer:
