@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from interlock.api import endpoints
 from interlock.api.app import Api
+from interlock.api.connection import Connection
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import Credential, make_credential
@@ -88,6 +89,8 @@ class System:
     feed: Feed
     failed: asyncio.Future[Fatal]
     """Done when the process has to end."""
+    connection: type[asyncio.Protocol] = Connection
+    """What the port speaks to each caller."""
     draining: bool = False
 
     def reached_at(self, url: str) -> None:

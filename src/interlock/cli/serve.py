@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,8 @@ COLLECTED_EVERY: Final = (20_000, 50, 100)
 """Objects more than before, and rounds of the younger generations, after which cycles are looked for; Python's own
 figures cost a seventh of all time here."""
 BACKLOG: Final = 2_048
+MOST_FILES: Final = 65_536
+"""Open files, if the system permits so many: a connection is one, and many a system gives 1,024 unless it is asked."""
 
 log = logging.getLogger("interlock.serve")
 
@@ -113,6 +116,7 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
         raise click.UsageError("--tls-cert and --tls-key go together")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _permit_files()
     try:
         code = uvloop.run(run_server(Settings(**given), ready_file))
     except InterlockError as error:
@@ -144,7 +148,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         config = uvicorn.Config(
             system.api,
             loop="none",
-            http="httptools",
+            http=system.connection,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -186,6 +190,13 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         await self._ready()
+
+
+def _permit_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _stop(server: Server, system: System) -> None:
