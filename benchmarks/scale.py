@@ -27,6 +27,11 @@ class Scale:
     many: int = 100_000
     starts: int = 5
     operations: int = 1_000
+    trees: int = 20
+    bulk: int = 10_000
+    full_disk: int = 2_000
+    capacity_seconds: float = 6.0
+    overload_seconds: float = 8.0
 
 
 FULL = Scale()
@@ -44,6 +49,11 @@ QUICK = Scale(
     many=5_000,
     starts=3,
     operations=400,
+    trees=3,
+    bulk=1_000,
+    full_disk=200,
+    capacity_seconds=2.0,
+    overload_seconds=2.0,
 )
 
 

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -115,6 +116,9 @@ def main() -> None:
     parser.add_argument("connections", type=int)
     parser.add_argument("--ready-file", type=Path, required=True)
     given = parser.parse_args()
+    # Each connection is an open file, and the soft limit may be a fraction of the hard one.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     address = (given.host, given.port)
     load, started = uvloop.run(
         send(address, given.token, given.automation, given.rate, given.seconds, given.connections, given.ready_file)

@@ -27,11 +27,13 @@ class Subject:
         without_network: use the server of benchmarks/server.py, whose outbound requests are answered at once without
             I/O. Otherwise it is `interlock serve`, as everybody starts it.
         egress: what `interlock serve` may call.
+        within: the command that runs the server, such as `unshare …`.
     """
 
     directory: Path
     without_network: bool = False
     egress: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
     process: Started = field(init=False)
     token: str = ""
     _secret: tuple[str, str] = ("", "")
@@ -49,7 +51,7 @@ class Subject:
         else:
             permitted = [word for entry in self.egress for word in ("--allow-egress", entry)]
             command = script("interlock", "serve", *arguments, *permitted)
-        self.process = Started(command, self.directory)
+        self.process = Started([*self.within, *command], self.directory)
         if self.process.told.get("client_secret"):
             self._secret = (self.process.told["client_id"], self.process.told["client_secret"])
 
@@ -129,6 +131,12 @@ class Subject:
             ],
         )
 
+    async def one_expression(self) -> str:
+        expressions = [{"key": "value", "expressionCel": '"INC-" + ctx.trigger.employee'}]
+        return await self.automation(
+            "One evaluation", [{"stepName": "first", "evaluateExpressions": {"expressions": expressions}}]
+        )
+
     async def long_wait(self) -> str:
         return await self.automation(
             "Two-week wait", [{"stepName": "grace", "waitForDuration": {"duration": FOURTEEN_DAYS}}]
@@ -148,11 +156,11 @@ class Subject:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    async def unfinished(self, caller: Caller, automation: str) -> bool:
-        """Whether any run of the automation is not at its end."""
+    async def unfinished(self, caller: Caller, automation: str, states: Sequence[str] = NOT_OVER) -> bool:
+        """Whether any run of the automation is not at its end, or in one of these states."""
         body = {
             "automationTemplateId": automation,
-            "executionStepStates": [_PREFIX + s for s in NOT_OVER],
+            "executionStepStates": [_PREFIX + s for s in states],
             "pageSize": 1,
         }
         return bool((await caller.call("POST", "/api/v1/search/automation_executions", body))["list"])

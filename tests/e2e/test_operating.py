@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from benchmarks import small_disk
 from interlock.store.sqlite import backup
 from tests.e2e.given import WAIT, automation, call, detail, execute, terminate, until, webhook
 from tests.receivers import Held, Receiver
 from tests.servers import LOOK, PATIENCE, ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
-
-SMALL_DISK = 'mount -t tmpfs -o size=128m,mode=700 none "$0" && exec "$@"'
-"""A file system of its own for the data directory, in name spaces of its own: no rights are needed for that."""
 
 
 async def test_a_second_server_on_the_same_directory_says_so_and_ends(server: ServerProcess, tmp_path: Path) -> None:
@@ -69,28 +66,14 @@ async def refuses(url: str) -> bool:
 
 @pytest.fixture
 async def small(tmp_path: Path, receiver: Receiver) -> AsyncIterator[ServerProcess]:
-    data = tmp_path / "data"
-    data.mkdir()
-    within = ["unshare", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, str(data)]
-    async with ServerProcess(tmp_path, egress=[f"127.0.0.1:{receiver.port}"], within=within) as server:
+    within, egress = small_disk.within(tmp_path / "data"), [f"127.0.0.1:{receiver.port}"]
+    async with ServerProcess(tmp_path, egress=egress, within=within) as server:
         yield server
 
 
 def filler(server: ServerProcess) -> Path:
-    """A file on the server's own disk, seen through its process."""
     assert server.process is not None
-    return Path(f"/proc/{server.process.pid}/root{server.directory}/data/filler")
-
-
-def fill(path: Path) -> None:
-    with path.open("ab", buffering=0) as file:
-        for size in (1 << 20, 1 << 12):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+    return small_disk.filler(server.process.pid, server.directory / "data")
 
 
 async def test_on_a_full_disk_runs_are_stopped_and_recorded_and_none_is_started_until_there_is_room(
@@ -103,7 +86,7 @@ async def test_on_a_full_disk_runs_are_stopped_and_recorded_and_none_is_started_
         waiting = [await execute(api, resting) for _ in range(3)]
         in_flight = await execute(api, calling)
         await receiver.received(1)
-        fill(filler(small))
+        small_disk.fill(filler(small))
         path = f"/api/v1/automations/{resting}/execute"
         async with asyncio.timeout(PATIENCE):
             while (refused := await api.post(path, json={})).status_code == 200:
