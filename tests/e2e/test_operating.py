@@ -110,6 +110,20 @@ async def test_on_a_full_disk_runs_are_stopped_and_recorded_and_none_is_started_
         assert (await detail(api, started))["state"] == "WAITING"
 
 
+async def test_on_a_full_disk_there_is_room_for_many_stops(small: ServerProcess) -> None:
+    async with await small.api() as api:
+        resting = await automation(api, "rest", WAIT)
+        waiting = [await execute(api, resting) for _ in range(600)]
+        small_disk.fill(filler(small))
+        path = f"/api/v1/automations/{resting}/execute"
+        async with asyncio.timeout(PATIENCE):
+            while (await api.post(path, json={})).status_code == 200:
+                pass
+        verdicts = [await terminate(api, execution) for execution in waiting]
+        assert verdicts == ["accepted; state=TERMINATE" for _ in waiting]
+        assert (await detail(api, waiting[0]))["state"] == "TERMINATE"
+
+
 async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Path, receiver: Receiver) -> None:
     receiver.then(Held())
     egress, file = [f"127.0.0.1:{receiver.port}"], tmp_path / "monday.db"

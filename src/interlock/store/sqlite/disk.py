@@ -23,6 +23,11 @@ CHECKPOINT_PAGES = 1_000
 CHECKPOINT_PAGES_BUSY = 16_000
 """Pages in the WAL (64 MiB) that make one due however busy the store is."""
 
+CHECKPOINT_PAGES_FULL = 250
+"""Pages in the WAL (1 MiB) that make one due on a full disk, where the WAL may take no more room than it has."""
+MARGIN = 1024 * 1024
+"""Bytes of a full disk that a checkpoint leaves to the commits after it."""
+
 
 def free_bytes(path: Path) -> int:
     """Bytes that the disk below the path has room for."""
@@ -75,6 +80,10 @@ class DataDirectory:
 
     def has_room(self) -> bool:
         return self._free(self.path) >= ROOM
+
+    def takes(self, size: int) -> bool:
+        """Whether the database can grow to so many bytes, and commits go on after that."""
+        return size - os.stat(self.database).st_size + MARGIN <= shutil.disk_usage(self.path).free
 
     def release(self) -> None:
         os.close(self._lock)

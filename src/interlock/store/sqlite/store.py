@@ -21,6 +21,7 @@ from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
 from interlock.store.sqlite.disk import (
     CHECKPOINT_PAGES,
     CHECKPOINT_PAGES_BUSY,
+    CHECKPOINT_PAGES_FULL,
     Checkpointer,
     DataDirectory,
     free_bytes,
@@ -140,10 +141,27 @@ class SqliteStore:
         if self._directory is not None and self._reserved:
             self._directory.release_reserve()
             self._reserved = False
+        self._empty_log(self._connection)
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        if self._checkpointer is not None and (
-            pages >= CHECKPOINT_PAGES_BUSY or (pages >= CHECKPOINT_PAGES and self.writer.waiting == 0)
-        ):
+        if self._checkpointer is None:
+            return apsw.SQLITE_OK
+        if self.writer.full and pages >= CHECKPOINT_PAGES_FULL:
+            self._empty_log(connection)
+        elif pages >= CHECKPOINT_PAGES_BUSY or (pages >= CHECKPOINT_PAGES and self.writer.waiting == 0):
             self._checkpointer.ask()
         return apsw.SQLITE_OK
+
+    def _empty_log(self, connection: apsw.Connection) -> None:
+        """On a full disk: move the whole log into the database, so that it is written from its start again, in the room
+        it has. Otherwise a few hundred stops would spend the reserve on it. On the writing connection and between two
+        commits, because beside them a checkpoint may never catch up."""
+        if self._checkpointer is None or self._directory is None:
+            return
+        size = connection.pragma("page_count") * connection.pragma("page_size")
+        try:
+            if self._directory.takes(size):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+            # A later commit tries again.
+            return
