@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 
@@ -14,7 +13,6 @@ from benchmarks.subject import Subject
 
 SUBMITTERS = 64
 WARM_UP = 500
-LOOK = 0.005
 
 TEXT = (
     "Started over HTTP by 64 submitters at once, and over when the last one is `DONE`. *No far end*: the outbound HTTP "
@@ -50,23 +48,15 @@ async def measure(setting: Setting) -> Section:
 async def _through(subject: Subject, automation: str, count: int) -> tuple[float, float]:
     """Executions per second, and seconds of the server's CPU for each."""
     await subject.start_many(automation, WARM_UP, connections=SUBMITTERS)
-    await _until_over(subject, automation)
+    await subject.until_over(automation)
     cpu, began = subject.process.cpu(), time.perf_counter()
     await subject.start_many(automation, count, connections=SUBMITTERS)
-    await _until_over(subject, automation)
+    await subject.until_over(automation)
     seconds, cpu = time.perf_counter() - began, subject.process.cpu() - cpu
     states = await subject.states(automation)
     if states != {"DONE": count + WARM_UP}:
         raise Failed(f"not every run is DONE: {states}")
     return count / seconds, cpu / count
-
-
-async def _until_over(subject: Subject, automation: str) -> None:
-    caller = subject.caller()
-    async with asyncio.timeout(300):
-        while await subject.unfinished(caller, automation):
-            await asyncio.sleep(LOOK)
-    caller.close()
 
 
 def _figures(setting: Setting, name: str, rate: float, cpu: float, *, is_target: bool = False) -> Iterator[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,9 @@ from benchmarks.processes import Started, module, script
 
 FOURTEEN_DAYS: Final = "1209600s"
 NOT_OVER: Final = ["PENDING", "PROCESS_STEP", "WAITING", "CREATING", "GET_STEP", "COMPLETE_STEP"]
+PATIENCE: Final = 120.0
+"""Seconds within which runs have to have ended."""
+LOOK: Final = 0.005
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 
 
@@ -164,6 +168,14 @@ class Subject:
             "pageSize": 1,
         }
         return bool((await caller.call("POST", "/api/v1/search/automation_executions", body))["list"])
+
+    async def until_over(self, automation: str) -> None:
+        """Look again until every run of the automation is at its end."""
+        caller = self.caller()
+        async with asyncio.timeout(PATIENCE):
+            while await self.unfinished(caller, automation):
+                await asyncio.sleep(LOOK)
+        caller.close()
 
     async def states(self, automation: str) -> dict[str, int]:
         """How many runs of the automation stand in which state, over all pages."""

@@ -54,7 +54,7 @@ async def measure(setting: Setting) -> Section:
             section.figures += await _throughput(setting, subject, waiting)
             alone, steady = await _waiting(setting, subject, waiting)
             section.figures += _waiting_figures(setting, alone, steady)
-            far = _FarEnd(subject, receiver, await _held_call(subject, receiver))
+            far = _FarEnd(subject, receiver, await held_call(subject, receiver))
             section.figures += _cut_figures(await far.cut(scale.in_flight))
             with _readers(subject) as read:
                 alone, steady = await _waiting(setting, subject, waiting)
@@ -144,7 +144,8 @@ def _bounds(found: Histogram, p99: float, beside: str) -> Target:
 # --- a webhook in flight ----------------------------------------------------------------------------------------------
 
 
-async def _held_call(subject: Subject, receiver: Started) -> str:
+async def held_call(subject: Subject, receiver: Started) -> str:
+    """An automation whose one call the far end never answers."""
     webhook = await subject.webhook(f"http://127.0.0.1:{receiver.address[1]}/hold")
     return await subject.automation("Held call", [{"stepName": "call", "webhook": {"webhookId": webhook}}])
 
@@ -163,7 +164,7 @@ class _FarEnd:
         for batch in range(0, count, HELD):
             size = min(HELD, count - batch)
             ids, _ = await self._subject.start_many(self._automation, size, connections=16)
-            await _until_all(far, "/arrived", ids)
+            await until_all(far, "/arrived", ids)
             began: dict[str, float] = {}
             for each in ids:
                 wire = self._subject.terminate(each, SETTLED)
@@ -172,7 +173,7 @@ class _FarEnd:
                 found.settled.add(time.perf_counter() - began[each])
                 if status != 200:
                     raise Failed(f"terminate: {status} {body[:200].decode(errors='replace')}")
-            closes = await _until_all(far, "/closed", ids)
+            closes = await until_all(far, "/closed", ids)
             for each in ids:
                 found.far_end.add(closes[each] - began[each])
         for line in (caller, far):
@@ -180,7 +181,8 @@ class _FarEnd:
         return found
 
 
-async def _until_all(far: Caller, path: str, ids: Sequence[str]) -> dict[str, float]:
+async def until_all(far: Caller, path: str, ids: Sequence[str]) -> dict[str, float]:
+    """Look again until the far end tells of all of them."""
     async with asyncio.timeout(60):
         while True:
             told: dict[str, float] = await far.call("GET", path)
