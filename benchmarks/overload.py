@@ -29,8 +29,8 @@ STALLED_CALLERS: Final = 300
 
 TEXT = (
     "C is the rate at which 64 callers who wait for each answer are served; each run evaluates one expression. Then "
-    "starts come due at a multiple of C whatever the server does, over as many connections as C has starts in a "
-    "second; one that finds all of them busy is a caller who gets no line. Beside them 100 stops of waiting runs come "
+    "starts come due at a multiple of C whatever the server does, over as many connections as C has starts in two "
+    "seconds; one that finds all of them busy is a caller who gets no line. Beside them 100 stops of waiting runs come "
     "due per second, half of them over connections that stay and half each over a new one, while 300 requests stand "
     "half-sent. Refused is 503 with `Retry-After`."
 )
@@ -52,10 +52,10 @@ async def capacity(subject: Subject, automation: str, seconds: float) -> Starts:
 
 
 def connections_for(rate: float) -> int:
-    """So many that some have to wait for a second: twice as long as anybody is made to wait for work."""
+    """So many that some would have to wait for two seconds: longer than anybody is made to wait for work."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, hard - SPARE_FILES)
-    return max(CALLERS, min(int(rate), most))
+    return max(CALLERS, min(int(2 * rate), most))
 
 
 async def overloaded(

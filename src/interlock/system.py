@@ -1,4 +1,4 @@
-"""The real clock, ids and randomness. Nobody else asks the machine for any of them."""
+"""The real clock, ids and randomness, and the turn of the loop. Nobody else asks the machine for any of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ _LONGEST_NAP: Final = 5.0
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TEXT_LENGTH: Final = 27
 _TEXT_IDS_SINCE: Final = 1_400_000_000
+
+
+async def everybody_else() -> None:
+    """One full turn of the loop for everybody else. (anyio's checkpoint, when it is first used, loads a back end for as
+    long as a hundred stops take.)"""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn
 
 
 class SystemClock:

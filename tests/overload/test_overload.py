@@ -101,7 +101,8 @@ async def test_at_twice_and_five_times_the_load_every_stop_gets_through_and_some
             loads.append(loaded)
             stopped += ids
             started += loaded.starts.started
-    assert loads[-1].starts.refused > 0
+    # Unless the machine has become much faster meanwhile, and this was no overload.
+    assert loads[-1].starts.refused > 0 or loads[-1].starts.rate > 2 * served.rate
     _, accepted = await back_to_normal(subject, brief)
     for automation in (brief, waiting, held):
         await subject.until_over(automation)

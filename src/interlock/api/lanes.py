@@ -15,6 +15,7 @@ from typing import Final
 
 from interlock.api.bodies import Disconnected, Receive
 from interlock.errors import TooManyRequests, Unavailable
+from interlock.system import everybody_else
 
 READING_PERMITS: Final = 2
 WORK_PERMITS: Final = 192
@@ -111,7 +112,7 @@ class Permits:
             await self._queue(receive)
         if self._polite:
             try:
-                await _everybody_else()
+                await everybody_else()
             except asyncio.CancelledError:
                 self.release()
                 raise
@@ -204,14 +205,6 @@ class Buffer:
 
     def give_back(self, size: int) -> None:
         self._left += size
-
-
-async def _everybody_else() -> None:
-    """One full turn of the loop for everybody else."""
-    loop = asyncio.get_running_loop()
-    turn: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(turn.set_result, None)
-    await turn
 
 
 async def until_gone(receive: Receive) -> None:

@@ -155,23 +155,24 @@ async def carry_out_next(services: Services) -> bool:
     if order is None:
         return False
     ids = orders.batch(order, TREES if order.request.cascade else BATCH)
-    allowed = [id_ for id_ in ids if _allowed(services, order, id_)]
+    allowed = _allowed(services, order, ids)
     denied = sorted(set(ids) - set(allowed))
     await orders.carry_out(order, allowed, denied, services.clock.now())
     return True
 
 
-def _allowed(services: Services, order: BulkTermination, id_: int) -> bool:
+def _allowed(services: Services, order: BulkTermination, ids: list[int]) -> list[int]:
     client = services.store.access.client(order.tenant, order.request.actor.client)
     now = services.clock.wall()
     if client is None or client.revoked_at is not None or (client.expires_at is not None and client.expires_at <= now):
-        return False
+        return []
     if Permission.EXECUTIONS_TERMINATE in permissions_of(client.roles):
-        return True
+        return ids
     if Permission.EXECUTIONS_TERMINATE not in app_permissions_of(client.roles):
-        return False
-    row = services.store.executions.get(Ref(order.tenant, id_))
-    return row is not None and services.store.automations.app_of(order.tenant, row.automation) in client.apps
+        return []
+    rows = (services.store.executions.get(Ref(order.tenant, id_)) for id_ in ids)
+    app_of = services.store.automations.app_of
+    return [row.id for row in rows if row is not None and app_of(order.tenant, row.automation) in client.apps]
 
 
 # --- what is meant ----------------------------------------------------------------------------------------------------

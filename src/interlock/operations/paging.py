@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from anyio.lowlevel import checkpoint
-
 from interlock.contract.scalars import INT64_MAX
 from interlock.errors import InvalidArgument
 from interlock.operations.operation import Call
 from interlock.operations.services import Services
+from interlock.system import everybody_else
 
 DEFAULT_SIZE: Final = 25
 SMALLEST: Final = 10
@@ -88,7 +87,7 @@ def page_of_query(services: Services, call: Call, operation: str) -> Page:
 async def give_way(rows: int) -> None:
     """After each `ROWS_AT_ONCE` rows, let the loop serve everybody else: a page must not hold up a stop."""
     if rows % ROWS_AT_ONCE == 0:
-        await checkpoint()
+        await everybody_else()
 
 
 def _mac(key: bytes, scope: bytes, position: str) -> bytes:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
 
 from interlock.engine.advance import Advance, Carried
 from interlock.engine.dispatchers.timers import Timers
@@ -21,6 +20,7 @@ from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.states import State
+from interlock.system import everybody_else
 
 SLOTS: Final = 256
 NEAR: Final = 10_000
@@ -241,7 +241,7 @@ class EmbeddedDispatcher:
         next_at = self._timers.next_at
         until = self._sweep_at if next_at is None else min(next_at, self._sweep_at)
         if self._failure is not None or until <= self._clock.now():
-            await anyio.lowlevel.checkpoint()
+            await everybody_else()
             return
         self._waiting_for = until
         self._sooner.clear()
