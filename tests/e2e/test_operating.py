@@ -61,6 +61,17 @@ async def refuses(url: str) -> bool:
     return False
 
 
+async def test_the_soft_limit_on_open_files_does_not_limit_the_connections(tmp_path: Path) -> None:
+    within = ["sh", "-c", 'ulimit -S -n 256 && exec "$@"', "sh"]
+    async with ServerProcess(tmp_path, within=within) as server, httpx2.AsyncClient() as http:
+        host, _, port = server.url.partition("://")[2].rpartition(":")
+        lines = [await asyncio.open_connection(host, int(port)) for _ in range(300)]
+        assert (await http.get(f"{server.url}/readyz")).json()["status"] == "ready"
+        for _, writer in lines:
+            writer.close()
+            await writer.wait_closed()
+
+
 # --- a full disk ------------------------------------------------------------------------------------------------------
 
 
