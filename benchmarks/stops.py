@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks import small_disk
 from benchmarks.client import Caller, Failed, Load, closed
 from benchmarks.processes import running
-from benchmarks.report import Figure, Section, at_most, latency, milliseconds, per_second
+from benchmarks.report import Figure, Section, Target, at_most, latency, milliseconds, per_second
 from benchmarks.scale import Setting
 from benchmarks.subject import NOT_OVER, Subject
 
@@ -126,5 +126,5 @@ async def _full_disk(setting: Setting) -> Figure:
     return Figure(
         f"{name}, one at a time",
         f"{latency(load)}, {done:,} of {count:,} done; starts get {refused}",
-        target=at_most(count - done, 0, "all done"),
+        target=Target("all done", done == count),
     )
