@@ -49,6 +49,7 @@ OwnGetExecution                     yes    yes    404    yes    403    403
 OwnGetReceipt                       yes    yes    404    yes    403    403
 OwnFollowExecution                  yes    yes    404    yes    403    403
 OwnRenewLease                       yes    yes    404    403    403    403
+OwnCreateAddendum                   yes    yes    404    403    403    403
 OwnPlanTerminations                 yes    yes    yes    403    403    403
 OwnCreateTerminations               yes    yes    yes    403    403    403
 OwnListTerminations                 yes    403    403    yes    403    403
@@ -91,7 +92,7 @@ async def test_an_operation_is_open_to_whom_the_table_says(ann: Desk, name: str,
 async def outcome(bob: Desk, name: str, automation: str, execution: int) -> str:
     """`yes` if the operation was open to the caller, whatever came of it."""
     path = {"id": automation}
-    if "Execution" in name or name in {"TerminateAutomation", "OwnGetReceipt", "OwnRenewLease"}:
+    if "Execution" in name or name in {"TerminateAutomation", "OwnGetReceipt", "OwnRenewLease", "OwnCreateAddendum"}:
         path = {"id": str(execution)}
     if name == "ResolvePausedAutomationExecutions":
         path = {"id": automation}

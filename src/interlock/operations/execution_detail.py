@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from interlock.contract.automations import Automation
-from interlock.contract.base import from_stored
+from interlock.contract.base import from_stored, with_fields
 from interlock.contract.steps import STEP_KINDS
 from interlock.errors import InvalidArgument
 from interlock.operations import executions, shown
@@ -17,6 +17,7 @@ from interlock.operations.receipt_markdown import markdown
 from interlock.operations.services import Services
 from interlock.operations.terminations import termination_view
 from interlock.operations.views import (
+    AddendumView,
     AttemptView,
     ChildView,
     ExecutionDetail,
@@ -24,7 +25,7 @@ from interlock.operations.views import (
     LateView,
     StepView,
 )
-from interlock.ports import ItemRow, StepRow
+from interlock.ports import Addendum, ItemRow, StepRow
 from interlock.rules.model import Execution
 from interlock.rules.outcomes import Outcome
 from interlock.rules.outcomes import shown as shown_outcome
@@ -38,7 +39,7 @@ MARKDOWN: Final = "text/markdown"
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
     """Everything there is to know of one run, secrets masked."""
-    return Answer(_detail(services, call))
+    return Answer(detail_of(services, call))
 
 
 async def receipt(services: Services, call: Call, body: None) -> Answer:
@@ -51,11 +52,16 @@ async def receipt(services: Services, call: Call, body: None) -> Answer:
     wanted = call.query.get("format") or ("markdown" if accepted.startswith(MARKDOWN) else "json")
     if wanted not in {"json", "markdown"}:
         raise InvalidArgument.at("format", "must be json or markdown")
-    found = receipt_of(_detail(services, call))
+    found = receipt_of(detail_of(services, call))
     return Answer(found if wanted == "json" else Document(MARKDOWN, markdown(found)))
 
 
-def _detail(services: Services, call: Call) -> ExecutionDetail:
+def detail_of(services: Services, call: Call) -> ExecutionDetail:
+    """
+    Raises:
+        InvalidArgument: the id is not one.
+        NotFound: there is no such run.
+    """
     row = executions.read(services, call)
     store, ref = services.store, row.ref
     definition = store.automations.definition(row.tenant, row.definition)
@@ -86,6 +92,7 @@ def _detail(services: Services, call: Call) -> ExecutionDetail:
             json.loads(definition.steps) if definition is not None else [],
             store.executions.steps(ref),
             store.executions.items(ref),
+            store.addenda.of(ref),
         ),
         termination=termination_view(services, ref) if row.state in _STOPPED else None,
         children=tuple(
@@ -99,6 +106,7 @@ def _detail(services: Services, call: Call) -> ExecutionDetail:
             for child in children[:MOST_CHILDREN]
         ),
         more_children=len(children) > MOST_CHILDREN,
+        frozen=store.frozen,
     )
 
 
@@ -111,6 +119,7 @@ def _steps(
     planned: Sequence[dict[str, Any]],
     rows: Sequence[StepRow],
     items: Sequence[ItemRow],
+    addenda: Sequence[Addendum],
 ) -> tuple[StepView, ...]:
     attempts: dict[int, list[StepRow]] = {}
     for attempt in rows:
@@ -118,9 +127,32 @@ def _steps(
     of_attempt: dict[tuple[int, int], list[ItemRow]] = {}
     for item in items:
         of_attempt.setdefault((item.position, item.attempt), []).append(item)
-    return tuple(
+    steps = tuple(
         _step(services, row, position, step, attempts.get(position, []), of_attempt)
         for position, step in enumerate(planned)
+    )
+    if not addenda:
+        return steps
+    return tuple(
+        with_fields(
+            step, addenda=tuple(addendum_view(each, step.name) for each in addenda if each.position == step.position)
+        )
+        for step in steps
+    )
+
+
+def addendum_view(found: Addendum, step: str) -> AddendumView:
+    """An addendum as it is shown; `step` is the name of its step."""
+    return AddendumView(
+        number=found.number,
+        position=found.position,
+        step=step,
+        attempt=found.attempt,
+        item=found.item,
+        finding=found.finding,
+        note=found.note,
+        actor=shown.actor(found.actor),
+        at=shown.moment(found.at),
     )
 
 

@@ -2,6 +2,7 @@
 
 It is derived from the record of the run each time it is asked for, and says nothing that the record does not prove: a
 request that may have left without a complete answer is listed as unknown, whatever became of the attempts after it.
+What somebody learned of such an entry later stands beside it, and moves it to no other list.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import ClassVar, Final
 from interlock.contract.base import Message, with_fields
 from interlock.contract.scalars import Bool, Int32, Int64
 from interlock.contract.times import Timestamp
-from interlock.operations.views import AttemptView, ChildView, ExecutionDetail, ItemView, StepView, TerminationView
+from interlock.operations.receipt_addenda import resolved, since
+from interlock.operations.views import (
+    AddendumView,
+    AttemptView,
+    ChildView,
+    ExecutionDetail,
+    ItemView,
+    StepView,
+    TerminationView,
+)
 from interlock.ports import Phase
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State
@@ -39,6 +49,12 @@ class ReceiptEntry(Message):
     """The last HTTP status that was seen; 0 if none was."""
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
+    resolved: Bool = False
+    """In `unknown`: it was learned since whether it had happened."""
+    since: str = ""
+    """What the newest addendum says, in a sentence for a person."""
+    addenda: tuple[AddendumView, ...] = ()
+    """What was learned of it after the end, oldest first."""
 
 
 class Receipt(Message):
@@ -64,6 +80,8 @@ class Receipt(Message):
     """Cut by the stop, and it is known where."""
     unknown: tuple[ReceiptEntry, ...] = ()
     """Something may have reached the far end, and no complete answer came back."""
+    unresolved: Int32 = 0
+    """How many of `unknown` are so still: nobody has learned what became of them."""
     never_started: tuple[ReceiptEntry, ...] = ()
     open: tuple[ReceiptEntry, ...] = ()
     """Under way or still to come; empty once the run has ended."""
@@ -71,6 +89,8 @@ class Receipt(Message):
     """Results that came when nobody waited for them any more: evidence, which changed nothing."""
     children: tuple[ChildView, ...] = ()
     more_children: Bool = False
+    frozen: Bool = False
+    """The server was restored from a backup, and is frozen: what was done after that backup is not in this receipt."""
 
 
 _LISTS: Final[dict[Outcome, str]] = {
@@ -94,7 +114,8 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
     lists: dict[str, list[ReceiptEntry]] = {name: [] for name in {*_LISTS.values(), "open", "late"}}
     for step in detail.steps:
         for name, entry in _entries(step, detail.state):
-            lists[name].append(entry)
+            addenda = tuple(each for each in step.addenda if each.item == entry.item)
+            lists[name].append(_with_addenda(entry, addenda, name, step) if addenda or name == "unknown" else entry)
         lists["late"] += _late(step)
     return Receipt(
         execution_id=detail.id,
@@ -109,8 +130,25 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
         termination=detail.termination,
         children=detail.children,
         more_children=detail.more_children,
+        frozen=detail.frozen,
+        unresolved=sum(not entry.resolved for entry in lists["unknown"]),
         **{name: tuple(entries) for name, entries in lists.items()},
     )
+
+
+def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
+    """The entries of which something can be learned that is not on record.
+
+    Those are what is not known, and calls that the far end had taken to answer them later. In a restored store it is
+    everything that was not at its end in the backup.
+    """
+    yield from receipt.unknown
+    for entry in receipt.interrupted:
+        if receipt.frozen or (entry.outcome == Outcome.INTERRUPTED_WAITING and entry.idempotency_key):
+            yield entry
+    if receipt.frozen:
+        yield from receipt.never_started
+        yield from receipt.open
 
 
 def _entries(step: StepView, state: str) -> Iterable[tuple[str, ReceiptEntry]]:
@@ -123,11 +161,21 @@ def _entries(step: StepView, state: str) -> Iterable[tuple[str, ReceiptEntry]]:
             named = Outcome(item.outcome) if item.outcome else Outcome.NOT_STARTED
             yield _LISTS[named], _item(step, item, named)
         return
-    doubtful = outcome is not Outcome.SUCCEEDED and any(_in_doubt(attempt) for attempt in step.attempts)
+    doubtful = outcome is not Outcome.SUCCEEDED and any(in_doubt(attempt) for attempt in step.attempts)
     yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, _account(step, outcome, state, doubtful))
 
 
-def _in_doubt(attempt: AttemptView) -> bool:
+def _with_addenda(entry: ReceiptEntry, addenda: tuple[AddendumView, ...], name: str, step: StepView) -> ReceiptEntry:
+    doubtful = [step.attempts[-1]] if entry.item else [each for each in step.attempts if in_doubt(each)]
+    return with_fields(
+        entry,
+        addenda=addenda,
+        since=since(addenda[-1]) if addenda else "",
+        resolved=name == "unknown" and resolved(doubtful or step.attempts[-1:], addenda),
+    )
+
+
+def in_doubt(attempt: AttemptView) -> bool:
     """Whether something may have reached the far end of which no answer tells."""
     if attempt.outcome in {Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED}:
         return True
@@ -186,7 +234,7 @@ _ACCOUNTS: Final[dict[Outcome, str]] = {
 def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> str:
     status = next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0)
     parts = [_first_sentence(step, outcome, status)]
-    last_in_doubt = bool(step.attempts) and _in_doubt(step.attempts[-1])
+    last_in_doubt = bool(step.attempts) and in_doubt(step.attempts[-1])
     if doubtful and outcome is Outcome.FAILED and last_in_doubt:
         parts = ["Failed: a request was sent and got no complete answer, so it may have had its effect."]
     elif doubtful and not last_in_doubt:

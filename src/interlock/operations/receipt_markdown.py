@@ -9,19 +9,27 @@ from typing import Final
 
 from interlock.contract.times import Timestamp
 from interlock.operations.receipt import Receipt, ReceiptEntry
-from interlock.operations.views import ChildView, TerminationView
+from interlock.operations.views import ActorView, AddendumView, ChildView, TerminationView
+from interlock.ports import AddendumFinding
+from interlock.rules.states import State
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
 _BREAKS: Final = re.compile(r"\s+")
 
 _SECTIONS: Final = (
-    ("unknown", "Not known", "Ask the far end, by the idempotency key."),
-    ("interrupted", "Interrupted", ""),
-    ("done", "Done", ""),
-    ("never_started", "Never started", ""),
-    ("open", "Open", ""),
-    ("late", "Learned too late", ""),
+    ("unknown", "Not known"),
+    ("interrupted", "Interrupted"),
+    ("done", "Done"),
+    ("never_started", "Never started"),
+    ("open", "Open"),
+    ("late", "Learned too late"),
 )
+_WENT_THROUGH: Final = frozenset({State.DONE, State.ERROR})
+_FINDINGS: Final = {
+    AddendumFinding.HAPPENED: "it had happened",
+    AddendumFinding.DID_NOT_HAPPEN: "it had not happened",
+    AddendumFinding.STILL_UNKNOWN: "it could not be found out",
+}
 
 
 def markdown(receipt: Receipt) -> str:
@@ -36,21 +44,61 @@ def _lines(receipt: Receipt) -> Iterator[str]:
     if receipt.termination is not None:
         yield "From the moment of the order on nothing more was started. Nothing that had been done was undone."
         yield ""
-    for field, title, advice in _SECTIONS:
+    if receipt.frozen and receipt.state not in _WENT_THROUGH:
+        yield "This server was restored from a backup. What was done after that backup is not in this receipt."
+        yield ""
+    for field, title in _SECTIONS:
         entries: Sequence[ReceiptEntry] = getattr(receipt, field)
         if not entries:
             continue
         yield f"## {title} ({len(entries)})"
         yield ""
-        if advice:
-            yield advice
+        if field == "unknown":
+            yield _advice(receipt)
             yield ""
         yield from _table(("Step", "Kind", "What happened", "When", "Idempotency key"), map(_row, entries))
+    yield from _added(receipt)
     if receipt.children:
         more = ", and more" if receipt.more_children else ""
         yield f"## Executions it started ({len(receipt.children)}{more})"
         yield ""
         yield from _table(("Execution", "State", "Started", "Ended"), map(_child, receipt.children))
+
+
+def _advice(receipt: Receipt) -> str:
+    entries, still = len(receipt.unknown), receipt.unresolved
+    if not receipt.settled:
+        return "Ask the far end, by the idempotency key."
+    if not still:
+        return "It was not known at the end. What was learned since stands beside it."
+    ask = (
+        "Ask the far end, by the idempotency key, and add what you learn: "
+        f"`interlock executions resolve {receipt.execution_id} --help`"
+    )
+    return ask if still == entries else f"{still} of {entries} are so still; of the rest, see what was learned. {ask}"
+
+
+def _added(receipt: Receipt) -> Iterator[str]:
+    entries = [entry for field, _ in _SECTIONS for entry in getattr(receipt, field) if entry.addenda]
+    found = sorted(((each, entry) for entry in entries for each in entry.addenda), key=lambda pair: pair[0].number)
+    if not found:
+        return
+    yield f"## Added afterwards ({len(found)})"
+    yield ""
+    yield "The newest about a step counts. What the execution itself recorded is not changed by it."
+    yield ""
+    yield from _table(("When", "Who", "Step", "What was found", "Note"), (_addendum(*pair) for pair in found))
+
+
+def _addendum(found: AddendumView, entry: ReceiptEntry) -> tuple[str, ...]:
+    attempt = f", attempt {found.attempt}" if found.attempt else ""
+    return (
+        _moment(found.at),
+        "" if found.actor is None else _who(found.actor),
+        f"{_step(entry)}{attempt}",
+        _FINDINGS[AddendumFinding(found.finding)],
+        _escaped(found.note),
+    )
 
 
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
@@ -67,8 +115,7 @@ def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
 def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
     yield "Stop ordered", _moment(order.accepted_at)
     if order.actor is not None and order.actor.principal:
-        where = f" from {_escaped(order.actor.address)}" if order.actor.address else ""
-        yield "By", f"{_escaped(order.actor.principal)}{where}"
+        yield "By", _who(order.actor)
     yield "Reason", _escaped(order.reason) or "none given"
     by = f" by the stop of execution {order.cause_execution_id}" if order.cause_execution_id else ""
     yield "Cause", f"{_escaped(order.cause)}{by}"
@@ -77,12 +124,22 @@ def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
     yield "It was", _escaped(order.found)
 
 
-def _row(entry: ReceiptEntry) -> tuple[str, ...]:
+def _who(actor: ActorView) -> str:
+    where = f" from {_escaped(actor.address)}" if actor.address else ""
+    return f"{_escaped(actor.principal or actor.client)}{where}"
+
+
+def _step(entry: ReceiptEntry) -> str:
     name = entry.display_name or entry.step or f"step {entry.position + 1}"
+    return f"{entry.position + 1}. {_escaped(name)}" + (f": {_escaped(entry.item)}" if entry.item else "")
+
+
+def _row(entry: ReceiptEntry) -> tuple[str, ...]:
+    attempts = f" ({entry.attempts} attempts)" if entry.attempts > 1 else ""
     return (
-        f"{entry.position + 1}. {_escaped(name)}" + (f": {_escaped(entry.item)}" if entry.item else ""),
+        _step(entry),
         _escaped(entry.kind),
-        _escaped(entry.account) + (f" ({entry.attempts} attempts)" if entry.attempts > 1 else ""),
+        f"{_escaped(entry.account)}{attempts} {_escaped(entry.since)}".rstrip(),
         _moment(entry.settled_at or entry.started_at),
         f"`{entry.idempotency_key}`" if entry.idempotency_key and entry.attempts else "",
     )

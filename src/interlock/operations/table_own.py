@@ -8,6 +8,7 @@ from interlock.auth.roles import Permission
 from interlock.operations import (
     access,
     access_views,
+    addenda,
     audit,
     automations,
     bulk_terminations,
@@ -113,6 +114,26 @@ OURS: Final[tuple[Operation, ...]] = (
         tag=_INTERLOCK_TAG,
         more="An execution whose lease expires is terminated as by a person, with the cause `lease_expired`. If that "
         "was while the server was away, it happens at its next start.",
+        within_apps=True,
+    ),
+    Operation(
+        "POST",
+        "/interlock/v1/executions/{id}/addenda",
+        f"{OWN}CreateAddendum",
+        "Create Addendum",
+        "Add to the record of an execution what was learned after its end of a step whose outcome is not known. The "
+        "outcome stays as it was recorded; what was learned, by whom and when, stands beside it from then on.",
+        addenda.create,
+        Permission.EXECUTIONS_TERMINATE,
+        views.AddendumView,
+        addenda.CreateAddendumRequest,
+        lane=Lane.WORK,
+        visibility=Visibility.OWN,
+        parameters=EXECUTION_ID,
+        tag=_INTERLOCK_TAG,
+        more="Of several addenda about the same, the newest speaks, and all are kept in order: none can be changed or "
+        "deleted. The same one sent again by the same client within a day is added once. What is not in doubt takes "
+        "none (`FAILED_PRECONDITION`).",
         within_apps=True,
     ),
     # --- many executions by one order ---------------------------------------------------------------------------------

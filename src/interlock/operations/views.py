@@ -107,6 +107,26 @@ class ItemView(Message):
     error: Any = None
 
 
+class AddendumView(Message):
+    """What somebody learned later of a step whose outcome was in doubt. The newest speaks; none is ever edited."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Addendum"
+
+    number: Int32 = 0
+    """Its place among those of the execution, from 1."""
+    position: Int32 = 0
+    """Of the step, from 0."""
+    step: str = ""
+    attempt: Int32 = 0
+    """The attempt that it is about, from 1; 0: all of them."""
+    item: str = ""
+    finding: str = ""
+    """`HAPPENED`, `DID_NOT_HAPPEN` or `STILL_UNKNOWN`."""
+    note: str = ""
+    actor: ActorView | None = None
+    at: Timestamp | None = None
+
+
 class LateView(Message):
     """A result that came when nobody waited for it any more: evidence, which changed nothing."""
 
@@ -158,6 +178,8 @@ class StepView(Message):
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
     attempts: tuple[AttemptView, ...] = ()
+    addenda: tuple[AddendumView, ...] = ()
+    """What was learned of it after the end, oldest first. The outcome stays as it was recorded."""
 
 
 class ChildView(Message):
@@ -203,6 +225,8 @@ class ExecutionDetail(Message):
     children: tuple[ChildView, ...] = ()
     more_children: Bool = False
     """There are more than the first hundred children."""
+    frozen: Bool = False
+    """The server was restored from a backup, and is frozen: what was done after that backup is not known here."""
 
 
 class CallbackResponse(Message):

@@ -4,6 +4,7 @@ Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says oth
 """
 
 from interlock.ports.access import Access, ClientRow, Role, TenantRow, TenantSettings, TokenRow
+from interlock.ports.addenda import Addenda, Addendum, AddendumFinding
 from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
 from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
 from interlock.ports.breakers import Breakers
@@ -18,6 +19,9 @@ from interlock.ports.system import Clock, Health, Ids, Randomness
 
 __all__ = [
     "Access",
+    "Addenda",
+    "Addendum",
+    "AddendumFinding",
     "AuditEntry",
     "AuditLog",
     "AuditRow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from interlock.ports.access import Access
+from interlock.ports.addenda import Addenda
 from interlock.ports.audit import AuditLog
 from interlock.ports.automations import Automations, Webhooks
 from interlock.ports.breakers import Breakers
@@ -58,10 +59,18 @@ class Store(Protocol):
     def webhooks(self) -> Webhooks: ...
 
     @property
+    def addenda(self) -> Addenda: ...
+
+    @property
     def access(self) -> Access: ...
 
     @property
     def audit(self) -> AuditLog: ...
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was restored from a backup and not released: nothing of it moves by itself."""
+        ...
 
     def listen(self, listener: CommitListener) -> None: ...
 

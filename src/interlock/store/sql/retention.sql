@@ -54,6 +54,10 @@ DELETE FROM steps WHERE tenant = ? AND execution = ?;
 -- All of it.
 DELETE FROM terminations WHERE tenant = ? AND execution = ?;
 
+-- name: retention_addenda
+-- All of it.
+DELETE FROM addenda WHERE tenant = ? AND execution = ?;
+
 -- name: retention_execution
 -- All of it.
 DELETE FROM executions WHERE tenant = ? AND id = ?;

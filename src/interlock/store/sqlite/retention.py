@@ -21,6 +21,7 @@ _WHOLE: Final = (
     _SQL["retention_steps"],
     _SQL["retention_termination"],
     _SQL["retention_input"],
+    _SQL["retention_addenda"],
     _SQL["retention_execution"],
 )
 

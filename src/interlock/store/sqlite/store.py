@@ -12,6 +12,7 @@ from interlock.ports import ChangeListener, CommitListener
 from interlock.rules.decide import decide
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
+from interlock.store.sqlite.addenda import SqliteAddenda
 from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
 from interlock.store.sqlite.breakers import SqliteBreakers
@@ -93,6 +94,7 @@ class SqliteStore:
         )
         self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
         self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions)
+        self.addenda = SqliteAddenda(self.writer, self._reader, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
 

@@ -1,0 +1,150 @@
+"""Addenda: somebody has asked the far end what became of a step that was in doubt, and adds it to the record.
+
+The recorded outcome is not touched: what the run knew when it ended, and what a person learned later, are two facts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, ClassVar, Final
+
+from pydantic import AfterValidator
+
+from interlock.contract.base import Message
+from interlock.contract.enums import EnumNames
+from interlock.contract.executions import Reason, one_line
+from interlock.contract.scalars import Int32
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from interlock.operations.execution_detail import addendum_view, detail_of
+from interlock.operations.operation import Answer, Call
+from interlock.operations.receipt import Receipt, in_doubt, questions, receipt_of
+from interlock.operations.services import Services
+from interlock.operations.views import AttemptView, ExecutionDetail, StepView
+from interlock.ports import Addendum, AddendumFinding, AuditEntry
+from interlock.rules.model import Ref
+from interlock.rules.outcomes import Outcome
+
+ACTION: Final = "execution.addendum"
+FINDING: Final = EnumNames("AddendumFinding", ("UNSPECIFIED", *(finding.value for finding in AddendumFinding)))
+
+
+class CreateAddendumRequest(Message):
+    """What was learned, and of what. The step is named by its name or by its position."""
+
+    proto_name: ClassVar[str] = "interlock.v1.CreateAddendumRequest"
+
+    step: str = ""
+    position: Int32 | None = None
+    """From 0."""
+    attempt: Int32 = 0
+    """Only this attempt, from 1; 0 or absent: the step, whichever of its attempts it was."""
+    item: str = ""
+    """Which of several items, where the step has several."""
+    finding: Annotated[str, FINDING] = FINDING.zero
+    """`HAPPENED`, `DID_NOT_HAPPEN`, or `STILL_UNKNOWN`: somebody asked, and it could not be found out."""
+    note: Annotated[Reason, AfterValidator(one_line)] = ""
+    """How it was learned; at most 1,024 bytes of UTF-8, without control characters."""
+
+
+async def create(services: Services, call: Call, body: CreateAddendumRequest) -> Answer:
+    """Add a finding to the record of a run that is at its end. The same one sent again within a day is added once.
+
+    Raises:
+        NotFound: there is no such run.
+        InvalidArgument: it has no such step, attempt or item, or the body says of none.
+        FailedPrecondition: the run is not at its end, or what became of the step is on record. In a restored store that
+            is frozen nothing goes on, and what was not at its end in the backup may have been done after it.
+        Unavailable: the commit could not be made, the disk being full, for one; nothing was added.
+    """
+    detail = detail_of(services, call)
+    if body.finding == FINDING.zero:
+        raise InvalidArgument.at("finding", f"is required: one of {', '.join(AddendumFinding)}")
+    step = _step(detail, body)
+    receipt = receipt_of(detail)
+    if not receipt.settled and not receipt.frozen:
+        raise FailedPrecondition(
+            f"the execution is {detail.state}: what becomes of its steps is still being recorded; terminate it, or wait"
+        )
+    recorded = _recorded(receipt, step, body)
+    new = Addendum(
+        Ref(call.tenant.id, detail.id),
+        step.position,
+        AddendumFinding(body.finding),
+        call.actor,
+        services.clock.now(),
+        body.attempt,
+        body.item,
+        body.note,
+    )
+    details = {
+        "position": step.position,
+        "step": step.name,
+        "attempt": body.attempt,
+        "item": body.item,
+        "recorded": recorded,
+        "finding": new.finding,
+    }
+    audit = AuditEntry(
+        call.actor,
+        ACTION,
+        str(detail.id),
+        reason=body.note,
+        details=json.dumps(details, separators=(",", ":")).encode(),
+    )
+    added = await services.store.addenda.add(new, audit)
+    if added is None:
+        raise NotFound
+    return Answer(addendum_view(added, step.name))
+
+
+def _step(detail: ExecutionDetail, body: CreateAddendumRequest) -> StepView:
+    if not body.step and body.position is None:
+        raise InvalidArgument.at("step", "is required: the name of the step, or its position")
+    if body.position is not None:
+        if not 0 <= body.position < len(detail.steps):
+            raise InvalidArgument.at("position", f"the execution has {len(detail.steps)} steps, numbered from 0")
+        step = detail.steps[body.position]
+        if body.step and body.step != step.name:
+            raise InvalidArgument.at("step", f"the step at position {body.position} has another name")
+        return step
+    found = [step for step in detail.steps if step.name == body.step]
+    if not found:
+        raise InvalidArgument.at("step", "the execution has no step of this name")
+    return found[0]
+
+
+def _recorded(receipt: Receipt, step: StepView, body: CreateAddendumRequest) -> str:
+    """What is on record of that which the addendum is about, and which is in doubt."""
+    attempt = _attempt(step, body.attempt)
+    items = _items(attempt or (step.attempts[-1] if step.attempts else None))
+    if body.item not in items and (body.item or items):
+        known = f"one of {', '.join(items)}"[:200] if items else "left out: the step has no items to tell apart"
+        raise InvalidArgument.at("item", f"must be {known}")
+    recorded = items.get(body.item) or (step if attempt is None else attempt).outcome
+    asked = any((entry.position, entry.item) == (step.position, body.item) for entry in questions(receipt))
+    known_of_attempt = attempt is not None and not items and not _doubtful(receipt, attempt)
+    if not asked or known_of_attempt:
+        raise FailedPrecondition(
+            f"nothing is in doubt there: {recorded} is on record; an addendum is for what the receipt lists as unknown"
+        )
+    return recorded
+
+
+def _attempt(step: StepView, number: int) -> AttemptView | None:
+    if not number:
+        return None
+    found = next((attempt for attempt in step.attempts if attempt.number == number), None)
+    if found is None:
+        raise InvalidArgument.at("attempt", f"the step has {len(step.attempts)} attempts, numbered from 1")
+    return found
+
+
+def _items(attempt: AttemptView | None) -> dict[str, str]:
+    """Name to outcome, where an attempt has several; the receipt tells such a step by its items."""
+    if attempt is None or len(attempt.items) <= 1:
+        return {}
+    return {item.name: item.outcome for item in attempt.items}
+
+
+def _doubtful(receipt: Receipt, attempt: AttemptView) -> bool:
+    return receipt.frozen or in_doubt(attempt) or attempt.outcome == Outcome.INTERRUPTED_WAITING
