@@ -165,6 +165,86 @@ def test_a_person_is_shown_what_would_be_stopped_and_asked(server: Server, inter
     assert interlock("executions", "terminate", "7", "--yes", person=True).exit_code == Exit.OK
 
 
+RECEIPT = "/interlock/v1/executions/7/receipt"
+ADDENDA = "/interlock/v1/executions/7/addenda"
+
+
+def test_resolve_sends_what_was_learned_and_prints_what_is_on_record(server: Server, interlock: CommandLine) -> None:
+    server.on("POST", ADDENDA, ok({"number": 1, "finding": "DID_NOT_HAPPEN"}))
+    arguments = ["--step", "call", "--did-not-happen", "--attempt", "2", "--item", "ann", "--note", "asked the desk"]
+    result = interlock("executions", "resolve", "7", *arguments)
+    assert result.exit_code == Exit.OK
+    assert lines(result) == [{"executionId": "7", "number": 1, "finding": "DID_NOT_HAPPEN"}]
+    [call] = server.asked("POST", ADDENDA)
+    assert call.body == {
+        "step": "call",
+        "finding": "DID_NOT_HAPPEN",
+        "attempt": 2,
+        "item": "ann",
+        "note": "asked the desk",
+    }
+    assert not server.asked("GET", RECEIPT)
+
+
+def test_the_only_step_that_is_not_known_needs_no_name(server: Server, interlock: CommandLine) -> None:
+    unknown = [{"step": "call", "position": 0, "resolved": True}, {"step": "tell", "position": 3, "item": "ann"}]
+    server.on("GET", RECEIPT, ok({"unknown": unknown}))
+    server.on("POST", ADDENDA, ok({"number": 1}))
+    assert interlock("executions", "resolve", "7", "--happened").exit_code == Exit.OK
+    [call] = server.asked("POST", ADDENDA)
+    assert call.body == {"position": 3, "item": "ann", "finding": "HAPPENED"}
+
+
+@pytest.mark.parametrize(
+    ("unknown", "code", "said"),
+    [
+        ([], Exit.NOT_FOUND, "nothing in it is unknown"),
+        ([{"step": "call", "resolved": True}], Exit.NOT_FOUND, "name it by --step"),
+        (
+            [{"step": "call"}, {"step": "te\x1bll", "item": "ann"}],
+            Exit.USAGE,
+            "call, te\N{REPLACEMENT CHARACTER}ll --item ann",
+        ),
+    ],
+)
+def test_without_a_name_it_has_to_be_clear_what_is_meant(
+    unknown: list[Any], code: Exit, said: str, server: Server, interlock: CommandLine
+) -> None:
+    server.on("GET", RECEIPT, ok({"unknown": unknown}))
+    result = interlock("executions", "resolve", "7", "--happened")
+    assert (result.exit_code, said in result.stderr) == (code, True)
+    assert not server.asked("POST", ADDENDA)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["7"],
+        ["7", "--happened", "--did-not-happen"],
+        ["7", "--happened", "--item", "ann"],
+        ["7", "--happened", "--attempt", "0"],
+        ["x", "--happened", "--step", "call"],
+    ],
+    ids=" ".join,
+)
+def test_what_resolve_cannot_mean_is_refused_before_anything_is_sent(
+    arguments: list[str], server: Server, interlock: CommandLine
+) -> None:
+    assert interlock("executions", "resolve", *arguments).exit_code == Exit.USAGE
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, Exit.NOT_FOUND), (400, Exit.ERROR), (403, Exit.AUTH), (503, Exit.ERROR)]
+)
+def test_a_refused_addendum_has_the_usual_exit_code(
+    status: int, code: Exit, server: Server, interlock: CommandLine
+) -> None:
+    server.on("POST", ADDENDA, refusal(status, "nothing is in doubt there"))
+    result = interlock("executions", "resolve", "7", "--step", "call", "--happened")
+    assert (result.exit_code, "nothing is in doubt there" in result.stderr) == (code, True)
+
+
 def test_a_receipt_is_a_text_for_a_person_and_json_for_a_program(server: Server, interlock: CommandLine) -> None:
     path = "/interlock/v1/executions/7/receipt"
     server.on("GET", path, ok({"executionId": "7", "settled": True}))

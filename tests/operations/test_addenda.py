@@ -239,7 +239,7 @@ async def test_a_full_disk_takes_none_and_says_so(ann: Desk, run: int) -> None:
 
 
 async def test_the_text_for_a_person_says_what_is_still_open(ann: Desk, run: int) -> None:
-    assert f"`interlock executions resolve {run} --help`" in await text(ann, run)
+    assert f"`interlock executions resolve {run} --happened`" in await text(ann, run)
     await add(ann, run, note="ticket | 42 <b>shows</b> it")
     shown = await text(ann, run)
     assert "It was not known at the end. What was learned since stands beside it." in shown

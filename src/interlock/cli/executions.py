@@ -1,4 +1,4 @@
-"""`interlock executions`: list, get, watch, receipt, terminate."""
+"""`interlock executions`: list, get, watch, receipt, resolve, renew, terminate."""
 
 import re
 from collections.abc import Iterable
@@ -134,6 +134,67 @@ def receipt(session: Session, execution: str, output: Form) -> None:
         click.echo(printable(text), nl=False)
     else:
         print_object(output, session.api().call("GET", path).body, "executionId")
+
+
+@executions.command()
+@click.argument("execution")
+@click.option("--step", metavar="NAME", help="Which step. Needs no saying while one alone is not known.")
+@click.option("--item", metavar="NAME", help="Which of its items, where it has several.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt of it alone.")
+@click.option("--happened", "happened", is_flag=True, help="It had its effect.")
+@click.option("--did-not-happen", "did_not", is_flag=True, help="It had none.")
+@click.option("--still-unknown", "unknown", is_flag=True, help="You asked, and it could not be found out.")
+@click.option("--note", metavar="TEXT", help="How you know, for the record and the receipt; at most 1,024 bytes.")
+@output_option
+@click.pass_obj
+def resolve(
+    session: Session,
+    execution: str,
+    step: str | None,
+    item: str | None,
+    attempt: int | None,
+    happened: bool,
+    did_not: bool,
+    unknown: bool,
+    note: str | None,
+    output: Form,
+) -> None:
+    """Add what you learned of a step that the receipt lists as not known.
+
+    What was recorded stays, and so does every addendum: to correct one, add another. The newest counts.
+
+    \b
+    Examples:
+      interlock executions resolve 839265 --happened --note "ticket 42 is there"
+      interlock executions resolve 839265 --step create-account --did-not-happen
+    """
+    findings = {"HAPPENED": happened, "DID_NOT_HAPPEN": did_not, "STILL_UNKNOWN": unknown}
+    given = [finding for finding, said in findings.items() if said]
+    if len(given) != 1:
+        raise click.UsageError("say one of --happened, --did-not-happen and --still-unknown")
+    path, api = f"{_OWN_PATH}/{_ids([execution])[0]}", session.api()
+    if step is None and item is not None:
+        raise click.UsageError("--item goes with --step")
+    which = _one_unknown(api.call("GET", f"{path}/receipt").body) if step is None else {"step": step}
+    more = {"item": item, "attempt": attempt, "note": note}
+    body = {**which, "finding": given[0], **{name: value for name, value in more.items() if value is not None}}
+    added = api.call("POST", f"{path}/addenda", body).body
+    print_object(output, {"executionId": execution, **added}, "executionId")
+    session.hint(f"Look at it: interlock executions receipt {execution}")
+
+
+def _one_unknown(receipt: dict[str, Any]) -> dict[str, Any]:
+    """The only entry of a receipt that is still not known."""
+    found = [entry for entry in receipt.get("unknown") or () if not entry.get("resolved")]
+    if not found:
+        raise Failure("nothing in it is unknown; to add to what is resolved, name it by --step", Exit.NOT_FOUND)
+    if len(found) > 1:
+        names = dict.fromkeys(
+            str(entry.get("step")) + (f" --item {entry['item']}" if entry.get("item") else "") for entry in found
+        )
+        raise Failure(printable(f"several are not known, name one by --step: {', '.join(names)}").rstrip(), Exit.USAGE)
+    entry = found[0]
+    return {"position": entry.get("position", 0), **({"item": entry["item"]} if entry.get("item") else {})}
 
 
 @executions.command()

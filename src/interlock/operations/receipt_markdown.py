@@ -71,11 +71,13 @@ def _advice(receipt: Receipt) -> str:
         return "Ask the far end, by the idempotency key."
     if not still:
         return "It was not known at the end. What was learned since stands beside it."
+    which = "" if still == 1 else " --step NAME"
     ask = (
-        "Ask the far end, by the idempotency key, and add what you learn: "
-        f"`interlock executions resolve {receipt.execution_id} --help`"
+        "Ask the far end, by the idempotency key. Then add what you learn: "
+        f"`interlock executions resolve {receipt.execution_id}{which} --happened` (or `--did-not-happen`, "
+        "`--still-unknown`)."
     )
-    return ask if still == entries else f"{still} of {entries} are so still; of the rest, see what was learned. {ask}"
+    return ask if still == entries else f"{still} of {entries} are not known to this day. {ask}"
 
 
 def _added(receipt: Receipt) -> Iterator[str]:
