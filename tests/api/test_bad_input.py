@@ -7,7 +7,8 @@ import pytest
 from interlock.operations.operation import Operation
 from interlock.operations.table import OPERATIONS
 from tests.api.edge import Caller, Edge, path_of
-from tests.operations.desk import WAIT
+from tests.clocks import settle
+from tests.operations.desk import CALL, WAIT
 
 pytestmark = pytest.mark.anyio
 
@@ -141,6 +142,23 @@ async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(ann: Edge
         assert foreign.status == unknown.status
         assert foreign.status in {400, 404}, operation.id
     assert await eve.state(execution) == "WAITING"
+
+
+async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_disk_is_no_fault_of_it(ann: Edge) -> None:
+    run = await ann.desk.start(await ann.desk.make(CALL))
+    path = f"/interlock/v1/executions/{run}/addenda"
+    finding = {"step": "call", "finding": "HAPPENED"}
+    early = await ann.ask("POST", path, finding)
+    assert (early.status, early.tree["code"]) == (400, 9)
+    await ann.desk.ask("TerminateAutomation", id=run)
+    await settle()
+    unclear = await ann.ask("POST", path, {"step": "call", "finding": "PERHAPS", "attempt": "one", "note": "a\nb"})
+    assert (unclear.status, sorted(unclear.fields)) == (400, ["attempt", "finding", "note"])
+    ann.desk.engine.store.writer.full = True
+    full = await ann.ask("POST", path, finding)
+    assert (full.status, full.tree["code"], full.headers["retry-after"]) == (503, 14, "30")
+    ann.desk.engine.store.writer.full = False
+    assert (await ann.ask("POST", path, finding)).status == 200
 
 
 async def test_a_header_that_means_nothing_twice_is_refused(ann: Edge) -> None:

@@ -155,5 +155,10 @@ async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Pat
         assert (refused.status_code, refused.json()["code"]) == (400, 9)
         await terminate(api, in_flight)
         shown = await until(api, in_flight, "TERMINATE")
+        finding = {"step": "call", "finding": "HAPPENED", "note": "the far end has it"}
+        added = await api.post(f"/interlock/v1/executions/{in_flight}/addenda", json=finding)
+        assert (added.status_code, added.json()["number"]) == (200, 1)
+        receipt = (await api.get(f"/interlock/v1/executions/{in_flight}/receipt")).json()
     assert shown["steps"][0]["outcome"] == "ABANDONED"
+    assert (receipt["frozen"], receipt["unresolved"]) == (True, 0)
     assert len(receiver.requests) == 1

@@ -46,6 +46,7 @@ async def test_another_tenants_things_are_not_found(ann: Desk) -> None:
         ("GetAutomationExecution", execution),
         ("TerminateAutomation", execution),
         ("OwnGetExecution", execution),
+        ("OwnCreateAddendum", execution),
         ("GetWebhook", "hook"),
         ("DeleteWebhook", "hook"),
     ):

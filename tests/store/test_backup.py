@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import FailedPrecondition, Fatal, NotFound, Unavailable
+from interlock.ports import Addendum, AddendumFinding
 from interlock.rules.events import Announce, Terminated, Wait
 from interlock.rules.model import TerminationRequest
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import ANN, Listener, World, opened, world
+from tests.store.stores import ANN, AUDIT, Listener, World, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +97,21 @@ async def test_a_restored_store_is_frozen_until_it_is_released(tmp_path: Path) -
         assert not store.frozen
         here = await resumed(store)
         assert (await here.start(id=10)).execution.state is State.PENDING
+
+
+async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as store:
+        here = await world(store)
+        ended = (await here.start()).execution
+        await store.executions.apply(ended.ref, Terminated(2_000, TerminationRequest(ANN, "over")))
+        added = await store.addenda.add(Addendum(ended.ref, 0, AddendumFinding.HAPPENED, ANN, 3_000), AUDIT)
+        backup.create(tmp_path / "data", tmp_path / "monday.db")
+    backup.restore(tmp_path / "monday.db", tmp_path / "restored")
+    async with opened(tmp_path / "restored") as store:
+        assert store.addenda.of(ended.ref) == [added]
+        later = Addendum(ended.ref, 0, AddendumFinding.DID_NOT_HAPPEN, ANN, 9_000)
+        await store.addenda.add(later, AUDIT)
+        assert [each.number for each in store.addenda.of(ended.ref)] == [1, 2]
 
 
 async def resumed(store: SqliteStore) -> World:
