@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -57,6 +58,18 @@ class RetentionContract:
         assert here.store.executions.get(ref) == before
         (step,) = here.store.executions.steps(ref)
         assert step.outcome is Outcome.FAILED
+
+    async def test_that_something_was_learned_too_late_stays_without_what_it_was(self, here: World) -> None:
+        ref = await a_run(here, BORN, ended_at=BORN + DAY)
+        (step,) = here.store.executions.steps(ref)
+        late = Result(Outcome.SUCCEEDED, output=b'{"secret":2}', status=200)
+        event = Settled(BORN + 2 * DAY, AttemptRef(0, 1, step.epoch), late, Fail(0))
+        await here.store.executions.apply(ref, event)
+        await removed(here, BORN + 11 * DAY)
+        (step,) = here.store.executions.steps(ref)
+        [evidence] = json.loads(step.late or b"")
+        assert (evidence["outcome"], evidence["at"], evidence["status"]) == ("LATE_SUCCEEDED", BORN + 2 * DAY, 200)
+        assert "output" not in evidence
 
     async def test_a_run_is_forgotten_and_its_audit_rows_are_not(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)

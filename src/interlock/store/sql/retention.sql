@@ -33,8 +33,14 @@ SELECT id FROM executions WHERE tenant = ? AND id <= ? AND completed_at <= ? ORD
 DELETE FROM inputs WHERE tenant = ? AND execution = ?;
 
 -- name: retention_step_payloads
--- What its steps sent and received. That there was an error stays on record.
-UPDATE steps SET input = NULL, output = NULL, late = NULL, error = CASE WHEN error IS NULL THEN NULL ELSE ? END
+-- What its steps sent and received. That there was an error, and what was learned too late, stays on record.
+UPDATE steps SET
+    input = NULL,
+    output = NULL,
+    error = CASE WHEN error IS NULL THEN NULL ELSE ? END,
+    late = CASE WHEN late IS NOT NULL THEN CAST((
+        SELECT json_group_array(json_remove(j.value, '$.output', '$.error')) FROM json_each(CAST(late AS TEXT)) j
+    ) AS BLOB) END
 WHERE tenant = ? AND execution = ?;
 
 -- name: retention_item_payloads
