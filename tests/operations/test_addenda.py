@@ -242,7 +242,7 @@ async def test_the_text_for_a_person_says_what_is_still_open(ann: Desk, run: int
     assert f"`interlock executions resolve {run} --happened`" in await text(ann, run)
     await add(ann, run, note="ticket | 42 <b>shows</b> it")
     shown = await text(ann, run)
-    assert "It was not known at the end. What was learned since stands beside it." in shown
+    assert "It was not known at the end, and is by now." in shown
     assert "interlock executions resolve" not in shown
     assert "ticket \\| 42 \\<b\\>shows\\</b\\> it" in shown
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from interlock.errors import InvalidArgument, NotFound
 from interlock.ports import Phase
+from interlock.rules.events import Terminated
+from interlock.rules.model import Actor, Cause, TerminationRequest
 from tests.clocks import settle
+from tests.engine.worlds import Call
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +114,48 @@ async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None
         "## Not known (1)",
         "## Done (1)",
         "## Never started (1)",
+    ]
+
+
+async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) -> None:
+    execution = await stopped_while_calling(ann, phase=Phase.WAITING)
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    for row in (
+        "| State | TERMINATE: it was stopped |",
+        "| In short | 1 not known, 1 done, 1 never started |",
+        "| Cause | an order to stop this execution |",
+        "| Mode | interrupt: cut what is in flight |",
+        "| It was then | at work on a step |",
+    ):
+        assert row in text.splitlines()
+
+
+@pytest.mark.parametrize("cause", Cause)
+async def test_every_cause_of_a_stop_has_its_words(ann: Desk, cause: Cause) -> None:
+    execution = await ann.start(await ann.make(WAIT))
+    above = 839_265 if cause is Cause.CASCADE else None
+    order = TerminationRequest(Actor("ann"), cause=cause, cause_execution=above)
+    await ann.services.store.executions.apply(ann.ref(execution), Terminated(ann.engine.clock.now(), order))
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    [row] = [line for line in text.splitlines() if line.startswith("| Cause | ")]
+    assert row != f"| Cause | {cause} |"
+    assert row.endswith("execution 839265 |") == (cause is Cause.CASCADE)
+
+
+async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_already(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    accounts = [(await receipt(ann, execution))["open"][0]["account"]]
+    answers: list[Callable[[Call], None]] = [lambda call: call.answer(503), Call.fail, lambda call: call.answer(202)]
+    for answer in answers:
+        answer(ann.engine.far.calls[-1])
+        await settle()
+        accounts.append((await receipt(ann, execution))["open"][0]["account"])
+        await ann.wait(3_600)
+    assert accounts == [
+        "Under way.",
+        "An attempt has failed; another one is to follow.",
+        "An attempt got no complete answer, so it may have had its effect; another one is to follow.",
+        "Under way: the far end has taken the call, and is to answer later.",
     ]
 
 

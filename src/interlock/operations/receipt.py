@@ -25,7 +25,7 @@ from interlock.operations.views import (
 )
 from interlock.ports import Phase
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import TERMINAL, State
+from interlock.rules.states import TERMINAL, State, WaitingFor
 
 
 class ReceiptEntry(Message):
@@ -224,10 +224,20 @@ _ACCOUNTS: Final[dict[Outcome, str]] = {
     Outcome.NOT_STARTED: "Never started.",
     Outcome.INTERRUPTED_NOT_SENT: "Stopped before anything was sent.",
     Outcome.INTERRUPTED_OUTCOME_UNKNOWN: (
-        "The request was under way when the connection was closed: whether it had its effect is not known."
+        "The request was under way when the connection was closed: whether it had its effect could not be known."
     ),
     Outcome.INTERRUPTED_PARTLY: "Stopped in the middle: some of it is done, the rest is not.",
-    Outcome.ABANDONED: "Nobody can say what became of it: the one who performed it was lost, or given up.",
+    Outcome.ABANDONED: (
+        "It was given up before it had told what became of it, or its server was lost: whether it had its effect could "
+        "not be known."
+    ),
+}
+
+
+_WAITS: Final[dict[str, str]] = {
+    WaitingFor.TIMER: "Under way: it waits for its time to come.",
+    WaitingFor.CALLBACK: "Under way: the far end has taken the call, and is to answer later.",
+    WaitingFor.TASK: "Under way: it waits for a person.",
 }
 
 
@@ -246,6 +256,8 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
 
 def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
+        case Outcome.SUCCEEDED if step.kind == "runAutomation":
+            return "Done: it started another execution."
         case Outcome.SUCCEEDED:
             return f"Done; the far end answered {status}." if status else "Done."
         case Outcome.FAILED:
@@ -264,8 +276,11 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
 def _still_open(step: StepView) -> str:
     if not step.attempts:
         return "Still to come."
-    waiting_for = step.attempts[-1].waiting_for
-    return f"Under way: it waits ({waiting_for.lower()})." if waiting_for else "Under way."
+    last = step.attempts[-1]
+    if last.outcome:
+        became = "got no complete answer, so it may have had its effect" if in_doubt(last) else "has failed"
+        return f"An attempt {became}; another one is to follow."
+    return _WAITS.get(last.waiting_for, "Under way.")
 
 
 def _late_account(outcome: str, status: int) -> str:

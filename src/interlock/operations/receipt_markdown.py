@@ -11,9 +11,11 @@ from interlock.contract.times import Timestamp
 from interlock.operations.receipt import Receipt, ReceiptEntry
 from interlock.operations.views import ActorView, AddendumView, ChildView, TerminationView
 from interlock.ports import AddendumFinding
+from interlock.rules.model import Cause, Mode
 from interlock.rules.states import State
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#+!|~&])")
+"""Parentheses mark up nothing where no bracket does."""
 _BREAKS: Final = re.compile(r"\s+")
 
 _SECTIONS: Final = (
@@ -24,6 +26,27 @@ _SECTIONS: Final = (
     ("open", "Open"),
     ("late", "Learned too late"),
 )
+_STATES: Final = {
+    State.DONE: "it went through to its end",
+    State.ERROR: "it ended with a failure",
+    State.TERMINATE: "it was stopped",
+    State.STOPPING: "it is being stopped, and not at its end yet",
+}
+_FOUND: Final = {
+    State.PENDING: "waiting for its turn",
+    State.PROCESS_STEP: "at work on a step",
+    State.WAITING: "waiting",
+    State.PAUSED_BY_CIRCUIT_BREAKER: "held back by the circuit breaker",
+}
+_CAUSES: Final = {
+    Cause.PERSON: "an order to stop this execution",
+    Cause.CASCADE: "an order to stop all that was started by",
+    Cause.TENANT_SWITCH: "automations were disabled for the whole tenant",
+    Cause.BREAKER_CANCEL: "what the circuit breaker held back was cancelled",
+    Cause.DELETE: "its automation was deleted",
+    Cause.LEASE_EXPIRED: "its lease expired",
+}
+_MODES: Final = {Mode.INTERRUPT: "cut what is in flight", Mode.DRAIN: "let what is in flight finish"}
 _WENT_THROUGH: Final = frozenset({State.DONE, State.ERROR})
 _FINDINGS: Final = {
     AddendumFinding.HAPPENED: "it had happened",
@@ -70,7 +93,7 @@ def _advice(receipt: Receipt) -> str:
     if not receipt.settled:
         return "Ask the far end, by the idempotency key."
     if not still:
-        return "It was not known at the end. What was learned since stands beside it."
+        return "It was not known at the end, and is by now."
     which = "" if still == 1 else " --step NAME"
     ask = (
         "Ask the far end, by the idempotency key. Then add what you learn: "
@@ -106,12 +129,13 @@ def _addendum(found: AddendumView, entry: ReceiptEntry) -> tuple[str, ...]:
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     version = "draft" if receipt.is_draft else f"version {receipt.current_version}"
     yield "Automation", f"{_escaped(receipt.automation_display_name or receipt.automation_template_id)} ({version})"
-    yield "State", f"{_escaped(receipt.state)}{'' if receipt.settled else ', not at its end yet'}"
+    yield "State", f"{receipt.state}: {_STATES.get(State(receipt.state), 'not at its end yet')}"
+    yield "In short", _in_short(receipt)
     yield "Started", _moment(receipt.created_at)
     if receipt.termination is not None:
         yield from _order(receipt.termination)
     if receipt.completed_at is not None:
-        yield "At rest", _moment(receipt.completed_at)
+        yield "Ended", _moment(receipt.completed_at)
 
 
 def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
@@ -119,11 +143,23 @@ def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
     if order.actor is not None and order.actor.principal:
         yield "By", _who(order.actor)
     yield "Reason", _escaped(order.reason) or "none given"
-    by = f" by the stop of execution {order.cause_execution_id}" if order.cause_execution_id else ""
-    yield "Cause", f"{_escaped(order.cause)}{by}"
-    cascade = ", with everything that it started" if order.cascade else ""
-    yield "Mode", f"{_escaped(order.mode)}{cascade}, by {_moment(order.deadline_at)} at the latest"
-    yield "It was", _escaped(order.found)
+    above = f" execution {order.cause_execution_id}" if order.cause_execution_id else ""
+    yield "Cause", f"{_CAUSES[Cause(order.cause)]}{above}"
+    cascade = ", and stop everything that it started" if order.cascade else ""
+    yield "Mode", f"{order.mode}: {_MODES[Mode(order.mode)]}{cascade}"
+    if order.deadline_at != order.accepted_at:
+        yield "Deadline", _moment(order.deadline_at)
+    yield "It was then", _FOUND.get(State(order.found), order.found)
+
+
+def _in_short(receipt: Receipt) -> str:
+    learned = len(receipt.unknown) - receipt.unresolved
+    parts = [
+        f"{len(entries)} {title.lower()}" + (f" ({learned} learned since)" if field == "unknown" and learned else "")
+        for field, title in _SECTIONS
+        if field != "late" and (entries := getattr(receipt, field))
+    ]
+    return ", ".join(parts) or "nothing to do"
 
 
 def _who(actor: ActorView) -> str:
@@ -133,7 +169,8 @@ def _who(actor: ActorView) -> str:
 
 def _step(entry: ReceiptEntry) -> str:
     name = entry.display_name or entry.step or f"step {entry.position + 1}"
-    return f"{entry.position + 1}. {_escaped(name)}" + (f": {_escaped(entry.item)}" if entry.item else "")
+    named = f" ({_escaped(entry.step)})" if entry.step not in {"", name} else ""
+    return f"{entry.position + 1}. {_escaped(name)}{named}" + (f": {_escaped(entry.item)}" if entry.item else "")
 
 
 def _row(entry: ReceiptEntry) -> tuple[str, ...]:
@@ -148,7 +185,7 @@ def _row(entry: ReceiptEntry) -> tuple[str, ...]:
 
 
 def _child(child: ChildView) -> tuple[str, ...]:
-    return str(child.id), _escaped(child.state), _moment(child.created_at), _moment(child.completed_at)
+    return str(child.id), child.state, _moment(child.created_at), _moment(child.completed_at)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
