@@ -9,7 +9,12 @@ import pytest
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from interlock.ports import Phase, Role
+from interlock.rules.admit import Newcomer
+from interlock.rules.events import Announce, Created, ItemSettled
+from interlock.rules.model import AttemptRef, Result
+from interlock.rules.outcomes import Outcome
 from tests.clocks import settle
+from tests.engine.worlds import AUDIT
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
 
 pytestmark = pytest.mark.anyio
@@ -245,6 +250,52 @@ async def test_the_text_for_a_person_says_what_is_still_open(ann: Desk, run: int
     assert "It was not known at the end, and is by now." in shown
     assert "interlock executions resolve" not in shown
     assert "ticket \\| 42 \\<b\\>shows\\</b\\> it" in shown
+
+
+# --- several items ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def mailed(ann: Desk) -> int:
+    """Of three letters one is sent; the attempt was given up at the second."""
+    automation = await ann.make(CALL)
+    row = ann.services.store.automations.get(ann.tenant.id, automation)
+    assert row is not None
+    assert row.definition is not None
+    executions, at = ann.services.store.executions, ann.engine.clock.now()
+    newcomer = Newcomer(ann.tenant.id, ann.services.ids.execution(), automation, row.definition, False)
+    created = Created(at, Announce(0, b"{}", items=("ann", "bob", "eve")), "another")
+    ref = (await executions.create(newcomer, created, b"{}", AUDIT, None)).execution.ref
+    found = executions.get(ref)
+    assert found is not None
+    attempt = AttemptRef(0, 1, found.attempt_epoch)
+    await executions.apply(ref, ItemSettled(at, attempt, 0, Result(Outcome.SUCCEEDED)))
+    await ann.ask("TerminateAutomation", {"deadline": "0s"}, id=ref.id)
+    return ref.id
+
+
+async def test_of_several_items_each_one_in_doubt_wants_an_answer(ann: Desk, mailed: int) -> None:
+    found = await receipt(ann, mailed)
+    assert [entry["item"] for entry in found["done"]] == ["ann"]
+    assert [(entry["item"], entry["outcome"]) for entry in found["unknown"]] == [
+        ("bob", "ABANDONED"),
+        ("eve", "ABANDONED"),
+    ]
+    await add(ann, mailed, item="bob")
+    await add(ann, mailed, item="eve", attempt=1, finding="DID_NOT_HAPPEN")
+    found = await receipt(ann, mailed)
+    assert [len(entry["addenda"]) for entry in found["unknown"]] == [1, 1]
+    assert found["unresolved"] == 0
+    assert "1. call: eve, attempt 1" in await text(ann, mailed)
+
+
+async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(ann: Desk, mailed: int) -> None:
+    for named in ({}, {"item": "nobody"}):
+        with pytest.raises(InvalidArgument, match="must be one of ann, bob, eve"):
+            await add(ann, mailed, **named)
+    for attempt in (0, 1):
+        with pytest.raises(FailedPrecondition, match="SUCCEEDED is on record"):
+            await add(ann, mailed, item="ann", attempt=attempt)
 
 
 # --- a restored store -------------------------------------------------------------------------------------------------

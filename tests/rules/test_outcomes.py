@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late, shown
+from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late, shown, shown_item
 from interlock.rules.outcomes import Outcome as Was
 from interlock.rules.states import TERMINAL, State
 
@@ -50,6 +50,15 @@ def test_only_a_complete_answer_is_worth_keeping_when_it_is_late() -> None:
         Was.FAILED: Was.LATE_FAILED,
     }
     assert late(None) is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_item_that_was_open_when_its_attempt_was_given_up_is_in_doubt_unless_nothing_left(state: State) -> None:
+    assert shown_item(None, Was.ABANDONED, state) is Was.ABANDONED
+    assert shown_item(None, Was.INTERRUPTED_PARTLY, state) is Was.INTERRUPTED_OUTCOME_UNKNOWN
+    assert shown_item(None, Was.INTERRUPTED_NOT_SENT, state) is Was.NOT_STARTED
+    assert shown_item(Was.SUCCEEDED, Was.ABANDONED, state) is Was.SUCCEEDED
+    assert shown_item(None, None, state) is shown(None, state)
 
 
 @pytest.mark.parametrize("state", State)

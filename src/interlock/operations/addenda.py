@@ -122,7 +122,7 @@ def _recorded(receipt: Receipt, step: StepView, body: CreateAddendumRequest) -> 
         raise InvalidArgument.at("item", f"must be {known}")
     recorded = items.get(body.item) or (step if attempt is None else attempt).outcome
     asked = any((entry.position, entry.item) == (step.position, body.item) for entry in questions(receipt))
-    known_of_attempt = attempt is not None and not items and not _doubtful(receipt, attempt)
+    known_of_attempt = attempt is not None and not _doubtful(receipt, attempt, body.item)
     if not asked or known_of_attempt:
         raise FailedPrecondition(
             f"nothing is in doubt there: {recorded} is on record; an addendum is for what the receipt lists as unknown"
@@ -146,5 +146,5 @@ def _items(attempt: AttemptView | None) -> dict[str, str]:
     return {item.name: item.outcome for item in attempt.items}
 
 
-def _doubtful(receipt: Receipt, attempt: AttemptView) -> bool:
-    return receipt.frozen or in_doubt(attempt) or attempt.outcome == Outcome.INTERRUPTED_WAITING
+def _doubtful(receipt: Receipt, attempt: AttemptView, item: str) -> bool:
+    return receipt.frozen or in_doubt(attempt, item) or attempt.outcome == Outcome.INTERRUPTED_WAITING

@@ -27,7 +27,7 @@ from interlock.operations.views import (
 )
 from interlock.ports import Addendum, ItemRow, StepRow
 from interlock.rules.model import Execution
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps.kind import idempotency_key
@@ -207,7 +207,7 @@ def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> Atte
         items=tuple(
             ItemView(
                 name=item.name,
-                outcome=shown_outcome(item.outcome, row.state) or "",
+                outcome=shown_item(item.outcome, attempt.outcome, row.state) or "",
                 settled_at=shown.moment(item.settled_at),
                 output=None if item.output is None else _json(shown_output(item.output)),
                 error=_json(item.error),

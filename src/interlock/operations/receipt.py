@@ -105,6 +105,7 @@ _LISTS: Final[dict[Outcome, str]] = {
     Outcome.INTERRUPTED_OUTCOME_UNKNOWN: "unknown",
     Outcome.ABANDONED: "unknown",
 }
+_IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})
 _MAY_HAVE_LEFT: Final = frozenset({Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE})
 
 
@@ -159,25 +160,28 @@ def _entries(step: StepView, state: str) -> Iterable[tuple[str, ReceiptEntry]]:
     if last is not None and len(last.items) > 1:
         for item in last.items:
             named = Outcome(item.outcome) if item.outcome else Outcome.NOT_STARTED
-            yield _LISTS[named], _item(step, item, named)
+            doubtful = named is not Outcome.SUCCEEDED and any(in_doubt(each, item.name) for each in step.attempts)
+            yield "unknown" if doubtful else _LISTS[named], _item(step, item, named, doubtful)
         return
     doubtful = outcome is not Outcome.SUCCEEDED and any(in_doubt(attempt) for attempt in step.attempts)
     yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, _account(step, outcome, state, doubtful))
 
 
 def _with_addenda(entry: ReceiptEntry, addenda: tuple[AddendumView, ...], name: str, step: StepView) -> ReceiptEntry:
-    doubtful = [step.attempts[-1]] if entry.item else [each for each in step.attempts if in_doubt(each)]
+    doubtful = [attempt for attempt in step.attempts if in_doubt(attempt, entry.item)]
     return with_fields(
         entry,
         addenda=addenda,
         since=since(addenda[-1]) if addenda else "",
-        resolved=name == "unknown" and resolved(doubtful or step.attempts[-1:], addenda),
+        resolved=name == "unknown" and resolved(doubtful or step.attempts[-1:], addenda, whole=not entry.item),
     )
 
 
-def in_doubt(attempt: AttemptView) -> bool:
-    """Whether something may have reached the far end of which no answer tells."""
-    if attempt.outcome in {Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED}:
+def in_doubt(attempt: AttemptView, item: str = "") -> bool:
+    """Whether something may have reached the far end of which no answer tells; with an `item`, of that one."""
+    if item:
+        return any(each.name == item and each.outcome in _IN_DOUBT for each in attempt.items)
+    if attempt.outcome in _IN_DOUBT:
         return True
     return attempt.outcome == Outcome.FAILED and attempt.phase in _MAY_HAVE_LEFT and not attempt.status
 
@@ -198,8 +202,11 @@ def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
     )
 
 
-def _item(step: StepView, item: ItemView, outcome: Outcome) -> ReceiptEntry:
-    entry = _entry(step, outcome, _ACCOUNTS.get(outcome, _FAILED if outcome is Outcome.FAILED else "Done."))
+def _item(step: StepView, item: ItemView, outcome: Outcome, doubtful: bool) -> ReceiptEntry:
+    account = _ACCOUNTS[outcome]
+    if doubtful and outcome not in _IN_DOUBT:
+        account = f"{account} {_EARLIER_IN_DOUBT}"
+    entry = _entry(step, outcome, account)
     return with_fields(entry, item=item.name, settled_at=item.settled_at, status=0)
 
 
@@ -219,13 +226,18 @@ def _late(step: StepView) -> list[ReceiptEntry]:
 # --- in a sentence ----------------------------------------------------------------------------------------------------
 
 _FAILED: Final = "Failed."
+_EARLIER_IN_DOUBT: Final = "An attempt before it was sent and got no complete answer, so it may have had its effect."
 _ACCOUNTS: Final[dict[Outcome, str]] = {
+    Outcome.SUCCEEDED: "Done.",
+    Outcome.FAILED: _FAILED,
     Outcome.SKIPPED: "Skipped by its condition.",
     Outcome.NOT_STARTED: "Never started.",
     Outcome.INTERRUPTED_NOT_SENT: "Stopped before anything was sent.",
     Outcome.INTERRUPTED_OUTCOME_UNKNOWN: (
         "The request was under way when the connection was closed: whether it had its effect could not be known."
     ),
+    Outcome.INTERRUPTED_RESPONSE: "The far end had answered; the rest of its answer was cut off.",
+    Outcome.INTERRUPTED_WAITING: "Stopped while it waited.",
     Outcome.INTERRUPTED_PARTLY: "Stopped in the middle: some of it is done, the rest is not.",
     Outcome.ABANDONED: (
         "It was given up before it had told what became of it, or its server was lost: whether it had its effect could "
@@ -248,7 +260,7 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
     if doubtful and outcome is Outcome.FAILED and last_in_doubt:
         parts = ["Failed: a request was sent and got no complete answer, so it may have had its effect."]
     elif doubtful and not last_in_doubt:
-        parts.append("An attempt before it was sent and got no complete answer, so it may have had its effect.")
+        parts.append(_EARLIER_IN_DOUBT)
     if outcome is Outcome.FAILED and state == State.TERMINATE:
         parts.append("It was not tried again.")
     return " ".join(parts)
@@ -267,8 +279,6 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
             return f"The far end had answered {status}; the rest of its answer was cut off."
         case Outcome.INTERRUPTED_WAITING if step.idempotency_key:
             return "The far end had taken the call and was to answer later; nobody waits for it any more."
-        case Outcome.INTERRUPTED_WAITING:
-            return "Stopped while it waited."
         case _:
             return _ACCOUNTS[outcome]
 

@@ -14,9 +14,12 @@ from interlock.rules.outcomes import Outcome
 _SETTLES: Final = frozenset({AddendumFinding.HAPPENED, AddendumFinding.DID_NOT_HAPPEN})
 
 
-def resolved(doubtful: Sequence[AttemptView], addenda: Sequence[AddendumView]) -> bool:
-    """Whether it is known by now what became of each attempt that was in doubt."""
-    return all(_answered_late(attempt) or _settled(attempt.number, addenda) for attempt in doubtful)
+def resolved(doubtful: Sequence[AttemptView], addenda: Sequence[AddendumView], *, whole: bool) -> bool:
+    """Whether it is known by now what became of each attempt that was in doubt.
+
+    `whole`: of a step as a whole. A late result says nothing of the one item that it may have been about.
+    """
+    return all((whole and _answered_late(attempt)) or _settled(attempt.number, addenda) for attempt in doubtful)
 
 
 def since(addendum: AddendumView) -> str:

@@ -78,6 +78,18 @@ def late(outcome: Outcome | None) -> Outcome | None:
     return _LATE.get(outcome) if outcome is not None else None
 
 
+def shown_item(recorded: Outcome | None, attempt: Outcome | None, state: State) -> Outcome | None:
+    """The outcome to show for one of several items.
+
+    Nothing says how far an item had got that was open when its attempt was given up: it is in doubt, as the attempt is.
+    """
+    if recorded is not None or attempt is None:
+        return shown(recorded, state)
+    if attempt is Outcome.INTERRUPTED_NOT_SENT:
+        return Outcome.NOT_STARTED
+    return Outcome.ABANDONED if attempt is Outcome.ABANDONED else Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+
+
 def shown(recorded: Outcome | None, state: State) -> Outcome | None:
     """The outcome to show for a step row.
 
