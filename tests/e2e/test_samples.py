@@ -14,6 +14,8 @@ import pytest
 
 from interlock.operations.operation import Operation
 from interlock.operations.table import OPERATIONS
+from tests.e2e import given
+from tests.receivers import HANG, Receiver
 from tests.servers import ServerProcess
 from tools.pages.build import DOCS
 from tools.pages.samples import Sample, samples, short_name, variables
@@ -38,12 +40,28 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    async with ServerProcess(tmp_path_factory.mktemp("samples")) as server:
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver(HANG) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> AsyncIterator[ServerProcess]:
+    async with ServerProcess(tmp_path_factory.mktemp("samples"), egress=[f"127.0.0.1:{receiver.port}"]) as server:
         yield server
 
 
-async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> dict[str, str]:
+async def in_doubt(api: httpx2.AsyncClient, receiver: Receiver) -> int:
+    """A run that was stopped while the far end was silent about its call."""
+    calling = await given.automation(api, "calling", given.call("create_account", await given.webhook(api, receiver)))
+    execution = await given.execute(api, calling)
+    await receiver.received(len(receiver.requests) + 1)
+    await given.terminate(api, execution)
+    await given.until(api, execution, "TERMINATE")
+    return execution
+
+
+async def ids(api: httpx2.AsyncClient, receiver: Receiver, operation: Operation, sample: Sample) -> dict[str, str]:
     """What the sample takes from the environment, made anew."""
     wanted = {*variables(operation).values(), *(["AUTOMATION_ID"] if "AUTOMATION_ID" in sample.source else [])}
     found: dict[str, str] = {}
@@ -54,6 +72,8 @@ async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> 
         body = {"lease": "600s"} if "/lease/" in operation.path else {}
         started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json=body)
         found["EXECUTION_ID"] = started.json()["executionId"]
+    if operation.path.endswith("/addenda"):
+        found["EXECUTION_ID"] = str(await in_doubt(api, receiver))
     if operation.path.endswith("/events"):
         # Whoever follows a run stays until it has ended.
         await api.post(f"/api/v1/automation_executions/{found['EXECUTION_ID']}/actions/terminate", json={})
@@ -76,10 +96,10 @@ async def ids(api: httpx2.AsyncClient, operation: Operation, sample: Sample) -> 
 
 @pytest.mark.parametrize(("operation", "sample"), CASES)
 async def test_a_sample_works_as_it_stands(
-    server: ServerProcess, tmp_path: Path, operation: Operation, sample: Sample
+    server: ServerProcess, receiver: Receiver, tmp_path: Path, operation: Operation, sample: Sample
 ) -> None:
     async with await server.api() as api:
-        environment = {**as_client(server, tmp_path), **await ids(api, operation, sample)}
+        environment = {**as_client(server, tmp_path), **await ids(api, receiver, operation, sample)}
     source = sample.source
     if short_name(operation) in NAMED_ANEW:
         source = source.replace("acme", f"acme-{sample.label.lower().split()[0].replace(chr(39), '')}")

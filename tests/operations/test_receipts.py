@@ -130,6 +130,14 @@ async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) ->
         assert row in text.splitlines()
 
 
+async def test_a_step_is_told_by_its_display_name_and_by_the_name_it_is_asked_about(ann: Desk) -> None:
+    step = {**CALL, "stepName": "create_account", "stepDisplayName": "Create the *account*"}
+    execution = await ann.start(await ann.make(step, AFTER))
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert "| 1. Create the \\*account\\* (`create_account`) |" in text
+    assert "| 2. after |" in text
+
+
 @pytest.mark.parametrize("cause", Cause)
 async def test_every_cause_of_a_stop_has_its_words(ann: Desk, cause: Cause) -> None:
     execution = await ann.start(await ann.make(WAIT))

@@ -41,7 +41,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "webhooks.Search": {"query": "ticket"},
     "interlock.PlanTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"], "olderThan": "0s"}},
     "interlock.CreateTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"]}, "reason": "a flood"},
-    "interlock.CreateAddendum": {"step": "create-account", "finding": "HAPPENED", "note": "ticket 42 is there"},
+    "interlock.CreateAddendum": {"step": "create_account", "finding": "HAPPENED", "note": "ticket 42 is there"},
     "interlock.UpdateSettings": {"payloadRetention": "2592000s"},
     "interlock.CreateClient": {"displayName": "CI", "roles": ["read_only"]},
     "interlock.CreateTenant": {"name": "acme", "hosts": ["acme.example"]},
@@ -69,7 +69,7 @@ interlock automations apply -""",
     "interlock.FollowExecution": 'interlock executions watch "$EXECUTION_ID"',
     "interlock.RenewLease": 'interlock executions renew "$EXECUTION_ID"',
     "interlock.GetReceipt": 'interlock executions receipt "$EXECUTION_ID"',
-    "interlock.CreateAddendum": 'interlock executions resolve "$EXECUTION_ID" --step create-account --happened '
+    "interlock.CreateAddendum": 'interlock executions resolve "$EXECUTION_ID" --step create_account --happened '
     '--note "ticket 42 is there"',
     "interlock.PlanTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
     "interlock.CreateTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --reason "a flood" '

@@ -166,7 +166,7 @@ def resolve(
     \b
     Examples:
       interlock executions resolve 839265 --happened --note "ticket 42 is there"
-      interlock executions resolve 839265 --step create-account --did-not-happen
+      interlock executions resolve 839265 --step create_account --did-not-happen
     """
     findings = {"HAPPENED": happened, "DID_NOT_HAPPEN": did_not, "STILL_UNKNOWN": unknown}
     given = [finding for finding, said in findings.items() if said]

@@ -169,7 +169,7 @@ def _who(actor: ActorView) -> str:
 
 def _step(entry: ReceiptEntry) -> str:
     name = entry.display_name or entry.step or f"step {entry.position + 1}"
-    named = f" ({_escaped(entry.step)})" if entry.step not in {"", name} else ""
+    named = f" (`{entry.step}`)" if entry.step not in {"", name} else ""
     return f"{entry.position + 1}. {_escaped(name)}{named}" + (f": {_escaped(entry.item)}" if entry.item else "")
 
 

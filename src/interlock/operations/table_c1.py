@@ -63,6 +63,7 @@ _OF_EXECUTION: Final = Link(
         f"{_ACTIONS}TerminateAutomation",
         f"{OWN}GetExecution",
         f"{OWN}GetReceipt",
+        f"{OWN}CreateAddendum",
     ),
 )
 _OF_WEBHOOK: Final = Link("/webhook/id", tuple(f"{_WEBHOOKS}{name}" for name in ("Get", "Update", "Delete")))
