@@ -310,6 +310,6 @@ async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened
     found = await receipt(ann, execution)
     assert found["frozen"]
     assert [len(found[name][0]["addenda"]) for name in ("interrupted", "neverStarted")] == [1, 1]
-    assert "What was done after that backup is not in this receipt." in await text(ann, execution)
+    assert "What was done after that backup is not in this receipt" in await text(ann, execution)
     with pytest.raises(FailedPrecondition, match="SUCCEEDED"):
         await add(ann, execution, step="greet")

@@ -68,7 +68,10 @@ def _lines(receipt: Receipt) -> Iterator[str]:
         yield "From the moment of the order on nothing more was started. Nothing that had been done was undone."
         yield ""
     if receipt.frozen and receipt.state not in _WENT_THROUGH:
-        yield "This server was restored from a backup. What was done after that backup is not in this receipt."
+        yield (
+            "This server was restored from a backup. What was done after that backup is not in this receipt: what did "
+            "not happen here may have happened there."
+        )
         yield ""
     for field, title in _SECTIONS:
         entries: Sequence[ReceiptEntry] = getattr(receipt, field)
