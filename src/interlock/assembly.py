@@ -180,6 +180,7 @@ async def assembled(
             http=http,
             starter=starter,
             environment=expressions,
+            evaluator=evaluator,
             steps=registry,
             feed=feed,
             page_key=sha256(b"page tokens" + secret).digest(),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from interlock.cli.failures import Exit
-from tests.cli.conftest import CommandLine, Server, lines, ok
+from tests.cli.conftest import CommandLine, Server, lines, ok, refusal
 
 PATH = "/interlock/v1/terminations"
 PLAN = {
@@ -47,6 +47,35 @@ def test_a_filter_is_planned_and_the_plan_is_ordered(planned: Server, interlock:
     }
     [given] = planned.asked("POST", PATH)
     assert given.body == {"planId": "p", "reason": "a flood", "pauseAutomation": True}
+
+
+def test_a_subject_and_an_expression_narrow_down_and_need_no_all(planned: Server, interlock: CommandLine) -> None:
+    expression = 'ctx.trigger.site == "Bern"'
+    result = interlock("executions", "terminate", "--subject", "u1", "--subject", "u2", "--where", expression, "--plan")
+    assert result.exit_code == Exit.OK
+    [asked] = planned.asked("POST", f"{PATH}/plan")
+    assert asked.body["filter"]["subjectUserIds"] == ["u1", "u2"]
+    assert asked.body["filter"]["expressionCel"] == expression
+
+
+@pytest.mark.parametrize(("option", "field"), [("--subject", "subjectUserIds"), ("--where", "expressionCel")])
+def test_what_is_given_and_empty_is_sent_and_widens_nothing(
+    planned: Server, interlock: CommandLine, option: str, field: str
+) -> None:
+    planned.on("POST", f"{PATH}/plan", refusal(400, "must not be empty"))
+    assert interlock("executions", "terminate", "--all", option, "").exit_code == Exit.ERROR
+    [asked] = planned.asked("POST", f"{PATH}/plan")
+    assert field in asked.body["filter"]
+    assert not planned.asked("POST", PATH)
+
+
+def test_everybody_is_told_what_an_expression_failed_for(planned: Server, interlock: CommandLine) -> None:
+    failures = {"count": 3, "executionId": "8", "error": "line 1, column 5: field 'site' is missing"}
+    planned.on("POST", f"{PATH}/plan", ok({**PLAN, "expressionFailures": failures}))
+    result = interlock("executions", "terminate", "--where", "ctx.trigger.site == 1")
+    assert result.exit_code == Exit.OK
+    assert "failed for 3" in result.stderr
+    assert "execution 8: line 1, column 5: field 'site' is missing" in result.stderr
 
 
 def test_a_plan_alone_orders_nothing(planned: Server, interlock: CommandLine) -> None:

@@ -169,6 +169,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             http=made.far,
             starter=made.starter,
             environment=ENVIRONMENT,
+            evaluator=made.evaluator,
             steps=StepRegistry(made.environment),
             feed=feed,
             page_key=b"p" * 32,

@@ -20,6 +20,7 @@ _OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "m": 60, "h": 3_600, "d": 86_400}
+_NARROWING = "--automation, --state, --older-than, --subject, --where or --all"
 _LONGEST_HELD = 30
 """Seconds for which the server holds an answer back at most."""
 
@@ -221,6 +222,8 @@ def renew(session: Session, execution: str, lease: str | None, output: Form) -> 
 @click.option("--automation", "automations_", multiple=True, help="All of this automation, by id or exact name.")
 @click.option("--state", "states", multiple=True, help="All in this state, such as WAITING; may be repeated.")
 @click.option("--older-than", help="All started at least so long ago, such as 10m or 3600s.")
+@click.option("--subject", "subjects", multiple=True, help="All about this person, by user id; may be repeated.")
+@click.option("--where", metavar="EXPRESSION", help="All for which this CEL expression is true.")
 @click.option("--all", "every", is_flag=True, help="All that are running.")
 @click.option("--plan", "plan_only", is_flag=True, help="Only show what would be stopped.")
 @click.option("--pause-automation", is_flag=True, help="Hold back new runs of the automations concerned, too.")
@@ -242,6 +245,8 @@ def terminate(
     automations_: tuple[str, ...],
     states: tuple[str, ...],
     older_than: str | None,
+    subjects: tuple[str, ...],
+    where: str | None,
     every: bool,
     plan_only: bool,
     pause_automation: bool,
@@ -255,23 +260,27 @@ def terminate(
 ) -> None:
     """Stop executions, now and for good. Nothing already done is undone.
 
-    An ID of - reads ids, or JSON lines with an "id", from stdin. Without ids, --automation, --state, --older-than or
-    --all say which: those that fit all of them. On a terminal you are shown what would be stopped, and asked; elsewhere
-    the command line is taken at its word.
+    An ID of - reads ids, or JSON lines with an "id", from stdin. Without ids, --automation, --state, --older-than,
+    --subject, --where or --all say which: those that fit all of them. On a terminal you are shown what would be
+    stopped, and asked; elsewhere the command line is taken at its word.
+
+    An expression reads ctx, as the steps of the execution would, and execution.state, step, stepName, createdAt and
+    others. One that fails for an execution does not stop it, and you are told.
 
     \b
     Examples:
       interlock executions terminate 839265 --reason "wrong person" --wait 10
       interlock executions terminate 839265 --mode drain --deadline 2m --cascade
       interlock executions terminate --automation "Offboard" --state WAITING --plan
+      interlock executions terminate --subject 2vRk7 --where 'execution.createdAt < now() - duration("36h")' --plan
       interlock executions terminate --automation "Offboard" --pause-automation --reason "wrong list" --wait 60
     """
     within = _duration(deadline, "--deadline")
     options = {"reason": reason, "mode": mode, "deadline": within, "cascade": cascade or None}
     body = {name: value for name, value in options.items() if value is not None}
-    narrowed = bool(automations_ or states or older_than or every)
+    narrowed = bool(automations_ or states or older_than or subjects or where is not None or every)
     if narrowed == bool(ids):
-        raise click.UsageError("name executions, or narrow them down by --automation, --state, --older-than or --all")
+        raise click.UsageError(f"name executions, or narrow them down by {_NARROWING}")
     if narrowed:
         api = session.api()
         narrowing = {
@@ -279,13 +288,15 @@ def terminate(
             "states": [long_state(state) for state in states],
             "olderThan": _duration(older_than, "--older-than"),
             "allExecutions": every,
+            **({"subjectUserIds": subjects} if subjects else {}),
+            **({"expressionCel": where} if where is not None else {}),
         }
         if pause_automation:
             body["pauseAutomation"] = True
         terminate_all(session, narrowing, body, plan_only=plan_only, yes=yes, wait=wait, output=output)
         return
     if plan_only or pause_automation:
-        raise click.UsageError("--plan and --pause-automation go with --automation, --state, --older-than or --all")
+        raise click.UsageError(f"--plan and --pause-automation go with {_NARROWING}")
     wanted = _ids(ids)
     if not wanted:
         raise Failure("stdin named no execution", Exit.NOT_FOUND)

@@ -104,6 +104,7 @@ def terminate_all(
     """
     api = session.api()
     plan = api.call("POST", f"{PATH}/plan", {"filter": dict(narrowing)}).body
+    _warn_of_failures(plan)
     if plan_only:
         if output == "json":
             print_object(output, plan, "id")
@@ -123,6 +124,16 @@ def terminate_all(
     print_rows(output, [order], _COLUMNS, "id")
     if not _is_over(order):
         session.hint(f"Follow it: interlock terminations watch {order['id']}")
+
+
+def _warn_of_failures(plan: Mapping[str, Any]) -> None:
+    failures = plan.get("expressionFailures")
+    if failures:
+        click.echo(
+            f"Warning: --where failed for {failures['count']:,}, which would not be stopped; "
+            f"first for execution {failures['executionId']}: {failures['error']}",
+            err=True,
+        )
 
 
 def _summarise(session: Session, plan: Mapping[str, Any]) -> None:

@@ -18,13 +18,33 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def instant(at: int) -> datetime:
+    """A time in microseconds as expressions see it."""
+    return _EPOCH + at * _MICROSECOND
+
+
+def trigger_of(defaults: Mapping[str, object], given: object) -> Mapping[str, object]:
+    """`ctx.trigger`: what a run was started with, laid over the automation's own context, member by member."""
+    members = given if isinstance(given, Mapping) else {}
+    return {**defaults, **members} if defaults else members
+
+
+def subject_of(trigger: Mapping[str, object]) -> str | None:
+    """The id of the person a run is about, which its trigger data carry; None if it is about nobody in particular."""
+    for name in ("user_id", "userId"):
+        found = trigger.get(name)
+        if isinstance(found, str) and found:
+            return found
+    return None
+
+
 class RunContext:
     """The `ctx` of one run, and the secret texts in it."""
 
     __slots__ = ("_context", "_ctx", "secrets")
 
     def __init__(self, plan: Plan, trigger: Mapping[str, object]) -> None:
-        self._ctx: dict[str, object] = {"trigger": {**plan.defaults, **trigger} if plan.defaults else trigger}
+        self._ctx: dict[str, object] = {"trigger": trigger_of(plan.defaults, trigger)}
         self._context: Context | None = None
         self.secrets: frozenset[str] = frozenset()
 
@@ -43,7 +63,7 @@ class RunContext:
     def at(self, moment: int) -> Context:
         """For expressions evaluated at `moment` (microseconds); the same one until a step is added."""
         if self._context is None:
-            self._context = Context(self._ctx, _EPOCH + moment * _MICROSECOND)
+            self._context = Context(self._ctx, instant(moment))
         return self._context
 
 

@@ -38,6 +38,13 @@ class Plan:
     """`Automation.context`: under the run's own data in `ctx.trigger`, member by member."""
 
 
+def defaults_of(definition: Definition) -> dict[str, object]:
+    """The data that its runs are given beneath their own."""
+    if definition.context is None:
+        return {}
+    return from_stored(AutomationContext, definition.context).context or {}
+
+
 class Definitions(Protocol):
     """The one thing plans ask of `ports.Automations`."""
 
@@ -71,12 +78,11 @@ class Plans:
     def _compile(self, definition: Definition) -> Plan:
         try:
             steps = _STEPS.validate_json(definition.steps)
-            context = None if definition.context is None else from_stored(AutomationContext, definition.context)
+            defaults = defaults_of(definition)
         except ValidationError as error:
             raise PlanUnusable(f"definition {definition.id} cannot be read: {error.error_count()} errors") from error
         compiled = self._registry.compile(steps, self._expressions)
         findings = compiled.problems + compiled.unavailable
         if findings:
             raise PlanUnusable(problems=findings)
-        defaults = context.context if context is not None and context.context is not None else {}
         return Plan(definition.tenant, definition.id, definition.automation, compiled.steps, defaults)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from interlock.expressions import networks
 from interlock.expressions.cel import Activation, BadInputError, Engine
 from interlock.expressions.failures import FunctionFailed, Unusable
 from interlock.expressions.functions import DirectoryFunctions, Frame, asking
 from interlock.expressions.limits import MAX_INPUT
+from interlock.expressions.names import VARIABLES
 from interlock.expressions.values import fits, readable, weigh
 
 _NOTHING: Final[Mapping[str, object]] = {}
@@ -42,7 +43,8 @@ class Context:
     """The values of one run at one moment.
 
     `ctx` holds `trigger` and the output of each completed step: plain JSON that nobody changes while this context
-    lives. `now` is what now() gives, for every expression of this context. `others` are further variables, of policies.
+    lives. `now` is what now() gives, for every expression of this context. `others` are further variables, of filters
+    and policies.
     """
 
     __slots__ = ("_activations", "_weights", "ctx", "directory", "ip", "now", "others", "subject")
@@ -122,7 +124,8 @@ class Context:
         chosen = self.selected(kept)
         names = self.ctx.keys() if inputs.steps is None else {*inputs.steps, *(_TRIGGER & {*inputs.variables})}
         chosen["ctx"] = {name: self.ctx[name] for name in names if name in self.ctx}
-        chosen["now"] = self.now.astimezone(UTC).isoformat()
+        chosen["others"] = {name: _packed(self.others[name]) for name in inputs.variables if name in self.others}
+        chosen["now"] = _packed(self.now)
         try:
             text = json.dumps(chosen, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError):
@@ -133,7 +136,15 @@ class Context:
 
 
 _TRIGGER: Final = frozenset({"trigger"})
-_TIMES: Final = frozenset({"task.created_at", "task.grantDuration"})
+_TIMES: Final = frozenset(name for name, (kind, _) in VARIABLES.items() if kind in ("timestamp", "duration"))
+
+
+def _packed(value: object) -> object:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+
+
+def _unpacked(name: str, value: Any) -> object:
+    return datetime.fromisoformat(value) if VARIABLES[name][0] == "timestamp" else value
 
 
 def _converted(engine: Engine, variables: dict[str, object]) -> Activation:
@@ -160,4 +171,5 @@ def unpacked(text: bytes, directory: DirectoryFunctions | None) -> Context:
         subject=packed.get("subject"),
         ip=packed.get("ip"),
         directory=directory,
+        others={name: _unpacked(name, value) for name, value in packed["others"].items()},
     )

@@ -18,6 +18,8 @@ class Place(StrEnum):
     """Fields of steps: `skipIfTrueCel`, fields ending in `Cel`, function arguments, `{{ }}`."""
     CONDITION = "a trigger condition"
     """No functions of `c1.*`, and no steps."""
+    EXECUTION = "a filter of executions"
+    """Asked of a run from outside: what it is, and its `ctx`. No functions of `c1.*`."""
     POLICY = "a policy"
     """Not part of automations: it declares everything, so that a name can be refused for where it stands."""
 
@@ -44,7 +46,9 @@ class Needs(Enum):
 
 STEPS: Final = frozenset({Place.STEP, Place.POLICY})
 POLICY_ONLY: Final = frozenset({Place.POLICY})
+EXECUTIONS: Final = frozenset({Place.EXECUTION, Place.POLICY})
 EVERYWHERE: Final = frozenset(Place)
+WITHIN_RUNS: Final = EVERYWHERE - {Place.EXECUTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,24 @@ class Function:
 
 VARIABLES: Final[dict[str, tuple[str, frozenset[Place]]]] = {
     "ctx": ("map", EVERYWHERE),
-    "subject": ("map", EVERYWHERE),
-    "ip": ("map", EVERYWHERE),
+    "subject": ("map", WITHIN_RUNS),
+    "ip": ("map", WITHIN_RUNS),
     "trigger": ("map", STEPS | {Place.CONDITION}),
     "steps": ("map", STEPS),
     "account": ("map", POLICY_ONLY),
     "task": ("map", POLICY_ONLY),
+    # Each member is a variable with a dot in its name: so its type is checked, and what is read is known.
+    "execution.id": ("int", EXECUTIONS),
+    "execution.automationTemplateId": ("string", EXECUTIONS),
+    "execution.automationDisplayName": ("string", EXECUTIONS),
+    "execution.currentVersion": ("int", EXECUTIONS),
+    "execution.isDraft": ("bool", EXECUTIONS),
+    "execution.state": ("string", EXECUTIONS),
+    "execution.waitingFor": ("string", EXECUTIONS),
+    "execution.step": ("int", EXECUTIONS),
+    "execution.stepName": ("string", EXECUTIONS),
+    "execution.createdAt": ("timestamp", EXECUTIONS),
+    "execution.updatedAt": ("timestamp", EXECUTIONS),
     # JSON has no times, so the members of a task that are times are variables with dots in their names.
     "task.created_at": ("timestamp", POLICY_ONLY),
     "task.grantDuration": ("duration", POLICY_ONLY),

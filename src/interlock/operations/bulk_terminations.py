@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
-from interlock.contract.automations import Automation
-from interlock.contract.base import from_stored
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from interlock.operations import shown
 from interlock.operations.bulk_views import (
@@ -24,28 +22,24 @@ from interlock.operations.bulk_views import (
     Terminations,
     TerminationsResponse,
 )
+from interlock.operations.narrowing import MOST, Found, display_name, find, step_names, visible
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkTermination, PlanRow
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import TERMINAL, State
+from interlock.rules.states import TERMINAL
 
 VALID: Final = 300 * SECOND
 """How long a plan can be carried out."""
-MOST: Final = 100_000
-"""Executions of one order."""
 SHOWN: Final = 100
 BATCH: Final = 250
 """Executions that one commit stops."""
 TREES: Final = 10
 """The same, if each may be the root of a tree."""
-ROWS: Final = 250
 PAUSE: Final = SECOND
 """Between two tries while the store takes nothing."""
-
-_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
 
 
 async def plan(services: Services, call: Call, body: PlanTerminationsRequest) -> Answer:
@@ -54,10 +48,10 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
     Raises:
         InvalidArgument: neither ids nor a filter, or both; or too many executions.
     """
-    found, missing = await _meant(services, call, body.execution_ids, body.filter)
-    row = await _planned(services, call, [execution.id for execution in found])
-    running = [execution for execution in found if execution.state not in TERMINAL]
-    counts = Counter(str(execution.state) for execution in found)
+    found = await _meant(services, call, body.execution_ids, body.filter)
+    row = await _planned(services, call, [execution.id for execution in found.executions])
+    running = [execution for execution in found.executions if execution.state not in TERMINAL]
+    counts = Counter(str(execution.state) for execution in found.executions)
     looked_at = []
     for execution in running[:SHOWN]:
         looked_at.append(_planned_execution(services, execution))
@@ -68,7 +62,8 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
             expires_at=shown.moment(row.expires_at),
             total=row.total,
             states=tuple(StateCount(state=state, count=count) for state, count in sorted(counts.items())),
-            not_found=missing,
+            not_found=found.missing,
+            expression_failures=found.shown_failures(),
             executions=tuple(looked_at),
         )
     )
@@ -83,26 +78,28 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
         FailedPrecondition: the plan was carried out already, or has expired.
     """
     at = services.clock.now()
-    missing = 0
+    found = Found()
     if body.plan_id:
         if body.execution_ids or body.filter is not None:
             raise InvalidArgument.at("planId", "excludes executionIds and filter: the plan says what is meant")
         row = _usable(services, call, body.plan_id, at)
     else:
-        found, missing = await _meant(services, call, body.execution_ids, body.filter)
-        row = await _planned(services, call, [execution.id for execution in found])
+        found = await _meant(services, call, body.execution_ids, body.filter)
+        row = await _planned(services, call, [execution.id for execution in found.executions])
     deadline = DEFAULT_DEADLINE if body.deadline is None else -(-body.deadline.nanos // 1000)
     request = TerminationRequest(call.actor, body.reason, Mode(body.mode), body.cascade, deadline)
     paused = await _automations(services, call, row) if body.pause_automation else ()
-    order = BulkTermination(call.tenant.id, row.id, request, paused, at, row.total + missing, not_found=missing)
-    details = {"total": row.total + missing, "mode": body.mode, "cascade": body.cascade, "paused": paused}
+    total = row.total + found.missing
+    order = BulkTermination(call.tenant.id, row.id, request, paused, at, total, not_found=found.missing)
+    details = {"total": total, "mode": body.mode, "cascade": body.cascade, "paused": paused}
     audit = AuditEntry(
         call.actor, "terminations.create", row.id, reason=body.reason, details=json.dumps(details).encode()
     )
     orders = services.store.bulk_terminations
     if not await orders.begin(order, audit):
         raise FailedPrecondition("the plan was carried out already")
-    return Answer(TerminationsResponse(terminations=_shown(orders.get(order.tenant, order.id) or order)))
+    given = _shown(orders.get(order.tenant, order.id) or order)
+    return Answer(TerminationsResponse(terminations=given, expression_failures=found.shown_failures()))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
@@ -178,53 +175,23 @@ def _allowed(services: Services, order: BulkTermination, ids: list[int]) -> list
 # --- what is meant ----------------------------------------------------------------------------------------------------
 
 
-async def _meant(
-    services: Services, call: Call, ids: tuple[int, ...], narrowing: TerminationFilter | None
-) -> tuple[list[Execution], int]:
-    """The executions, and how many of the ids are none."""
+async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing: TerminationFilter | None) -> Found:
+    """The executions that are named, or that a filter finds."""
     if bool(ids) == (narrowing is not None):
         raise InvalidArgument.at("executionIds", "give either executionIds or a filter")
     if narrowing is not None:
-        return await _filtered(services, call, narrowing), 0
-    found: list[Execution] = []
+        return await find(services, call, narrowing)
+    found = Found()
     wanted = list(dict.fromkeys(ids))
     if len(wanted) > MOST:
         raise InvalidArgument.at("executionIds", f"must not be more than {MOST:,}; got {len(wanted):,}")
     for number, id_ in enumerate(wanted, 1):
         row = services.store.executions.get(Ref(call.tenant.id, id_))
-        if row is not None and _visible(services, call, row.automation):
-            found.append(row)
+        if row is not None and visible(services, call, row.automation):
+            found.executions.append(row)
         await give_way(number)
-    return found, len(wanted) - len(found)
-
-
-async def _filtered(services: Services, call: Call, narrowing: TerminationFilter) -> list[Execution]:
-    states = shown.states_of(narrowing.states)
-    automations = narrowing.automation_template_ids
-    if not (automations or states or narrowing.older_than or narrowing.all_executions):
-        raise InvalidArgument.at(
-            "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
-        )
-    active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
-    at = services.clock.now()
-    until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
-    found: list[Execution] = []
-    before: int | None = None
-    while active and (
-        rows := services.store.executions.page(
-            call.tenant.id, automations=automations, states=active, before=before, limit=ROWS
-        )
-    ):
-        found += [row for row in rows if row.created_at <= until and _visible(services, call, row.automation)]
-        if len(found) > MOST:
-            raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
-        before = rows[-1].id
-        await give_way(0)
+    found.missing = len(wanted) - len(found.executions)
     return found
-
-
-def _visible(services: Services, call: Call, automation: str) -> bool:
-    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
 
 
 async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
@@ -263,14 +230,13 @@ async def _automations(services: Services, call: Call, row: PlanRow) -> tuple[st
 
 def _planned_execution(services: Services, row: Execution) -> PlannedExecution:
     definition = services.store.automations.definition(row.tenant, row.definition)
-    automation = services.store.automations.get(row.tenant, row.automation)
-    names = [step["stepName"] for step in json.loads(definition.steps)] if definition is not None else []
+    names = step_names(definition.steps) if definition is not None else []
     steps = services.store.executions.steps(row.ref)
     done = dict.fromkeys(step.position for step in steps if step.outcome is Outcome.SUCCEEDED)
     return PlannedExecution(
         execution_id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
+        automation_display_name=display_name(services, row),
         state=row.state,
         created_at=shown.moment(row.created_at),
         done_steps=tuple(_names(names, done)),

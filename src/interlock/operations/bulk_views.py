@@ -23,6 +23,11 @@ class TerminationFilter(Message):
     states: tuple[AutomationExecutionState, ...] = ()
     older_than: NonNegativeDuration | None = None
     """Started at least so long ago."""
+    subject_user_ids: tuple[str, ...] = ()
+    """About one of these people: the `user_id` of their trigger data."""
+    expression_cel: str | None = None
+    """A CEL expression that is true for them. It reads `execution` and, as an automation does, `ctx`. An execution that
+    it fails for does not fit."""
     all_executions: Bool = False
     """Says that nothing narrows it down and that this is meant."""
 
@@ -53,6 +58,18 @@ class PlannedExecution(Message):
     waiting_for: str = ""
 
 
+class ExpressionFailures(Message):
+    """Executions that the expression of a filter failed for. They count as not fitting, and are not stopped."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ExpressionFailures"
+
+    count: Int32 = 0
+    execution_id: Int64 = 0
+    """The first of them."""
+    error: str = ""
+    """Why it failed for that one, with line and column. It never says what was read."""
+
+
 class StateCount(Message):
     """How many executions of a plan stand in a state."""
 
@@ -73,6 +90,8 @@ class TerminationPlan(Message):
     states: tuple[StateCount, ...] = ()
     not_found: Int32 = 0
     """Ids that are unknown here, or not the caller's to see."""
+    expression_failures: ExpressionFailures | None = None
+    """Absent if the filter's expression, if there is one, could be evaluated for all."""
     executions: tuple[PlannedExecution, ...] = ()
     """The first hundred of those that would be stopped."""
 
@@ -126,6 +145,8 @@ class TerminationsResponse(Message):
     proto_name: ClassVar[str] = "interlock.v1.TerminationsResponse"
 
     terminations: Terminations | None = None
+    expression_failures: ExpressionFailures | None = None
+    """In the answer to an order with a filter, if its expression failed for some: they are not stopped."""
 
 
 class ListTerminationsResponse(Message):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from interlock.engine.feed import Feed
 from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
+from interlock.expressions.evaluate import Evaluator
 from interlock.ports import Clock, Http, Ids, Randomness, Store
 from interlock.steps.registry import StepRegistry
 
@@ -30,6 +31,7 @@ class Services:
     http: Http
     starter: Starter
     environment: Environment
+    evaluator: Evaluator
     steps: StepRegistry
     feed: Feed
     """Follows the store, so that a held answer goes out with the commit it waits for."""

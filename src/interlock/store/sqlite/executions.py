@@ -344,12 +344,14 @@ class SqliteExecutions:
         row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
         if row is None:
             return None
-        outputs = tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
-        return Run(rows.execution(row), self.input(ref), outputs)
+        return Run(rows.execution(row), self.input(ref), self.outputs(ref))
 
     def input(self, ref: Ref) -> bytes:
         found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
         return b"{}" if found is None else found[0]
+
+    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
+        return tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
 
     def steps(self, ref: Ref) -> list[StepRow]:
         return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]

@@ -1,0 +1,232 @@
+"""What a filter of executions finds: by what is indexed first, then by whom they are about, then by an expression.
+
+An expression is asked about what our views show, and no more: the secret results of a run are masked. Whoever may stop
+runs could otherwise guess at them, by one question after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from interlock.contract.automations import Automation
+from interlock.contract.base import from_stored
+from interlock.engine.context import instant, subject_of, trigger_of
+from interlock.engine.plans import defaults_of
+from interlock.errors import InvalidArgument
+from interlock.expressions.context import Context
+from interlock.expressions.environment import Scope
+from interlock.expressions.failures import ExpressionFailed, Origin
+from interlock.expressions.names import Kind, Place
+from interlock.expressions.program import Program
+from interlock.operations import shown
+from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
+from interlock.operations.operation import Call
+from interlock.operations.paging import ROWS_AT_ONCE, give_way
+from interlock.operations.services import Services
+from interlock.rules.model import SECOND, Execution
+from interlock.rules.states import TERMINAL, State
+from interlock.steps.documents import decode
+from interlock.steps.masking import shown_output
+
+MOST: Final = 100_000
+"""Executions of one order."""
+LONGEST: Final = 30 * SECOND
+"""For which the data of runs are looked through at most: an expression may be dear, and there may be many runs."""
+_EXPRESSION: Final = "filter.expressionCel"
+_ROWS: Final = 250
+_BYTES_AT_ONCE: Final = 32_768
+"""Of data that are read and decoded before everybody else gets a turn of the loop."""
+_ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
+_TRIGGER: Final = "trigger"
+
+
+@dataclass(slots=True)
+class Found:
+    """What is meant by a request, and what of it could not be found out."""
+
+    executions: list[Execution] = field(default_factory=list)
+    missing: int = 0
+    """Ids that are unknown here, or not the caller's to see."""
+    failures: int = 0
+    """Runs about which the expression could not be asked. They do not count as found."""
+    first: tuple[int, ExpressionFailed] | None = None
+    """The first of them, and why."""
+
+    def failed(self, execution: int, failure: ExpressionFailed) -> None:
+        self.failures += 1
+        self.first = self.first or (execution, failure)
+
+    def shown_failures(self) -> ExpressionFailures | None:
+        """For an answer; None if the expression could be asked about all."""
+        if self.first is None:
+            return None
+        execution, why = self.first
+        error = f"line {why.line}, column {why.column}: {why.reason}"
+        return ExpressionFailures(count=self.failures, execution_id=execution, error=error)
+
+
+async def find(services: Services, call: Call, narrowing: TerminationFilter) -> Found:
+    """The runs that are not at rest for good, are the caller's to see, and fit all that is given; newest first.
+
+    Raises:
+        InvalidArgument: nothing is given, the expression is not valid, too many fit, or it takes too long to find out.
+        Unavailable: no process could be had for an expression that needs one.
+    """
+    states = shown.states_of(narrowing.states)
+    automations = narrowing.automation_template_ids
+    asks = bool(narrowing.subject_user_ids) or narrowing.expression_cel is not None
+    if not (automations or states or narrowing.older_than or asks or narrowing.all_executions):
+        raise InvalidArgument.at(
+            "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
+        )
+    at = services.clock.now()
+    question = _Question(services, narrowing, at) if asks else None
+    active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
+    until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
+    found = Found()
+    before: int | None = None
+    while active and (
+        rows := services.store.executions.page(
+            call.tenant.id, automations=automations, states=active, before=before, limit=_ROWS
+        )
+    ):
+        before = rows[-1].id
+        fitting = [row for row in rows if row.created_at <= until and visible(services, call, row.automation)]
+        found.executions += fitting if question is None else await question.ask(fitting, found)
+        if len(found.executions) > MOST:
+            raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
+        await give_way(0)
+    return found
+
+
+def visible(services: Services, call: Call, automation: str) -> bool:
+    """Whether the runs of this automation are the caller's to see."""
+    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
+
+
+def step_names(steps: bytes) -> list[str]:
+    """The names of a definition's steps, in order."""
+    return [step["stepName"] for step in json.loads(steps)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What expressions need to know of a definition."""
+
+    names: list[str]
+    defaults: Mapping[str, object]
+
+
+class _Question:
+    """What is asked about each run, beyond its row. What the answer does not need is not read.
+
+    Raises:
+        InvalidExpression: the expression is not valid; it names the field, line and column.
+    """
+
+    def __init__(self, services: Services, narrowing: TerminationFilter, at: int) -> None:
+        for number, subject in enumerate(narrowing.subject_user_ids):
+            if not subject:
+                raise InvalidArgument.at(f"filter.subjectUserIds[{number}]", "must not be empty")
+        self._services = services
+        self._at = at
+        self._subjects = frozenset(narrowing.subject_user_ids)
+        self._program: Program | None = None
+        self._members: tuple[str, ...] = ()
+        reads: Iterable[str] | None = ()
+        if narrowing.expression_cel is not None:
+            scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
+            self._program = services.environment.compile(narrowing.expression_cel, Kind.BOOL, scope)
+            self._members = tuple(name for name in self._program.inputs.variables if name in MEMBERS)
+            reads = self._program.inputs.steps
+        self._trigger = reads is None or _TRIGGER in reads
+        self._outputs = reads is None or any(name != _TRIGGER for name in reads)
+        self._outlines: dict[int, _Outline] = {}
+        self._names: dict[str, str] = {}
+        self._since = 0
+
+    async def ask(self, rows: Iterable[Execution], found: Found) -> list[Execution]:
+        """Those of them that fit; the failures are noted in `found`."""
+        fitting = []
+        for number, row in enumerate(rows, 1):
+            if self._services.clock.now() - self._at > LONGEST:
+                raise InvalidArgument.at(
+                    "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
+                )
+            try:
+                if await self._fits(row):
+                    fitting.append(row)
+            except ExpressionFailed as failure:
+                found.failed(row.id, failure)
+            if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE:
+                self._since = 0
+                await give_way(0)
+        return fitting
+
+    async def _fits(self, row: Execution) -> bool:
+        ctx: dict[str, object] = {}
+        if self._subjects or self._trigger:
+            trigger = trigger_of(self.outline(row).defaults, self._read(self._services.store.executions.input(row.ref)))
+            if self._subjects and subject_of(trigger) not in self._subjects:
+                return False
+            ctx[_TRIGGER] = trigger
+        if self._program is None:
+            return True
+        if self._outputs:
+            names = self.outline(row).names
+            for position, output in self._services.store.executions.outputs(row.ref):
+                if position < len(names):
+                    ctx[names[position]] = self._read(shown_output(output))
+        others = {name: MEMBERS[name](self, row) for name in self._members}
+        context = Context(ctx, instant(self._at), others=others)
+        return await self._services.evaluator.evaluate(self._program, context) is True
+
+    def _read(self, stored: bytes) -> object:
+        self._since += len(stored)
+        return decode(stored)
+
+    def outline(self, row: Execution) -> _Outline:
+        known = self._outlines.get(row.definition)
+        if known is None:
+            found = self._services.store.automations.definition(row.tenant, row.definition)
+            known = _Outline([], {}) if found is None else _Outline(step_names(found.steps), defaults_of(found))
+            self._outlines[row.definition] = known
+        return known
+
+    def step_name(self, row: Execution) -> str:
+        names = self.outline(row).names
+        return names[row.step] if row.step < len(names) else ""
+
+    def version(self, row: Execution) -> int:
+        return shown.plan_facts(self._services, row.tenant, row.definition).version
+
+    def display_name(self, row: Execution) -> str:
+        known = self._names.get(row.automation)
+        if known is None:
+            known = self._names[row.automation] = display_name(self._services, row)
+        return known
+
+
+def display_name(services: Services, row: Execution) -> str:
+    """The name of a run's automation, "" if it is deleted."""
+    automation = services.store.automations.get(row.tenant, row.automation)
+    return from_stored(Automation, automation.document).display_name if automation else ""
+
+
+MEMBERS: Final[Mapping[str, Callable[[_Question, Execution], object]]] = {
+    "execution.id": lambda _, row: row.id,
+    "execution.automationTemplateId": lambda _, row: row.automation,
+    "execution.automationDisplayName": _Question.display_name,
+    "execution.currentVersion": _Question.version,
+    "execution.isDraft": lambda _, row: row.is_draft,
+    "execution.state": lambda _, row: row.state.value,
+    "execution.waitingFor": lambda _, row: row.waiting_for.value if row.waiting_for is not None else "",
+    "execution.step": lambda _, row: row.step,
+    "execution.stepName": _Question.step_name,
+    "execution.createdAt": lambda _, row: instant(row.created_at),
+    "execution.updatedAt": lambda _, row: instant(row.updated_at),
+}
+"""What an expression may ask of a run itself, as `expressions.names` declares it."""

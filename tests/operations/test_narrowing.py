@@ -1,0 +1,247 @@
+"""Executions narrowed down by whom they are about, and by an expression over what they are and what they know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from interlock.errors import InvalidArgument
+from interlock.expressions.context import Context
+from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.names import VARIABLES, Place
+from interlock.expressions.program import Program
+from interlock.operations.narrowing import LONGEST, MEMBERS
+from interlock.ports import Role
+from interlock.rules.model import SECOND
+from tests.engine.worlds import evaluate
+from tests.operations.desk import CALL, GREET, WAIT, Desk
+
+pytestmark = pytest.mark.anyio
+
+DEAR = "ctx.trigger.numbers.map(n, n).map(n, n).size() == 2"
+"""Two loops: too dear for the event loop."""
+RUINOUS = "[" + "1," * 99 + "1].all(a, ctx.trigger.numbers.all(b, a + b > 0))"
+
+
+async def plan(ann: Desk, **narrowing: Any) -> Any:
+    return (await ann.ask("OwnPlanTerminations", {"filter": narrowing})).body
+
+
+def planned(plan: Any) -> list[int]:
+    """The runs of a plan, oldest first."""
+    return sorted(int(row["executionId"]) for row in plan["executions"])
+
+
+async def where(ann: Desk, expression: str) -> list[int]:
+    return planned(await plan(ann, expressionCel=expression))
+
+
+# --- by subject -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_subject_finds_the_runs_about_that_person(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    ours = await ann.make(WAIT, context={"context": {"user_id": "u1"}})
+    first = await ann.start(automation, user_id="u1")
+    second = await ann.start(automation, userId="u1")
+    by_default, overlaid = await ann.start(ours), await ann.start(ours, user_id="u2")
+    for trigger in ({"user_id": "u10"}, {"user_id": ["u1"]}, {"name": "u1"}, {"nested": {"user_id": "u1"}}):
+        await ann.start(automation, **trigger)
+    assert planned(await plan(ann, subjectUserIds=["u1"])) == [first, second, by_default]
+    assert planned(await plan(ann, subjectUserIds=["u1", "u2"])) == [first, second, by_default, overlaid]
+    assert planned(await plan(ann, subjectUserIds=["u1"], automationTemplateIds=[ours])) == [by_default]
+    assert planned(await plan(ann, subjectUserIds=["nobody"])) == []
+
+
+async def test_what_a_run_hands_on_to_its_child_says_whom_that_is_about(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    begin = {"automationTemplateRef": {"id": child}, "context": {"context": {"user_id": "{{ ctx.trigger.user_id }}"}}}
+    await ann.start(await ann.make({"stepName": "begin", "runAutomation": begin}), user_id="u1")
+    [found] = (await plan(ann, subjectUserIds=["u1"]))["executions"]
+    assert found["automationTemplateId"] == child
+
+
+# --- by expression ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "execution.state == 'WAITING' && execution.waitingFor == 'timer'",
+        "execution.automationDisplayName.startsWith('Off') && execution.automationTemplateId != ''",
+        "execution.stepName == 'hold' && execution.step == 1",
+        "execution.currentVersion == 1 && !execution.isDraft && execution.id > 0 && execution.step > 0",
+        "execution.createdAt < now() - duration('5m') && execution.updatedAt >= execution.createdAt",
+        "ctx.trigger.name == 'Ann'",
+        "ctx.greet.text == 'hello Ann'",
+        "ctx.exists(step, step == 'greet')",
+        "ctx.trigger.numbers.map(n, n + 1).map(n, n + 1) == [3, 4] && execution.createdAt < now() - duration('5m')",
+    ],
+)
+async def test_an_expression_asks_what_a_run_is_and_what_it_knows(ann: Desk, expression: str) -> None:
+    wanted = await ann.start(await ann.make(GREET, WAIT, displayName="Offboard"), name="Ann", numbers=[1, 2])
+    await ann.wait(600)
+    await ann.start(await ann.make(CALL), name="Bob", numbers=[])
+    assert await where(ann, expression) == [wanted]
+
+
+async def test_an_expression_is_one_condition_among_the_others(ann: Desk) -> None:
+    automation, other = await ann.make(WAIT), await ann.make(WAIT)
+    runs = [await ann.start(made, user_id=user, n=1) for made in (automation, other) for user in ("u1", "u2")]
+    done = await ann.start(await ann.make(GREET), name="Ann", user_id="u1", n=1)
+    assert await where(ann, "ctx.trigger.n == 1") == runs
+    both = await plan(ann, automationTemplateIds=[other], subjectUserIds=["u2"], expressionCel="ctx.trigger.n == 1")
+    assert planned(both) == [runs[3]]
+    assert await ann.state(done) == "DONE"
+
+
+def test_what_can_be_asked_of_a_run_is_what_is_declared() -> None:
+    declared = {name for name, (_, places) in VARIABLES.items() if Place.EXECUTION in places}
+    assert declared == {"ctx", *MEMBERS}
+
+
+# --- an expression that fails -----------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    first, wanted, odd = [await ann.start(automation, **trigger) for trigger in ({}, {"n": 5}, {"n": "private"})]
+    found = await plan(ann, expressionCel="ctx.trigger.n > 1")
+    assert (planned(found), found["total"]) == ([wanted], 1)
+    failures = found["expressionFailures"]
+    assert (failures["count"], failures["executionId"]) == (2, str(odd))
+    assert "matching overload" in failures["error"]
+    assert "private" not in str(found)
+    given = (await ann.ask("OwnCreateTerminations", {"filter": {"expressionCel": "ctx.trigger.n > 1"}})).body
+    assert (given["terminations"]["total"], given["expressionFailures"]) == (1, failures)
+    assert first < wanted < odd
+    assert not (await plan(ann, expressionCel="has(ctx.trigger.n)")).get("expressionFailures")
+
+
+async def test_an_overrun_and_an_answer_that_is_no_bool_are_failures_too(ann: Desk) -> None:
+    run = await ann.start(await ann.make(WAIT), numbers=list(range(9_999)), text="yes")
+    for expression, why in ((RUINOUS, "loop"), ("ctx.trigger.text", "expected type 'bool'")):
+        found = await plan(ann, expressionCel=expression)
+        assert (found["total"], found["expressionFailures"]["executionId"]) == (0, str(run))
+        assert why in found["expressionFailures"]["error"] or "time or memory" in found["expressionFailures"]["error"]
+
+
+async def test_a_secret_can_be_neither_asked_about_nor_read_in_an_error(ann: Desk) -> None:
+    steps = (evaluate("login", secret=["token"], token='"hunter" + "2"', open='"x"'), WAIT)
+    run = await ann.start(await ann.make(*steps))
+    assert await where(ann, 'ctx.login.token.startsWith("hunter")') == []
+    assert await where(ann, 'ctx.login.token == "[secret]" && ctx.login.open == "x"') == [run]
+    found = await plan(ann, expressionCel="int(ctx.login.token) == 1")
+    assert found["expressionFailures"]["count"] == 1
+    assert "hunter" not in str(found)
+
+
+async def test_what_a_client_may_not_see_is_not_asked_about(ann: Desk) -> None:
+    theirs = await ann.make(WAIT, appId="app1")
+    runs = [await ann.start(made) for made in (theirs, await ann.make(WAIT), await ann.make(WAIT, appId="app2"))]
+    bob = ann.with_role(Role.APP_ADMIN, apps=["app1"])
+    found = await plan(bob, expressionCel="ctx.trigger.missing")
+    assert (found["total"], found["expressionFailures"]["count"]) == (0, 1)
+    assert found["expressionFailures"]["executionId"] == str(runs[0])
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("execution.state ==", "line 1, column 19: "),
+        ("true &&\n  execution.stat == 'x'", "line 2, column 3: undeclared reference to 'execution.stat'"),
+        ("execution.state == 5", "line 1, column 17: found no matching overload"),
+        ("execution.id", "line 1, column 1: expected type 'bool' but found 'int'"),
+        ("subject.status == 'x'", "'subject': it cannot be used in a filter of executions"),
+        ("c1.directory.users.v1.FindByEmail('a').id == ''", "it cannot be used in a filter of executions"),
+        ("", "the expression is empty"),
+        (" ", "the expression is empty"),
+        ("true" + " " * 4_096, "at most 4,096 are allowed"),
+    ],
+)
+async def test_an_expression_that_cannot_be_meant_is_refused_with_its_place(
+    ann: Desk, expression: str, told: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await plan(ann, allExecutions=True, expressionCel=expression)
+    [problem, *_] = refused.value.problems
+    assert problem.field == "filter.expressionCel"
+    assert problem.line is not None
+    assert told in str(problem)
+
+
+async def test_nobody_is_no_subject(ann: Desk) -> None:
+    with pytest.raises(InvalidArgument, match=r"subjectUserIds\[1\]"):
+        await plan(ann, subjectUserIds=["u1", ""])
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """Counts what is read of runs."""
+
+    def __init__(self, reads: Counter[str], inner: Any) -> None:
+        self._reads, self._inner = reads, inner
+
+    def __getattr__(self, name: str) -> Any:
+        self._reads[name] += 1
+        found = getattr(self._inner, name)
+        return Counted(self._reads, found) if name in ("executions", "automations") else found
+
+
+@pytest.mark.parametrize(
+    ("expression", "read"),
+    [
+        ("execution.state == 'none'", set()),
+        ("ctx.trigger.n == 0", {"input", "definition"}),
+        ("ctx.greet.text == ''", {"outputs", "definition"}),
+        ("execution.automationDisplayName == ''", {"get"}),
+    ],
+)
+async def test_what_an_expression_does_not_read_is_not_loaded(ann: Desk, expression: str, read: set[str]) -> None:
+    automation = await ann.make(GREET, WAIT)
+    for _ in range(3):
+        await ann.start(automation, name="Ann", n=1)
+    reads = Counter[str]()
+    ann.services = replace(ann.services, store=Counted(reads, ann.services.store))
+    assert await where(ann, expression) == []
+    assert {name for name in reads if name in {"input", "outputs", "definition", "get", "load"}} == read
+    assert all(reads[name] == (3 if name in ("input", "outputs") else 1) for name in read)
+
+
+async def test_a_dear_expression_starts_one_child_and_a_cheap_one_none(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation, numbers=[1, 2]) for _ in range(3)]
+    assert await where(ann, "ctx.trigger.numbers.size() == 2") == runs
+    assert len(ann.services.evaluator.children) == 0
+    assert await where(ann, DEAR) == runs
+    assert len(ann.services.evaluator.children) == 1
+
+
+class SlowEvaluator(Evaluator):
+    """Takes ten seconds of the desk's time for each run."""
+
+    def __init__(self, ann: Desk) -> None:
+        super().__init__()
+        self._ann = ann
+
+    async def evaluate(self, program: Program, context: Context) -> object:
+        self._ann.engine.clock.advance(10)
+        return await super().evaluate(program, context)
+
+
+async def test_what_takes_too_long_is_refused_as_a_whole(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation) for _ in range(LONGEST // SECOND // 10)]
+    ann.services = replace(ann.services, evaluator=SlowEvaluator(ann))
+    assert await where(ann, "true") == runs
+    runs += [await ann.start(automation) for _ in range(2)]
+    with pytest.raises(InvalidArgument, match="longer than 30 s"):
+        await where(ann, "true")
