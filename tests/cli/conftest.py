@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from interlock.cli.main import cli
 from interlock.cli.session import Session
 
-Answer = tuple[int, dict[str, str], dict[str, Any]]
+Answer = tuple[int, dict[str, str], dict[str, Any] | str]
 Responder = Callable[[dict[str, Any]], Answer]
 
 
@@ -25,6 +25,19 @@ def ok(body: dict[str, Any] | None = None, **headers: str) -> Answer:
 
 def refusal(status: int, message: str) -> Answer:
     return status, {}, {"code": 0, "message": message}
+
+
+def stream(*events: tuple[int, str], held: bool = False, media_type: str = "text/event-stream") -> Answer:
+    """Changes of execution 7 as (event id, state); then the end, or silence if it is `held` open."""
+    told = ({"executionId": "7", "state": state, "updatedAt": f"2026-01-02T03:04:{id_:02}Z"} for id_, state in events)
+    text = "".join(
+        f"id: {e[0]}\nevent: execution\ndata: {json.dumps(d)}\n\n" for e, d in zip(events, told, strict=True)
+    )
+    return 200, {"Content-Type": media_type, **({"Held": "yes"} if held else {})}, f"retry: 1000\n\n{text}"
+
+
+AWAY: Answer = (0, {}, {})
+"""The connection is closed without an answer, as by a server that has gone away."""
 
 
 @dataclass
@@ -46,6 +59,8 @@ class Server:
     calls: list[Call] = field(default_factory=list)
     answers: dict[tuple[str, str], list[Answer | Responder]] = field(default_factory=dict)
     secret: str = "s3cret"
+    token: str = "t0ken"
+    ending: threading.Event = field(default_factory=threading.Event)
 
     def on(self, method: str, path: str, *answers: Answer | Responder) -> None:
         self.answers[method, path] = list(answers)
@@ -57,8 +72,8 @@ class Server:
         if call.path == "/auth/v1/token":
             if call.body.get("client_secret") != [self.secret]:
                 return 401, {}, {"error": "invalid_client", "error_description": "unknown client or wrong secret"}
-            return ok({"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600})
-        if call.headers.get("authorization") != "Bearer t0ken":
+            return ok({"access_token": self.token, "token_type": "Bearer", "expires_in": 3600})
+        if call.headers.get("authorization") != f"Bearer {self.token}":
             return refusal(401, "a valid bearer token is required")
         left = self.answers.get((call.method, call.path))
         if not left:
@@ -86,13 +101,20 @@ def server() -> Iterator[Server]:
             call = Call(self.command, parts.path, parse_qs(parts.query), headers, body)
             stand_in.calls.append(call)
             status, extra, reply = stand_in.answer(call)
-            data = json.dumps(reply).encode()
+            if not status:
+                self.close_connection = True
+                return
+            data = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
+            held = "Held" in extra
+            length = {"Connection": "close"} if held else {"Content-Length": str(len(data))}
             self.send_response(status)
-            for name, value in {**extra, "Content-Type": "application/json", "Content-Length": str(len(data))}.items():
+            for name, value in {"Content-Type": "application/json", **extra, **length}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
             self.wfile.flush()
+            if held:
+                stand_in.ending.wait()
 
         do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # names that BaseHTTPRequestHandler looks for
 
@@ -105,6 +127,7 @@ def server() -> Iterator[Server]:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield stand_in
+        stand_in.ending.set()
         listening.shutdown()
         thread.join()
 

@@ -95,6 +95,8 @@ def get(session: Session, execution: str, output: Form) -> None:
 def watch(session: Session, execution: str, timeout: float | None, exit_status: bool, output: Form) -> None:
     """Follow an execution to its end: a line for each state it is seen in.
 
+    A restart of the server is waited for: until the timeout, or for a minute if there is none.
+
     \b
     Examples:
       interlock executions watch 839265

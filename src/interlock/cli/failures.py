@@ -49,6 +49,10 @@ class Failure(click.ClickException):
             click.echo(self.hint, err=True)
 
 
+class Unreachable(Failure):
+    """The server gave no answer: it is not there, or the connection broke, or nothing came for too long."""
+
+
 class Refused(Failure):
     """The server said no. `status` is the HTTP status."""
 

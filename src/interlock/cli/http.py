@@ -3,12 +3,13 @@
 import http.client
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from interlock.cli.failures import Exit, Failure, Refused
+from interlock.cli.failures import Exit, Failure, Refused, Unreachable
 from interlock.cli.profile import Profile
 
 TIMEOUT = 60.0
@@ -16,6 +17,10 @@ TIMEOUT = 60.0
 
 PAGE = 100
 """Rows to ask for at once: the most that the API gives."""
+
+_EVENT_STREAM = "text/event-stream"
+_SHORTEST = 0.001
+"""Seconds; a socket takes none for not waiting at all."""
 
 _EXITS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 504: Exit.TIMEOUT}
 
@@ -43,8 +48,9 @@ class Api:
             raise Failure(f"not the URL of a server: {profile.url!r}", Exit.USAGE)
         self._profile = profile
         self._base = parts.path.rstrip("/")
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = make(host, port, timeout=TIMEOUT)
+        self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port = host, port
+        self._connection = self._make(host, port, timeout=TIMEOUT)
         self._token: str | None = None
 
     @property
@@ -90,19 +96,56 @@ class Api:
         Raises:
             Failure: the server is not reachable, or refused; the exit code says which kind of refusal.
         """
-        if self._token is None:
-            self._token = str(self.token()["access_token"])
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        sent = {"Accept": "application/json", **(headers or {})}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        status, received, raw = self._send(method, path, data, sent, repeatable=repeatable)
-        reply = _object(raw)
+        for authorization in self._authorizations():
+            status, received, raw = self._send(method, path, data, {**authorization, **sent}, repeatable=repeatable)
+            if status != 401:
+                break
         if status != 200:
-            message = reply.get("message") or http.client.responses.get(status, "no reason given")
-            raise Refused(str(message), _EXITS.get(status, Exit.ERROR), status)
-        return Reply(reply, received, raw)
+            raise _refused(status, raw)
+        return Reply(_object(raw), received, raw)
+
+    def lines(self, path: str, headers: Mapping[str, str], silence: Callable[[], float]) -> Iterator[str]:
+        """The lines of a stream of events, over a connection of its own, until the server ends it.
+
+        `silence` is asked before each line for how many seconds nothing need come.
+
+        Raises:
+            Refused: there is no such stream (406 stands for an answer that is none).
+            Unreachable: the server is not reachable, the connection broke, or nothing came for so long.
+        """
+        sent = {"Accept": _EVENT_STREAM, **headers}
+        with self._reaching(), closing(self._make(self._host, self._port, timeout=TIMEOUT)) as connection:
+            for authorization in self._authorizations():
+                connection.request("GET", self._base + path, headers={**authorization, **sent})
+                # The connection lets go of its socket where the server says that it will close it.
+                sock = connection.sock
+                response = connection.getresponse()
+                if response.status != 401:
+                    break
+                connection.close()
+            if response.status != 200:
+                raise _refused(response.status, response.read())
+            if response.headers.get_content_type() != _EVENT_STREAM:
+                raise Refused("the answer is no stream of events", Exit.ERROR, 406)
+            while True:
+                sock.settimeout(max(_SHORTEST, silence()))
+                line = response.readline()
+                if not line:
+                    return
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def _authorizations(self) -> Iterator[dict[str, str]]:
+        """The header of a call, and if that was refused, one with a new token: a command may outlive the first."""
+        known = self._token
+        if known is not None:
+            yield {"Authorization": f"Bearer {known}"}
+        self._token = str(self.token()["access_token"])
+        yield {"Authorization": f"Bearer {self._token}"}
 
     def pages(self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
         """The rows under `key` of a paged list, from as many pages as it takes for `limit` of them (0: all).
@@ -135,7 +178,7 @@ class Api:
         if kept and not repeatable:
             self._connection.close()
             kept = False
-        try:
+        with self._reaching():
             try:
                 return self._exchange(method, path, data, headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
@@ -143,14 +186,19 @@ class Api:
                 if not kept:
                     raise
                 return self._exchange(method, path, data, headers)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except ssl.SSLCertVerificationError as error:
             hint = "If it is the server's own certificate, name it: SSL_CERT_FILE=path/to/cert.pem"
             raise Failure(f"{self._profile.url} is not trusted: {error.verify_message}", hint=hint) from error
         except TimeoutError as error:
-            raise Failure(f"no answer from {self._profile.url} for {TIMEOUT:.0f} s", Exit.TIMEOUT) from error
+            raise Unreachable(f"no answer from {self._profile.url} in time", Exit.TIMEOUT) from error
         except (OSError, http.client.HTTPException) as error:
             hint = "Is it running? Start one with: interlock serve"
-            raise Failure(f"cannot reach {self._profile.url}: {error}", hint=hint) from error
+            raise Unreachable(f"cannot reach {self._profile.url}: {error}", hint=hint) from error
 
     def _exchange(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
@@ -159,6 +207,11 @@ class Api:
         response = self._connection.getresponse()
         raw = response.read()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
+
+
+def _refused(status: int, raw: bytes) -> Refused:
+    message = _object(raw).get("message") or http.client.responses.get(status, "no reason given")
+    return Refused(str(message), _EXITS.get(status, Exit.ERROR), status)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -1,18 +1,27 @@
-"""Waiting for something to end, by looking at it again and again."""
+"""Waiting for something to end: told by the server's stream of events, or by looking again and again."""
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from interlock.cli.clock import Clock
-from interlock.cli.failures import Exit, Failure
+from interlock.cli.events import events
+from interlock.cli.failures import Exit, Failure, Refused, Unreachable
 from interlock.cli.http import Api
-from interlock.cli.output import short_state
+from interlock.cli.output import long_state, short_state
 
 ENDED = frozenset({"DONE", "ERROR", "TERMINATE"})
 """The states that no execution leaves, without their prefix."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-
+_SILENCE = 45.0
+"""Seconds without a line after which a stream is taken for dead: three of the server's signs of life."""
+_AWAY = 60.0
+"""Seconds for which a server may be away while it is waited for without a limit: long enough for a restart."""
+_NO_STREAM = frozenset({404, 405, 406, 429, 501})
+"""What a server says that has no such stream (C1's own), or none to spare."""
+_PASSES = frozenset({502, 503, 504})
 
 T = TypeVar("T")
 
@@ -54,22 +63,120 @@ def wait_until_ended(
     seconds: float | None,
     saw: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Look at an execution until it has ended, and return it. `saw` is told of each look.
+    """Follow an execution until it has ended, and return it. `saw` is told how it stands at first and of each change.
+
+    A server that goes away meanwhile is waited for: for as long as there is time, or for a minute if there is no limit.
 
     Raises:
         Failure: `seconds` have passed (exit code 6), or it cannot be read.
     """
-
-    def look() -> dict[str, Any]:
-        execution = read_execution(api, ident)
-        saw(execution)
-        return execution
-
-    execution = look_until(look, has_ended, clock, seconds)
+    end = float("inf") if seconds is None else clock.monotonic() + seconds
+    followed = _Followed(api, clock, ident, end, saw)
+    followed.look()
+    while not followed.over:
+        try:
+            followed.follow()
+        except Unreachable as failure:
+            followed.lost(failure)
+        except Refused as refused:
+            if refused.status in _NO_STREAM:
+                followed.keep_looking()
+                break
+            if refused.status not in _PASSES:
+                raise
+            followed.lost(refused)
+    execution = followed.execution
     if not has_ended(execution):
         state = short_state(execution.get("state"))
+        if followed.away is not None:
+            why = f"it was last seen in {state}, and then: {followed.away.message}"
+            raise Failure(f"execution {ident} has not been seen to end within {seconds:g} s: {why}", Exit.TIMEOUT)
         raise Failure(f"execution {ident} is still {state} after {seconds:g} s", Exit.TIMEOUT)
     return execution
+
+
+@dataclass(slots=True)
+class _Followed:
+    """An execution, and what is known of it so far."""
+
+    api: Api
+    clock: Clock
+    ident: str
+    end: float
+    saw: Callable[[dict[str, Any]], None]
+    execution: dict[str, Any] = field(default_factory=dict)
+    away: Failure | None = None
+    """Why the server could not be asked when it last was."""
+    away_since: float = 0.0
+    last_event: str = ""
+
+    @property
+    def left(self) -> float:
+        return self.end - self.clock.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return has_ended(self.execution) or self.left <= 0
+
+    def look(self) -> dict[str, Any]:
+        self._take(read_execution(self.api, self.ident))
+        return self.execution
+
+    def follow(self) -> None:
+        """Take in what the stream tells, until it or the execution ends, and then look: what was missed shows there."""
+        headers = {"Last-Event-ID": self.last_event} if self.last_event else {}
+        stream = self.api.lines(f"/interlock/v1/executions/{self.ident}/events", headers, self._patience)
+        for event in events(stream):
+            change = json.loads(event.data)
+            if change["state"] not in ENDED:
+                self._take(
+                    {**self.execution, "state": long_state(change["state"]), "updatedAt": change.get("updatedAt")}
+                )
+                self.last_event = event.id
+            elif has_ended(self.look()):
+                return
+        self._rest()
+        self.look()
+
+    def keep_looking(self) -> None:
+        look_until(self.look, has_ended, self.clock, self.left)
+
+    def lost(self, failure: Failure) -> None:
+        """The server could not be asked: wait a moment, and look.
+
+        Raises:
+            Failure: there is no limit to the waiting, and it has been away for too long.
+        """
+        while True:
+            now = self.clock.monotonic()
+            if self.away is None:
+                self.away_since = now
+            self.away = failure
+            if self.end == float("inf") and now - self.away_since > _AWAY:
+                raise failure
+            self._rest()
+            try:
+                self.look()
+            except Unreachable as again:
+                failure = again
+            except Refused as refused:
+                if refused.status not in _PASSES:
+                    raise
+                failure = refused
+            else:
+                return
+            if self.left <= 0:
+                return
+
+    def _take(self, execution: dict[str, Any]) -> None:
+        self.execution, self.away = execution, None
+        self.saw(execution)
+
+    def _patience(self) -> float:
+        return min(_SILENCE, self.left)
+
+    def _rest(self) -> None:
+        self.clock.sleep(max(0.0, min(_LONGEST_PAUSE, self.left)))
 
 
 def check_ended(execution: dict[str, Any]) -> None:
