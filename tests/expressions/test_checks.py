@@ -90,6 +90,13 @@ def test_a_condition_reads_no_step_and_calls_nothing_of_c1() -> None:
     assert program.evaluate(context()) is False
 
 
+def test_what_is_asked_of_a_run_from_outside_and_within_it_are_told_apart() -> None:
+    outside = scope(place=Place.EXECUTION)
+    assert finding("ip == ip('::1')", where=outside)[2].endswith("it cannot be used in a filter of executions")
+    within = finding("true && execution.state == 'DONE'")
+    assert within == (1, 9, "undeclared reference to 'execution.state': it cannot be used in a step")
+
+
 @pytest.mark.parametrize("name", sorted(f.name for f in FUNCTIONS if f.places == {Place.POLICY}))
 def test_what_only_policies_have_is_refused_and_named(name: str) -> None:
     arguments = {"map": "subject", "string": '"x"'}

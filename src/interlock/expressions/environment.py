@@ -244,7 +244,9 @@ def _misplaced(facts: Facts, source: str, place: Place) -> Iterable[tuple[int, s
         if places is None and name in POLICY_CONSTANTS:
             places = frozenset({Place.POLICY})
         if places is not None and place not in places:
-            yield offset, _out_of_place(name, places, place)
+            # A name with dots stands at its last dot.
+            root, dot, _ = name.partition(".")
+            yield max(0, source.rfind(root, 0, offset)) if dot else offset, _out_of_place(name, places, place)
 
 
 def _out_of_place(name: str, places: frozenset[Place], place: Place) -> str:

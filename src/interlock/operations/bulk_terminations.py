@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
@@ -50,10 +50,9 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
     """
     found = await _meant(services, call, body.execution_ids, body.filter)
     row = await _planned(services, call, [execution.id for execution in found.executions])
-    running = [execution for execution in found.executions if execution.state not in TERMINAL]
-    counts = Counter(str(execution.state) for execution in found.executions)
+    running = (execution for execution in found.executions if execution.state not in TERMINAL)
     looked_at = []
-    for execution in running[:SHOWN]:
+    for execution in islice(running, SHOWN):
         looked_at.append(_planned_execution(services, execution))
         await give_way(len(looked_at))
     return Answer(
@@ -61,7 +60,7 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
             id=row.id,
             expires_at=shown.moment(row.expires_at),
             total=row.total,
-            states=tuple(StateCount(state=state, count=count) for state, count in sorted(counts.items())),
+            states=tuple(StateCount(state=state, count=count) for state, count in sorted(found.counts.items())),
             not_found=found.missing,
             expression_failures=found.shown_failures(),
             executions=tuple(looked_at),
@@ -188,7 +187,7 @@ async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing
     for number, id_ in enumerate(wanted, 1):
         row = services.store.executions.get(Ref(call.tenant.id, id_))
         if row is not None and visible(services, call, row.automation):
-            found.executions.append(row)
+            found.take((row,))
         await give_way(number)
     found.missing = len(wanted) - len(found.executions)
     return found

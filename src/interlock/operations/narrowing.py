@@ -7,7 +7,8 @@ runs could otherwise guess at them, by one question after the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,12 +49,18 @@ class Found:
     """What is meant by a request, and what of it could not be found out."""
 
     executions: list[Execution] = field(default_factory=list)
+    counts: Counter[State] = field(default_factory=Counter)
+    """How many of them stand in which state."""
     missing: int = 0
     """Ids that are unknown here, or not the caller's to see."""
     failures: int = 0
     """Runs about which the expression could not be asked. They do not count as found."""
     first: tuple[int, ExpressionFailed] | None = None
     """The first of them, and why."""
+
+    def take(self, rows: Sequence[Execution]) -> None:
+        self.executions += rows
+        self.counts.update(row.state for row in rows)
 
     def failed(self, execution: int, failure: ExpressionFailed) -> None:
         self.failures += 1
@@ -95,7 +102,7 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
     ):
         before = rows[-1].id
         fitting = [row for row in rows if row.created_at <= until and visible(services, call, row.automation)]
-        found.executions += fitting if question is None else await question.ask(fitting, found)
+        found.take(fitting if question is None else await question.ask(fitting, found))
         if len(found.executions) > MOST:
             raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
         await give_way(0)

@@ -150,6 +150,11 @@ OURS: Final[tuple[Operation, ...]] = (
         bulk_views.PlanTerminationsRequest,
         visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
+        more="An `expressionCel` is asked about each execution that fits otherwise. It reads `ctx` as the steps of the "
+        "execution would, with its secrets masked, and `execution.id`, `automationTemplateId`, "
+        "`automationDisplayName`, `currentVersion`, `isDraft`, `state`, `waitingFor`, `step`, `stepName`, `createdAt` "
+        "and `updatedAt`. One that it fails for does not fit; `expressionFailures` says how many those are, and why "
+        "the first of them failed.",
         within_apps=True,
     ),
     Operation(
