@@ -81,6 +81,28 @@ async def test_a_template_is_filled_with_values_from_there(evaluator: Evaluator)
     assert await evaluator.render(template, context(a=LIST)) == {"x": [48, 49], "y": "<{{ 1 }}>"}
 
 
+async def test_one_program_over_several_contexts_gives_each_its_result_or_its_failure(evaluator: Evaluator) -> None:
+    program = ENVIRONMENT.compile("ctx.a.list.map(x, x.i).map(x, x + 1)")
+    lists: list[list[object]] = [[{"i": 0}] * 50, [{"j": 1}], [{"i": 1}], []]
+    results = await evaluator.evaluate_each(program, [context(a={"list": given}) for given in lists])
+    assert [type(result) for result in results] == [list, ExpressionFailed, list, list]
+    assert "field 'i' is missing" in str(results[1])
+    assert results[2:] == [[2], []]
+    assert len(children(evaluator)) == 1
+
+
+async def test_one_of_several_that_overruns_spoils_no_other(evaluator: Evaluator) -> None:
+    program = ENVIRONMENT.compile("ctx.a.text" + ".replace('a', ctx.a.text)" * 2 + ".size()")
+    results = await evaluator.evaluate_each(program, [context(a={"text": text}) for text in ("aa", "a" * 5000, "aaa")])
+    assert (results[0], type(results[1]), results[2]) == (8, OverBudget, 27)
+
+
+async def test_what_is_cheap_of_several_starts_no_child(evaluator: Evaluator) -> None:
+    results = await evaluator.evaluate_each(ENVIRONMENT.compile("ctx.a.x"), [context(a={"x": 1}), context(a={})])
+    assert (results[0], type(results[1])) == (1, ExpressionFailed)
+    assert children(evaluator) == set()
+
+
 async def test_more_jobs_than_children_take_turns(evaluator: Evaluator) -> None:
     program = ENVIRONMENT.compile(LOOPS)
     results = await asyncio.gather(*[evaluator.evaluate(program, context(a=LIST)) for _ in range(10)])

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from interlock.errors import InterlockError, Unavailable
 from interlock.expressions.context import Context, joined
-from interlock.expressions.failures import FunctionFailed, Unusable
+from interlock.expressions.failures import ExpressionFailed, FunctionFailed, Unusable
 from interlock.expressions.functions import asking
 from interlock.expressions.limits import CHILD_START_SECONDS, CHILD_WALL_SECONDS
 from interlock.expressions.program import Program
@@ -60,6 +60,36 @@ class Evaluator:
             return program.evaluate(context)
         return (await self._elsewhere((program,), context))[0]
 
+    async def evaluate_each(self, program: Program, contexts: Sequence[Context]) -> list[object]:
+        """The results over several contexts without a directory, in order. A failure is a result, as ExpressionFailed.
+
+        What is dear goes to a child together, each with a budget of its own. Raises Unavailable as `evaluate` does.
+        """
+        results: list[object] = [None] * len(contexts)
+        packed: dict[int, str] = {}
+        for index, context in enumerate(contexts):
+            try:
+                if program.inline(context):
+                    results[index] = program.evaluate(context)
+                else:
+                    packed[index] = _packed((program,), context)
+            except ExpressionFailed as failure:
+                results[index] = failure
+        if packed:
+            job = {"programs": _named((program,)), "contexts": list(packed.values()), "directory": False}
+            answer = await self._run(job, None)
+            # One that overruns ends the child with the others: then each is tried alone.
+            answers = [None] * len(packed) if answer is None or "each" not in answer else answer["each"]
+            for index, one in zip(packed, answers, strict=True):
+                try:
+                    if one is None:
+                        results[index] = await self.evaluate(program, contexts[index])
+                    else:
+                        results[index] = _values((program,), one)[0]
+                except ExpressionFailed as failure:
+                    results[index] = failure
+        return results
+
     async def render(self, template: Template, context: Context) -> object:
         """The template with all values in it. Raises as `evaluate` does."""
         if template.inline(context):
@@ -82,25 +112,14 @@ class Evaluator:
             _wake(self._waiting.popleft())
 
     async def _elsewhere(self, programs: Sequence[Program], context: Context) -> Sequence[object]:
-        try:
-            packed = context.packed(joined(program.inputs for program in programs))
-        except Unusable as error:
-            raise programs[0].refused(error.reason, over_budget=error.over_budget) from None
         job = {
-            "programs": [(p.place.value, p.kind.value, p.source) for p in programs],
-            "context": packed,
+            "programs": _named(programs),
+            "context": _packed(programs, context),
             "directory": context.directory is not None,
         }
-        answer = await self._run(job, context)
-        if answer is None:
-            raise programs[0].over_budget("it used more time or memory than an expression may")
-        if "values" in answer:
-            values: list[object] = answer["values"]
-            return values
-        failed = programs[answer["failed"]]
-        raise failed.refused(answer["reason"], over_budget=answer["over_budget"], offset=answer["offset"])
+        return _values(programs, await self._run(job, context))
 
-    async def _run(self, job: Mapping[str, object], context: Context) -> dict[str, Any] | None:
+    async def _run(self, job: Mapping[str, object], context: Context | None) -> dict[str, Any] | None:
         child = await self._take()
         try:
             return await child.run(job, context)
@@ -154,6 +173,28 @@ class Evaluator:
     def _next(self) -> None:
         while self._waiting and not _wake(self._waiting.popleft()):
             pass
+
+
+def _named(programs: Sequence[Program]) -> list[tuple[str, str, str]]:
+    return [(p.place.value, p.kind.value, p.source) for p in programs]
+
+
+def _packed(programs: Sequence[Program], context: Context) -> str:
+    try:
+        return context.packed(joined(program.inputs for program in programs))
+    except Unusable as error:
+        raise programs[0].refused(error.reason, over_budget=error.over_budget) from None
+
+
+def _values(programs: Sequence[Program], answer: dict[str, Any] | None) -> Sequence[object]:
+    """What a child answered. Raises ExpressionFailed, OverBudget."""
+    if answer is None:
+        raise programs[0].over_budget("it used more time or memory than an expression may")
+    if "values" in answer:
+        values: list[object] = answer["values"]
+        return values
+    failed = programs[answer["failed"]]
+    raise failed.refused(answer["reason"], over_budget=answer["over_budget"], offset=answer["offset"])
 
 
 def _wake(turn: asyncio.Future[None]) -> bool:
@@ -211,7 +252,7 @@ class Child(asyncio.SubprocessProtocol):
         if await self._awaited(None, CHILD_START_SECONDS) is None:
             raise Unavailable("a process for expressions did not start")
 
-    async def run(self, job: Mapping[str, object], context: Context) -> dict[str, Any] | None:
+    async def run(self, job: Mapping[str, object], context: Context | None) -> dict[str, Any] | None:
         """The child's answer, or None if it overran and was killed. Raises what the directory raised."""
         self._context = context
         self._failure = None

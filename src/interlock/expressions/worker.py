@@ -2,7 +2,8 @@
 
 It is started with one pipe in and one out, holds no secret, opens nothing, and ends when its pipe is closed, however
 its parent ended. Each frame is four bytes of length (big-endian) and JSON. A job is evaluated within a budget of
-processor time that the kernel enforces: nothing else can interrupt an expression.
+processor time that the kernel enforces: nothing else can interrupt an expression. A job over several contexts has the
+budget for each.
 """
 
 from __future__ import annotations
@@ -110,6 +111,15 @@ def evaluate(job: Mapping[str, Any], programs: Programs, directory: DirectoryFun
     return {"values": values}
 
 
+def evaluate_each(job: Mapping[str, Any], programs: Programs) -> dict[str, object]:
+    """The answers to a job with several contexts, each within the budget of one."""
+    each = []
+    for context in job["contexts"]:
+        signal.setitimer(signal.ITIMER_PROF, CHILD_CPU_SECONDS)
+        each.append(evaluate({**job, "context": context}, programs, None))
+    return {"each": each}
+
+
 def main() -> None:
     """Serve jobs until the pipe closes."""
     # Ctrl-C reaches the whole process group; only the parent decides when this ends.
@@ -127,10 +137,11 @@ def main() -> None:
     programs.get(Place.STEP.value, Kind.ANY.value, "1")
     pipe.write({"ready": True})
     directory: Any = RemoteDirectory(pipe)
-    while (job := pipe.read()) is not None:
+    while (frame := pipe.read()) is not None:
         signal.setitimer(signal.ITIMER_PROF, CHILD_CPU_SECONDS)
         try:
-            answer = evaluate(json.loads(job), programs, directory)
+            job = json.loads(frame)
+            answer = evaluate_each(job, programs) if "contexts" in job else evaluate(job, programs, directory)
         except MemoryError:
             answer = {"failed": 0, "reason": "it needs too much memory", "offset": 0, "over_budget": True}
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -155,41 +155,54 @@ class _Question:
         self._names: dict[str, str] = {}
         self._since = 0
 
-    async def ask(self, rows: Iterable[Execution], found: Found) -> list[Execution]:
+    async def ask(self, rows: Sequence[Execution], found: Found) -> list[Execution]:
         """Those of them that fit; the failures are noted in `found`."""
-        fitting = []
+        fitting: list[Execution] = []
+        asked: list[Execution] = []
+        contexts: list[Context] = []
         for number, row in enumerate(rows, 1):
-            if self._services.clock.now() - self._at > LONGEST:
-                raise InvalidArgument.at(
-                    "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
-                )
-            try:
-                if await self._fits(row):
-                    fitting.append(row)
-            except ExpressionFailed as failure:
-                found.failed(row.id, failure)
-            if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE:
-                self._since = 0
+            context = self._context(row)
+            if context is not None:
+                asked.append(row)
+                contexts.append(context)
+            if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE or number == len(rows):
+                for one, answer in zip(asked, await self._answers(contexts), strict=True):
+                    if isinstance(answer, ExpressionFailed):
+                        found.failed(one.id, answer)
+                    elif answer is True:
+                        fitting.append(one)
+                asked, contexts, self._since = [], [], 0
                 await give_way(0)
+                self._check_time()
         return fitting
 
-    async def _fits(self, row: Execution) -> bool:
+    async def _answers(self, contexts: Sequence[Context]) -> Sequence[object]:
+        if self._program is None:
+            return [True] * len(contexts)
+        return await self._services.evaluator.evaluate_each(self._program, contexts)
+
+    def _check_time(self) -> None:
+        if self._services.clock.now() - self._at > LONGEST:
+            raise InvalidArgument.at(
+                "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
+            )
+
+    def _context(self, row: Execution) -> Context | None:
+        """What the expression may read of a run; None if it is about somebody else."""
+        store = self._services.store.executions
         ctx: dict[str, object] = {}
         if self._subjects or self._trigger:
-            trigger = trigger_of(self.outline(row).defaults, self._read(self._services.store.executions.input(row.ref)))
+            trigger = trigger_of(self.outline(row).defaults, self._read(store.input(row.ref)))
             if self._subjects and subject_of(trigger) not in self._subjects:
-                return False
+                return None
             ctx[_TRIGGER] = trigger
-        if self._program is None:
-            return True
         if self._outputs:
             names = self.outline(row).names
-            for position, output in self._services.store.executions.outputs(row.ref):
+            for position, output in store.outputs(row.ref):
                 if position < len(names):
                     ctx[names[position]] = self._read(shown_output(output))
         others = {name: MEMBERS[name](self, row) for name in self._members}
-        context = Context(ctx, instant(self._at), others=others)
-        return await self._services.evaluator.evaluate(self._program, context) is True
+        return Context(ctx, instant(self._at), others=others)
 
     def _read(self, stored: bytes) -> object:
         self._since += len(stored)
