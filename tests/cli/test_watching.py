@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from click.testing import Result
 
 from interlock.cli.events import Event, events
-from interlock.cli.failures import Exit
+from interlock.cli.failures import Exit, Unreachable
+from interlock.cli.http import Api
+from interlock.cli.profile import Profile
 from tests.cli.conftest import AWAY, Answer, CommandLine, Server, lines, ok, refusal, stream
 
 RUN = "/api/v1/automation_executions/7"
@@ -94,6 +98,15 @@ def test_a_server_that_is_not_there_at_first_is_not_waited_for(server: Server, i
     server.on("GET", RUN, AWAY)
     assert interlock("executions", "watch", "7", "--timeout", "300").exit_code == Exit.ERROR
     assert interlock.clock.now == 0
+
+
+def test_a_port_that_refuses_can_be_tried_again() -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        api = Api(Profile(f"http://127.0.0.1:{unheard.getsockname()[1]}", "calm-otter@127.0.0.1/spc", "s3cret"))
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="refused"):
+                api.call("GET", RUN)
 
 
 def test_a_token_that_has_run_out_is_replaced(server: Server, interlock: CommandLine) -> None:

@@ -112,14 +112,15 @@ class Api:
     def lines(self, path: str, headers: Mapping[str, str], silence: Callable[[], float]) -> Iterator[str]:
         """The lines of a stream of events, over a connection of its own, until the server ends it.
 
-        `silence` is asked before each line for how many seconds nothing need come.
+        `silence` is asked at first, and before each line, for how many seconds nothing need come.
 
         Raises:
             Refused: there is no such stream (406 stands for an answer that is none).
             Unreachable: the server is not reachable, the connection broke, or nothing came for so long.
         """
         sent = {"Accept": _EVENT_STREAM, **headers}
-        with self._reaching(), closing(self._make(self._host, self._port, timeout=TIMEOUT)) as connection:
+        patience = max(_SHORTEST, silence())
+        with self._reaching(), closing(self._make(self._host, self._port, timeout=patience)) as connection:
             for authorization in self._authorizations():
                 connection.request("GET", self._base + path, headers={**authorization, **sent})
                 # The connection lets go of its socket where the server says that it will close it.
@@ -182,7 +183,6 @@ class Api:
             try:
                 return self._exchange(method, path, data, headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                self._connection.close()
                 if not kept:
                     raise
                 return self._exchange(method, path, data, headers)
@@ -203,9 +203,14 @@ class Api:
     def _exchange(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
-        self._connection.request(method, self._base + path, body=data, headers=dict(headers))
-        response = self._connection.getresponse()
-        raw = response.read()
+        try:
+            self._connection.request(method, self._base + path, body=data, headers=dict(headers))
+            response = self._connection.getresponse()
+            raw = response.read()
+        except (OSError, http.client.HTTPException):
+            # It would take no further request: it still waits for the answer to this one.
+            self._connection.close()
+            raise
         return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
 
 
