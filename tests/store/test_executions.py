@@ -229,6 +229,16 @@ class TestOnDisk(ExecutionsContract):
         async with opened(tmp_path, request.param) as store:
             yield await world(store)
 
+    async def test_a_commit_that_falls_into_a_snapshot_is_not_seen_in_it(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        ref, stored = row.ref, here.store.executions
+        with here.store.snapshot():
+            assert stored.get(ref) == row
+            await stored.apply(ref, Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Finish(3), "me"))
+            assert stored.get(ref) == row
+            assert [step.outcome for step in stored.steps(ref)] == [None]
+        assert [step.outcome for step in stored.steps(ref)] == [Outcome.SUCCEEDED]
+
 
 class TestInMemory(ExecutionsContract):
     @pytest.fixture

@@ -62,7 +62,11 @@ def detail_of(services: Services, call: Call) -> ExecutionDetail:
         InvalidArgument: the id is not one.
         NotFound: there is no such run.
     """
-    row = executions.read(services, call)
+    with services.store.snapshot():
+        return _shown(services, executions.read(services, call))
+
+
+def _shown(services: Services, row: Execution) -> ExecutionDetail:
     store, ref = services.store, row.ref
     definition = store.automations.definition(row.tenant, row.definition)
     automation = store.automations.get(row.tenant, row.automation)

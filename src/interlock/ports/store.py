@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from interlock.ports.access import Access
@@ -70,6 +71,10 @@ class Store(Protocol):
     @property
     def frozen(self) -> bool:
         """Whether it was restored from a backup and not released: nothing of it moves by itself."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Whatever is read within is as one commit has left it. Nothing may be awaited meanwhile."""
         ...
 
     def listen(self, listener: CommitListener) -> None: ...

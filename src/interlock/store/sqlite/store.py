@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import apsw
@@ -97,6 +98,11 @@ class SqliteStore:
         self.addenda = SqliteAddenda(self.writer, self._reader, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Whatever is read within is as one commit has left it. Nothing may be awaited meanwhile."""
+        # Commits are made in a thread, so one can fall between two reads; in memory there is nobody else.
+        return self._reader if self._reader is not self._connection else nullcontext()
 
     def listen(self, listener: CommitListener) -> None:
         """Tell `listener` after each commit what it interrupts and what is due."""
