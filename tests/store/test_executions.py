@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, Unavailable
@@ -238,6 +240,28 @@ class TestOnDisk(ExecutionsContract):
             assert stored.get(ref) == row
             assert [step.outcome for step in stored.steps(ref)] == [None]
         assert [step.outcome for step in stored.steps(ref)] == [Outcome.SUCCEEDED]
+
+    async def test_a_run_that_moves_while_a_page_is_read_stands_on_it_once(self, tmp_path: Path) -> None:
+        connections: list[apsw.Connection] = []
+        apsw.connection_hooks.append(connections.append)
+        async with opened(tmp_path) as store:
+            apsw.connection_hooks.remove(connections.append)
+            here = await world(store)
+            row = (await here.start()).execution
+            writer, reader = connections[:2]
+            walks = 0
+
+            def moved(event: dict[str, Any]) -> None:
+                nonlocal walks
+                walks += "FROM executions" in event["sql"]
+                if walks == 2:
+                    writer.execute("UPDATE executions SET state = 'WAITING' WHERE id = ?", (row.id,))
+
+            reader.trace_v2(apsw.SQLITE_TRACE_STMT, moved)
+            page = store.executions.page(row.tenant, states=(State.PENDING, State.WAITING))
+            reader.trace_v2(0)
+        assert [(found.id, found.state) for found in page] == [(row.id, State.PENDING)]
+        assert walks == 2
 
 
 class TestInMemory(ExecutionsContract):

@@ -383,19 +383,21 @@ class SqliteExecutions:
         # One short walk along an index for each combination, merged: no filter ever walks over rows it drops.
         lines: list[list[rows.Row]] = []
         wanted = states or tuple(State)
-        if not automations and State.DONE in wanted:
-            found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
-            automations = [automation for (automation,) in found]
-            by_state: tuple[State, ...] = ()
-        else:
-            by_state = () if automations else tuple(wanted)
-        for state in by_state:
-            query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, below, limit))
-            lines.append(query.fetchall())
-        for state in wanted:
-            for automation in automations:
-                key = (tenant, automation, state, below, limit)
-                lines.append(self._reader.execute(_SQL["executions_page_of_automation"], key).fetchall())
+        # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
+        with self._reader:
+            if not automations and State.DONE in wanted:
+                found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
+                automations = [automation for (automation,) in found]
+                by_state: tuple[State, ...] = ()
+            else:
+                by_state = () if automations else tuple(wanted)
+            for state in by_state:
+                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, below, limit))
+                lines.append(query.fetchall())
+            for state in wanted:
+                for automation in automations:
+                    key = (tenant, automation, state, below, limit)
+                    lines.append(self._reader.execute(_SQL["executions_page_of_automation"], key).fetchall())
         merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
         return [rows.execution(row) for row in islice(merged, limit)]
 
