@@ -36,6 +36,7 @@ class Kind(StrEnum):
     TERMINATE = "terminate"
     GET = "get"
     DETAIL = "detail"
+    LIST = "list"
     SETTLE = "attempt settles"
     FINISH = "nothing is left to do"
     OVERDUE = "deadline passes"
@@ -60,8 +61,12 @@ class Told(NamedTuple):
     state: str
 
 
+MISSING: Final = "MISSING"
+TWICE: Final = "TWICE"
+
+
 class Shown(NamedTuple):
-    """A run in C1's words."""
+    """A run in C1's words, alone or in the list of its automation's, where it stands once, come what may."""
 
     state: str
     completed_at: str = ""
@@ -120,7 +125,7 @@ class Run(NamedTuple):
 def after(run: Run, operation: Operation) -> Run | None:
     """The run when the operation has happened to it; None if it cannot have had this result now."""
     match operation.kind:
-        case Kind.GET:
+        case Kind.GET | Kind.LIST:
             return _seen(run, operation.result)
         case Kind.DETAIL:
             return _looked_into(run, operation.result)

@@ -16,11 +16,11 @@ from tests.histories.model import Kind, Order
 THREADS: Final = 8
 OPERATIONS: Final = 12
 """What a history has at least; the closing look and what the server does of its own accord come on top."""
-DETAILS: Final = 0.25
-"""The share of our own view among the looks at a run; it costs the server four times what C1's does."""
+LOOKS: Final = {Kind.GET: 65, Kind.DETAIL: 25, Kind.LIST: 10}
+"""How often which; the second costs the server four times what the first does, and the third six times."""
 LEAST: Final = 0.4
 """The share of a round below which either winner is helped."""
-MOST_LOOKS: Final = 6
+MOST_LOOKS: Final = 4
 LOST: Final = 0.05
 """The share of orders and callbacks whose client does not wait for the answer."""
 
@@ -38,7 +38,7 @@ class Action:
     is_lost: bool = False
 
 
-GET, DETAIL = Action(Kind.GET), Action(Kind.DETAIL)
+DETAIL: Final = Action(Kind.DETAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def draw(seed: int, number: int, actors: tuple[str, str], balance: Balance) -> P
     """The plan of history `number`. The two orders come from two clients, each with a reason of its own."""
     chance = random.Random(f"{seed}/{number}")
     position = chance.choices(list(Position), (5, 4, 2))[0]
-    looks = [[DETAIL if chance.random() < DETAILS else GET] for _ in range(THREADS)]
+    looks = [[_look(chance)] for _ in range(THREADS)]
     hands = list(range(THREADS))
     chance.shuffle(hands)
     for place, actor in enumerate(actors):
@@ -79,8 +79,12 @@ def draw(seed: int, number: int, actors: tuple[str, str], balance: Balance) -> P
         looks[hands[place]] = [action, *looks[hands[place]]]
     count = sum(map(len, looks))
     for place in range(OPERATIONS - count):
-        looks[hands[-1 - place % 4]].append(DETAIL if chance.random() < DETAILS else GET)
+        looks[hands[-1 - place % 4]].append(_look(chance))
     return Plan(f"{seed}/{number}", position, tuple(map(tuple, looks)))
+
+
+def _look(chance: random.Random) -> Action:
+    return Action(chance.choices(list(LOOKS), list(LOOKS.values()))[0])
 
 
 def _order(chance: random.Random, actor: str, position: Position) -> Order:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
-from threading import Barrier, Event
+from threading import Barrier, BrokenBarrierError, Event
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ from tests.histories.far_end import Asked, FarEnd
 from tests.histories.model import (
     DEADLINE,
     IN_FLIGHT,
+    MISSING,
     OVER,
     TERMINATE,
+    TWICE,
     WAITING,
     Detail,
     Kind,
@@ -35,6 +37,8 @@ from tests.histories.wire import field as header
 ROUND: Final = 32
 """Runs that are started together, and then raced one after the other."""
 _CALLBACK: Final = b'{"version":"v1","context":{}}'
+_PAGE: Final = 25
+"""More runs than two rounds have of one automation, and some that were lost in crashes."""
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 
 
@@ -43,7 +47,8 @@ class Subject:
     """The server under test, and what is raced on it."""
 
     address: Address
-    automation: str
+    automations: tuple[str, ...]
+    """All the same. There are several, so that a list of the runs of one is short."""
     tokens: dict[str, str]
     """By actor: two clients that may do everything."""
 
@@ -58,14 +63,17 @@ class Raced:
     """One run, and what was seen of it."""
 
     id: int
+    automation: str
     plan: Plan
     asked: Asked
+    state: str = ""
+    """As the last look showed it."""
     seen: list[tuple[int, Action, Exchange]] = field(default_factory=list)
 
     def history(self, crashes: Sequence[int] = ()) -> list[Operation]:
         """What happened to the run. `crashes` are the times at which the server was killed."""
         operations = [*OF_ITS_OWN_ACCORD, *self.asked.answers]
-        operations += [operation for entry in self.seen for operation in _operation(*entry)]
+        operations += [operation for entry in self.seen for operation in _operation(self.id, *entry)]
         orders = [operation.called for operation in operations if operation.kind is Kind.TERMINATE]
         if orders:
             operations.append(Operation(Kind.OVERDUE, min(orders) + DEADLINE))
@@ -125,28 +133,39 @@ class Recorder:
 
     def _learn(self, runs: Sequence[Raced]) -> None:
         for position in Position:
-            states = [json.loads(run.seen[-1][2].body)["state"] for run in runs if run.plan.position is position]
+            states = [run.state for run in runs if run.plan.position is position]
             stopped = states.count(TERMINATE)
             self._balance.learn(position, len(states) - stopped, stopped)
 
     def _each(self, work: Callable[[int, Sequence[Raced]], None], runs: Sequence[Raced]) -> None:
         """The work, done by every thread with its own number."""
-        for done in [self._threads.submit(work, thread, runs) for thread in range(THREADS)]:
+        for done in [self._threads.submit(self._whole, work, thread, runs) for thread in range(THREADS)]:
             done.result()
+
+    def _whole(self, work: Callable[[int, Sequence[Raced]], None], thread: int, runs: Sequence[Raced]) -> None:
+        """The work of one thread; if it fails, nobody waits for it at the barrier."""
+        try:
+            work(thread, runs)
+        except BrokenBarrierError:
+            return
+        except BaseException:
+            self._barrier.abort()
+            raise
 
     def _start(self, count: int) -> list[Raced]:
         """Start runs, and wait until the far end has been asked by each."""
         subject = self._subject
         token = subject.tokens[subject.actors[0]]
-        wire = request("POST", f"/api/v1/automations/{subject.automation}/execute", subject.address, token, b"{}")
-        started: list[int] = []
+        started: list[tuple[int, str]] = []
         while len(started) < count:
+            automation = subject.automations[len(started) % len(subject.automations)]
+            path = f"/api/v1/automations/{automation}/execute"
             # One whose answer is lost in a crash is nobody's.
-            if (answer := self._send(THREADS, wire)).status == 200:
-                started.append(int(json.loads(answer.body)["executionId"]))
+            if (answer := self._send(THREADS, request("POST", path, subject.address, token, b"{}"))).status == 200:
+                started.append((int(json.loads(answer.body)["executionId"]), automation))
         plans = [draw(self._seed, self._number + place, subject.actors, self._balance) for place in range(count)]
         self._number += count
-        return [Raced(id_, plan, self._far_end.asked(id_)) for id_, plan in zip(started, plans, strict=True)]
+        return [Raced(*run, plan, self._far_end.asked(run[0])) for run, plan in zip(started, plans, strict=True)]
 
     def _race(self, thread: int, runs: Sequence[Raced]) -> None:
         for run in runs:
@@ -181,6 +200,10 @@ class Recorder:
                 return request("GET", f"/api/v1/automation_executions/{run.id}", subject.address, token)
             case Kind.DETAIL:
                 return request("GET", f"/interlock/v1/executions/{run.id}", subject.address, token)
+            case Kind.LIST:
+                wanted = {"automationTemplateId": run.automation, "pageSize": _PAGE}
+                path = "/api/v1/search/automation_executions"
+                return request("POST", path, subject.address, token, json.dumps(wanted).encode())
             case Kind.CALLBACK:
                 return request("POST", run.asked.callback, subject.address, body=_CALLBACK)
         order = action.argument
@@ -196,17 +219,14 @@ class Recorder:
         stop = Action(Kind.TERMINATE, Order(self._subject.actors[0], "nobody else did"))
         for run in runs[thread::THREADS]:
             until = perf_counter_ns() + PATIENCE * 1e9
-            while (shown := self._state(thread, run)) not in OVER:
-                assert perf_counter_ns() < until, f"run {run.id} does not end"
-                if shown in {IN_FLIGHT, WAITING}:
+            while run.state not in OVER and perf_counter_ns() < until:
+                looked = self._do(thread, run, DETAIL)
+                run.state = json.loads(looked.body)["state"] if looked is not None and looked.status == 200 else ""
+                if run.state in {IN_FLIGHT, WAITING}:
                     self._do(thread, run, stop)
 
-    def _state(self, thread: int, run: Raced) -> str:
-        looked = self._do(thread, run, DETAIL)
-        return str(json.loads(looked.body)["state"]) if looked is not None and looked.status == 200 else ""
 
-
-def _operation(client: int, action: Action, exchange: Exchange) -> Iterator[Operation]:
+def _operation(run: int, client: int, action: Action, exchange: Exchange) -> Iterator[Operation]:
     """What the exchange was, as far as it tells anything. A refusal for want of capacity tells nothing of a read."""
     called, status = exchange.called, exchange.status
     if action.kind is Kind.CALLBACK and status in {200, 400}:
@@ -215,23 +235,32 @@ def _operation(client: int, action: Action, exchange: Exchange) -> Iterator[Oper
         assert status in {0, 503}, exchange
         yield Operation(action.kind, called, inf, action.argument, None, client)
     elif status == 200:
-        result = _READERS[action.kind](exchange)
+        result = _READERS[action.kind](run, exchange)
         yield Operation(action.kind, called, exchange.returned, action.argument, result, client)
     else:
         assert status in {0, 429, 503}, exchange
 
 
-def _told(exchange: Exchange) -> Told:
+def _told(run: int, exchange: Exchange) -> Told:
     verdict, _, state = header(exchange.head, b"interlock-termination").decode().partition("; state=")
     return Told(verdict, state)
 
 
-def _shown(exchange: Exchange) -> Shown:
-    run = json.loads(exchange.body)["automationExecution"]
+def _got(run: int, exchange: Exchange) -> Shown:
+    return _shown(json.loads(exchange.body)["automationExecution"])
+
+
+def _listed(run: int, exchange: Exchange) -> Shown:
+    shown = [view["automationExecution"] for view in json.loads(exchange.body)["list"]]
+    found = [one for one in shown if one["id"] == str(run)]
+    return _shown(found[0]) if len(found) == 1 else Shown(TWICE if found else MISSING)
+
+
+def _shown(run: dict[str, Any]) -> Shown:
     return Shown(run["state"].removeprefix(_PREFIX), run.get("completedAt") or "")
 
 
-def _detail(exchange: Exchange) -> Detail:
+def _detail(run: int, exchange: Exchange) -> Detail:
     shown: dict[str, Any] = json.loads(exchange.body)
     attempts = shown["steps"][0]["attempts"]
     found = shown.get("termination")
@@ -248,8 +277,9 @@ def _detail(exchange: Exchange) -> Detail:
     return Detail(shown["state"], shown.get("completedAt") or "", attempts[-1]["outcome"], record)
 
 
-_READERS: Final[dict[Kind, Callable[[Exchange], Told | Shown | Detail]]] = {
+_READERS: Final[dict[Kind, Callable[[int, Exchange], Told | Shown | Detail]]] = {
     Kind.TERMINATE: _told,
-    Kind.GET: _shown,
+    Kind.GET: _got,
+    Kind.LIST: _listed,
     Kind.DETAIL: _detail,
 }
