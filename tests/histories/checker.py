@@ -71,12 +71,16 @@ def told(history: Sequence[Operation], finding: Finding) -> str:
     for operation in sorted(history, key=lambda operation: operation.called):
         since, until = (_micros(at, begin) for at in (operation.called, operation.returned))
         place, client = places.get(id(operation), "-"), "" if operation.client < 0 else operation.client
-        what = [
-            str(operation.kind),
-            *(str(part) for part in (operation.argument, operation.result) if part is not None),
-        ]
+        what = [str(operation.kind), *(_words(part) for part in (operation.argument, operation.result) if part)]
         lines.append(f"{since:>8} {until:>8}  {client:>6}  {place:>5}  {' → '.join(what)}")
-    return "\n".join([*lines, f"after the last one in order: {finding.state}"])
+    return "\n".join([*lines, f"after the last one in order: {_words(finding.state)}"])
+
+
+def _words(part: object) -> str:
+    """A message without its empty fields."""
+    if not isinstance(part, tuple):
+        return str(part)
+    return ", ".join(_words(value) for value in part if value)
 
 
 def _micros(at: float, begin: float) -> str:

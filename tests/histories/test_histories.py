@@ -20,3 +20,10 @@ async def test_every_history_of_stop_and_end_is_linearizable(
     whole.merge(figures)
     assert not figures.violations, "\n\n".join(figures.violations)
     figures.assert_covered()
+
+
+@pytest.mark.crash
+async def test_and_so_is_every_history_with_a_crash_in_it(tmp_path: Path) -> None:
+    figures = await series(tmp_path, 128, seed=50_000, kill=True)
+    assert not figures.violations, "\n\n".join(figures.violations)
+    assert figures.survived >= 20, figures.line()
