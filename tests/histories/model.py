@@ -17,6 +17,8 @@ DEADLINE: Final = 10_000_000_000
 """Nanoseconds after which a stopping run is given up, if the order does not say."""
 CALLBACK_HELD: Final = 5_000_000_000
 """Nanoseconds for which a callback that overtook its 202 is held."""
+MOST_LOSSES: Final = 3
+"""Attempts that may be lost in crashes; then the step is not tried again."""
 
 IN_FLIGHT, WAITING, PENDING, STOPPING = "PROCESS_STEP", "WAITING", "PENDING", "STOPPING"
 DONE, ERROR, TERMINATE = "DONE", "ERROR", "TERMINATE"
@@ -118,8 +120,8 @@ class Run(NamedTuple):
     outcome: str = ""
     accepted_at: str = ""
     completed_at: str = ""
-    is_repeated: bool = False
-    """The attempt in flight is not the first one."""
+    losses: int = 0
+    """Attempts that were lost in crashes, and made again."""
 
 
 def after(run: Run, operation: Operation) -> Run | None:
@@ -146,11 +148,20 @@ def after(run: Run, operation: Operation) -> Run | None:
         case Kind.OVERDUE:
             return run._replace(state=TERMINATE, outcome="ABANDONED") if run.state == STOPPING else run
         case Kind.CRASH:
-            rests = {STOPPING: TERMINATE, IN_FLIGHT: PENDING}.get(run.state)
-            return run._replace(state=rests, outcome="ABANDONED") if rests else run
+            return _crashed(run)
         case Kind.REPEAT:
             is_due = (run.state, run.outcome) == _TO_REPEAT
-            return run._replace(state=IN_FLIGHT, outcome="", is_repeated=True) if is_due else run
+            return run._replace(state=IN_FLIGHT, outcome="") if is_due else run
+
+
+def _crashed(run: Run) -> Run:
+    if run.state == STOPPING:
+        return run._replace(state=TERMINATE, outcome="ABANDONED")
+    if run.state != IN_FLIGHT:
+        return run
+    if run.losses == MOST_LOSSES:
+        return run._replace(state=ERROR, outcome="INTERRUPTED_OUTCOME_UNKNOWN")
+    return run._replace(state=PENDING, outcome="ABANDONED", losses=run.losses + 1)
 
 
 def _terminate(run: Run, order: Order) -> tuple[Told, Run]:
@@ -227,7 +238,7 @@ def _looked_into(run: Run, result: object) -> Run | None:
     if result.state != run.state or (record is not None) != (run.state in {STOPPING, TERMINATE}):
         return None
     if run.outcome == CUT:
-        if result.outcome not in _OF_A_CUT and not (run.is_repeated and result.outcome == "INTERRUPTED_NOT_SENT"):
+        if result.outcome not in _OF_A_CUT and not (run.losses and result.outcome == "INTERRUPTED_NOT_SENT"):
             return None
         run = run._replace(outcome=result.outcome)
     elif result.outcome != run.outcome:

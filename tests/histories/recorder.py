@@ -97,6 +97,8 @@ class Recorder:
         self.serving = Event()
         """To be cleared while the server is away."""
         self.serving.set()
+        self.raced = 0
+        """Runs so far."""
         self._subject = subject
         self._far_end = far_end
         self._seed = seed
@@ -169,7 +171,8 @@ class Recorder:
 
     def _race(self, thread: int, runs: Sequence[Raced]) -> None:
         for run in runs:
-            self._barrier.wait()
+            if self._barrier.wait() == 0:
+                self.raced += 1
             for action in run.plan.of_thread[thread]:
                 self._do(thread, run, action)
 

@@ -15,9 +15,9 @@ from tests.histories.checker import check, told
 from tests.histories.far_end import FarEnd
 from tests.histories.figures import Figures
 from tests.histories.model import OVER
-from tests.histories.recorder import Recorder, Subject
+from tests.histories.recorder import ROUND, Recorder, Subject
 from tests.histories.wire import Address
-from tests.servers import ServerProcess
+from tests.servers import LOOK, ServerProcess
 
 AT_ONCE = 2_000
 """Histories to a server; then a new one, with an empty store."""
@@ -84,16 +84,26 @@ async def _killed(server: ServerProcess, recorder: Recorder, crashes: list[int],
     chance = random.Random(seed)
     ended = asyncio.Event()
 
+    async def has_ended(seconds: float) -> bool:
+        try:
+            return await asyncio.wait_for(ended.wait(), seconds)
+        except TimeoutError:
+            return False
+
     async def reap() -> None:
-        while not ended.is_set():
-            try:
-                await asyncio.wait_for(ended.wait(), chance.uniform(0.05, 0.8))
-            except TimeoutError:
-                recorder.serving.clear()
-                crashes.append(perf_counter_ns())
-                await server.kill()
-                await server.start()
-                recorder.serving.set()
+        while True:
+            # Rarely enough that a call is not lost so often that it is given up.
+            due = recorder.raced + chance.randint(ROUND // 2, 3 * ROUND // 2)
+            while recorder.raced < due:
+                if await has_ended(LOOK):
+                    return
+            if await has_ended(chance.random() * LOOK):
+                return
+            recorder.serving.clear()
+            crashes.append(perf_counter_ns())
+            await server.kill()
+            await server.start()
+            recorder.serving.set()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(reap())

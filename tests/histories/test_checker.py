@@ -107,6 +107,10 @@ GOOD = {
         Operation(Kind.CRASH, 2),
         details(3, 4, TERMINATE, "ABANDONED"),
     ],
+    "a crash too many": [
+        *(Operation(kind, at) for at in range(4) for kind in (Kind.CRASH, Kind.REPEAT)),
+        details(5, 6, ERROR, "INTERRUPTED_OUTCOME_UNKNOWN"),
+    ],
     "a crash while it calls": [
         Operation(Kind.CRASH, 0),
         Operation(Kind.REPEAT, 0),
