@@ -3,13 +3,17 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # Examples are cut by count, never by time: a busy machine must not make a property fail.
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("dev", _UNTIMED, max_examples=50)
 settings.register_profile("ci", _UNTIMED, max_examples=150, print_blob=True)
 settings.register_profile("long", _UNTIMED, max_examples=5_000, print_blob=True)
+# For tools.mutants: the same examples each time, and the first that fails is enough.
+settings.register_profile(
+    "mutants", _UNTIMED, max_examples=50, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 

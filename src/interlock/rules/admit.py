@@ -29,7 +29,7 @@ class Newcomer:
     depth: int = 0
 
 
-def admit(newcomer: Newcomer, at: int, *, disabled: bool = False, paused: bool = False) -> Decision:
+def admit(newcomer: Newcomer, at: int, *, disabled: bool, paused: bool) -> Decision:
     """Let a run in: ready for a slot, held back by the open breaker, or, while automations are disabled, terminated."""
     row = Execution(
         tenant=newcomer.tenant,

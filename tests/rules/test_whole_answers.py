@@ -1,0 +1,416 @@
+"""The whole answer to each event, to the last field: the row, the records in their order, the effects in theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from interlock.rules.admit import SWITCHED_OFF, Newcomer
+from interlock.rules.decide import OUTCOME_UNKNOWN, begin
+from interlock.rules.decision import (
+    AuditRecord,
+    ChildCreated,
+    Decision,
+    Interrupt,
+    ItemRecord,
+    LateEvidence,
+    Perform,
+    Record,
+    StepClosed,
+    StepOpened,
+    StepSettled,
+    TerminationRecord,
+    Verdict,
+    WakeAt,
+)
+from interlock.rules.events import (
+    Announce,
+    Change,
+    Created,
+    DeadlinePassed,
+    Event,
+    Fail,
+    Finish,
+    ItemSettled,
+    Next,
+    Passed,
+    Prepared,
+    Recovered,
+    Released,
+    Retry,
+    Settled,
+    StartChild,
+    Terminated,
+    Wait,
+    Woken,
+)
+from interlock.rules.follow import CHILD_MISSING
+from interlock.rules.model import (
+    SECOND,
+    Cause,
+    ChildTarget,
+    Execution,
+    Mode,
+    Result,
+    Termination,
+    TerminationRequest,
+)
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import TERMINAL, State, WaitingFor
+from tests.rules.runs import ACCEPTED, BOB, BORN, FAILED, NEWCOMER, SUCCEEDED, Ledger, a_run, attempt_of, order
+
+LATER = BORN + 5 * SECOND
+UNTIL = LATER + 60 * SECOND
+ORDER = order(BOB, "wrong person")
+CASCADE = replace(ORDER, cascade=True, cause=Cause.CASCADE, cause_execution=1)
+ABANDONED = StepSettled(0, 1, LATER, Result(Outcome.ABANDONED))
+AT_REST = [State.PENDING, State.WAITING, State.PAUSED_BY_CIRCUIT_BREAKER]
+
+
+def moved(row: Execution, state: State, **changed: Any) -> Execution:
+    """The row after a move, LATER: what belonged to an attempt or a wait is gone unless given."""
+    bare = replace(row, epoch=row.epoch + 1, attempt_epoch=0, items=0, waiting_for=None, wake_at=None)
+    return replace(bare, state=state, updated_at=LATER, completed_at=LATER if state in TERMINAL else None, **changed)
+
+
+def accepted(request: TerminationRequest, found: State, deadline_at: int = LATER) -> tuple[Record, ...]:
+    """The record of an order accepted LATER, and its audit row."""
+    return (
+        TerminationRecord(Termination(request, LATER, deadline_at, request.mode, found), new=True),
+        AuditRecord("execution.terminate", request, "accepted", found),
+    )
+
+
+def whole(row: Execution, records: tuple[Record, ...], *effects: Any, verdict: Verdict = Verdict.ACCEPTED) -> Decision:
+    return Decision(verdict, row, records, effects, moved=True)
+
+
+# --- an order ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", AT_REST)
+def test_an_order_ends_a_run_at_rest(state: State) -> None:
+    run = a_run(state)
+    row = moved(run.row, State.TERMINATE)
+    assert run.apply(Terminated(LATER, ORDER)) == whole(row, accepted(ORDER, state))
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_order_makes_a_run_in_flight_stopping(mode: Mode) -> None:
+    run = a_run()
+    request = replace(ORDER, mode=mode)
+    before, deadline_at = run.row, LATER + request.deadline
+    row = moved(before, State.STOPPING, attempt_epoch=before.epoch, items=1)
+    row = replace(row, waiting_for=WaitingFor.DEADLINE, wake_at=deadline_at)
+    told = [Interrupt(row.ref, row.epoch)] if mode is Mode.INTERRUPT else []
+    expected = whole(row, accepted(request, State.PROCESS_STEP, deadline_at), *told, WakeAt(row.ref, deadline_at))
+    assert run.apply(Terminated(LATER, request)) == expected
+
+
+def test_an_order_without_time_gives_the_attempt_up_in_its_commit() -> None:
+    run = a_run()
+    request = replace(ORDER, deadline=0)
+    row = moved(run.row, State.TERMINATE)
+    expected = whole(row, (*accepted(request, State.PROCESS_STEP), ABANDONED), Interrupt(row.ref, row.epoch))
+    assert run.apply(Terminated(LATER, request)) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [
+        (State.DONE, Verdict.ALREADY_FINISHED),
+        (State.ERROR, Verdict.ALREADY_FINISHED),
+        (State.TERMINATE, Verdict.REPEATED),
+        (State.STOPPING, Verdict.REPEATED),
+    ],
+)
+def test_an_order_that_comes_too_late_leaves_an_audit_row(state: State, verdict: Verdict) -> None:
+    run = a_run(state)
+    request = replace(ORDER, deadline=60 * SECOND)
+    audit = AuditRecord("execution.terminate", request, verdict, state)
+    assert run.apply(Terminated(LATER, request)) == Decision(verdict, run.row, (audit,))
+
+
+@pytest.mark.parametrize("first", Mode)
+@pytest.mark.parametrize("second", Mode)
+def test_a_repeated_order_sharpens_the_first(first: Mode, second: Mode) -> None:
+    run = a_run(State.STOPPING, mode=first)
+    known, request = run.termination, replace(ORDER, mode=second, deadline=SECOND)
+    assert known is not None
+    mode = Mode.DRAIN if first is second is Mode.DRAIN else Mode.INTERRUPT
+    row = replace(run.row, wake_at=LATER + SECOND, updated_at=LATER)
+    sharpened = TerminationRecord(replace(known, deadline_at=LATER + SECOND, mode=mode), new=False)
+    audit = AuditRecord("execution.terminate", request, "repeated", State.STOPPING)
+    told = [Interrupt(row.ref, row.epoch)] if mode is Mode.INTERRUPT else []
+    expected = whole(row, (sharpened, audit), *told, WakeAt(row.ref, LATER + SECOND), verdict=Verdict.REPEATED)
+    assert run.apply(Terminated(LATER, request)) == expected
+
+
+def test_a_repeated_order_without_time_gives_the_attempt_up_in_its_commit() -> None:
+    run = a_run(State.STOPPING, mode=Mode.DRAIN)
+    known, request = run.termination, replace(ORDER, mode=Mode.DRAIN, deadline=0)
+    assert known is not None
+    row = moved(run.row, State.TERMINATE)
+    sharpened = TerminationRecord(replace(known, deadline_at=LATER), new=False)
+    audit = AuditRecord("execution.terminate", request, "repeated", State.STOPPING)
+    cut = Interrupt(row.ref, row.epoch)
+    expected = whole(row, (sharpened, audit, ABANDONED), cut, verdict=Verdict.REPEATED)
+    assert run.apply(Terminated(LATER, request)) == expected
+
+
+# --- the end of a stopping run ----------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_stopping_runs_attempt_ends_it() -> None:
+    run = a_run(State.STOPPING)
+    event = Settled(LATER, attempt_of(run.row), SUCCEEDED, Announce(1))
+    expected = whole(moved(run.row, State.TERMINATE), (StepSettled(0, 1, LATER, SUCCEEDED),))
+    assert run.apply(event) == expected
+
+
+@pytest.mark.parametrize("event", [DeadlinePassed, Recovered], ids=lambda event: event.__name__)
+def test_a_deadline_or_a_dead_holder_ends_it_without_a_report(event: Any) -> None:
+    run = a_run(State.STOPPING)
+    run.row = replace(run.row, wake_at=LATER)
+    more = {"repeatable": True} if event is Recovered else {}
+    row = moved(run.row, State.TERMINATE)
+    expected = whole(row, (ABANDONED,), Interrupt(row.ref, row.epoch))
+    assert run.apply(event(LATER, run.row.epoch, **more)) == expected
+
+
+def test_an_item_of_a_stopping_run_is_recorded_and_the_run_stays() -> None:
+    run = a_run(State.STOPPING, items=2)
+    event = ItemSettled(LATER, attempt_of(run.row), 1, ACCEPTED)
+    kept = ItemRecord(0, 1, 1, LATER, replace(ACCEPTED, outcome=Outcome.INTERRUPTED_WAITING))
+    assert run.apply(event) == Decision(Verdict.ACCEPTED, run.row, (kept,))
+
+
+# --- a standing order -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_where_a_standing_order_meets_it() -> None:
+    run = a_run()
+    settled = StepSettled(0, 1, LATER, SUCCEEDED)
+    expected = whole(moved(run.row, State.TERMINATE), (settled, *accepted(CASCADE, State.PROCESS_STEP)))
+    assert run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, Announce(1)), fence=CASCADE) == expected
+
+
+def test_an_item_in_a_tree_under_an_order_is_recorded_before_the_order() -> None:
+    run = a_run(items=2)
+    stopping = a_run(items=2).apply(Terminated(LATER, CASCADE))
+    event = ItemSettled(LATER, attempt_of(run.row), 0, SUCCEEDED)
+    expected = replace(stopping, records=(ItemRecord(0, 1, 0, LATER, SUCCEEDED), *stopping.records))
+    assert run.apply(event, fence=CASCADE) == expected
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+PASSED = Passed(1, Outcome.SKIPPED, b"[1]", b"[2]")
+
+
+def closed(epoch: int) -> StepClosed:
+    return StepClosed(1, 1, epoch, LATER, Outcome.SKIPPED, b"[1]", b"[2]")
+
+
+def going_on(following: Next, **circumstances: Any) -> tuple[Execution, Decision]:
+    """The row of a run in flight at step 0, and the answer when that succeeds and this follows."""
+    run = a_run()
+    before = run.row
+    return before, run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, following, "you"), **circumstances)
+
+
+SETTLED = StepSettled(0, 1, LATER, SUCCEEDED)
+
+
+def test_an_announcement() -> None:
+    before, decision = going_on(Announce(2, b"{}", ("a", "b"), (PASSED,)))
+    epoch = before.epoch + 1
+    row = moved(before, State.PROCESS_STEP, step=2, attempt=1, attempt_epoch=epoch, items=2, holder="you")
+    opened = StepOpened(2, 1, epoch, LATER, b"{}", None, ("a", "b"))
+    assert decision == whole(row, (SETTLED, closed(epoch), opened), Perform(row.ref, attempt_of(row)))
+
+
+@pytest.mark.parametrize("until", [UNTIL, None])
+def test_a_wait(until: int | None) -> None:
+    before, decision = going_on(Wait(2, WaitingFor.TASK, until, b"{}", (PASSED,)))
+    epoch = before.epoch + 1
+    row = moved(before, State.WAITING, step=2, attempt=1)
+    row = replace(row, waiting_for=WaitingFor.TASK, wake_at=until)
+    opened = StepOpened(2, 1, epoch, LATER, b"{}", WaitingFor.TASK)
+    effects = [WakeAt(row.ref, until)] if until else []
+    assert decision == whole(row, (SETTLED, closed(epoch), opened), *effects)
+
+
+def test_a_wait_for_the_answer_to_the_call_that_was_made() -> None:
+    run = a_run()
+    row = replace(moved(run.row, State.WAITING), waiting_for=WaitingFor.CALLBACK, wake_at=UNTIL)
+    event = Settled(LATER, attempt_of(run.row), ACCEPTED, Wait(0, WaitingFor.CALLBACK, UNTIL))
+    settled = StepSettled(0, 1, LATER, ACCEPTED, WaitingFor.CALLBACK)
+    assert run.apply(event) == whole(row, (settled,), WakeAt(row.ref, UNTIL))
+
+
+def test_a_retry() -> None:
+    run = a_run()
+    row = replace(moved(run.row, State.WAITING), waiting_for=WaitingFor.RETRY, wake_at=UNTIL)
+    event = Settled(LATER, attempt_of(run.row), FAILED, Retry(0, UNTIL))
+    assert run.apply(event) == whole(row, (StepSettled(0, 1, LATER, FAILED),), WakeAt(row.ref, UNTIL))
+
+
+def test_the_end() -> None:
+    before, decision = going_on(Finish(2, (PASSED,)))
+    row = moved(before, State.DONE, step=2, attempt=0)
+    assert decision == whole(row, (SETTLED, closed(row.epoch)))
+
+
+def test_a_failure_of_the_steps_own() -> None:
+    run = a_run()
+    expected = whole(moved(run.row, State.ERROR), (StepSettled(0, 1, LATER, FAILED),))
+    assert run.apply(Settled(LATER, attempt_of(run.row), FAILED, Fail(0))) == expected
+
+
+def test_a_failure_on_the_way() -> None:
+    before, decision = going_on(Fail(2, b"[3]", b"{}", (PASSED,)))
+    row = moved(before, State.ERROR, step=2, attempt=1)
+    failed = StepClosed(2, 1, row.epoch, LATER, Outcome.FAILED, b"{}", None, b"[3]")
+    assert decision == whole(row, (SETTLED, closed(row.epoch), failed))
+
+
+def test_a_success_whose_next_step_nobody_has_looked_at() -> None:
+    run = a_run()
+    row = moved(run.row, State.PENDING, step=1, attempt=0)
+    row = replace(row, waiting_for=WaitingFor.READY, wake_at=LATER)
+    event = Settled(LATER, attempt_of(run.row), SUCCEEDED, None)
+    assert run.apply(event) == whole(row, (SETTLED,), WakeAt(row.ref, LATER))
+
+
+START = Change(2, StartChild(8, "mover", b"[4]"), b"{}", b"[5]", (PASSED,))
+
+
+def test_a_child() -> None:
+    root = 3
+    run = Ledger.of(begin(replace(NEWCOMER, root=root, depth=1, is_draft=True), Created(BORN, Announce(0), "me")))
+    before = run.row
+    decision = run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, START, "you"), child=ChildTarget(5))
+    row = replace(moved(before, State.PENDING, step=3, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
+    child = begin(Newcomer(1, 8, "mover", 5, True, before.id, root, 2), Created(LATER)).execution
+    done = StepClosed(2, 1, row.epoch, LATER, Outcome.SUCCEEDED, b"{}", b"[5]")
+    records = (SETTLED, closed(row.epoch), done, ChildCreated(child, b"[4]"))
+    assert decision == whole(row, records, WakeAt(row.ref, LATER), WakeAt(child.ref, LATER))
+
+
+def test_a_child_that_is_refused() -> None:
+    before, decision = going_on(START)
+    row = moved(before, State.ERROR, step=2, attempt=1)
+    failed = StepClosed(2, 1, row.epoch, LATER, Outcome.FAILED, b"{}", None, CHILD_MISSING)
+    assert decision == whole(row, (SETTLED, closed(row.epoch), failed))
+
+
+# --- waking, recovering, releasing ------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_was_waited_for() -> None:
+    run = a_run(State.WAITING)
+    row = moved(run.row, State.DONE, step=1, attempt=0)
+    event = Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED, Finish(1))
+    assert run.apply(event) == whole(row, (SETTLED,))
+
+
+def test_an_answer_that_somebody_else_will_go_on_from() -> None:
+    run = a_run(State.WAITING)
+    row = replace(moved(run.row, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
+    event = Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED)
+    assert run.apply(event) == whole(row, (SETTLED,), WakeAt(row.ref, LATER))
+
+
+def test_a_retry_whose_time_has_come() -> None:
+    run = a_run()
+    run.apply(Settled(BORN + 1, attempt_of(run.row), FAILED, Retry(0, LATER)))
+    row = replace(moved(run.row, State.PENDING), waiting_for=WaitingFor.READY, wake_at=LATER)
+    assert run.apply(Woken(LATER, run.row.epoch, WaitingFor.RETRY)) == whole(row, (), WakeAt(row.ref, LATER))
+
+
+def test_an_answer_that_comes_too_late() -> None:
+    run = a_run(State.TERMINATE)
+    attempt = attempt_of(a_run().row)
+    late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED)
+    expected = Decision(Verdict.SUPERSEDED, run.row, (late,))
+    events: list[Event] = [
+        Settled(LATER, attempt, SUCCEEDED, Announce(1)),
+        Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED, Announce(1), attempt=attempt),
+    ]
+    for event in events:
+        assert run.apply(event) == expected
+    item = replace(expected, records=(replace(late, item=1),))
+    assert run.apply(ItemSettled(LATER, attempt, 1, SUCCEEDED)) == item
+
+
+def test_a_step_that_may_be_repeated_after_a_crash() -> None:
+    run = a_run()
+    row = replace(moved(run.row, State.PENDING), waiting_for=WaitingFor.READY, wake_at=LATER)
+    expected = whole(row, (ABANDONED,), WakeAt(row.ref, LATER))
+    assert run.apply(Recovered(LATER, run.row.epoch, repeatable=True)) == expected
+
+
+def test_a_step_that_may_not_be_repeated_after_a_crash() -> None:
+    run = a_run()
+    unknown = Result(Outcome.INTERRUPTED_OUTCOME_UNKNOWN, error=OUTCOME_UNKNOWN)
+    expected = whole(moved(run.row, State.ERROR), (StepSettled(0, 1, LATER, unknown),))
+    assert run.apply(Recovered(LATER, run.row.epoch, repeatable=False)) == expected
+
+
+def test_a_run_that_is_let_go() -> None:
+    run = a_run(State.PAUSED_BY_CIRCUIT_BREAKER)
+    row = replace(moved(run.row, State.PENDING), waiting_for=WaitingFor.READY, wake_at=LATER)
+    assert run.apply(Released(LATER)) == whole(row, (), WakeAt(row.ref, LATER))
+
+
+def test_a_run_that_is_cancelled() -> None:
+    run = a_run(State.PAUSED_BY_CIRCUIT_BREAKER)
+    row = moved(run.row, State.TERMINATE)
+    assert run.apply(Released(LATER, ORDER)) == whole(row, accepted(ORDER, State.PAUSED_BY_CIRCUIT_BREAKER))
+
+
+# --- being let in -----------------------------------------------------------------------------------------------------
+
+CHILD = Newcomer(1, 8, "mover", 5, is_draft=True, parent=7, root=3, depth=2)
+ROW = Execution(
+    tenant=1,
+    id=8,
+    automation="mover",
+    definition=5,
+    state=State.PENDING,
+    epoch=1,
+    step=0,
+    attempt=0,
+    attempt_epoch=0,
+    items=0,
+    waiting_for=WaitingFor.READY,
+    wake_at=LATER,
+    holder=None,
+    created_at=LATER,
+    updated_at=LATER,
+    completed_at=None,
+    is_draft=True,
+    parent=7,
+    root=3,
+    depth=2,
+)
+
+
+def test_a_run_is_let_in() -> None:
+    assert begin(CHILD, Created(LATER)) == whole(ROW, (), WakeAt(ROW.ref, LATER))
+    assert begin(replace(CHILD, root=None), Created(LATER)).execution == replace(ROW, root=8)
+
+
+def test_a_run_is_held_back() -> None:
+    row = replace(ROW, state=State.PAUSED_BY_CIRCUIT_BREAKER, waiting_for=None, wake_at=None)
+    assert begin(CHILD, Created(LATER), paused=True) == whole(row, ())
+
+
+def test_a_run_is_let_in_and_terminated() -> None:
+    assert (SWITCHED_OFF.actor.client, SWITCHED_OFF.cause) == ("system", Cause.TENANT_SWITCH)
+    assert (SWITCHED_OFF.reason, SWITCHED_OFF.deadline) == ("automations are disabled", 0)
+    row = replace(ROW, state=State.TERMINATE, waiting_for=None, wake_at=None, completed_at=LATER)
+    assert begin(CHILD, Created(LATER), disabled=True) == whole(row, accepted(SWITCHED_OFF, State.PENDING))

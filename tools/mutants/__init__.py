@@ -1,0 +1,1 @@
+"""Tests of the tests: small changes to the rules of the stop, and whether anybody notices: python -m tools.mutants"""

@@ -1,0 +1,63 @@
+"""What is changed, and which tests have to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A module whose mutants the tests in `rooms` have to kill."""
+
+    module: str
+    rooms: tuple[str, ...]
+    functions: tuple[str, ...] = ()
+    """Qualified names; empty: all of the module."""
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "src" / Path(*self.module.split(".")).with_suffix(".py")
+
+    @property
+    def name(self) -> str:
+        return self.module.removeprefix("interlock.")
+
+
+RULES: Final = ("tests/rules",)
+ENGINE: Final = ("tests/engine",)
+STORE: Final = ("tests/store",)
+
+TERMINATE_PATHS: Final = (
+    "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _may_repeat _apply _own_write"
+)
+
+SUBJECTS: Final = (
+    *(
+        Subject(f"interlock.rules.{name}", RULES)
+        for name in (
+            "admit",
+            "breaker",
+            "decide",
+            "decision",
+            "events",
+            "follow",
+            "model",
+            "outcomes",
+            "retry",
+            "states",
+            "stop",
+        )
+    ),
+    Subject("interlock.engine.held", ENGINE),
+    Subject(
+        "interlock.engine.advance",
+        ENGINE,
+        (*(f"Advance.{name}" for name in TERMINATE_PATHS.split()), "_is_own"),
+    ),
+    Subject("interlock.engine.dispatchers.embedded", ENGINE),
+    Subject("interlock.store.sqlite.stops", STORE),
+)
