@@ -405,11 +405,13 @@ def check(world: World) -> World:
     """
     row, rows = world.row, dict(world.rows)
     over = row.state in TERMINAL
+    ended = row.state in {State.DONE, State.ERROR}
     for verdict in world.told:
+        require(not ended or verdict is not Verdict.ACCEPTED, "S5 nobody gets a false answer")
         if verdict in {Verdict.ACCEPTED, Verdict.REPEATED}:
             require(world.termination is not None, "S1 an answer is never lost")
         if verdict is Verdict.ALREADY_FINISHED:
-            require(row.state in {State.DONE, State.ERROR}, "S5 nobody gets a false answer")
+            require(ended, "S5 nobody gets a false answer")
     if world.termination is not None:
         require(row.state in {State.STOPPING, State.TERMINATE}, "S5 first commit wins")
     else:

@@ -11,7 +11,7 @@ from interlock.rules.events import Event, Prepared, Recovered, Settled, Terminat
 from interlock.rules.follow import follow, hand_over
 from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import INTERRUPTED, Outcome
-from interlock.rules.states import TERMINAL, State
+from interlock.rules.states import TERMINAL, State, WaitingFor
 from interlock.rules.stop import cut_off
 from tests.rules.exploration import Protocol, explore
 from tests.rules.runs import attempt_of
@@ -156,6 +156,48 @@ def deadline_is_lost(situation: Situation, event: Event) -> Decision:
     return decision
 
 
+def order_that_came_too_late_is_accepted(situation: Situation, event: Event) -> Decision:
+    """A run that ended first is said to have been stopped."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.verdict is Verdict.ALREADY_FINISHED:
+        return replace(decision, verdict=Verdict.ACCEPTED, records=())
+    return decision
+
+
+def order_is_told_that_the_run_had_ended(situation: Situation, event: Event) -> Decision:
+    """A run that is being stopped is said to have ended by itself."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.verdict is Verdict.REPEATED:
+        return replace(decision, verdict=Verdict.ALREADY_FINISHED)
+    return decision
+
+
+def crash_counts_as_order(situation: Situation, event: Event) -> Decision:
+    """A run whose process died is terminated, although nobody ordered it."""
+    if isinstance(event, Recovered) and situation.execution.state is State.PROCESS_STEP:
+        return cut_off(situation, event.at)
+    return decide(situation, event)
+
+
+def resting_run_is_stopping(situation: Situation, event: Event) -> Decision:
+    """A run with nothing in flight waits for its deadline like any other."""
+    decision, state = decide(situation, event), situation.execution.state
+    if isinstance(event, Terminated) and state in {State.PENDING, State.WAITING}:
+        row = decision.execution
+        until = event.at + event.request.deadline
+        row = replace(row, state=State.STOPPING, completed_at=None, waiting_for=WaitingFor.DEADLINE, wake_at=until)
+        return replace(decision, execution=row)
+    return decision
+
+
+def settled_run_goes_on_stopping(situation: Situation, event: Event) -> Decision:
+    """The attempt has settled, and the run still waits for its deadline."""
+    decision, before = decide(situation, event), situation.execution
+    if isinstance(event, Settled) and before.state is State.STOPPING and decision.moved:
+        return replace(decision, execution=before, moved=False)
+    return decision
+
+
 BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (no_epoch_check, {"S7"}),
     (no_epoch_check_when_taken_on, {"S2", "S10", "S12"}),
@@ -171,6 +213,11 @@ BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (deadline_forgets_the_attempt, {"S10"}),
     (order_leaves_no_audit, {"S16"}),
     (deadline_is_lost, {"S13"}),
+    (order_that_came_too_late_is_accepted, {"S5"}),
+    (order_is_told_that_the_run_had_ended, {"S5"}),
+    (crash_counts_as_order, {"S5"}),
+    (resting_run_is_stopping, {"S12"}),
+    (settled_run_goes_on_stopping, {"S12"}),
 ]
 
 
