@@ -11,6 +11,7 @@ import pytest
 
 from interlock.engine.advance import MOST_LOSSES, Carried
 from interlock.engine.context import RunContext
+from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
@@ -145,13 +146,29 @@ async def test_after_a_crash_a_step_that_may_not_be_repeated_ends_the_run_as_unk
             assert world.error(ref)["code"] == "OUTCOME_UNKNOWN"
 
 
-async def test_after_a_crash_a_stopping_run_is_terminated_before_anything_else() -> None:
-    async with engine(far=FarEnd(deaf=False)) as before:
+async def a_restart_settles_what_was_stopping(**options: Any) -> None:
+    async with engine(**options) as before:
         ref = await before.start(await before.publish(THREE_WEBHOOKS))
         await before.order(ref, mode=Mode.DRAIN)
-        async with restarted(before) as world:
+        async with restarted(before, **options) as world:
             assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
             assert len(world.far.calls) == 1
+
+
+async def test_after_a_crash_a_stopping_run_is_terminated_before_anything_else() -> None:
+    await a_restart_settles_what_was_stopping()
+
+
+class RecoversNothing(EmbeddedDispatcher):
+    """Leaves what a dead process had in flight to the next sweep."""
+
+    async def recover(self) -> int:
+        return 0
+
+
+async def test_a_restart_that_leaves_a_stopping_run_to_its_deadline_is_found_out() -> None:
+    with pytest.raises(AssertionError):
+        await a_restart_settles_what_was_stopping(dispatching=RecoversNothing)
 
 
 async def test_a_step_that_was_lost_with_the_server_three_times_is_not_tried_a_fourth_time() -> None:

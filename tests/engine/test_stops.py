@@ -7,12 +7,13 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.ports import Phase
-from interlock.rules.model import Mode, TerminationRequest
+from interlock.rules.model import Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from tests.clocks import settle
-from tests.engine.worlds import ANN, THREE_WEBHOOKS, FarEnd, SteppingFarEnd, engine, run_automation, wait, webhook
+from tests.engine.worlds import ANN, THREE_WEBHOOKS, Engine, FarEnd, SteppingFarEnd, engine, run_automation, wait, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -68,19 +69,37 @@ async def test_at_the_deadline_a_draining_attempt_is_abandoned_and_cut() -> None
         assert world.dispatcher.busy == 0
 
 
+async def at_the_deadline_a_deaf_attempt_is_abandoned(world: Engine) -> None:
+    ref = await world.start(await world.publish(THREE_WEBHOOKS))
+    await world.terminate(ref)
+    assert world.state(ref) is State.STOPPING
+    await world.clock.pass_time(10)
+    assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
+    world.far.calls[0].answer()
+    await settle()
+    (row,) = world.steps(ref)
+    assert row.outcome is Outcome.ABANDONED
+    assert b"LATE_SUCCEEDED" in (row.late or b"")
+    assert world.dispatcher.busy == 0
+
+
 async def test_the_deadline_holds_even_if_the_attempt_ignores_its_cancellation() -> None:
     async with engine(far=FarEnd(deaf=True), slots=1) as world:
-        ref = await world.start(await world.publish(THREE_WEBHOOKS))
-        await world.terminate(ref)
-        assert world.state(ref) is State.STOPPING
-        await world.clock.pass_time(10)
-        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
+        await at_the_deadline_a_deaf_attempt_is_abandoned(world)
+
+
+class DeadlineWaitsForTheAttempt(EmbeddedDispatcher):
+    """Looks at a run whose time has come when its slot is free again."""
+
+    def _come_due(self, ref: Ref) -> None:
+        self.ready(ref, None)
+
+
+async def test_a_deadline_that_waits_for_the_attempt_is_found_out() -> None:
+    async with engine(far=FarEnd(deaf=True), dispatching=DeadlineWaitsForTheAttempt) as world:
+        with pytest.raises(AssertionError):
+            await at_the_deadline_a_deaf_attempt_is_abandoned(world)
         world.far.calls[0].answer()
-        await settle()
-        (row,) = world.steps(ref)
-        assert row.outcome is Outcome.ABANDONED
-        assert b"LATE_SUCCEEDED" in (row.late or b"")
-        assert world.dispatcher.busy == 0
 
 
 async def test_a_deadline_of_nothing_terminates_in_the_accepting_commit() -> None:

@@ -191,6 +191,7 @@ class Engine:
     near: int = 10_000
     name: str = "one"
     kinds: Mapping[str, type[Step]] = field(default_factory=lambda: KINDS)
+    dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
 
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
@@ -211,7 +212,7 @@ class Engine:
         self.advance = Advance(
             self.executions, self.plans, self.preparer, self.clock, self.chance, f"holder-{self.name}"
         )
-        self.dispatcher = EmbeddedDispatcher(
+        self.dispatcher = self.dispatching(
             self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near
         )
         self.starter = Starter(self.store.executions, self.plans, self.preparer, self.dispatcher, self.clock, self.ids)

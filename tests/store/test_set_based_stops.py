@@ -103,25 +103,51 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, orde
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
 
 
-async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched(here: World) -> None:
-    root = (await here.in_flight()).execution
-    children = await one_in_every_state(here, parent=root.ref)
+async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
+    above = (await here.in_flight()).execution
+    named, sibling = [(await here.in_flight(parent=above.ref)).execution for _ in range(2)]
+    cousin = (await here.in_flight(parent=sibling.ref)).execution
+    stranger = (await here.in_flight()).execution
+    children = await one_in_every_state(here, parent=named.ref)
     grandchildren = [
         id_ for child in children for id_ in await one_in_every_state(here, parent=Ref(here.tenant, child))
     ]
-    stranger = (await here.in_flight()).execution
     order = replace(ORDERS[0], cascade=True)
-    stopped = await here.store.executions.terminate_tree(root.ref, AT, order)
+    stopped = await here.store.executions.terminate_tree(named.ref, AT, order)
     assert stopped is not None
     assert not stopped.more
-    for id_ in (root.id, *children, *grandchildren):
+    for id_ in (named.id, *children, *grandchildren):
         found = here.store.executions.get(Ref(here.tenant, id_))
         assert found is not None
         assert found.state in {State.STOPPING, State.TERMINATE, State.DONE, State.ERROR}
-    assert here.store.executions.get(stranger.ref) == stranger
+    for other in (above, sibling, cousin, stranger):
+        assert here.store.executions.get(other.ref) == other
     kept = here.store.executions.termination(Ref(here.tenant, children[0]))
     assert kept is not None
-    assert (kept.request.cause, kept.request.cause_execution, kept.request.actor) == (Cause.CASCADE, root.id, ANN)
+    assert (kept.request.cause, kept.request.cause_execution, kept.request.actor) == (Cause.CASCADE, named.id, ANN)
+
+
+async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched(here: World) -> None:
+    await the_tree_below_is_stopped_and_nothing_else(here)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("e.parent = below.id", "e.parent = below.id WHERE below.state NOT IN ('DONE', 'ERROR', 'TERMINATE')"),
+        ("parent = :execution", "parent = (SELECT parent FROM executions WHERE id = :execution)"),
+        ("parent IS NOT NULL AND parent = :execution", "parent IS NOT NULL"),
+    ],
+    ids=["stops at finished members", "takes the siblings along", "takes every child along"],
+)
+async def test_a_stop_of_another_tree_than_the_one_below_is_found_out(
+    here: World, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+) -> None:
+    statement = stops._SQL["doomed_tree"]
+    assert right in statement
+    monkeypatch.setitem(stops._SQL, "doomed_tree", statement.replace(right, wrong))
+    with pytest.raises(AssertionError):
+        await the_tree_below_is_stopped_and_nothing_else(here)
 
 
 async def test_the_descendants_of_a_finished_run_are_stopped_too(here: World) -> None:
