@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from interlock.operations.operation import Operation
+from interlock.errors import NotFound, PermissionDenied
+from interlock.operations.operation import Answer, Call, Handler, Operation
+from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
-from tests.api.edge import Caller, Edge, path_of
+from interlock.rules.model import Ref
+from tests.api.edge import Caller, Edge, edge, path_of
 from tests.clocks import settle
 from tests.operations.desk import CALL, WAIT
 
@@ -126,7 +132,7 @@ async def test_all_problems_are_told_at_once_each_with_its_field(ann: Edge) -> N
     }
 
 
-async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(ann: Edge) -> None:
+async def a_foreign_id_is_as_good_as_an_unknown_one(ann: Edge) -> None:
     eve = await ann.desk.of_another_tenant()
     automation = await eve.make(WAIT)
     execution = await eve.start(automation)
@@ -159,6 +165,27 @@ async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_di
     assert (full.status, full.tree["code"], full.headers["retry-after"]) == (503, 14, "30")
     ann.desk.engine.store.writer.full = False
     assert (await ann.ask("POST", path, finding)).status == 200
+
+
+async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(ann: Edge) -> None:
+    await a_foreign_id_is_as_good_as_an_unknown_one(ann)
+
+
+async def names_the_id(services: Services, call: Call, body: Any) -> Answer:
+    raise NotFound(f"no run {call.path['id']}")
+
+
+async def denies_what_is_there(services: Services, call: Call, body: Any) -> Answer:
+    refs = [Ref(row.id, int(call.path["id"])) for row in services.store.access.tenants()]
+    raise PermissionDenied if any(map(services.store.executions.get, refs)) else NotFound
+
+
+@pytest.mark.parametrize("handler", [names_the_id, denies_what_is_there])
+async def test_an_answer_that_tells_another_tenants_id_from_an_unknown_one_is_found_out(handler: Handler) -> None:
+    rows = [replace(row, handler=handler) if row.id.endswith(".TerminateAutomation") else row for row in OPERATIONS]
+    async with edge(rows) as ann:
+        with pytest.raises(AssertionError):
+            await a_foreign_id_is_as_good_as_an_unknown_one(ann)
 
 
 async def test_a_header_that_means_nothing_twice_is_refused(ann: Edge) -> None:

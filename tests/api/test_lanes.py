@@ -4,12 +4,15 @@ that he has left."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, Buffer, Permits
 from interlock.errors import TooManyRequests, Unavailable
-from tests.api.edge import Caller, Edge
+from interlock.operations.operation import Lane
+from interlock.operations.table import OPERATIONS
+from tests.api.edge import Caller, Edge, edge
 from tests.clocks import ManualClock, settle
 from tests.operations.desk import WAIT
 
@@ -163,7 +166,7 @@ def test_the_memory_of_large_bodies_is_bounded() -> None:
     buffer.take(100)
 
 
-async def test_a_stop_goes_through_while_the_readers_have_all_there_is(ann: Edge) -> None:
+async def the_stop_goes_past_the_readers(ann: Edge) -> None:
     execution = await ann.desk.start(await ann.desk.make(WAIT))
     reading = ann.api._reading
     for _ in range(READING_PERMITS):
@@ -172,11 +175,28 @@ async def test_a_stop_goes_through_while_the_readers_have_all_there_is(ann: Edge
     readers = [asyncio.ensure_future(ann.ask("GET", "/api/v1/automations", caller=caller)) for caller in callers]
     await settle()
     assert reading.waiting == 3
-    stopped = await ann.ask("POST", f"/api/v1/automation_executions/{execution}/actions/terminate")
-    assert stopped.headers["interlock-termination"] == "accepted; state=TERMINATE"
-    ann.desk.engine.clock.advance(1)
-    refused = await ann.ask("GET", "/api/v1/automations")
-    assert (refused.status, refused.tree["code"], refused.headers["retry-after"]) == (429, 8, "1")
-    for _ in range(READING_PERMITS):
-        reading.release()
+    path = f"/api/v1/automation_executions/{execution}/actions/terminate"
+    stopping = asyncio.ensure_future(ann.ask("POST", path))
+    try:
+        await settle()
+        assert stopping.done()
+        assert (await stopping).headers["interlock-termination"] == "accepted; state=TERMINATE"
+        ann.desk.engine.clock.advance(1)
+        refused = await ann.ask("GET", "/api/v1/automations")
+        assert (refused.status, refused.tree["code"], refused.headers["retry-after"]) == (429, 8, "1")
+    finally:
+        for _ in range(READING_PERMITS):
+            reading.release()
+        await stopping
     assert [answer.status for answer in await asyncio.gather(*readers)] == [200, 200, 200]
+
+
+async def test_a_stop_goes_through_while_the_readers_have_all_there_is(ann: Edge) -> None:
+    await the_stop_goes_past_the_readers(ann)
+
+
+async def test_a_stop_that_queues_with_the_readers_is_found_out() -> None:
+    rows = [replace(row, lane=Lane.READING) if row.lane is Lane.STOP else row for row in OPERATIONS]
+    async with edge(rows) as ann:
+        with pytest.raises(AssertionError):
+            await the_stop_goes_past_the_readers(ann)

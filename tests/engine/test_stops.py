@@ -13,7 +13,17 @@ from interlock.rules.model import Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from tests.clocks import settle
-from tests.engine.worlds import ANN, THREE_WEBHOOKS, Engine, FarEnd, SteppingFarEnd, engine, run_automation, wait, webhook
+from tests.engine.worlds import (
+    ANN,
+    THREE_WEBHOOKS,
+    Engine,
+    FarEnd,
+    SteppingFarEnd,
+    engine,
+    run_automation,
+    wait,
+    webhook,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -6,16 +6,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from interlock.engine.feed import Feed
 from interlock.errors import InvalidArgument, NotFound
 from interlock.operations.events import HEARTBEAT, LONGEST
 from interlock.operations.operation import Stream
 from interlock.rules.model import SECOND, Actor, TerminationRequest
 from tests.clocks import settle
-from tests.operations.desk import BY_NAME, GREET, WAIT, Desk
+from tests.operations.desk import BY_NAME, CALL, GREET, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +67,79 @@ async def following(ann: Desk, run: int | str, headers: Mapping[str, str] | None
         yield made
     finally:
         await made.left()
+
+
+async def every_view_shows_the_stop(ann: Desk) -> None:
+    """S14: whoever reads after the 200 sees it."""
+    run = await ann.start(await ann.make(CALL))
+    ann.engine.far.deaf = True
+    before = await views(ann, run)
+    assert (before["state"], before["ours"], before["listed"]) == ("PROCESS_STEP", "PROCESS_STEP", "PROCESS_STEP")
+    async with following(ann, run) as followed:
+        await ann.ask("TerminateAutomation", {"reason": "enough"}, id=run)
+        assert await views(ann, run) == {**before, "ours": "STOPPING", "reason": "enough"}
+        await ann.wait(10)
+        over = "TERMINATE"
+        expected = {"state": over, "ours": over, "listed": over, "found": [str(run)], "reason": "enough"}
+        assert await views(ann, run) == expected
+        assert followed.states == ["PROCESS_STEP", "STOPPING", "TERMINATE"]
+
+
+async def views(ann: Desk, run: int) -> dict[str, Any]:
+    detail = await ann.detail(run)
+    listed = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
+    state = await ann.state(run)
+    wanted = {"executionStepStates": [f"AUTOMATION_EXECUTION_STATE_{state}"]}
+    found = (await ann.ask("SearchAutomationExecutions", wanted)).body["list"]
+    return {
+        "state": state,
+        "ours": detail["state"],
+        "reason": detail.get("termination", {}).get("reason"),
+        "listed": listed[0]["state"].removeprefix("AUTOMATION_EXECUTION_STATE_"),
+        "found": [row["automationExecution"]["id"] for row in found],
+    }
+
+
+async def test_a_stop_is_seen_in_every_view_by_whoever_reads_after_it(ann: Desk) -> None:
+    await every_view_shows_the_stop(ann)
+
+
+class Remembering:
+    """Hands everything on to the real thing, and answers the second time what it answered the first."""
+
+    def __init__(self, real: Any, name: str) -> None:
+        self._real = real
+        self._name = name
+        self._kept: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        if name != self._name:
+            return found
+        return lambda *args, **more: self._kept.setdefault(repr((args, more)), found(*args, **more))
+
+
+class StoreThatRemembers:
+    """A store whose runs are read through a cache that nobody empties."""
+
+    def __init__(self, real: Any, name: str) -> None:
+        self._real = real
+        self.executions = Remembering(real.executions, name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("read", ["get", "page"])
+async def test_a_view_that_shows_the_run_as_it_was_is_found_out(ann: Desk, read: str) -> None:
+    stale: Any = StoreThatRemembers(ann.services.store, read)
+    with pytest.raises(AssertionError):
+        await every_view_shows_the_stop(replace(ann, services=replace(ann.services, store=stale)))
+
+
+async def test_a_stream_that_hears_of_no_commit_is_found_out(ann: Desk) -> None:
+    with pytest.raises(AssertionError):
+        await every_view_shows_the_stop(replace(ann, services=replace(ann.services, feed=Feed())))
 
 
 async def test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end(ann: Desk) -> None:

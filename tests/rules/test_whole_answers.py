@@ -36,7 +36,6 @@ from interlock.rules.events import (
     ItemSettled,
     Next,
     Passed,
-    Prepared,
     Recovered,
     Released,
     Retry,
