@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 
@@ -24,6 +25,16 @@ from tools.mutants.equivalent import is_equivalent
 from tools.mutants.operators import Mutant, mutants
 from tools.mutants.running import Attack, Fate, Verdict, options, warm_up
 from tools.mutants.scope import ROOT, SUBJECTS, Subject
+
+Row = dict[str, float]
+
+
+class Report(TypedDict):
+    """What a run came to. `equivalent` are not among the mutants."""
+
+    modules: dict[str, Row]
+    total: Row
+    seconds: int
 
 
 def main(arguments: list[str]) -> int:
@@ -87,7 +98,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _report(subjects: list[Subject], verdicts: list[Verdict], equivalent: Counter[str], seconds: float) -> dict:
+def _report(subjects: list[Subject], verdicts: list[Verdict], equivalent: Counter[str], seconds: float) -> Report:
     rows = {}
     for subject in subjects:
         fates = Counter(verdict.fate for verdict in verdicts if verdict.mutant.module == subject.module)
@@ -96,7 +107,7 @@ def _report(subjects: list[Subject], verdicts: list[Verdict], equivalent: Counte
     return {"modules": rows, "total": _row(fates, equivalent.total()), "seconds": round(seconds)}
 
 
-def _row(fates: Counter[Fate], equivalent: int) -> dict:
+def _row(fates: Counter[Fate], equivalent: int) -> Row:
     killed = fates[Fate.KILLED] + fates[Fate.TIMEOUT]
     total = fates.total()
     return {
@@ -109,7 +120,7 @@ def _row(fates: Counter[Fate], equivalent: int) -> dict:
     }
 
 
-def table(report: dict) -> str:
+def table(report: Report) -> str:
     """The report in Markdown."""
     lines = ["| module | mutants | killed | timeout | survived | equivalent | % |", "|---|--:|--:|--:|--:|--:|--:|"]
     for name, row in [*report["modules"].items(), ("**total**", report["total"])]:

@@ -1,7 +1,7 @@
 """Mutants that no test can notice, because they mean the same: neither killed nor survived.
 
-Each is named as the tool prints it, by its function and the text of its statement, and has its reason. One that is found no
-more fails a test, so that the list stays as short as it can be.
+Each is named as the tool prints it, by its function and the text of its statement, and has its reason. One that is
+found no more fails a test, so that the list stays as short as it can be.
 """
 
 from __future__ import annotations

@@ -207,9 +207,8 @@ def _replacements(node: ast.AST, siblings: int) -> Iterator[ast.AST]:
                     yield ast.Compare(left, [*ops[:number], other(), *ops[number + 1 :]], comparators)
         case ast.BoolOp(op, values):
             yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
-            for number in range(len(values)):
-                left = [*values[:number], *values[number + 1 :]]
-                yield left[0] if len(left) == 1 else ast.BoolOp(op, left)
+            for others in _without_one(values):
+                yield others[0] if len(others) == 1 else ast.BoolOp(op, others)
         case ast.UnaryOp(ast.Not(), operand):
             yield operand
         case ast.BinOp(left, op, right) if type(op) in ARITHMETIC:
@@ -220,17 +219,19 @@ def _replacements(node: ast.AST, siblings: int) -> Iterator[ast.AST]:
         case ast.IfExp(test, body, orelse):
             yield from (body, orelse, ast.IfExp(test, orelse, body))
         case ast.Constant(value):
-            for other in _constants(value):
-                yield ast.Constant(other)
+            for constant in _constants(value):
+                yield ast.Constant(constant)
         case ast.Attribute(ast.Name(owner), member, ctx) if owner in MEMBERS and member.isupper():
             members = MEMBERS[owner].split()
             yield ast.Attribute(node.value, members[(members.index(member) + 1) % len(members)], ctx)
         case ast.Call():
             yield from _calls(node)
-        case ast.Tuple(elements, ast.Load()) | ast.List(elements, ast.Load()) | ast.Set(elements):
-            for number in range(len(elements)):
-                left = [*elements[:number], *elements[number + 1 :]]
-                yield type(node)(left, ctx=ast.Load()) if left or not isinstance(node, ast.Set) else _call("set")
+        case ast.Tuple(elements, ast.Load()):
+            yield from (ast.Tuple(others, ast.Load()) for others in _without_one(elements))
+        case ast.List(elements, ast.Load()):
+            yield from (ast.List(others, ast.Load()) for others in _without_one(elements))
+        case ast.Set(elements):
+            yield from (ast.Set(others) if others else _call("set") for others in _without_one(elements))
         case ast.Dict(keys, values):
             for number in range(len(keys)):
                 yield ast.Dict([*keys[:number], *keys[number + 1 :]], [*values[:number], *values[number + 1 :]])
@@ -238,11 +239,17 @@ def _replacements(node: ast.AST, siblings: int) -> Iterator[ast.AST]:
             yield ast.comprehension(target, iterable, [], is_async)
         case ast.MatchOr(patterns):
             for number in range(len(patterns)):
-                yield ast.MatchOr([*patterns[:number], *patterns[number + 1 :]])
+                rest = [*patterns[:number], *patterns[number + 1 :]]
+                yield rest[0] if len(rest) == 1 else ast.MatchOr(rest)
         case ast.match_case() if siblings > 1:
             yield ast.match_case(node.pattern, ast.Constant(value=False), node.body)
         case _:
             yield from _statements(node)
+
+
+def _without_one(elements: list[ast.expr]) -> Iterator[list[ast.expr]]:
+    for number in range(len(elements)):
+        yield [*elements[:number], *elements[number + 1 :]]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -270,7 +277,7 @@ def _is_not(test: ast.AST) -> bool:
     return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
 
 
-def _constants(value: object) -> tuple[object, ...]:
+def _constants(value: object) -> tuple[bool | int | str | bytes, ...]:
     match value:
         case bool():
             return (not value,)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -164,7 +165,7 @@ class Attack:
     def pytest_collection(self, session: pytest.Session) -> None:
         at_import = [mutant for mutant in self._mutants if not mutant.function]
         for rooms in {self._subjects[mutant.module].rooms for mutant in at_import}:
-            said = _result_of(lambda rooms=rooms: _collect_and_run(session, rooms, self._longest))
+            said = _result_of(partial(_collect_and_run, session, rooms, self._longest))
             if said != SURVIVED:
                 raise RuntimeError(f"without any mutant, this fails: {said}")
         jobs = ((mutant, self._importing(session, mutant), AT_IMPORT) for mutant in at_import)
@@ -182,9 +183,10 @@ class Attack:
 
     def _importing(self, session: pytest.Session, mutant: Mutant) -> Callable[[], str]:
         subject = self._subjects[mutant.module]
+        changed = _Changed(mutant, subject.path)
 
         def work() -> str:
-            sys.meta_path.insert(0, _Changed(mutant, subject.path))
+            sys.meta_path.insert(0, changed)
             return _collect_and_run(session, subject.rooms, self._longest)
 
         return work
@@ -203,11 +205,9 @@ class Attack:
 
 
 def _attack(mutant: Mutant, items: list[pytest.Item]) -> Callable[[], str]:
+    code = function_code(mutant.code(), mutant.function)
+
     def work() -> str:
-        try:
-            code = function_code(mutant.code(), mutant.function)
-        except SyntaxError:
-            return "the compiler"
         _function(importlib.import_module(mutant.module), mutant.function).__code__ = code
         return _first_failing(items)
 
@@ -300,16 +300,17 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Gives the mutant to whoever imports its module."""
 
     def __init__(self, mutant: Mutant, path: Path) -> None:
-        self._mutant = mutant
+        self._module = mutant.module
+        self._code = mutant.code()
         self._path = path
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if fullname != self._mutant.module:
+        if fullname != self._module:
             return None
         return importlib.util.spec_from_loader(fullname, self, origin=str(self._path))
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(self._mutant.code(), vars(module))
+        exec(self._code, vars(module))
 
 
 def _collect_and_run(session: pytest.Session, rooms: Sequence[str], longest: float) -> str:

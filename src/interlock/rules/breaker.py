@@ -31,9 +31,9 @@ class Trip:
     """
 
     at: int
-    maximum: int = 0
-    period: Period | None = None
-    count: int = 0
+    maximum: int
+    period: Period | None
+    count: int
 
 
 @value(frozen=True, slots=True)

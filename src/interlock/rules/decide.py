@@ -156,8 +156,7 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
         return superseded(execution)
     if execution.state is State.STOPPING:
         return cut_off(situation, event.at)
-    attempt = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
-    abandoned = StepSettled(attempt.position, attempt.number, event.at, Result(Outcome.ABANDONED))
+    abandoned = StepSettled(execution.step, execution.attempt, event.at, Result(Outcome.ABANDONED))
     if event.repeatable:
         return hand_over(situation, execution.step, event.at, (abandoned,), attempt=execution.attempt)
     fence = situation.fence
@@ -167,14 +166,9 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
     if settled and len(settled) == len(situation.items):
         result = Result(derive(settled), error=RESULT_LOST)
     else:
-        result = Result(_in_doubt(settled, len(situation.items)), error=OUTCOME_UNKNOWN)
-    return end_in_error(execution, event.at, (StepSettled(attempt.position, attempt.number, event.at, result),))
-
-
-def _in_doubt(settled: list[Outcome], items: int) -> Outcome:
-    """What became of an attempt whose performer is gone; as items settle one by one, one at most is in doubt."""
-    not_started = max(items - len(settled) - 1, 0)
-    return derive([*settled, Outcome.INTERRUPTED_OUTCOME_UNKNOWN, *[Outcome.NOT_STARTED] * not_started])
+        # As items settle one by one, one at most is in doubt; those that had not begun do not change the whole.
+        result = Result(derive([*settled, Outcome.INTERRUPTED_OUTCOME_UNKNOWN]), error=OUTCOME_UNKNOWN)
+    return end_in_error(execution, event.at, (replace(abandoned, result=result),))
 
 
 _TIME_HAS_COME = Result(Outcome.SUCCEEDED)

@@ -17,7 +17,7 @@ from interlock.rules.decision import (
     WakeAt,
 )
 from interlock.rules.events import Announce, Change, Fail, Finish, Next, Passed, Retry, Wait
-from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Cause, Execution, Situation
+from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Cause, ChildTarget, Execution, Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import stop_at_boundary
@@ -137,16 +137,12 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     epoch = execution.epoch + 1
     passed = (*records, *_closed(execution, change.passed, at))
     number = _next_number(execution, change.position)
-    refusal = None
-    if target is None or target.definition is None:
-        refusal = CHILD_MISSING
-    elif not target.on_demand:
-        refusal = CHILD_NOT_ON_DEMAND
-    elif execution.depth + 1 > MAX_DEPTH:
-        refusal = CHILD_TOO_DEEP
-    if refusal is not None or target is None or target.definition is None:
+    refusal = _refusal(execution, target)
+    if refusal is not None:
         failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, refusal)
         return _end(execution, State.ERROR, change.position, at, (*passed, failed), attempt=number)
+    assert target is not None
+    assert target.definition is not None
     newcomer = Newcomer(
         tenant=execution.tenant,
         id=child.id,
@@ -164,6 +160,15 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     return replace(rested, effects=(*rested.effects, *let_in.effects))
 
 
+def _refusal(execution: Execution, target: ChildTarget | None) -> bytes | None:
+    """Why the child cannot be started, or None."""
+    if target is None or target.definition is None:
+        return CHILD_MISSING
+    if not target.on_demand:
+        return CHILD_NOT_ON_DEMAND
+    return CHILD_TOO_DEEP if execution.depth >= MAX_DEPTH else None
+
+
 CHILD_MISSING = b'{"code":"CHILD_NOT_FOUND","message":"the automation to run does not exist or is not published"}'
 CHILD_NOT_ON_DEMAND = (
     b'{"code":"CHILD_NOT_ON_DEMAND","message":"the automation to run has a trigger; only on demand ones can be run"}'
@@ -176,13 +181,9 @@ CHILD_TOO_DEEP = (
 
 def _starts(execution: Execution, following: Next, records: tuple[Record, ...]) -> bool:
     """Whether something new would begin; to wait for the answer to a call that was made is not new."""
-    match following:
-        case Announce() | Change():
-            return True
-        case Wait(position):
-            return not _open_at(execution, position, records)
-        case _:
-            return False
+    if isinstance(following, Wait):
+        return not _open_at(execution, following.position, records)
+    return isinstance(following, Announce | Change)
 
 
 def _open_at(execution: Execution, position: int, records: tuple[Record, ...]) -> bool:

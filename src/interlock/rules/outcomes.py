@@ -42,7 +42,7 @@ INTERRUPTED = frozenset(
 )
 """Outcomes that only a stop can give."""
 
-_LATE = {Outcome.SUCCEEDED: Outcome.LATE_SUCCEEDED, Outcome.FAILED: Outcome.LATE_FAILED}
+_LATE: dict[Outcome | None, Outcome] = {Outcome.SUCCEEDED: Outcome.LATE_SUCCEEDED, Outcome.FAILED: Outcome.LATE_FAILED}
 
 
 _DOUBTFUL_FIRST = (
@@ -75,7 +75,7 @@ def derive(items: Iterable[Outcome]) -> Outcome:
 
 def late(outcome: Outcome | None) -> Outcome | None:
     """The evidence that a result which nobody waits for any more leaves behind, or None if it proves nothing."""
-    return _LATE.get(outcome) if outcome is not None else None
+    return _LATE.get(outcome)
 
 
 def shown_item(recorded: Outcome | None, attempt: Outcome | None, state: State) -> Outcome | None:
