@@ -40,3 +40,11 @@ def test_the_window_begins_at_the_last_reset() -> None:
     breaker = Breaker(1, Period.DAY, since=5_000)
     assert not too_many(breaker, 6_000, 5_000)
     assert too_many(breaker, 6_000, 5_001)
+
+
+def test_the_window_reaches_back_as_far_as_its_period_and_without_one_to_the_reset() -> None:
+    assert Breaker(1) == Breaker(1, None, 0, None)
+    assert Breaker(1, Period.HOUR, since=5).window_from(3 * HOUR) == 2 * HOUR
+    assert Breaker(1, Period.HOUR, since=5).window_from(HOUR) == 5
+    assert Breaker(1, None, since=5).window_from(3 * HOUR) == 5
+    assert not too_many(Breaker(1, Period.HOUR), 3 * HOUR, None)

@@ -1,14 +1,30 @@
-"""The names under which things are stored and shown: a changed one would make what is on disk unreadable."""
+"""Names and figures that others know: what is stored under them, and what the contract promises."""
 
+import json
 from enum import StrEnum
 
 import pytest
 
 from interlock.rules.breaker import Period
+from interlock.rules.decide import OUTCOME_UNKNOWN, RESULT_LOST
 from interlock.rules.decision import Verdict
-from interlock.rules.model import Cause, Mode
+from interlock.rules.events import Announce, Created
+from interlock.rules.follow import CHILD_MISSING, CHILD_NOT_ON_DEMAND, CHILD_TOO_DEEP
+from interlock.rules.model import (
+    HOLD,
+    MAX_DEADLINE,
+    MAX_DEPTH,
+    SECOND,
+    Actor,
+    Cause,
+    ChildTarget,
+    Mode,
+    Ref,
+    TerminationRequest,
+)
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
+from tests.rules.runs import a_run
 
 
 @pytest.mark.parametrize(
@@ -30,3 +46,44 @@ from interlock.rules.states import State, WaitingFor
 )
 def test_a_stored_name_never_changes(members: type[StrEnum], names: str) -> None:
     assert [member.value for member in members] == names.split()
+
+
+def test_the_figures_of_the_contract() -> None:
+    assert (SECOND, HOLD, MAX_DEADLINE, MAX_DEPTH) == (1_000_000, 1_000_000, 300_000_000, 10)
+
+
+def test_an_order_that_says_nothing_else_is_a_persons_and_interrupts_within_ten_seconds() -> None:
+    ann = Actor("ann")
+    assert ann == Actor("ann", "", "")
+    assert TerminationRequest(ann) == TerminationRequest(
+        ann, "", Mode.INTERRUPT, cascade=False, deadline=10_000_000, cause=Cause.PERSON, cause_execution=None
+    )
+
+
+def test_what_need_not_be_said() -> None:
+    assert Announce(0) == Announce(0, None, ("",), ())
+    assert Created(1) == Created(1, None, "")
+    assert ChildTarget(5) == ChildTarget(5, on_demand=True, disabled=False, paused=False)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_run_is_named_by_its_tenant_and_id_and_shown_in_c1s_words(state: State) -> None:
+    row = a_run(state).row
+    assert row.ref == Ref(1, 7)
+    assert row.shown_state is (State.PROCESS_STEP if state is State.STOPPING else state)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OUTCOME_UNKNOWN, "OUTCOME_UNKNOWN"),
+        (RESULT_LOST, "RESULT_LOST"),
+        (CHILD_MISSING, "CHILD_NOT_FOUND"),
+        (CHILD_NOT_ON_DEMAND, "CHILD_NOT_ON_DEMAND"),
+        (CHILD_TOO_DEEP, "CHILD_TOO_DEEP"),
+    ],
+)
+def test_an_error_has_a_code_and_says_what_it_means(error: bytes, code: str) -> None:
+    document = json.loads(error)
+    assert document["code"] == code
+    assert document["message"]

@@ -25,10 +25,35 @@ OF_ITEMS = sorted(set(Outcome) - {Was.INTERRUPTED_PARTLY, Was.LATE_SUCCEEDED, Wa
         ([Was.INTERRUPTED_NOT_SENT, Was.NOT_STARTED], Was.INTERRUPTED_NOT_SENT),
         ([Was.SKIPPED, Was.INTERRUPTED_NOT_SENT], Was.INTERRUPTED_NOT_SENT),
         ([Was.SUCCEEDED, Was.ABANDONED, Was.NOT_STARTED], Was.ABANDONED),
+        ([Was.SKIPPED], Was.SKIPPED),
+        ([Was.FAILED, Was.FAILED], Was.FAILED),
     ],
 )
 def test_the_outcome_of_an_attempt_is_derived_from_its_items(items: list[Outcome], whole: Outcome) -> None:
     assert derive(items) is whole
+
+
+DOUBTFUL_FIRST = [
+    Was.INTERRUPTED_OUTCOME_UNKNOWN,
+    Was.INTERRUPTED_RESPONSE,
+    Was.INTERRUPTED_WAITING,
+    Was.INTERRUPTED_NOT_SENT,
+    Was.NOT_STARTED,
+]
+
+
+def test_where_nothing_is_done_the_most_doubtful_item_speaks_for_all() -> None:
+    for number, outcome in enumerate(DOUBTFUL_FIRST):
+        for other in (Was.SKIPPED, *DOUBTFUL_FIRST[number:]):
+            assert derive([other, outcome]) is outcome
+
+
+def test_an_outcome_that_nothing_else_explains_is_unknown() -> None:
+    assert derive([Was.SKIPPED, Was.INTERRUPTED_PARTLY]) is Was.INTERRUPTED_OUTCOME_UNKNOWN
+
+
+def test_only_a_stop_interrupts() -> None:
+    assert {outcome for outcome in Outcome if outcome.startswith("INTERRUPTED")} == INTERRUPTED
 
 
 @given(st.lists(st.sampled_from(OF_ITEMS), min_size=1, max_size=6))

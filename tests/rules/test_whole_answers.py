@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
-from interlock.rules.decide import OUTCOME_UNKNOWN, begin
+from interlock.rules.decide import OUTCOME_UNKNOWN, begin, decide
 from interlock.rules.decision import (
     AuditRecord,
     ChildCreated,
@@ -36,6 +36,7 @@ from interlock.rules.events import (
     ItemSettled,
     Next,
     Passed,
+    Prepared,
     Recovered,
     Released,
     Retry,
@@ -47,6 +48,7 @@ from interlock.rules.events import (
 )
 from interlock.rules.follow import CHILD_MISSING
 from interlock.rules.model import (
+    HOLD,
     SECOND,
     Cause,
     ChildTarget,
@@ -183,7 +185,7 @@ def test_an_item_of_a_stopping_run_is_recorded_and_the_run_stays() -> None:
     run = a_run(State.STOPPING, items=2)
     event = ItemSettled(LATER, attempt_of(run.row), 1, ACCEPTED)
     kept = ItemRecord(0, 1, 1, LATER, replace(ACCEPTED, outcome=Outcome.INTERRUPTED_WAITING))
-    assert run.apply(event) == Decision(Verdict.ACCEPTED, run.row, (kept,))
+    assert run.apply(event, fence=CASCADE) == Decision(Verdict.ACCEPTED, run.row, (kept,))
 
 
 # --- a standing order -------------------------------------------------------------------------------------------------
@@ -202,6 +204,20 @@ def test_an_item_in_a_tree_under_an_order_is_recorded_before_the_order() -> None
     event = ItemSettled(LATER, attempt_of(run.row), 0, SUCCEEDED)
     expected = replace(stopping, records=(ItemRecord(0, 1, 0, LATER, SUCCEEDED), *stopping.records))
     assert run.apply(event, fence=CASCADE) == expected
+
+
+def test_an_item_is_no_place_for_the_switch_to_stop_a_run() -> None:
+    run = a_run(items=2)
+    event = ItemSettled(LATER, attempt_of(run.row), 0, SUCCEEDED)
+    expected = Decision(Verdict.ACCEPTED, run.row, (ItemRecord(0, 1, 0, LATER, SUCCEEDED),))
+    assert run.apply(event, fence=SWITCHED_OFF) == expected
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_run_lost_under_an_ancestors_order_ends_by_it(repeatable: bool) -> None:
+    run = a_run()
+    expected = whole(moved(run.row, State.TERMINATE), (ABANDONED, *accepted(CASCADE, State.PROCESS_STEP)))
+    assert run.apply(Recovered(LATER, run.row.epoch, repeatable), fence=CASCADE) == expected
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
@@ -237,9 +253,58 @@ def test_a_wait(until: int | None) -> None:
     epoch = before.epoch + 1
     row = moved(before, State.WAITING, step=2, attempt=1)
     row = replace(row, waiting_for=WaitingFor.TASK, wake_at=until)
-    opened = StepOpened(2, 1, epoch, LATER, b"{}", WaitingFor.TASK)
+    opened = StepOpened(2, 1, epoch, LATER, b"{}", WaitingFor.TASK, ("",))
     effects = [WakeAt(row.ref, until)] if until else []
     assert decision == whole(row, (SETTLED, closed(epoch), opened), *effects)
+
+
+def test_a_first_step_in_the_commit_that_lets_the_run_in() -> None:
+    row = replace(ROW, state=State.PROCESS_STEP, epoch=2, attempt=1, attempt_epoch=2, items=1, holder="me")
+    row = replace(row, waiting_for=None, wake_at=None)
+    opened = StepOpened(0, 1, 2, LATER, None, None, ("",))
+    expected = whole(row, (opened,), Perform(row.ref, attempt_of(row)))
+    assert begin(CHILD, Created(LATER, Announce(0), "me")) == expected
+
+
+def test_what_comes_next_is_not_yet_tried_if_the_disk_is_full() -> None:
+    before, decision = going_on(Announce(1), hold=True)
+    row = replace(moved(before, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER + HOLD)
+    assert decision == whole(row, (SETTLED,), WakeAt(row.ref, LATER + HOLD))
+
+
+def lost_once() -> Ledger:
+    """A run that rests at its first step, whose first attempt was lost."""
+    run = a_run()
+    run.apply(Recovered(BORN + 1, run.row.epoch, repeatable=True))
+    return run
+
+
+@pytest.mark.parametrize("following", [Announce(0), Wait(0, WaitingFor.TASK, UNTIL), Fail(0, b"[3]")])
+def test_whatever_comes_at_a_step_for_the_second_time_has_a_row_of_its_own(following: Next) -> None:
+    run = lost_once()
+    run.apply(Prepared(LATER, run.row.epoch, following))
+    assert (run.row.step, run.row.attempt, list(run.steps)) == (0, 2, [(0, 1), (0, 2)])
+
+
+def test_so_has_a_child_and_a_step_that_is_passed() -> None:
+    child = lost_once()
+    child.apply(Prepared(LATER, child.row.epoch, replace(START, position=0, passed=())), child=ChildTarget(5))
+    passed = lost_once()
+    passed.apply(Prepared(LATER, passed.row.epoch, Finish(1, (replace(PASSED, position=0),))))
+    assert list(child.steps) == list(passed.steps) == [(0, 1), (0, 2)]
+
+
+def test_a_wait_at_a_step_that_has_settled_has_a_row_of_its_own() -> None:
+    run = a_run()
+    run.apply(Settled(LATER, attempt_of(run.row), FAILED, Wait(0, WaitingFor.TIMER, UNTIL)))
+    assert (run.row.attempt, run.outcome(0, 1), run.outcome(0, 2)) == (2, Outcome.FAILED, None)
+
+
+def test_a_retry_may_come_to_a_wait() -> None:
+    run = a_run()
+    run.apply(Settled(BORN + 1, attempt_of(run.row), FAILED, Retry(0, LATER)))
+    run.apply(Woken(LATER, run.row.epoch, WaitingFor.RETRY, None, Wait(0, WaitingFor.TASK, UNTIL)))
+    assert (run.row.attempt, list(run.steps)) == (2, [(0, 1), (0, 2)])
 
 
 def test_a_wait_for_the_answer_to_the_call_that_was_made() -> None:
@@ -289,7 +354,8 @@ START = Change(2, StartChild(8, "mover", b"[4]"), b"{}", b"[5]", (PASSED,))
 
 def test_a_child() -> None:
     root = 3
-    run = Ledger.of(begin(replace(NEWCOMER, root=root, depth=1, is_draft=True), Created(BORN, Announce(0), "me")))
+    newcomer = replace(NEWCOMER, parent=2, root=root, depth=1, is_draft=True)
+    run = Ledger.of(begin(newcomer, Created(BORN, Announce(0), "me")))
     before = run.row
     decision = run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, START, "you"), child=ChildTarget(5))
     row = replace(moved(before, State.PENDING, step=3, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
@@ -321,6 +387,38 @@ def test_an_answer_that_somebody_else_will_go_on_from() -> None:
     row = replace(moved(run.row, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
     event = Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED)
     assert run.apply(event) == whole(row, (SETTLED,), WakeAt(row.ref, LATER))
+
+
+def test_a_wait_that_is_prolonged_keeps_its_row_and_another_steps_has_its_own() -> None:
+    run = a_run(State.WAITING)
+    row = replace(moved(run.row, State.WAITING), waiting_for=WaitingFor.TASK, wake_at=None)
+    event = Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, None, Wait(0, WaitingFor.TASK, None))
+    assert run.apply(event) == whole(row, ())
+    run.apply(Woken(LATER, run.row.epoch, WaitingFor.TASK, None, Wait(1, WaitingFor.TASK, None)))
+    assert list(run.steps) == [(0, 1), (1, 1)]
+    run.apply(Woken(LATER, run.row.epoch, WaitingFor.TASK, SUCCEEDED, Finish(2)))
+    assert (run.outcome(1), run.row.state) == (Outcome.SUCCEEDED, State.DONE)
+
+
+def test_a_timer_that_returns_something() -> None:
+    run = a_run(State.PENDING)
+    run.apply(Prepared(BORN, run.row.epoch, Wait(0, WaitingFor.TIMER, LATER)))
+    row = moved(run.row, State.DONE, step=1, attempt=0)
+    assert run.apply(Woken(LATER, run.row.epoch, WaitingFor.TIMER, SUCCEEDED, Finish(1))) == whole(row, (SETTLED,))
+
+
+def test_a_retry_settles_nothing_whatever_it_is_given() -> None:
+    run = a_run()
+    run.apply(Settled(BORN + 1, attempt_of(run.row), FAILED, Retry(0, LATER)))
+    row = moved(run.row, State.ERROR)
+    assert run.apply(Woken(LATER, run.row.epoch, WaitingFor.RETRY, SUCCEEDED, Fail(0))) == whole(row, ())
+
+
+def test_who_takes_it_on_is_named() -> None:
+    waiting, ready = a_run(State.WAITING), a_run(State.PENDING)
+    waiting.apply(Woken(LATER, waiting.row.epoch, WaitingFor.CALLBACK, SUCCEEDED, Announce(1), "you"))
+    ready.apply(Prepared(LATER, ready.row.epoch, Announce(0), "you"))
+    assert (waiting.row.holder, ready.row.holder) == ("you", "you")
 
 
 def test_a_retry_whose_time_has_come() -> None:
@@ -371,6 +469,78 @@ def test_a_run_that_is_cancelled() -> None:
     assert run.apply(Released(LATER, ORDER)) == whole(row, accepted(ORDER, State.PAUSED_BY_CIRCUIT_BREAKER))
 
 
+# --- what comes from another reading ----------------------------------------------------------------------------------
+
+
+def stale(run: Ledger) -> list[Event]:
+    """Events that were prepared when the row was another one."""
+    old, attempt = run.row.epoch - 1, replace(attempt_of(run.row), epoch=run.row.attempt_epoch - 1)
+    waiting_for = run.row.waiting_for or WaitingFor.TIMER
+    return [
+        Prepared(UNTIL, old, Announce(0)),
+        Woken(UNTIL, old, waiting_for, None, Announce(1)),
+        Woken(UNTIL, old, waiting_for, None, Announce(1), attempt=attempt),
+        DeadlinePassed(UNTIL, old),
+        Recovered(UNTIL, old, repeatable=True),
+        Settled(UNTIL, attempt, Result(Outcome.INTERRUPTED_NOT_SENT), Announce(1)),
+    ]
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_was_prepared_from_another_reading_does_nothing(state: State) -> None:
+    run = a_run(state)
+    for event in stale(run):
+        assert run.apply(event) == Decision(Verdict.SUPERSEDED, run.row)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.WAITING}))
+def test_only_a_wait_is_woken(state: State) -> None:
+    run = a_run(state)
+    for by in WaitingFor:
+        woken = Woken(UNTIL, run.row.epoch, by, None, Announce(0))
+        assert run.apply(woken) == Decision(Verdict.SUPERSEDED, run.row)
+
+
+@pytest.mark.parametrize("by", sorted(set(WaitingFor) - {WaitingFor.CALLBACK}))
+def test_a_wait_is_woken_by_nothing_else_than_what_it_waits_for(by: WaitingFor) -> None:
+    run = a_run(State.WAITING)
+    woken = Woken(UNTIL, run.row.epoch, by, SUCCEEDED, Announce(0))
+    assert run.apply(woken) == Decision(Verdict.SUPERSEDED, run.row)
+
+
+@pytest.mark.parametrize("wrong", [{"position": 1}, {"number": 2}, {"epoch": 1}], ids=str)
+def test_an_attempt_is_the_current_one_in_every_respect_or_not_at_all(wrong: dict[str, int]) -> None:
+    run = a_run()
+    attempt = replace(attempt_of(run.row), **wrong)
+    late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED)
+    expected = Decision(Verdict.SUPERSEDED, run.row, (late,))
+    assert decide(run.situation(), Settled(LATER, attempt, SUCCEEDED, Announce(1))) == expected
+
+
+def test_a_run_with_nothing_in_flight_has_no_current_attempt() -> None:
+    run = a_run(State.WAITING)
+    nothing = Settled(LATER, attempt_of(run.row), Result(Outcome.ABANDONED), Announce(1))
+    assert run.apply(nothing) == Decision(Verdict.SUPERSEDED, run.row)
+
+
+def test_what_failed_moves_nothing_unless_it_is_said_what_follows() -> None:
+    run = a_run()
+    for result in (FAILED, ACCEPTED):
+        assert run.apply(Settled(LATER, attempt_of(run.row), result, None)) == Decision(Verdict.SUPERSEDED, run.row)
+
+
+def test_a_call_that_was_accepted_stays_open_whatever_follows() -> None:
+    run = a_run()
+    expected = whole(moved(run.row, State.ERROR), (StepSettled(0, 1, LATER, ACCEPTED, WaitingFor.CALLBACK),))
+    assert run.apply(Settled(LATER, attempt_of(run.row), ACCEPTED, Fail(0))) == expected
+
+
+def test_the_switch_does_not_make_a_lost_run_a_stopped_one() -> None:
+    run = a_run()
+    run.apply(Recovered(LATER, run.row.epoch, repeatable=False), fence=SWITCHED_OFF)
+    assert (run.row.state, run.termination) == (State.ERROR, None)
+
+
 # --- being let in -----------------------------------------------------------------------------------------------------
 
 CHILD = Newcomer(1, 8, "mover", 5, is_draft=True, parent=7, root=3, depth=2)
@@ -401,6 +571,8 @@ ROW = Execution(
 def test_a_run_is_let_in() -> None:
     assert begin(CHILD, Created(LATER)) == whole(ROW, (), WakeAt(ROW.ref, LATER))
     assert begin(replace(CHILD, root=None), Created(LATER)).execution == replace(ROW, root=8)
+    bare = begin(Newcomer(1, 8, "mover", 5), Created(LATER)).execution
+    assert bare == replace(ROW, is_draft=False, parent=None, root=8, depth=0)
 
 
 def test_a_run_is_held_back() -> None:
