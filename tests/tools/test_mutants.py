@@ -1,0 +1,85 @@
+"""The tool that tests the tests: what it changes, and that its list of changes which mean nothing is true."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.mutants.__main__ import of
+from tools.mutants.equivalent import EQUIVALENT
+from tools.mutants.operators import function_code, mutants
+from tools.mutants.scope import SUBJECTS
+
+
+def changes(text: str, function: str = "f") -> set[str]:
+    return {mutant.after for mutant in mutants("m", text) if mutant.function == function}
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("return a < b", {"return None", "return a <= b", "return a >= b"}),
+        ("return a is not None", {"return None", "return a is None"}),
+        ("return a and b", {"return None", "return a or b", "return a", "return b"}),
+        ("return a + 1", {"return None", "return a - 1", "return a + 2", "return a + 0"}),
+        ("return not a", {"return None", "return a"}),
+        ("return {State.DONE}", {"return None", "return set()", "return {State.ERROR}"}),
+        ("return min(a, b)", {"return None", "return max(a, b)", "return a", "return b", "return min(a)"}
+         | {"return min(None, b)", "return min(a, None)"}),
+        ("return g(x=a)", {"return None", "return g()"}),
+        ("return True", {"return False"}),
+        ("g()", {"pass"}),
+        ("a.b = c", {"pass"}),
+        ("a.n += c", {"pass", "a.n -= c"}),
+        ("raise E('text')", {"pass"}),
+        ("if g(): return", {"if not g():", "if False:"}),
+        ("'documentation'", set()),
+        ("assert a > b", set()),
+        ("_log.warning('text', a)", set()),
+    ],
+)  # fmt: skip
+def test_a_statement_is_changed_in_each_of_these_ways(statement: str, expected: set[str]) -> None:
+    assert changes(f"def f(a, b, c):\n    {statement}") == expected
+
+
+def test_cases_handlers_and_final_blocks_are_changed_too() -> None:
+    text = """
+class C:
+    def f(self, a):
+        try:
+            match a:
+                case 1 | 2: return
+                case _: g()
+        except E:
+            return
+        finally:
+            h()
+"""
+    found = changes(text, "C.f")
+    assert {"case 1", "case 2", "case _ if False", "except E: raise", "try ... finally: pass"} <= found
+
+
+def test_what_runs_at_an_import_is_changed_and_belongs_to_no_function() -> None:
+    text = "N = 2\ndef f(a: int = 1) -> int:\n    return a\nclass C:\n    n: int = 0\n"
+    assert changes(text, "") == {"N = 3", "N = 1", "def f(a: int=2)", "def f(a: int=0)", "n: int = 1"}
+
+
+def test_a_changed_function_does_what_it_then_says() -> None:
+    [changed] = [mutant for mutant in mutants("m", "class C:\n    def f(self, a): return a < 1") if ">=" in mutant.after]
+
+    def f(self: None, a: int) -> bool:
+        return a < 1
+
+    f.__code__ = function_code(changed.code(), "C.f")
+    assert (f(None, 0), f(None, 1)) == (False, True)
+
+
+def test_each_change_that_is_said_to_mean_nothing_is_one_that_is_made() -> None:
+    made = {str(mutant) for subject in SUBJECTS for mutant in of(subject)}
+    assert set(EQUIVALENT) <= made
+    assert all(EQUIVALENT.values())
+
+
+def test_every_mutant_is_a_program() -> None:
+    for subject in SUBJECTS[:3]:
+        for mutant in of(subject):
+            mutant.code()
