@@ -16,15 +16,18 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import pytest
 
+from interlock.store.statements import load
 from tools.mutants.equivalent import is_equivalent
-from tools.mutants.operators import Mutant, mutants
+from tools.mutants.operators import mutants
 from tools.mutants.running import Attack, Fate, Verdict, options, warm_up
 from tools.mutants.scope import ROOT, SUBJECTS, Subject
+from tools.mutants.statements import AnyMutant, statement_mutants
 
 Row = dict[str, float]
 
@@ -59,14 +62,18 @@ def main(arguments: list[str]) -> int:
     return 0 if report["total"]["percent"] >= asked.least else 1
 
 
-def of(subject: Subject) -> list[Mutant]:
-    """The mutants of a subject that are in its scope; what runs at its import is."""
-    found = mutants(subject.module, subject.path.read_text(encoding="utf-8"))
+def of(subject: Subject) -> Sequence[AnyMutant]:
+    """The mutants of a subject that are in its scope."""
+    found: Sequence[AnyMutant]
+    if subject.by:
+        found = statement_mutants(subject.module, load(subject.path.stem))
+    else:
+        found = mutants(subject.module, subject.path.read_text(encoding="utf-8"))
     wanted = subject.functions
     return [mutant for mutant in found if not wanted or mutant.function in wanted]
 
 
-def run(subjects: list[Subject], chosen: list[Mutant], at_once: int, longest: float) -> list[Verdict]:
+def run(subjects: list[Subject], chosen: Sequence[AnyMutant], at_once: int, longest: float) -> list[Verdict]:
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     warm_up()
     verdicts: list[Verdict] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tools.mutants.operators import Mutant
+from tools.mutants.statements import AnyMutant
 
 ONE_ATTEMPT: Final = "with one attempt in all, numbered from 1, the gap is never looked at"
 
@@ -23,5 +23,5 @@ EQUIVALENT: Final[dict[str, str]] = {
 }
 
 
-def is_equivalent(mutant: Mutant) -> bool:
+def is_equivalent(mutant: AnyMutant) -> bool:
     return str(mutant) in EQUIVALENT

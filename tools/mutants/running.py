@@ -28,8 +28,10 @@ from typing import Any, Final
 
 import pytest
 
+from interlock.store.statements import load
 from tools.mutants.operators import Mutant, function_code
-from tools.mutants.scope import ROOT, Subject
+from tools.mutants.scope import ROOT, Subject, path_of
+from tools.mutants.statements import AnyMutant, StatementMutant
 
 GRACE: Final = 10.0
 """Seconds that a mutant has beside five times what its tests take without it."""
@@ -57,7 +59,7 @@ class Fate(StrEnum):
 class Verdict:
     """A mutant's fate, and the test that noticed it, if one did."""
 
-    mutant: Mutant
+    mutant: AnyMutant
     fate: Fate
     test: str = ""
 
@@ -73,14 +75,14 @@ class Baseline:
 
 # --- processes --------------------------------------------------------------------------------------------------------
 
-Job = tuple[Mutant, Callable[[], str], float]
+Job = tuple[AnyMutant, Callable[[], str], float]
 """A mutant; what a child does: it returns the test that noticed, or nothing; and the seconds that it has."""
 
 
 def run_all(jobs: Iterable[Job], at_once: int) -> Iterator[Verdict]:
     """Each job in a child of its own, so many at once."""
     waiting = iter(jobs)
-    running: dict[int, tuple[int, float, Mutant]] = {}
+    running: dict[int, tuple[int, float, AnyMutant]] = {}
     while True:
         while len(running) < at_once and (job := next(waiting, None)) is not None:
             mutant, work, seconds = job
@@ -153,7 +155,13 @@ class Attack:
     """A pytest plugin that runs mutants instead of the tests: those of imports before anything is collected, and so
     before anybody has imported what they change; those of functions afterwards."""
 
-    def __init__(self, subjects: Sequence[Subject], mutants: Sequence[Mutant], at_once: int, longest: float) -> None:
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        mutants: Sequence[AnyMutant],
+        at_once: int,
+        longest: float,
+    ) -> None:
         self._subjects = {subject.module: subject for subject in subjects}
         self._mutants = mutants
         self._at_once = at_once
@@ -163,7 +171,7 @@ class Attack:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> None:
-        at_import = [mutant for mutant in self._mutants if not mutant.function]
+        at_import = [mutant for mutant in self._mutants if isinstance(mutant, Mutant) and not mutant.function]
         for rooms in {self._subjects[mutant.module].rooms for mutant in at_import}:
             said = _result_of(partial(_collect_and_run, session, rooms, self._longest))
             if said != SURVIVED:
@@ -191,20 +199,34 @@ class Attack:
 
         return work
 
-    def _jobs(self, session: pytest.Session, mutants: Sequence[Mutant], baseline: Baseline) -> Iterator[Job]:
+    def _jobs(self, session: pytest.Session, mutants: Sequence[AnyMutant], baseline: Baseline) -> Iterator[Job]:
         items = {item.nodeid: item for item in session.items}
         for mutant in mutants:
-            rooms = self._subjects[mutant.module].rooms
-            name = f"{mutant.module}:{mutant.function}"
-            calling = [test for test, calls in baseline.calls.items() if calls is None or name in calls]
-            chosen = [test for test in calling if test.startswith(rooms)]
+            subject = self._subjects[mutant.module]
+            # Of a statement it is only known which module carries it out.
+            names = f"{subject.by}:" if subject.by else f"{mutant.module}:{mutant.function}"
+            same = str.startswith if subject.by else str.__eq__
+            calling = [
+                test
+                for test, calls in baseline.calls.items()
+                if calls is None or any(same(name, names) for name in calls)
+            ]
+            chosen = [test for test in calling if test.startswith(subject.rooms)]
             chosen = [test for test in chosen if baseline.seconds[test] <= self._longest]
             chosen.sort(key=lambda test: baseline.seconds[test])
             seconds = GRACE + 10 * sum(baseline.seconds[test] for test in chosen)
             yield mutant, _attack(mutant, [items[test] for test in chosen]), seconds
 
 
-def _attack(mutant: Mutant, items: list[pytest.Item]) -> Callable[[], str]:
+def _attack(mutant: AnyMutant, items: list[pytest.Item]) -> Callable[[], str]:
+    if isinstance(mutant, StatementMutant):
+        subject, name, text = mutant.module.rpartition(".")[2], mutant.function, mutant.text
+
+        def change() -> str:
+            load(subject)[name] = text
+            return _first_failing(items)
+
+        return change
     code = function_code(mutant.code(), mutant.function)
 
     def work() -> str:
@@ -253,7 +275,7 @@ def _baseline(session: pytest.Session, subjects: Iterable[Subject], longest: flo
     Raises:
         RuntimeError: a test fails without any mutant.
     """
-    modules = {str(subject.path): subject.module for subject in subjects}
+    modules = {str(path_of(name)): name for name in {subject.by or subject.module for subject in subjects}}
     items = [item for item in session.items if SLOW.get(item.path.stem, 0) <= longest]
     found = json.loads(_result_of(lambda: json.dumps(_observe(items, modules))))
     if isinstance(found, str):

@@ -9,6 +9,11 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 
+def path_of(module: str, suffix: str = ".py") -> Path:
+    """Where the source of a module is."""
+    return ROOT / "src" / Path(*module.split(".")).with_suffix(suffix)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A module whose mutants the tests in `rooms` have to kill."""
@@ -16,11 +21,13 @@ class Subject:
     module: str
     rooms: tuple[str, ...]
     functions: tuple[str, ...] = ()
-    """Qualified names; empty: all of the module."""
+    """Qualified names, or names of statements; empty: all of the module."""
+    by: str = ""
+    """For a file of SQL: the module whose tests are those of its statements."""
 
     @property
     def path(self) -> Path:
-        return ROOT / "src" / Path(*self.module.split(".")).with_suffix(".py")
+        return path_of(self.module, ".sql" if self.by else ".py")
 
     @property
     def name(self) -> str:
@@ -34,6 +41,7 @@ STORE: Final = ("tests/store",)
 TERMINATE_PATHS: Final = (
     "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _may_repeat _apply _own_write"
 )
+GUARDED_WRITES: Final = "execution_move execution_step"
 
 SUBJECTS: Final = (
     *(
@@ -60,4 +68,8 @@ SUBJECTS: Final = (
     ),
     Subject("interlock.engine.dispatchers.embedded", ENGINE),
     Subject("interlock.store.sqlite.stops", STORE),
+    Subject("interlock.store.sql.terminations", STORE, by="interlock.store.sqlite.stops"),
+    Subject(
+        "interlock.store.sql.executions", STORE, tuple(GUARDED_WRITES.split()), by="interlock.store.sqlite.executions"
+    ),
 )
