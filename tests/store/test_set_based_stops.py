@@ -10,7 +10,19 @@ import apsw
 import pytest
 
 from interlock.ports import StepRow
-from interlock.rules.events import Announce, Fail, Finish, Prepared, Released, Settled, Terminated, Wait
+from interlock.rules.events import (
+    Announce,
+    Event,
+    Fail,
+    Finish,
+    ItemSettled,
+    Prepared,
+    Recovered,
+    Released,
+    Settled,
+    Terminated,
+    Wait,
+)
 from interlock.rules.model import AttemptRef, Cause, Execution, Mode, Ref, Result, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
@@ -196,3 +208,31 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
     assert states == {State.TERMINATE}
     released = Released(AT + 3)
     assert (await here.store.executions.apply(root.ref, released)) is not None
+
+
+async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_item(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = (await here.in_flight()).execution
+    # The stop reaches the oldest run first, and nobody else in its commit.
+    first = (await here.start(parent=root.ref)).execution
+    lost = (await here.in_flight(parent=root.ref)).execution
+    paused = (await here.start(parent=root.ref)).execution
+    await here.store.writer.submit(partial(pause, paused.id))
+    items = (await here.start(Announce(0, None, ("a", "b")), parent=root.ref)).execution
+    monkeypatch.setattr(stops, "ONE_COMMIT", 1)
+    await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    assert here.store.executions.get(first.ref) != first
+    assert here.store.executions.get(lost.ref) == lost
+    events: list[tuple[Execution, Event]] = [
+        (lost, Recovered(AT + 1, lost.epoch, repeatable=False)),
+        (paused, Released(AT + 1)),
+        (items, ItemSettled(AT + 1, AttemptRef(0, 1, items.epoch), 0, Result(Outcome.SUCCEEDED))),
+    ]
+    ends = []
+    for run, event in events:
+        decision = await here.store.executions.apply(run.ref, event)
+        assert decision is not None
+        ends.append(decision.execution.state)
+    assert ends == [State.TERMINATE, State.TERMINATE, State.STOPPING]
+    assert [row.outcome for row in here.store.executions.steps(lost.ref)] == [Outcome.ABANDONED]

@@ -64,7 +64,9 @@ def test_what_runs_at_an_import_is_changed_and_belongs_to_no_function() -> None:
 
 
 def test_a_changed_function_does_what_it_then_says() -> None:
-    [changed] = [mutant for mutant in mutants("m", "class C:\n    def f(self, a): return a < 1") if ">=" in mutant.after]
+    [changed] = [
+        mutant for mutant in mutants("m", "class C:\n    def f(self, a): return a < 1") if ">=" in mutant.after
+    ]
 
     def f(self: None, a: int) -> bool:
         return a < 1

@@ -27,7 +27,18 @@ from interlock.ports import (
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import ChildCreated, Decision, Interrupt, Perform, WakeAt
-from interlock.rules.events import Change, Created, Event, ItemSettled, Prepared, Recovered, Settled, Terminated, Woken
+from interlock.rules.events import (
+    Change,
+    Created,
+    Event,
+    ItemSettled,
+    Prepared,
+    Recovered,
+    Released,
+    Settled,
+    Terminated,
+    Woken,
+)
 from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termination, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.sqlite import breakers, rows, stops
@@ -258,7 +269,8 @@ class SqliteExecutions:
             key = (ref.tenant, ref.id, execution.step, execution.attempt)
             found = connection.execute(_SQL["items_of_attempt"], key)
             items = tuple((item, rows.outcome(outcome)) for item, outcome in found)
-        return Situation(execution, self._termination(connection, execution), items)
+        fence = self._fence(connection, execution, bool(row[20])) if kind in _ENDS_UNDER_AN_ORDER else None
+        return Situation(execution, self._termination(connection, execution), items, fence)
 
     def _termination(self, connection: apsw.Connection, execution: Execution) -> Termination | None:
         if execution.state is not State.STOPPING:
@@ -438,6 +450,8 @@ def _count_children(connection: apsw.Connection, decision: Decision, at: int) ->
 
 
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
+_ENDS_UNDER_AN_ORDER = frozenset({ItemSettled, Recovered, Released})
+"""What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""
 
 
 def _on_demand(triggers: bytes) -> bool:
