@@ -53,6 +53,7 @@ async def test_the_outcome_says_how_far_the_request_had_got(phase: Phase, outcom
         await world.terminate(ref)
         (row,) = world.steps(ref)
         assert (row.outcome, row.phase) == (outcome, phase)
+        assert row.status == (200 if phase is Phase.READING else None)
 
 
 async def test_drain_lets_the_attempt_end_and_starts_no_further_step() -> None:

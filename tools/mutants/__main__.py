@@ -98,7 +98,7 @@ def _asked(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--function", help="qualified name of one function")
     parser.add_argument("--sample", type=int, default=0, help="how many, chosen at random; 0: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--longest", type=float, default=60.0, help="leave out tests that take longer (seconds)")
     parser.add_argument("--least", type=float, default=95.0, help="percent that have to be killed")
     parser.add_argument("--json", help="where to write the numbers")

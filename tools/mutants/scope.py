@@ -41,6 +41,9 @@ STORE: Final = ("tests/store",)
 TERMINATE_PATHS: Final = (
     "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _may_repeat _apply _own_write"
 )
+DISPATCHING: Final = (
+    "interrupt ready try_slot took recover run take_no_more drain _come_due _spawn _turn _after_crash _cancel_all"
+)
 GUARDED_WRITES: Final = "execution_move execution_step"
 
 SUBJECTS: Final = (
@@ -66,7 +69,11 @@ SUBJECTS: Final = (
         ENGINE,
         (*(f"Advance.{name}" for name in TERMINATE_PATHS.split()), "_is_own"),
     ),
-    Subject("interlock.engine.dispatchers.embedded", ENGINE),
+    Subject(
+        "interlock.engine.dispatchers.embedded",
+        ENGINE,
+        tuple(f"EmbeddedDispatcher.{name}" for name in DISPATCHING.split()),
+    ),
     Subject("interlock.store.sqlite.stops", STORE),
     Subject("interlock.store.sql.terminations", STORE, by="interlock.store.sqlite.stops"),
     Subject(

@@ -228,7 +228,7 @@ class Advance:
             return await self._settle_cut(carried, Settled(now, ref, cut, None, self.holder))
         result, following = self._judged(carried, ref, report, attempt, now)
         # A run that is being stopped must not wait until what would have followed is evaluated.
-        if following is None and result.outcome is not None and held.cut <= ref.epoch and not held.closing:
+        if following is None and held.cut <= ref.epoch and not held.closing:
             following = await self._preparer.following(carried.plan, execution.step + 1, carried.context, now)
             now = self._clock.now()
         return await self._commit(carried, Settled(now, ref, result, following, self.holder))
