@@ -23,7 +23,17 @@ from interlock.rules.events import (
     Terminated,
     Wait,
 )
-from interlock.rules.model import AttemptRef, Cause, Execution, Mode, Ref, Result, Termination, TerminationRequest
+from interlock.rules.model import (
+    Actor,
+    AttemptRef,
+    Cause,
+    Execution,
+    Mode,
+    Ref,
+    Result,
+    Termination,
+    TerminationRequest,
+)
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
@@ -37,6 +47,7 @@ ORDERS = [
     TerminationRequest(ANN, "at once", deadline=0),
     TerminationRequest(ANN, "gently", mode=Mode.DRAIN, deadline=300_000_000),
     TerminationRequest(ANN, "sooner", mode=Mode.DRAIN, deadline=1_000_000),
+    TerminationRequest(ANN, "gently and at once", mode=Mode.DRAIN, deadline=0),
 ]
 AT = 50_000
 
@@ -102,17 +113,39 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, orde
     by_rule = await one_in_every_state(here)
     by_set = await one_in_every_state(here)
     here.listener.interrupts.clear()
+    here.listener.woken.clear()
     verdicts = {}
     for id_ in by_rule:
         decision = await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, order))
         assert decision is not None
         verdicts[id_] = decision.verdict
     told = {(ref.id - by_rule[0], epoch) for ref, epoch in here.listener.interrupts if ref.id in by_rule}
+    woken = {(ref.id - by_rule[0], at) for ref, at in here.listener.woken if ref.id in by_rule}
     here.listener.interrupts.clear()
+    here.listener.woken.clear()
     found = await here.store.executions.terminate_many(here.tenant, [*by_set, 839265], AT, order)
     assert list(found.values()) == list(verdicts.values())
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
+    assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
+
+
+class Follower:
+    """Notes whose changes it hears of."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def changed(self, tenant: int, id: int) -> None:
+        self.heard.append(id)
+
+
+async def test_whoever_follows_a_run_of_a_batch_hears_of_it_unless_it_had_ended(here: World) -> None:
+    ids = dict(zip(State, await one_in_every_state(here), strict=True))
+    follower = Follower()
+    here.store.follow(follower)
+    await here.store.executions.terminate_many(here.tenant, list(ids.values()), AT, ORDERS[1])
+    assert sorted(follower.heard) == sorted(ids[state] for state in set(State) - {State.DONE, State.ERROR})
 
 
 async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
@@ -136,7 +169,10 @@ async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
         assert here.store.executions.get(other.ref) == other
     kept = here.store.executions.termination(Ref(here.tenant, children[0]))
     assert kept is not None
-    assert (kept.request.cause, kept.request.cause_execution, kept.request.actor) == (Cause.CASCADE, named.id, ANN)
+    assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=named.id)
+    running = here.store.executions.get(Ref(here.tenant, children[list(State).index(State.PROCESS_STEP)]))
+    assert running is not None
+    assert (running.state, running.wake_at) == (State.STOPPING, AT + order.deadline)
 
 
 async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched(here: World) -> None:
@@ -188,6 +224,19 @@ async def test_each_transition_into_terminate_has_exactly_one_audit_row(here: Wo
     assert sorted(map(int, accepted)) == sorted(terminated)
 
 
+def audited(here: World) -> list[str]:
+    rows = here.store.audit.rows(here.tenant)
+    return [
+        row.entry.target for row in rows if (row.entry.action, row.entry.outcome) == ("execution.terminate", "accepted")
+    ]
+
+
+async def fenced(here: World, id_: int) -> bool:
+    sql = "SELECT fenced FROM executions WHERE id = ?"
+    [(mark,)] = await here.store.writer.submit(lambda connection: list(connection.execute(sql, (id_,))))
+    return bool(mark)
+
+
 async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_followed(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,19 +244,41 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
     monkeypatch.setattr(stops, "BATCH", 2)
     root = (await here.in_flight()).execution
     children = [(await here.start(parent=root.ref)).execution for _ in range(8)]
-    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    order = replace(ORDERS[0], actor=Actor("ann", "::1", "key"), cascade=True, deadline=1)
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, order)
     assert stopped is not None
-    assert (stopped.descendants, stopped.more) == (3, True)
+    assert (stopped.descendants, stopped.more, await fenced(here, root.id)) == (3, True, True)
+    assert len(audited(here)) == 1 + 3
     last = children[-1]
     decision = await here.store.executions.apply(last.ref, Prepared(AT + 1, last.epoch, Announce(0), "me"))
     assert decision is not None
     assert decision.execution.state is State.TERMINATE, "what is fenced starts nothing, although nobody reached it yet"
     while await here.store.executions.continue_cascades(AT + 2):
         pass
-    states = {row.state for row in here.store.executions.children(root.ref)}
-    assert states == {State.TERMINATE}
-    released = Released(AT + 3)
-    assert (await here.store.executions.apply(root.ref, released)) is not None
+    for child in children:
+        row, kept = here.store.executions.get(child.ref), here.store.executions.termination(child.ref)
+        assert row is not None
+        assert kept is not None
+        assert row.state is State.TERMINATE
+        assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=root.id)
+    assert (len(audited(here)), await fenced(here, root.id)) == (1 + 8, False)
+    assert await here.store.executions.continue_cascades(AT + 3) == 0
+
+
+async def test_a_tree_that_just_fits_into_one_commit_needs_no_other(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops, "ONE_COMMIT", 3)
+    root = (await here.in_flight()).execution
+    for _ in range(3):
+        await here.start(parent=root.ref)
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    assert stopped is not None
+    assert (stopped.descendants, stopped.more, await fenced(here, root.id)) == (3, False, False)
+
+
+def test_a_commit_stops_ten_thousand_runs_at_most_and_those_that_follow_fewer() -> None:
+    assert (stops.ONE_COMMIT, stops.BATCH) == (10_000, 250)
 
 
 async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_item(

@@ -169,8 +169,7 @@ def _stop(
     if stopped.count:
         stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
         for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_move"):
-            sql = _SQL[name]
-            connection.execute(sql, {key: value for key, value in scope.items() if f":{key}" in sql})
+            connection.execute(_SQL[name], scope)
         for id_, epoch, state, due in connection.execute(_SQL["doomed_in_flight"], {"tenant": tenant}):
             if request.mode is Mode.INTERRUPT or state == State.TERMINATE:
                 stopped.interrupts.append((id_, epoch))
