@@ -9,7 +9,7 @@ from functools import partial
 import apsw
 import pytest
 
-from interlock.ports import StepRow
+from interlock.ports import AutomationRow, Definition, StepRow
 from interlock.rules.events import (
     Announce,
     Event,
@@ -37,7 +37,7 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
-from tests.store.stores import ANN, World, opened, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +85,38 @@ async def one_in_every_state(here: World, parent: Ref | None = None) -> list[int
         assert found.state is state
         ids.append(row.id)
     return ids
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
+async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(here: World, order: TerminationRequest) -> None:
+    root = (await here.start()).execution
+    by_rule, by_set = await one_in_every_state(here), await one_in_every_state(here, parent=root.ref)
+    below = replace(order, cause=Cause.CASCADE, cause_execution=root.id)
+    for id_ in by_rule:
+        await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, below))
+    await here.store.executions.terminate_tree(root.ref, AT, order)
+    assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
+
+
+async def test_a_run_that_is_named_twice_is_stopped_and_audited_once(here: World) -> None:
+    ids = [(await here.in_flight()).execution.id for _ in range(2)]
+    found = await here.store.executions.terminate_many(here.tenant, [*reversed(ids), *ids], AT, ORDERS[1])
+    assert list(found.items()) == [(id_, "accepted") for id_ in ids]
+    assert len(audited(here)) == 2
+
+
+async def test_each_draining_run_of_a_batch_keeps_its_own_deadline_when_it_is_interrupted(here: World) -> None:
+    runs = [(await here.in_flight()).execution for _ in range(3)]
+    for seconds, run in enumerate(runs, 1):
+        drain = replace(FIRST, deadline=seconds * 1_000_000)
+        await here.store.executions.apply(run.ref, Terminated(2_000, drain))
+    await here.store.executions.terminate_many(here.tenant, [run.id for run in runs], AT, ORDERS[0])
+    for seconds, run in enumerate(runs, 1):
+        row, kept = here.store.executions.get(run.ref), here.store.executions.termination(run.ref)
+        assert row is not None
+        assert kept is not None
+        assert row.wake_at == kept.deadline_at == 2_000 + seconds * 1_000_000
+        assert kept.mode is Mode.INTERRUPT
 
 
 def pause(id_: int, connection: apsw.Connection) -> None:
@@ -232,8 +264,8 @@ def audited(here: World) -> list[str]:
 
 
 async def fenced(here: World, id_: int) -> bool:
-    sql = "SELECT fenced FROM executions WHERE id = ?"
-    [(mark,)] = await here.store.writer.submit(lambda connection: list(connection.execute(sql, (id_,))))
+    sql = "SELECT fenced FROM executions WHERE tenant = ? AND id = ?"
+    [(mark,)] = await here.store.writer.submit(lambda connection: list(connection.execute(sql, (here.tenant, id_))))
     return bool(mark)
 
 
@@ -263,6 +295,89 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
         assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=root.id)
     assert (len(audited(here)), await fenced(here, root.id)) == (1 + 8, False)
     assert await here.store.executions.continue_cascades(AT + 3) == 0
+
+
+NAMED, SIBLING, OTHER = 4, 5, 1
+TREES = {1: None, 2: 1, 11: 1, 12: 1, 3: None, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 5, 10: 5}
+"""Two trees, as id and parent: in the second, two runs that have others below them."""
+
+
+async def trees(here: World) -> dict[int, Execution]:
+    made = {}
+    for id_, parent in TREES.items():
+        made[id_] = (await here.start(id=id_, parent=Ref(here.tenant, parent) if parent else None)).execution
+    return made
+
+
+def unreached(here: World, above: int) -> list[int]:
+    rows = here.store.executions.children(Ref(here.tenant, above))
+    return [row.id for row in rows if row.state is State.PENDING]
+
+
+async def test_orders_under_way_side_by_side_reach_what_is_below_them_and_nothing_else(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops, "ONE_COMMIT", 1)
+    monkeypatch.setattr(stops, "BATCH", 1)
+    there = await another_tenant(here)
+    mine, theirs = await trees(here), await trees(there)
+    order, executions = replace(ORDERS[0], cascade=True), here.store.executions
+
+    async def begins(where: World, run: Execution) -> bool:
+        decision = await executions.apply(run.ref, Prepared(AT + 1, run.epoch, Announce(0), "me"))
+        assert decision is not None
+        return decision.execution.state is State.PROCESS_STEP
+
+    await executions.terminate_tree(mine[NAMED].ref, AT, order)
+    assert [await fenced(here, root) for root in (1, 3)] == [False, True]
+    assert [await fenced(there, root) for root in (1, 3)] == [False, False]
+    assert not await begins(here, mine[8])
+    assert [await begins(here, mine[id_]) for id_ in (9, 12)] == [True, True]
+    assert await begins(there, theirs[8])
+
+    await executions.terminate_tree(mine[SIBLING].ref, AT, order)
+    await executions.terminate_tree(mine[OTHER].ref, AT, order)
+    await executions.terminate_tree(theirs[NAMED].ref, AT, order)
+    while await executions.continue_cascades(AT + 2):
+        left = [unreached(here, above) for above in (NAMED, SIBLING, OTHER)]
+        assert not (left[0] or left[1]) or await fenced(here, 3)
+        assert not left[2] or await fenced(here, 1)
+        assert not unreached(there, NAMED) or await fenced(there, 3)
+    for where, orders in ((here, (NAMED, SIBLING, OTHER)), (there, (NAMED,))):
+        assert [await fenced(where, root) for root in (1, 3)] == [False, False]
+        for id_, parent in TREES.items():
+            kept = executions.termination(Ref(where.tenant, id_))
+            named = id_ if id_ in orders else parent if parent in orders else None
+            assert (kept is not None) == (named is not None), (where.tenant, id_)
+            assert kept is None or kept.request.cause_execution in {None, named}
+
+
+async def another_tenant(here: World) -> World:
+    """The same automation in the hands of somebody else, over the same store."""
+    tenant = await here.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
+    row = AutomationRow(tenant.id, "auto", b"{}", 0, None, 1, 1)
+    made = await here.store.automations.create(row, Definition(tenant.id, 0, "auto", 1, PLAN, b"[]", None, 1), AUDIT)
+    assert made.definition is not None
+    return World(here.store, tenant.id, made.id, made.definition, here.listener)
+
+
+async def test_a_stop_in_one_tenant_is_none_in_another_whose_runs_have_the_same_ids(here: World) -> None:
+    there = await another_tenant(here)
+    for where in (here, there):
+        where.next_id = 1
+        await one_in_every_state(where)
+        await where.start(id=100)
+        await one_in_every_state(where, parent=Ref(where.tenant, 100))
+    ids = range(1, 110)
+    before = [accounts(there, ids), len(there.store.audit.rows(there.tenant))]
+    order = replace(ORDERS[1], cascade=True)
+    await here.store.executions.terminate_many(here.tenant, list(ids), AT, order)
+    await here.store.executions.terminate_tree(Ref(here.tenant, 100), AT, order)
+    assert [accounts(there, ids), len(there.store.audit.rows(there.tenant))] == before
+
+
+def accounts(here: World, ids: range) -> list[object]:
+    return [account(here, id_) for id_ in ids if here.store.executions.get(Ref(here.tenant, id_))]
 
 
 async def test_a_tree_that_just_fits_into_one_commit_needs_no_other(
