@@ -248,7 +248,8 @@ class Noting(WebhookStep):
 
 
 async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that_did_not_begin_it() -> None:
-    Noting.attempts = noted = []
+    noted: list[Attempt] = []
+    Noting.attempts = noted
     async with quiet(kinds={**KINDS, "webhook": Noting}, far=FarEnd(lambda request: (200, b"{}"))) as world:
         run = await a_run(world, State.PROCESS_STEP, steps=[webhook("a"), webhook("b")])
         began = world.clock.now()
@@ -258,12 +259,13 @@ async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that
         assert told == [(run.ref, "auto", began), (run.ref, "auto", began + 5 * SECOND)]
         assert [attempt.attempt for attempt in noted] == [AttemptRef(0, 2, 4), AttemptRef(1, 1, 5)]
         assert noted[0].input == INPUT
-        holders = [event.holder for event in world.executions.events if not isinstance(event, Recovered)]
+        holders = [event.holder for event in world.executions.events if isinstance(event, Prepared | Settled)]
         assert holders == [HOLDER] * 3
 
 
 async def test_a_created_attempt_taken_over_without_its_beginning_asks_the_store() -> None:
-    Noting.attempts = noted = []
+    noted: list[Attempt] = []
+    Noting.attempts = noted
     async with quiet(kinds={**KINDS, "webhook": Noting}, far=FarEnd(lambda request: (200, b"{}"))) as world:
         run = await a_run(world, State.PROCESS_STEP, steps=[webhook("a")])
         began = run.updated_at

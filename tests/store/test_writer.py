@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from interlock.errors import Fatal, NotFound, Unavailable
+from interlock.rules.states import IllegalMove
 from interlock.store.sqlite.writer import GROUP, Form, Writer
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +65,25 @@ async def test_urgent_jobs_go_before_all_others(connection: apsw.Connection, for
     await asyncio.gather(*submitted)
     assert notes(connection) == ["urgent", "first come"]
     await writer.close()
+
+
+@pytest.mark.parametrize("defect", [AssertionError, AttributeError, IllegalMove])
+@pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
+async def test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody(
+    connection: apsw.Connection, form: Form, defect: type[Exception], heavy: bool
+) -> None:
+    writer = Writer(connection, form)
+
+    def broken(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+        raise defect
+
+    jobs = [writer.submit(note("before")), writer.submit(broken, heavy=heavy), writer.submit(note("after"))]
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [str, defect, str]
+        await writer.close()
+    assert notes(connection) == ["before", "after"]
 
 
 async def test_a_failing_job_takes_nobody_with_it(connection: apsw.Connection, form: Form) -> None:

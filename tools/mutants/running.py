@@ -35,6 +35,7 @@ from tools.mutants.statements import AnyMutant, StatementMutant
 
 GRACE: Final = 6.0
 """Seconds that a mutant has beside ten times what its tests take without it, and half of that on a processor."""
+LONGEST: Final = 60.0
 AT_IMPORT: Final = 120.0
 """Seconds for a mutant that needs a collection of its own."""
 MEMORY: Final = 4 * 1024**3
@@ -217,7 +218,7 @@ class Attack:
             chosen = [test for test in calling if test.startswith(subject.rooms)]
             chosen = [test for test in chosen if baseline.seconds[test] <= self._longest]
             chosen.sort(key=lambda test: baseline.seconds[test])
-            seconds = GRACE + 10 * sum(baseline.seconds[test] for test in chosen)
+            seconds = min(GRACE + 10 * sum(baseline.seconds[test] for test in chosen), LONGEST)
             yield mutant, _attack(mutant, [items[test] for test in chosen]), seconds
 
 

@@ -107,7 +107,7 @@ class Writer:
             committed: called right after the commit; True if the answer announces an attempt.
 
         The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), or
-        with whatever `InterlockError` the job raised.
+        with whatever the job raised.
         """
         loop = self._loop
         if loop is None:
@@ -181,7 +181,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             for job in group:
                 job.result = job.run(connection)
-        except (apsw.Error, InterlockError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - a defect met by one job must leave neither its caller nor others waiting
             return error
         return None
 
