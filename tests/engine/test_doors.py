@@ -139,7 +139,7 @@ async def test_a_lost_run_is_recovered_and_goes_on() -> None:
 async def test_a_lost_run_that_moved_meanwhile_is_somebody_elses() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PROCESS_STEP)
-        world.executions.meanwhile = Terminated(world.clock.now(), STOP)
+        world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
         assert await turn(world, run.ref, lost=True) is SUPERSEDED
         assert await world.advance.recover(replace(run, id=99)) is None
         assert world.state(run.ref) is State.STOPPING
@@ -148,7 +148,7 @@ async def test_a_lost_run_that_moved_meanwhile_is_somebody_elses() -> None:
 async def test_a_ready_run_that_was_taken_on_meanwhile_is_somebody_elses() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
-        world.executions.meanwhile = Terminated(world.clock.now(), STOP)
+        world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
         assert await turn(world, run.ref) is SUPERSEDED
         assert world.far.calls == []
 

@@ -162,16 +162,15 @@ class FlakyExecutions:
         """How many of the next commits are not made."""
         self.lose_replies = 0
         """How many of the next commits are made, and nobody hears of it."""
-        self.meanwhile: Event | None = None
+        self.meanwhile: list[Event] = []
         """What happens to the run before the next commit."""
         self.events: list[Event] = []
         """What was put to the rules."""
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         self.events.append(event)
-        if self.meanwhile is not None:
-            first, self.meanwhile = self.meanwhile, None
-            await self._real.apply(ref, first)
+        while self.meanwhile:
+            await self._real.apply(ref, self.meanwhile.pop(0))
         if self.lose_orders:
             self.lose_orders -= 1
             raise Unavailable

@@ -78,7 +78,8 @@ async def test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody(
         connection.execute("INSERT INTO notes (text) VALUES ('half')")
         raise defect
 
-    jobs = [writer.submit(note("before")), writer.submit(broken, heavy=heavy), writer.submit(note("after"))]
+    jobs: list[asyncio.Future[Any]] = [writer.submit(note("before"))]
+    jobs += [writer.submit(broken, heavy=heavy), writer.submit(note("after"))]
     async with asyncio.timeout(30):
         answers = await asyncio.gather(*jobs, return_exceptions=True)
         assert [type(answer) for answer in answers] == [str, defect, str]

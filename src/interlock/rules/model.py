@@ -83,11 +83,11 @@ class Execution:
     created_at: int
     updated_at: int
     completed_at: int | None
-    is_draft: bool = False
-    parent: int | None = None
-    root: int = 0
+    is_draft: bool
+    parent: int | None
+    root: int
     """The first ancestor; its own id for a run that nobody's step started."""
-    depth: int = 0
+    depth: int
 
     def moved(
         self,

@@ -1,0 +1,208 @@
+"""Commits of which nobody knows whether they were made, and attempts that were cut although nobody stopped the run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from interlock.engine.advance import Carried
+from interlock.engine.context import RunContext
+from interlock.engine.held import FINISHED, SUPERSEDED, Held, Turn
+from interlock.ports import Phase
+from interlock.rules.decide import OUTCOME_UNKNOWN
+from interlock.rules.decision import Decision, Verdict
+from interlock.rules.events import Announce, Event, Fail, Prepared, Recovered, Retry, Settled, Wait
+from interlock.rules.model import AttemptRef, Execution, Ref, Result
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State, WaitingFor
+from interlock.steps.registry import KINDS
+from interlock.steps.webhook import WebhookStep
+from tests.clocks import SECOND, settle
+from tests.engine.test_doors import HOLDER, INPUT, a_run, quiet
+from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine
+
+pytestmark = pytest.mark.anyio
+
+SUCCEEDED, ACCEPTED = Result(Outcome.SUCCEEDED), Result(None)
+
+
+class Unrepeatable(WebhookStep):
+    repeatable = False
+
+
+# --- one's own write --------------------------------------------------------------------------------------------------
+
+
+def event_for(run: Execution, kind: str) -> Prepared | Settled:
+    now, attempt = run.updated_at, AttemptRef(0, 1, 2)
+    match kind:
+        case "announced":
+            return Prepared(now, run.epoch, Announce(0, INPUT), HOLDER)
+        case "waits":
+            return Prepared(now, run.epoch, Wait(0, WaitingFor.TASK, None), HOLDER)
+        case "settled":
+            return Settled(now, attempt, SUCCEEDED, Announce(1, INPUT), HOLDER)
+        case _:
+            return Settled(now, attempt, ACCEPTED, Wait(0, WaitingFor.CALLBACK, now + SECOND), HOLDER)
+
+
+KINDS_OF_WRITES = ["announced", "waits", "settled", "accepted"]
+
+
+def start_of(kind: str) -> State:
+    return State.PENDING if kind in {"announced", "waits"} else State.PROCESS_STEP
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_WRITES)
+async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not(kind: str) -> None:
+    async with quiet() as world:
+        run = await a_run(world, start_of(kind))
+        event = event_for(run, kind)
+        assert world.advance._own_write(run.ref, event) is None
+        await world.store.executions.apply(run.ref, event)
+        expected = Decision(Verdict.ACCEPTED, world.row(run.ref), moved=True)
+        assert world.advance._own_write(run.ref, event) == expected
+        assert world.advance._own_write(Ref(run.tenant, 99), event) is None
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_WRITES)
+async def test_what_somebody_else_wrote_is_not_ones_own(kind: str) -> None:
+    async with quiet() as world:
+        run = await a_run(world, start_of(kind))
+        event = event_for(run, kind)
+        await world.store.executions.apply(run.ref, event)
+        others: list[Event] = [replace(event, at=event.at + 1), Recovered(event.at, run.epoch, repeatable=True)]
+        if isinstance(event, Prepared):
+            others += [replace(event, epoch=event.epoch - 1), replace(event, epoch=event.epoch + 1)]
+        else:
+            unknown = replace(event.attempt, number=9)
+            others += [replace(event, attempt=unknown), replace(event, result=Result(Outcome.FAILED))]
+        for other in others:
+            assert world.advance._own_write(run.ref, other) is None
+
+
+async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PENDING)
+        event = event_for(run, "announced")
+        await world.store.executions.apply(run.ref, replace(event, holder="other"))
+        assert world.advance._own_write(run.ref, event) is None
+
+
+@pytest.mark.parametrize("changed", ["epoch = epoch + 1", "state = 'PENDING'"])
+async def test_an_accepted_call_whose_run_went_on_is_not_known_again(changed: str) -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        event = event_for(run, "accepted")
+        await world.store.executions.apply(run.ref, event)
+        sql = f"UPDATE executions SET {changed}"
+        await world.store.writer.submit(lambda connection: connection.execute(sql))
+        assert world.advance._own_write(run.ref, event) is None
+
+
+async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PENDING)
+        world.executions.lose_orders = 2
+        event = event_for(run, "announced")
+        applying = asyncio.ensure_future(world.advance._apply(run.ref, event))
+        for tenths, tried in ((0, 1), (9, 1), (10, 2), (19, 2), (20, 3)):
+            world.clock.set(run.updated_at + tenths * SECOND // 10)
+            await settle()
+            assert len(world.executions.events) == tried
+        decision = await applying
+        assert decision is not None
+        assert decision.execution.state is State.PROCESS_STEP
+
+
+# --- cut, and not stopped ---------------------------------------------------------------------------------------------
+
+
+async def cut_without_a_stop(world: Engine) -> tuple[Ref, Settled]:
+    ref = await world.start(await world.publish(THREE_WEBHOOKS))
+    world.executions.events.clear()
+    world.dispatcher.interrupt(ref, 99)
+    await settle()
+    first, second, *_ = world.executions.events
+    assert isinstance(first, Settled)
+    assert isinstance(second, Settled)
+    assert (first.next, first.holder) == (None, HOLDER)
+    return ref, second
+
+
+async def test_a_call_that_may_be_repeated_is_made_again_and_what_was_known_of_it_is_kept() -> None:
+    async with engine(far=FarEnd(stays_at=Phase.READING)) as world:
+        ref, event = await cut_without_a_stop(world)
+        lost = Result(Outcome.ABANDONED, error=OUTCOME_UNKNOWN, status=200, phase=Phase.READING)
+        assert event == Settled(world.clock.now(), AttemptRef(0, 1, 2), lost, Retry(0, world.clock.now()), HOLDER)
+        assert (world.outcomes(ref), len(world.far.calls)) == ([Outcome.ABANDONED, None], 2)
+
+
+@pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.WAITING])
+async def test_a_call_that_may_not_be_repeated_is_made_again_only_if_nothing_was_sent(phase: Phase) -> None:
+    async with engine(kinds={**KINDS, "webhook": Unrepeatable}, far=FarEnd(stays_at=phase)) as world:
+        ref, event = await cut_without_a_stop(world)
+        sent = phase is Phase.WAITING
+        assert event.next == (Fail(0) if sent else Retry(0, world.clock.now()))
+        assert world.state(ref) is (State.ERROR if sent else State.PROCESS_STEP)
+        assert len(world.far.calls) == (1 if sent else 2)
+
+
+async def carried_on(world: Engine, run: Execution) -> Turn:
+    """A turn of a run whose attempt is cut before it begins."""
+    plan = world.plans.get(world.tenant, run.definition)
+    held = Held(run.ref)
+    held.interrupt(run.epoch + 1)
+    return await world.advance.carry(Carried(run, plan, RunContext(plan, {}), INPUT), held)
+
+
+async def test_an_attempt_that_was_stopped_before_it_began_sent_nothing() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        await world.order(run.ref)
+        assert await carried_on(world, run) is FINISHED
+        assert (world.outcomes(run.ref), world.far.calls) == ([Outcome.INTERRUPTED_NOT_SENT], [])
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["handed over", "taken on by another"])
+async def test_an_attempt_that_was_taken_away_settles_nothing(taken: bool) -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        now = world.clock.now()
+        world.executions.meanwhile = [Recovered(now, run.epoch, repeatable=True)]
+        if taken:
+            world.executions.meanwhile.append(Prepared(now, run.epoch + 1, Announce(0, INPUT), "other"))
+        assert await carried_on(world, run) is SUPERSEDED
+        assert len(world.executions.events) == 1
+        assert world.outcomes(run.ref) == [Outcome.ABANDONED, None][: 1 + taken]
+
+
+# --- whether to repeat ------------------------------------------------------------------------------------------------
+
+
+async def recovered(world: Engine, run: Execution) -> bool:
+    await world.advance.recover(world.row(run.ref))
+    [event] = world.executions.events
+    assert isinstance(event, Recovered)
+    return event.repeatable
+
+
+async def test_what_has_no_plan_is_not_repeated() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP, steps=[{"stepName": "m", "sendEmail": {"email": "a@b.example"}}])
+        assert not await recovered(world, run)
+
+
+async def test_losses_at_an_earlier_step_do_not_count() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        real, now = world.store.executions, world.clock.now()
+        for _ in range(3):
+            await real.apply(run.ref, Recovered(now, world.row(run.ref).epoch, repeatable=True))
+            await real.apply(run.ref, Prepared(now, world.row(run.ref).epoch, Announce(0, INPUT), HOLDER))
+        row = world.row(run.ref)
+        settled = Settled(now, AttemptRef(0, 4, row.attempt_epoch), SUCCEEDED, Announce(1, INPUT), HOLDER)
+        await real.apply(run.ref, settled)
+        assert await recovered(world, run)
