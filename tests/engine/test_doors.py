@@ -49,9 +49,9 @@ async def quiet(**options: Any) -> AsyncIterator[Engine]:
         yield world
 
 
-async def a_run(world: Engine, state: State, *, steps: Any = THREE_WEBHOOKS) -> Execution:
+async def a_run(world: Engine, state: State, *, steps: Any = THREE_WEBHOOKS, automation: str = "auto") -> Execution:
     """A run in that state, in nobody's hands; a WAITING one waits ten seconds for a timer."""
-    ref = await world.begin(await world.publish(steps))
+    ref = await world.begin(await world.publish(steps, id=automation), automation=automation)
     now, real = world.clock.now(), world.store.executions
     if state is State.WAITING:
         await real.apply(ref, Prepared(now, 1, Wait(0, WaitingFor.TIMER, now + 10 * SECOND), "gone"))
