@@ -330,3 +330,21 @@ async def test_a_run_in_hand_that_rests_is_looked_at_again(state: State) -> None
         plan = world.plans.get(world.tenant, run.definition)
         turned = await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref))
         assert turned == Again(world.clock.now() + 10 * SECOND)
+
+
+async def test_a_ready_run_in_hand_whose_time_has_not_come_is_not_taken_on() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PENDING)
+        at = world.clock.now() + SECOND
+        plan = world.plans.get(world.tenant, run.definition)
+        carried = Carried(replace(run, wake_at=at), plan, RunContext(plan, {}))
+        assert await world.advance.carry(carried, Held(run.ref)) == Again(at)
+        assert world.executions.events == []
+
+
+async def test_a_ready_run_in_hand_that_somebody_else_stopped_is_left_alone() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PENDING)
+        world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
+        plan = world.plans.get(world.tenant, run.definition)
+        assert await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref)) is SUPERSEDED

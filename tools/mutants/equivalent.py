@@ -11,15 +11,60 @@ from typing import Final
 from tools.mutants.statements import AnyMutant
 
 ONE_ATTEMPT: Final = "with one attempt in all, numbered from 1, the gap is never looked at"
+FOR_THE_TYPES: Final = "said for the type checker alone: what it excludes cannot be there"
+SAME_ROW: Final = "the row of a first attempt began when the run was last written, which is what is taken otherwise"
+NO_EPOCH: Final = "an attempt's epoch is 2 or more, and 0 means that there is none"
+NO_WAKE: Final = "a run that is over has no time to be looked at again, and the next question answers the same"
+ONE_OPEN_ROW: Final = "the only open row of a run in flight is that of its attempt"
+ONE_TRANSACTION: Final = "nothing moves between two statements of one transaction"
+NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
+ONE_IS_FETCHED: Final = "only the first row is fetched"
+
+_RULES: Final = "interlock.rules."
+_ENGINE: Final = "interlock.engine."
+_SQL: Final = "interlock.store.sql.terminations:"
+
+_STARTS: Final = "first = self._first_row(execution) if execution.attempt > 1 else None"
+_CUTS: Final = "if 0 < self.performing < epoch and (not self._cutting) and (self.task is not None):"
+_NOT_ACCEPTED: Final = "record.accepted is None for record in records"
+_DUE: Final = "(execution.wake_at or 0)"
+_OVERDUE: Final = "if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:"
 
 EQUIVALENT: Final[dict[str, str]] = {
-    "interlock.rules.retry:<module>: NO_RETRIES = RetryPolicy(attempts=1, min_gap=0, max_gap=0)"
-    f" => NO_RETRIES = RetryPolicy({changed})": ONE_ATTEMPT
-    for changed in (
-        "attempts=0, min_gap=0, max_gap=0",
-        "attempts=1, min_gap=1, max_gap=0",
-        "attempts=1, min_gap=0, max_gap=1",
-    )
+    **{
+        f"{_RULES}retry:<module>: NO_RETRIES = RetryPolicy(attempts=1, min_gap=0, max_gap=0)"
+        f" => NO_RETRIES = RetryPolicy({changed})": ONE_ATTEMPT
+        for changed in (
+            "attempts=0, min_gap=0, max_gap=0",
+            "attempts=1, min_gap=1, max_gap=0",
+            "attempts=1, min_gap=0, max_gap=1",
+        )
+    },
+    f"{_RULES}decide:_deadline_passed: if execution.wake_at is not None and event.at < execution.wake_at:"
+    " => if event.at < execution.wake_at:": FOR_THE_TYPES,
+    f"{_RULES}follow:_open_at: return not any((isinstance(record, StepSettled) and {_NOT_ACCEPTED}))"
+    f" => return not any(({_NOT_ACCEPTED}))": FOR_THE_TYPES,
+    f"{_ENGINE}held:Held.interrupt: {_CUTS} => {_CUTS.replace('0 <', '1 <')}": NO_EPOCH,
+    f"{_ENGINE}held:Held.end: return self.task is not None and self.task.uncancel() == 0"
+    " => return self.task.uncancel() == 0": FOR_THE_TYPES,
+    **{
+        f"{_ENGINE}advance:Advance._attempt: {_STARTS} => {changed}": SAME_ROW
+        for changed in (
+            "first = self._first_row(execution)",
+            _STARTS.replace("> 1", ">= 1"),
+            _STARTS.replace("> 1", "> 0"),
+        )
+    },
+    **{
+        f"{_ENGINE}advance:Advance.overdue: {_OVERDUE} => {_OVERDUE.replace(_DUE, changed)}": FOR_THE_TYPES
+        for changed in ("(execution.wake_at or 1)", "execution.wake_at")
+    },
+    f"{_ENGINE}advance:Advance.advance: if state in TERMINAL or state is State.PAUSED_BY_CIRCUIT_BREAKER:"
+    " => if state is State.PAUSED_BY_CIRCUIT_BREAKER:": NO_WAKE,
+    f"{_ENGINE}advance:Advance._refuse: if execution.state is not State.WAITING or by is None:"
+    " => if execution.state is not State.WAITING:": FOR_THE_TYPES,
+    f"{_ENGINE}advance:Advance.carry: if state is State.PENDING and execution.wake_at is not None:"
+    " => if state is State.PENDING:": FOR_THE_TYPES,
 }
 
 
