@@ -9,7 +9,7 @@ from functools import partial
 import apsw
 import pytest
 
-from interlock.ports import AutomationRow, Definition, StepRow
+from interlock.ports import AuditEntry, AutomationRow, Definition, StepRow
 from interlock.rules.events import (
     Announce,
     Event,
@@ -48,6 +48,7 @@ ORDERS = [
     TerminationRequest(ANN, "gently", mode=Mode.DRAIN, deadline=300_000_000),
     TerminationRequest(ANN, "sooner", mode=Mode.DRAIN, deadline=1_000_000),
     TerminationRequest(ANN, "gently and at once", mode=Mode.DRAIN, deadline=0),
+    TerminationRequest(ANN, "at the same moment", mode=Mode.DRAIN, deadline=4_952_000),
 ]
 AT = 50_000
 
@@ -140,6 +141,12 @@ def account(here: World, id_: int) -> tuple[Execution, Termination | None, list[
     )
 
 
+def said(here: World, id_: int) -> list[AuditEntry]:
+    """What the audit record says of a run, with its name taken out."""
+    rows = here.store.audit.rows(here.tenant)
+    return [replace(row.entry, target="") for row in rows if row.entry.target == str(id_)]
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
 async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, order: TerminationRequest) -> None:
     by_rule = await one_in_every_state(here)
@@ -160,6 +167,7 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, orde
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
     assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
+    assert [said(here, id_) for id_ in by_set] == [said(here, id_) for id_ in by_rule]
 
 
 class Follower:

@@ -63,7 +63,7 @@ GROUP BY e.id;
 
 -- name: batch_states
 -- The states of runs, by their ids.
-SELECT DISTINCT e.id, e.state FROM json_each(:ids) j CROSS JOIN executions e ON e.tenant = :tenant AND e.id = j.value
+SELECT e.id, e.state FROM json_each(:ids) j CROSS JOIN executions e ON e.tenant = :tenant AND e.id = j.value
 ORDER BY e.id;
 
 -- name: doomed_count

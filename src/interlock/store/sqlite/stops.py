@@ -40,8 +40,9 @@ _VERDICTS = {
 class Stopped:
     """What a set-based stop did. The hints are for after the commit."""
 
-    count: int = 0
+    count: int
     more: bool = False
+    """Of a tree: not everybody has been reached."""
     interrupts: list[tuple[int, int]] = field(default_factory=list)
     deadlines: list[tuple[int, int]] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)
