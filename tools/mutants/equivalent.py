@@ -17,6 +17,8 @@ NO_EPOCH: Final = "an attempt's epoch is 2 or more, and 0 means that there is no
 NO_WAKE: Final = "a run that is over has no time to be looked at again, and the next question answers the same"
 ONE_OPEN_ROW: Final = "the only open row of a run in flight is that of its attempt"
 ONE_TRANSACTION: Final = "nothing moves between two statements of one transaction"
+CURRENT: Final = "only an attempt in flight is the current one, and it has not settled"
+KEY_ORDER: Final = "the primary key gives the rows in that order"
 NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
 ONE_IS_FETCHED: Final = "only the first row is fetched"
 
@@ -24,6 +26,9 @@ _RULES: Final = "interlock.rules."
 _ENGINE: Final = "interlock.engine."
 _SQL: Final = "interlock.store.sql.terminations:"
 
+_STOPS: Final = "interlock.store.sqlite.stops:"
+_DOOMED: Final = "(SELECT id FROM temp.doomed)"
+_OTHER: Final = "row.attempt_epoch != event.attempt.epoch:"
 _STARTS: Final = "first = self._first_row(execution) if execution.attempt > 1 else None"
 _CUTS: Final = "if 0 < self.performing < epoch and (not self._cutting) and (self.task is not None):"
 _NOT_ACCEPTED: Final = "record.accepted is None for record in records"
@@ -65,6 +70,35 @@ EQUIVALENT: Final[dict[str, str]] = {
     " => if execution.state is not State.WAITING:": FOR_THE_TYPES,
     f"{_ENGINE}advance:Advance.carry: if state is State.PENDING and execution.wake_at is not None:"
     " => if state is State.PENDING:": FOR_THE_TYPES,
+    f"{_ENGINE}advance:Advance._apply: continue => pass": "it is the last statement of its loop",
+    f"{_ENGINE}advance:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
+    f"{_ENGINE}advance:Advance._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER} => if {_OTHER}": CURRENT,
+    f"{_STOPS}<module>: more: bool = False => more: bool = True": "a batch has no more, and nobody asks one for it",
+    f"{_SQL}doomed_tree: _parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id ) INSE"
+    " => _parent ON e.tenant = :tenant AND e.parent = below.id ) INSE": NARROWER,
+    f"{_SQL}doomed_sharpen: terminations.tenant = :tenant AND terminations.execution IN {_DOOMED}"
+    " AND d.id = terminations.execut => terminations.tenant = :tenant AND d.id = terminations.execut": NARROWER,
+    f"{_SQL}doomed_abandon: WHERE steps.tenant = :tenant AND steps.execution IN {_DOOMED}"
+    " AND d.id = steps.execution AND => WHERE steps.tenant = :tenant AND d.id = steps.execution AND": NARROWER,
+    f"{_SQL}doomed_abandon: AND d.id = steps.execution AND d.step = steps.position AND d.attempt = steps.attempt"
+    " => AND d.id = steps.execution AND d.attempt = steps.attempt": ONE_OPEN_ROW,
+    f"{_SQL}doomed_abandon: n AND d.step = steps.position AND d.attempt = steps.attempt AND d.state IN ('PROCESS_STEP'"
+    " => n AND d.step = steps.position AND d.state IN ('PROCESS_STEP'": ONE_OPEN_ROW,
+    f"{_SQL}doomed_abandon: NG') AND d.deadline_at <= :at AND steps.outcome IS NULL"
+    " => NG') AND d.deadline_at <= :at": ONE_OPEN_ROW,
+    f"{_SQL}doomed_move: E executions.tenant = :tenant AND executions.id IN {_DOOMED} AND d.id = executions.id AND d"
+    " => E executions.tenant = :tenant AND d.id = executions.id AND d": NARROWER,
+    f"{_SQL}doomed_move: AND d.id = executions.id AND d.state = executions.state AND d.epoch = executions.epoch"
+    " => AND d.id = executions.id AND d.epoch = executions.epoch": ONE_TRANSACTION,
+    f"{_SQL}doomed_move: ND d.state = executions.state AND d.epoch = executions.epoch"
+    " => ND d.state = executions.state": ONE_TRANSACTION,
+    f"{_SQL}doomed_all: CT id, state FROM temp.doomed ORDER BY id => CT id, state FROM temp.doomed": KEY_ORDER,
+    f"{_SQL}cascade_next: = ? ORDER BY root, execution LIMIT 1 => = ? ORDER BY root, execution": ONE_IS_FETCHED,
+    f"{_SQL}cascade_next: ROM cascades WHERE tenant = ? ORDER BY root, execution LIMIT 1"
+    " => ROM cascades WHERE tenant = ? LIMIT 1": KEY_ORDER,
+    f"{_SQL}cascade_over: WHERE above.id <> :execution LIMIT 1 => WHERE above.id <> :execution": ONE_IS_FETCHED,
+    f"{_SQL}cascade_over: cades c ON c.tenant = :tenant AND c.root = :root AND c.execution = above.id WHE"
+    " => cades c ON c.tenant = :tenant AND c.execution = above.id WHE": NARROWER,
 }
 
 
