@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tools.mutants.__main__ import of
 from tools.mutants.equivalent import EQUIVALENT
 from tools.mutants.operators import function_code, mutants
-from tools.mutants.scope import SUBJECTS
+from tools.mutants.scope import ROOT, SUBJECTS
 from tools.mutants.statements import statement_mutants
 
 
@@ -98,3 +101,11 @@ def test_a_statement_of_sql_is_changed_too() -> None:
         "SELECT a FROM t WHERE a <= :n AND b IN ('DONE') LIMIT 1",
         "SELECT a FROM t WHERE a <= :n AND b IN ('DONE') ORDER BY a",
     }
+
+
+def test_a_sample_of_the_changes_to_the_rules_is_noticed() -> None:
+    """All of them by hand: `python -m tools.mutants`."""
+    asked = ["--module", "rules", "--sample", "80", "--seed", "1", "--longest", "1", "--least", "95"]
+    command = [sys.executable, "-m", "tools.mutants", *asked]
+    ran = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
