@@ -1,6 +1,7 @@
-"""What every test shares: the event loop and how hard hypothesis looks."""
+"""What every test shares: the event loop, how hard hypothesis looks, and what the long loops are told and tell."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -25,3 +26,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """asyncio on uvloop: the loop that the server runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+# --- the loops over faults: how much of them, and what they found -----------------------------------------------------
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "how much of the loops over faults is run")
+    group.addoption("--kill-points", default="all", metavar="all|N", help="points at which the server is killed")
+    group.addoption("--images", default=5_000, type=int, metavar="N", help="images of a disk that lost its power")
+    group.addoption("--disk-errors", default="80", metavar="all|N", help="points at which the disk fails")
+    group.addoption("--stopped", default=7.0, type=float, metavar="SECONDS", help="how long a process stands still")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[_FIGURES]:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Takes a line that is printed at the end, whether or not the test passes."""
+    return pytestconfig.stash[_FIGURES].append
+
+
+def _count(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
+@pytest.fixture
+def kill_points(pytestconfig: pytest.Config) -> int | None:
+    """How many points; None: all."""
+    return _count(pytestconfig.getoption("--kill-points"))
+
+
+@pytest.fixture
+def disk_errors(pytestconfig: pytest.Config) -> int | None:
+    """How many points; None: all."""
+    return _count(pytestconfig.getoption("--disk-errors"))

@@ -1,0 +1,33 @@
+"""Two grounds to play on at once, each with a far end of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.nursery import Nursery
+from tests.faults.scenario import Ground
+from tests.receivers import Receiver
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    async with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+async def grounds(nursery: Nursery, tmp_path: Path) -> AsyncIterator[list[Ground]]:
+    async with Receiver() as one, Receiver() as two:
+        yield [
+            await Ground.made(nursery, receiver, tmp_path / f"ground-{number}")
+            for number, receiver in enumerate((one, two))
+        ]
+
+
+@pytest.fixture
+async def ground(nursery: Nursery, tmp_path: Path) -> AsyncIterator[Ground]:
+    async with Receiver() as receiver:
+        yield await Ground.made(nursery, receiver, tmp_path / "ground")

@@ -1,0 +1,295 @@
+"""Servers at a tenth of their price, and under strace.
+
+    async with Nursery() as nursery:
+        server = Server(nursery, directory, egress=["127.0.0.1:9000"])
+        await server.start(Injection("pwrite64", "signal=SIGKILL", "17"))
+
+What `interlock serve` takes to start is nearly all imports. So one process imports everything once and forks for each
+server, which then runs the very command: the same arguments, the same `main`, a process of its own.
+
+strace can be there from the first instruction (`start(tracing)`), or from when the port accepts (`trace(tracing)`). What
+has to be known of it: the count behind `when=` is kept *for each thread and each name of a system call*. So a start and
+the writer's thread are two loops, not one; a list of names would skip points; and version 6.1 injects nothing at all
+together with --seccomp-bpf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from interlock.cli.main import main as interlock
+from tests.servers import LOOK, PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One system call, what happens to it, and to which of them: `7`, `7+` for that and all after it."""
+
+    call: str
+    action: str
+    when: str = "1+"
+
+    def arguments(self) -> list[str]:
+        inject = f"inject={self.call}:{self.action}:when={self.when}"
+        return ["-qq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject]
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.when} {self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Every call of these names with all its bytes, written to a file."""
+
+    calls: tuple[str, ...]
+    file: Path
+
+    def arguments(self) -> list[str]:
+        return ["-qq", "-xx", "-s", "2000000", "-e", f"trace={','.join(self.calls)}", "-o", str(self.file)]
+
+
+Tracing = Injection | Log
+
+NEEDED = ("interlock.cli.serve", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.off")
+"""What a server imports when it is started."""
+
+
+class Nursery:
+    """The process that forks servers. `variant`: a module that, once imported, makes them broken on purpose."""
+
+    def __init__(self, *variant: str) -> None:
+        self._variant = variant
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._born: asyncio.Queue[int] = asyncio.Queue()
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__,
+            *self._variant,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._reader is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        await self._reader
+
+    async def fork(self, arguments: list[str], log: Path, *, held: bool) -> tuple[int, asyncio.Future[int]]:
+        """A new server; its process id, and what becomes its exit code (negative: the signal it died by).
+
+        With `held` it stands still until it is sent SIGCONT.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        async with self._turn:
+            order = {"arguments": arguments, "log": str(log), "held": held}
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            pid = await self._born.get()
+        return pid, self._end(pid)
+
+    def _end(self, pid: int) -> asyncio.Future[int]:
+        return self._ends.setdefault(pid, asyncio.get_running_loop().create_future())
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            told = json.loads(line)
+            if "code" in told:
+                self._end(told["pid"]).set_result(told["code"])
+            else:
+                self._born.put_nowait(told["pid"])
+
+
+@dataclass
+class Server:
+    """One data directory, `directory / "data"`, and the process that serves it at the moment."""
+
+    nursery: Nursery
+    directory: Path
+    egress: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    url: str = ""
+    listen: str = "127.0.0.1:0"
+    credential: tuple[str, str] = ("", "")
+    pid: int = 0
+    ended: asyncio.Future[int] | None = None
+    tracer: asyncio.subprocess.Process | None = None
+
+    async def start(self, tracing: Tracing | None = None) -> bool:
+        """Start it; whether it came as far as serving."""
+        ready = self.directory / "ready.json"
+        ready.unlink(missing_ok=True)
+        arguments = ["serve", "--listen", self.listen, "--ready-file", str(ready)]
+        arguments += ["--data-dir", str(self.directory / "data"), "--log-format", "json", *self.options]
+        for entry in self.egress:
+            arguments += ["--allow-egress", entry]
+        self.pid, self.ended = await self.nursery.fork(arguments, self.log, held=tracing is not None)
+        if tracing is not None:
+            await self.trace(tracing)
+            os.kill(self.pid, signal.SIGCONT)
+        async with asyncio.timeout(PATIENCE):
+            while not ready.exists():
+                if self.ended.done():
+                    await self.wait()
+                    return False
+                await asyncio.sleep(LOOK)
+        told = json.loads(ready.read_text())
+        self.url = told["url"]
+        # Started again, it has to be found at the same place.
+        self.listen = self.url.partition("://")[2]
+        if "client_secret" in told:
+            self.credential = told["client_id"], told["client_secret"]
+        return True
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
+    async def trace(self, tracing: Tracing) -> None:
+        """Put the process under strace from now on."""
+        self.tracer = await asyncio.create_subprocess_exec(
+            "strace", "-f", *tracing.arguments(), "-p", str(self.pid), stderr=asyncio.subprocess.PIPE
+        )
+        status = Path(f"/proc/{self.pid}/task")
+        async with asyncio.timeout(PATIENCE):
+            while not all(_traced(thread / "status") for thread in status.iterdir()):
+                if self.tracer.returncode is not None:
+                    assert self.tracer.stderr is not None
+                    raise AssertionError((await self.tracer.stderr.read()).decode())
+                await asyncio.sleep(LOOK)
+
+    @property
+    def is_running(self) -> bool:
+        return self.ended is not None and not self.ended.done()
+
+    async def kill(self) -> None:
+        """kill -9, unless it has ended already."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGKILL)
+        await self.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait; the exit code."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGTERM)
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        assert self.ended is not None
+        async with asyncio.timeout(PATIENCE):
+            code = await asyncio.shield(self.ended)
+            if self.tracer is not None:
+                await self.tracer.wait()
+                self.tracer = None
+        return code
+
+
+def _traced(status: Path) -> bool:
+    try:
+        return "TracerPid:\t0\n" not in status.read_text()
+    except OSError:
+        return True
+
+
+# --- the process that forks -------------------------------------------------------------------------------------------
+
+
+def serve_orders() -> None:
+    """Fork a server for each line of the input; say of each that it is there, and how it ended. Ends with the input."""
+    waker, wakened = os.pipe()
+    os.set_blocking(waker, False)
+    os.set_blocking(wakened, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wakened)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(waker, selectors.EVENT_READ)
+    children: set[int] = set()
+    pending = b""
+    while True:
+        for key, _ in selector.select():
+            if key.fd == waker:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(waker, 4096)
+                for pid in _reaped(children):
+                    _say(pid=pid[0], code=pid[1])
+                continue
+            data = os.read(0, 65536)
+            if not data:
+                for child in children:
+                    os.kill(child, signal.SIGKILL)
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                child = os.fork()
+                if child == 0:
+                    selector.close()
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    os.close(waker)
+                    os.close(wakened)
+                    _become_server(**json.loads(line))
+                children.add(child)
+                _say(pid=child)
+
+
+def _reaped(children: set[int]) -> list[tuple[int, int]]:
+    found = []
+    for child in list(children):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            children.discard(child)
+            found.append((child, os.waitstatus_to_exitcode(status)))
+    return found
+
+
+def _say(**told: int) -> None:
+    os.write(1, json.dumps(told).encode() + b"\n")
+
+
+def _become_server(arguments: list[str], log: str, held: bool) -> None:
+    os.setsid()
+    null, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(output)
+    if held:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    sys.argv = ["interlock", *arguments]
+    # Ends in SystemExit, which nobody catches here: the process ends as the command does.
+    interlock()
+
+
+if __name__ == "__main__":
+    for module in (*NEEDED, *sys.argv[1:]):
+        importlib.import_module(module)
+    gc.freeze()
+    serve_orders()

@@ -1,0 +1,389 @@
+"""The scenario that is cut off everywhere: a run of six steps, and every way to be stopped.
+
+A `Ground` is made once: a far end, and a data directory that holds automations, webhooks and the runs that are to be
+stopped. A `Play` is one play on a copy of it. It keeps what it was told (`facts`), can go on where it was cut off, as a
+client does who repeats what was not answered, and says at the end what is not as it has to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+import httpx2
+
+from tests.faults.facts import Fact, called_back, in_state, ordered, started, stopped
+from tests.faults.nursery import Nursery, Server
+from tests.receivers import Answer, Held, Received, Receiver
+from tests.servers import LOOK, PATIENCE
+
+LEASE = 0.5
+"""Seconds from the beginning of a play until the leased run is no longer wanted."""
+OVER = frozenset({"DONE", "ERROR", "TERMINATE"})
+LATER = 4
+"""Which of the six steps is answered later."""
+_PLAIN = ssl.create_default_context()
+"""Made once: a client makes one even for plain HTTP, and that takes longer than the scenario."""
+
+
+class Refused(Exception):
+    """The server answered, and not with what was asked for."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        super().__init__(f"{answer.status_code} {answer.text}")
+        self.answer = answer
+
+
+@dataclass
+class Ground:
+    """A far end of its own, and a data directory to be copied. `automations` and `runs` are by name."""
+
+    nursery: Nursery
+    receiver: Receiver
+    directory: Path
+    token: str = ""
+    automations: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    async def made(cls, nursery: Nursery, receiver: Receiver, directory: Path) -> Ground:
+        ground = cls(nursery, receiver, directory)
+        receiver.on("/done", Answer.json({"version": "v1", "context": {"ticket": "INC-1"}}))
+        receiver.on("/later", Answer(202))
+        receiver.on("/held", Held())
+        directory.mkdir(parents=True)
+        server = ground.server(directory)
+        assert await server.start(), server.log.read_text()
+        async with httpx2.AsyncClient(base_url=server.url, verify=_PLAIN, timeout=PATIENCE) as http:
+            form = dict(zip(("client_id", "client_secret"), server.credential, strict=True))
+            answer = await http.post("/auth/v1/token", data={"grant_type": "client_credentials", **form})
+            ground.token = answer.json()["access_token"]
+            http.headers["Authorization"] = f"Bearer {ground.token}"
+            await ground._prepare(http)
+        assert await server.stop() == 0
+        return ground
+
+    def server(self, directory: Path) -> Server:
+        return Server(self.nursery, directory, [f"127.0.0.1:{self.receiver.port}"])
+
+    async def play(self, directory: Path, *, lease: float = LEASE) -> Play:
+        """A new play, on a copy in `directory`. `lease` is in seconds from now."""
+        directory.mkdir(parents=True)
+        shutil.copytree(self.directory / "data", directory / "data", ignore=shutil.ignore_patterns("reserve"))
+        with closing(apsw.Connection(str(directory / "data" / "interlock.db"))) as connection:
+            ends = time.time_ns() // 1000 + round(lease * 1_000_000)
+            connection.execute("UPDATE leases SET expires_at = ?", (ends,))
+        return Play(self, self.server(directory), len(self.receiver.requests), dict(self.runs))
+
+    async def _prepare(self, http: httpx2.AsyncClient) -> None:
+        hooks = {}
+        for name in ("done", "later", "held"):
+            body: dict[str, object] = {"displayName": name, "url": self.receiver.url(f"/{name}")}
+            hooks[name] = (await _post(http, "/api/v1/webhooks", body))["webhook"]["id"]
+
+        def call(name: str, hook: str) -> dict[str, object]:
+            return {
+                "stepName": name,
+                "webhook": {"webhookId": hooks[hook], "payload": {"for": "{{ ctx.trigger.who }}"}},
+            }
+
+        async def automation(name: str, *steps: object) -> str:
+            body = {"displayName": name, "enabled": True, "automationSteps": steps}
+            self.automations[name] = (await _post(http, "/api/v1/automations", body))["automation"]["id"]
+            return self.automations[name]
+
+        rest = {"stepName": "rest", "waitForDuration": {"duration": "1209600s"}}
+        child = {"automationTemplateRef": {"id": await automation("resting", rest)}, "context": {"context": {"n": 1}}}
+        spawn = {"stepName": "spawn", "runAutomation": child}
+        evaluate = {"expressions": [{"key": "ticket", "expressionCel": "ctx.first.response.ticket"}]}
+        await automation("parent", spawn, rest)
+        await automation("held", call("only", "held"))
+        await automation(
+            "six",
+            call("first", "done"),
+            {"stepName": "pause", "waitForDuration": {"duration": "0.02s"}},
+            {"stepName": "evaluate", "evaluateExpressions": evaluate},
+            spawn,
+            call("later", "later"),
+            call("last", "done"),
+        )
+        for name, of in (("one", "resting"), ("two", "resting"), ("three", "resting"), ("four", "resting")):
+            self.runs[name] = await self._begin(http, of)
+        self.runs["parent"] = await self._begin(http, "parent")
+        self.runs["leased"] = await self._begin(http, "resting", lease="3600s")
+        for run in self.runs.values():
+            await until(http, run, "WAITING")
+
+    async def _begin(self, http: httpx2.AsyncClient, name: str, **body: object) -> int:
+        return int((await _post(http, f"/api/v1/automations/{self.automations[name]}/execute", body))["executionId"])
+
+
+@dataclass
+class Play:
+    """One play of the scenario."""
+
+    ground: Ground
+    server: Server
+    seen_before: int
+    runs: dict[str, int]
+    facts: list[Fact] = field(default_factory=list)
+    acknowledged: list[tuple[str, Fact]] = field(default_factory=list)
+    """Each change that was answered 2xx, in order."""
+    scene: int = 0
+    interrupted: bool = False
+    """The scene that comes next was begun before, and nobody knows how far it came."""
+    silenced: set[int] = field(default_factory=set)
+    """Runs whose stop was acknowledged: the far end must hear no more of them."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.scene == len(SCENES)
+
+    def requests(self) -> list[Received]:
+        """What the far end received in this play."""
+        return self.ground.receiver.requests[self.seen_before :]
+
+    def client(self) -> httpx2.AsyncClient:
+        headers = {"Authorization": f"Bearer {self.ground.token}"}
+        return httpx2.AsyncClient(base_url=self.server.url, headers=headers, verify=_PLAIN, timeout=PATIENCE)
+
+    async def go_on(self) -> bool:
+        """Play on; False if the server is gone before the end.
+
+        Raises:
+            Refused: it answered, and not with success.
+        """
+        async with self.client() as http:
+            while not self.is_over:
+                try:
+                    await SCENES[self.scene](self, http)
+                except httpx2.TransportError:
+                    self.interrupted = True
+                    return False
+                except Refused:
+                    self.interrupted = True
+                    raise
+                self.interrupted = False
+                self.scene += 1
+        return True
+
+    def told(self, name: str, fact: Fact) -> None:
+        self.facts.append(fact)
+        self.acknowledged.append((name, fact))
+
+    # --- the scenes -----------------------------------------------------------------------------------------------
+
+    async def start_six(self, http: httpx2.AsyncClient) -> None:
+        await self._start(http, "six")
+
+    async def start_held(self, http: httpx2.AsyncClient) -> None:
+        await self._start(http, "held")
+
+    async def _start(self, http: httpx2.AsyncClient, name: str) -> None:
+        path, key = f"/api/v1/automations/{self.ground.automations[name]}/execute", f"key-of-{name}"
+        body = {"context": {"context": {"who": name}}}
+        run = int((await _post(http, path, body, {"Idempotency-Key": key}))["executionId"])
+        assert self.runs.setdefault(name, run) == run, "one key, two runs"
+        self.told("start", started(run, key))
+
+    async def wait_for_held(self, http: httpx2.AsyncClient) -> None:
+        await self._until_received("held", http)
+
+    async def stop_held(self, http: httpx2.AsyncClient) -> None:
+        await self._stop(http, "held", "accepted")
+
+    async def stop_held_again(self, http: httpx2.AsyncClient) -> None:
+        await self._stop(http, "held", "repeated", "already-finished")
+
+    async def stop_one(self, http: httpx2.AsyncClient) -> None:
+        await self._stop(http, "one", "accepted")
+
+    async def stop_parent(self, http: httpx2.AsyncClient) -> None:
+        await self._stop(http, "parent", "accepted", cascade=True)
+        children = (await detail(http, self.runs["parent"]))["children"]
+        self.facts += [stopped(int(child["id"]), "stop parent") for child in children]
+
+    async def _stop(self, http: httpx2.AsyncClient, name: str, *verdicts: str, **options: object) -> None:
+        run, reason = self.runs[name], f"stop {name}"
+        path = f"/api/v1/automation_executions/{run}/actions/terminate"
+        answer = await http.post(path, json={"reason": reason, **options})
+        if answer.status_code != 200:
+            raise Refused(answer)
+        verdict, _, state = answer.headers["interlock-termination"].partition("; state=")
+        if self.interrupted:
+            verdicts = (*verdicts, "repeated", "already-finished")
+        assert verdict in verdicts, (name, verdict, verdicts)
+        self.told("stop", in_state(run, "DONE") if state == "DONE" else stopped(run, reason))
+        self.silenced.add(run)
+        if state in OVER:
+            self.facts.append(in_state(run, state))
+
+    async def order_stops(self, http: httpx2.AsyncClient) -> None:
+        ids = [str(self.runs[name]) for name in ("two", "three", "four")]
+        body = {"executionIds": ids, "reason": "stop many"}
+        order = (await _post(http, "/interlock/v1/terminations", body))["terminations"]["id"]
+        self.told("order", ordered(order))
+
+    async def wait_for_callback(self, http: httpx2.AsyncClient) -> None:
+        await self._until_received("later", http)
+
+    async def call_back(self, http: httpx2.AsyncClient) -> None:
+        request = self._received("later")[-1]
+        answer = await http.post(request.headers["webhook-callback-url"], json={"version": "v1", "context": {"a": 1}})
+        if answer.status_code == 200:
+            self.told("callback", called_back(self.runs["six"], LATER))
+        elif not (self.interrupted and answer.status_code == 400):
+            raise Refused(answer)
+
+    async def end_six(self, http: httpx2.AsyncClient) -> None:
+        await until(http, self.runs["six"], "DONE")
+        self.facts.append(in_state(self.runs["six"], "DONE"))
+
+    async def stop_what_six_started(self, http: httpx2.AsyncClient) -> None:
+        await self._stop(http, "six", "already-finished", cascade=True)
+
+    async def end_all(self, http: httpx2.AsyncClient) -> None:
+        for name in ("held", "one", "two", "three", "four", "parent", "leased"):
+            await until(http, self.runs[name], "TERMINATE")
+            self.facts.append(in_state(self.runs[name], "TERMINATE"))
+
+    def _received(self, path: str) -> list[Received]:
+        return [request for request in self.requests() if request.path == f"/{path}"]
+
+    async def _until_received(self, path: str, http: httpx2.AsyncClient) -> None:
+        """Until the far end has one; asks the server as well, so that its end does not go unnoticed."""
+        async with asyncio.timeout(PATIENCE):
+            while not self._received(path):
+                await http.get("/healthz")
+                await asyncio.sleep(LOOK)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    async def far_end_is_quiet(self) -> int:
+        """Until the far end has seen every connection close, and so has read all that was sent; returns how much."""
+        receiver = self.ground.receiver
+        async with asyncio.timeout(PATIENCE):
+            while not all(connection.is_closed for connection in receiver.connections):
+                await asyncio.sleep(LOOK)
+        return len(receiver.requests)
+
+    def spoke_after_its_stop(self, since: int, silenced: set[int]) -> list[str]:
+        """S2: what the far end received from `since` on of runs whose stop had been acknowledged before."""
+        late = [_execution(request) for request in self.ground.receiver.requests[since:]]
+        return [f"S2: {run} called the far end after its stop" for run in late if run in silenced]
+
+    async def accounts(self) -> list[str]:
+        """What the server says of every run, against what was expected and what the far end saw."""
+        problems: list[str] = []
+        seen = Counter(request.headers["idempotency-key"] for request in self.requests())
+        async with self.client() as http:
+            shown = {name: await detail(http, run) for name, run in self.runs.items()}
+            for name in ("six", "parent"):
+                children = shown[name]["children"]
+                if len(children) != 1:
+                    problems.append(f"{name} has {len(children)} children")
+                shown |= {f"child of {name}": await detail(http, int(child["id"])) for child in children}
+            known: set[str] = set()
+            for name, run in shown.items():
+                expected = "DONE" if name == "six" else "TERMINATE"
+                if run["state"] != expected:
+                    problems.append(f"{name} is {run['state']}, and not {expected}")
+                receipt = (await http.get(f"/interlock/v1/executions/{run['id']}/receipt")).json()
+                problems += _untrue(name, run, receipt, seen)
+                known |= {step["idempotencyKey"] for step in run["steps"] if step.get("idempotencyKey")}
+            problems += [f"S3: the far end knows {key}, and we do not" for key in set(seen) - known]
+            cause = shown["leased"].get("termination", {}).get("cause")
+            if cause != "lease_expired":
+                problems.append(f"the lease's end is shown as {cause}")
+            verified = (await http.post("/interlock/v1/audit/actions/verify", json={})).json()
+            if not verified["intact"]:
+                problems.append(f"the audit record is broken: {verified}")
+            for automation in ("six", "held"):
+                found = await _post(
+                    http,
+                    "/api/v1/search/automation_executions",
+                    {"automationTemplateId": self.ground.automations[automation]},
+                )
+                if len(found["list"]) != 1:
+                    problems.append(f"{len(found['list'])} runs of {automation}, and one key")
+        return problems
+
+
+SCENES: tuple[Callable[[Play, httpx2.AsyncClient], Awaitable[None]], ...] = (
+    Play.start_six,
+    Play.start_held,
+    Play.wait_for_held,
+    Play.stop_held,
+    Play.stop_held_again,
+    Play.stop_one,
+    Play.stop_parent,
+    Play.order_stops,
+    Play.wait_for_callback,
+    Play.call_back,
+    Play.end_six,
+    Play.stop_what_six_started,
+    Play.end_all,
+)
+
+
+def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
+    """S9 and S10: the account of one run that is over, against what the far end saw of it."""
+    problems = []
+    for step in run["steps"]:
+        calls, outcome, attempts = seen[step.get("idempotencyKey", "")], step["outcome"], step["attempts"]
+        if calls > len(attempts):
+            problems.append(f"S3: {name}.{step['name']}: {calls} calls of {len(attempts)} attempts")
+        if not step.get("idempotencyKey"):
+            continue
+        if outcome == "SUCCEEDED" and not calls:
+            problems.append(f"S9: {name}.{step['name']} is said to be done, and nobody was called")
+        if outcome in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and calls:
+            problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
+        if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
+            problems.append(f"S4: {name}.{step['name']} was done and was done again")
+    lists = ("done", "interrupted", "unknown", "neverStarted", "open")
+    entries = [entry["step"] for which in lists for entry in receipt.get(which, ())]
+    if sorted(entries) != sorted(step["name"] for step in run["steps"]):
+        problems.append(f"S10: the receipt of {name} lists {entries}")
+    if receipt.get("open"):
+        problems.append(f"S10: the receipt of {name} leaves {receipt['open']} open")
+    problems += [
+        f"S9: {entry['step']} of {name} is said never to have started"
+        for entry in receipt.get("neverStarted", ())
+        if seen[entry.get("idempotencyKey", "")]
+    ]
+    return problems
+
+
+def _execution(request: Received) -> int:
+    return int(request.headers["idempotency-key"].split(":")[1])
+
+
+async def _post(http: httpx2.AsyncClient, path: str, body: object, headers: dict[str, str] | None = None) -> Any:
+    answer = await http.post(path, json=body, headers=headers)
+    if answer.status_code != 200:
+        raise Refused(answer)
+    return answer.json()
+
+
+async def detail(http: httpx2.AsyncClient, run: int) -> Any:
+    answer = await http.get(f"/interlock/v1/executions/{run}")
+    if answer.status_code != 200:
+        raise Refused(answer)
+    return answer.json()
+
+
+async def until(http: httpx2.AsyncClient, run: int, state: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (shown := await detail(http, run))["state"] != state:
+            assert shown["state"] not in OVER, f"{run} is {shown['state']}, and not {state}"
+            await asyncio.sleep(LOOK)

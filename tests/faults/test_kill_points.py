@@ -1,0 +1,40 @@
+"""kill -9 at every write, every sync and every answer of a scenario: nothing acknowledged is lost, nothing is untrue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.nursery import Nursery
+from tests.faults.points import Point, Tally, at_each, chosen, every_point, kill_at
+from tests.faults.scenario import Ground
+
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
+
+SEED = 20_261_125
+AGAIN = 0.2
+"""Of the points, those at which the process that recovers is killed in turn."""
+
+
+async def test_killed_at_any_point_it_loses_nothing_and_tells_the_truth(
+    grounds: list[Ground], tmp_path: Path, kill_points: int | None, figures: Callable[[str], None]
+) -> None:
+    points = await every_point(grounds[0], tmp_path)
+    taken = chosen(points, kill_points, round(AGAIN * min(kill_points or len(points), len(points))), SEED)
+    tally = Tally()
+    await at_each(taken, grounds, tmp_path, tally, kill_at)
+    figures(f"kill -9: of {len(points)}: {tally.figures()}")
+    assert not tally.problems
+    assert sum(tally.cut.values()) >= 0.8 * len(taken)
+
+
+async def test_an_answer_before_its_commit_is_found_out(ground: Ground, tmp_path: Path) -> None:
+    """The same, of a server that is broken on purpose."""
+    async with Nursery("tests.faults.broken_early_answers") as broken:
+        ground.nursery = broken
+        points = [Point("pwrite64", number, starting=False) for number in range(1, 42, 4)]
+        tally = Tally()
+        await at_each(points, [ground], tmp_path, tally, kill_at)
+    assert any("told and not true" in problem for problem in tally.problems), tally
