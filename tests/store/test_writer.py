@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 import pytest
+from anyio.lowlevel import checkpoint
 
 from interlock.errors import Fatal, NotFound, Unavailable
 from interlock.rules.states import IllegalMove
@@ -155,6 +156,20 @@ async def test_on_a_full_disk_the_reserve_is_released_and_the_group_runs_again(
     assert await writer.submit(refused_once) == "kept"
     assert (tries, released) == ([False, True], [True])
     await writer.close()
+
+
+async def test_when_other_work_on_the_files_fails_nothing_is_acknowledged_any_more(
+    connection: apsw.Connection, form: Form
+) -> None:
+    told: list[Fatal] = []
+    writer = Writer(connection, form, on_fatal=told.append)
+    await writer.submit(note("a"))
+    await asyncio.to_thread(writer.distrust, apsw.IOError())
+    await asyncio.to_thread(writer.distrust, apsw.IOError())
+    await checkpoint()
+    with pytest.raises(Unavailable):
+        await writer.submit(note("b"))
+    assert len(told) == 1
 
 
 async def test_after_an_io_error_nothing_is_acknowledged_any_more(connection: apsw.Connection, form: Form) -> None:

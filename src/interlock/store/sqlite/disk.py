@@ -90,11 +90,18 @@ class DataDirectory:
 
 
 class Checkpointer:
-    """Moves the WAL into the database on a connection and in a thread of its own, so that no commit waits for it."""
+    """Moves the WAL into the database on a connection and in a thread of its own, so that no commit waits for it.
 
-    def __init__(self, path: str) -> None:
+    Args:
+        on_failure: called in that thread, once, with the error after which the files can no longer be vouched for.
+    """
+
+    def __init__(self, path: str, on_failure: Callable[[apsw.Error], None] = lambda error: None) -> None:
         self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         self._connection.set_busy_timeout(0)
+        # Until it has read something a connection does not know that there is a WAL, and checkpoints nothing.
+        self._connection.execute("PRAGMA schema_version").fetchall()
+        self._on_failure = on_failure
         self._due = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._work, name="interlock-checkpointer", daemon=True)
@@ -121,3 +128,6 @@ class Checkpointer:
             except (apsw.BusyError, apsw.LockedError, apsw.FullError):
                 # A later commit asks again; until then the WAL is merely longer.
                 continue
+            except apsw.Error as error:
+                self._on_failure(error)
+                return

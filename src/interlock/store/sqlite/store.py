@@ -69,8 +69,6 @@ class SqliteStore:
         self._connection = open_writer(path, vfs=vfs)
         self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
         self._checkpointer: Checkpointer | None = None
-        if self._directory is not None and vfs is None:
-            self._checkpointer = Checkpointer(path)
         self._connection.set_wal_hook(self._written)
         self.writer = Writer(
             self._connection,
@@ -79,6 +77,8 @@ class SqliteStore:
             on_full=self._full,
             on_fatal=on_fatal,
         )
+        if self._directory is not None and vfs is None:
+            self._checkpointer = Checkpointer(path, self.writer.distrust)
         self._reserved = self._directory is not None and self._directory.keep_reserve()
         self.access = SqliteAccess(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)

@@ -124,6 +124,11 @@ class Writer:
             loop.call_soon(self._pump)
         return future
 
+    def distrust(self, error: apsw.Error) -> None:
+        """Other work on the files failed: acknowledge nothing from now on. For any thread, after a `submit`."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._fail, [], error)
+
     @property
     def waiting(self) -> int:
         """How many jobs wait for their group."""
@@ -249,14 +254,15 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def _fail(self, group: list[_Job], error: BaseException) -> None:
-        self._failed = Fatal(f"the store failed: {error}; restart to recover from what is on disk")
+        known, self._failed = self._failed, Fatal(f"the store failed: {error}; restart to recover from what is on disk")
         self._failed.__cause__ = error
         for job in (*group, *self._alone, *self._urgent, *self._normal):
             if not job.future.done():
                 job.future.set_exception(Unavailable("the store failed"))
         for line in (self._alone, self._urgent, self._normal):
             line.clear()
-        self._on_fatal(self._failed)
+        if known is None:
+            self._on_fatal(self._failed)
 
 
 def _nothing() -> None:

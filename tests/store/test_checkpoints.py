@@ -1,0 +1,49 @@
+"""The WAL is moved into the database while the store is at work, and does not grow for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import apsw
+import pytest
+from anyio.lowlevel import checkpoint
+
+from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
+from tests.clocks import settle
+from tests.store.stores import opened
+
+pytestmark = pytest.mark.anyio
+
+PAGE = 4_096
+PATIENCE = 30.0
+"""Seconds until a wait gives up. No test passes by it."""
+
+
+def write_much(connection: apsw.Connection) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS much (content BLOB)")
+    connection.execute("DELETE FROM much")
+    connection.execute("INSERT INTO much VALUES (randomblob(?))", (CHECKPOINT_PAGES * PAGE,))
+
+
+def write_little(connection: apsw.Connection) -> None:
+    connection.execute("INSERT INTO much VALUES (1)")
+
+
+async def test_a_long_wal_is_moved_into_the_database_and_begun_anew(tmp_path: Path) -> None:
+    database, wal = tmp_path / DATABASE, tmp_path / f"{DATABASE}-wal"
+    async with opened(tmp_path) as store, asyncio.timeout(PATIENCE):
+        await store.writer.submit(write_much)
+        while database.stat().st_size < CHECKPOINT_PAGES * PAGE:
+            await checkpoint()
+        longest, before = wal.stat().st_size, head(wal)
+        while head(wal) == before:
+            await settle()
+            await store.writer.submit(write_little)
+        assert wal.stat().st_size < 2 * longest
+
+
+def head(wal: Path) -> bytes:
+    """What changes when a WAL is begun anew over the old one."""
+    with wal.open("rb") as file:
+        return file.read(32)
