@@ -70,3 +70,9 @@ def kill_points(pytestconfig: pytest.Config) -> int | None:
 def disk_errors(pytestconfig: pytest.Config) -> int | None:
     """How many points; None: all."""
     return _count(pytestconfig.getoption("--disk-errors"))
+
+
+@pytest.fixture
+def images(pytestconfig: pytest.Config) -> int:
+    """How many images of a disk that lost its power."""
+    return int(pytestconfig.getoption("--images"))

@@ -19,4 +19,4 @@ class EarlyWriter(Writer):
         super()._in_thread(group, slow)
 
 
-store.Writer = EarlyWriter  # type: ignore[misc]
+store.Writer = EarlyWriter  # type: ignore[attr-defined]

@@ -123,8 +123,11 @@ def look(connection: apsw.Connection, facts: Iterable[Fact]) -> Look:
         rows = connection.execute(query).fetchall()
         problems += [f"{name}: {row}" for row in rows]
     problems += [f"told and not true: {fact.told}" for fact in facts if not fact.holds(connection)]
-    over = connection.execute("SELECT id, state FROM executions WHERE state IN ('DONE', 'ERROR', 'TERMINATE')")
-    return Look(tuple(problems), dict(over.fetchall()))
+    over: dict[int, str] = {}
+    for execution, state in connection.execute("SELECT id, state FROM executions").fetchall():
+        if state in {"DONE", "ERROR", "TERMINATE"}:
+            over[int(str(execution))] = str(state)
+    return Look(tuple(problems), over)
 
 
 def look_at(directory: Path, facts: Iterable[Fact]) -> Look:

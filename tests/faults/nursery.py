@@ -7,10 +7,10 @@
 What `interlock serve` takes to start is nearly all imports. So one process imports everything once and forks for each
 server, which then runs the very command: the same arguments, the same `main`, a process of its own.
 
-strace can be there from the first instruction (`start(tracing)`), or from when the port accepts (`trace(tracing)`). What
-has to be known of it: the count behind `when=` is kept *for each thread and each name of a system call*. So a start and
-the writer's thread are two loops, not one; a list of names would skip points; and version 6.1 injects nothing at all
-together with --seccomp-bpf.
+strace can be there from the first instruction (`start(tracing)`), or from when the port accepts (`trace(tracing)`).
+What has to be known of it: the count behind `when=` is kept *for each thread and each name of a system call*. So a
+start and the writer's thread are two loops, not one; a list of names would skip points; and version 6.1 injects nothing
+at all together with --seccomp-bpf.
 """
 
 from __future__ import annotations

@@ -43,6 +43,15 @@ class Refused(Exception):
         self.answer = answer
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client was told, by which answer, and whether that answered a request to change something."""
+
+    fact: Fact
+    answer: int
+    changed: bool
+
+
 @dataclass
 class Ground:
     """A far end of its own, and a data directory to be copied. `automations` and `runs` are by name."""
@@ -135,9 +144,9 @@ class Play:
     server: Server
     seen_before: int
     runs: dict[str, int]
-    facts: list[Fact] = field(default_factory=list)
-    acknowledged: list[tuple[str, Fact]] = field(default_factory=list)
-    """Each change that was answered 2xx, in order."""
+    answers: int = 0
+    """How many answers have come in all."""
+    told: list[Told] = field(default_factory=list)
     scene: int = 0
     interrupted: bool = False
     """The scene that comes next was begun before, and nobody knows how far it came."""
@@ -154,7 +163,13 @@ class Play:
 
     def client(self) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self.ground.token}"}
-        return httpx2.AsyncClient(base_url=self.server.url, headers=headers, verify=_PLAIN, timeout=PATIENCE)
+        hooks = {"response": [self._answered]}
+        return httpx2.AsyncClient(
+            base_url=self.server.url, headers=headers, verify=_PLAIN, timeout=PATIENCE, event_hooks=hooks
+        )
+
+    async def _answered(self, response: httpx2.Response) -> None:
+        self.answers += 1
 
     async def go_on(self) -> bool:
         """Play on; False if the server is gone before the end.
@@ -176,9 +191,13 @@ class Play:
                 self.scene += 1
         return True
 
-    def told(self, name: str, fact: Fact) -> None:
-        self.facts.append(fact)
-        self.acknowledged.append((name, fact))
+    @property
+    def facts(self) -> list[Fact]:
+        """All that was told."""
+        return [told.fact for told in self.told]
+
+    def learn(self, *facts: Fact, changed: bool = False) -> None:
+        self.told += [Told(fact, self.answers, changed) for fact in facts]
 
     # --- the scenes -----------------------------------------------------------------------------------------------
 
@@ -193,7 +212,7 @@ class Play:
         body = {"context": {"context": {"who": name}}}
         run = int((await _post(http, path, body, {"Idempotency-Key": key}))["executionId"])
         assert self.runs.setdefault(name, run) == run, "one key, two runs"
-        self.told("start", started(run, key))
+        self.learn(started(run, key), changed=True)
 
     async def wait_for_held(self, http: httpx2.AsyncClient) -> None:
         await self._until_received("held", http)
@@ -210,7 +229,7 @@ class Play:
     async def stop_parent(self, http: httpx2.AsyncClient) -> None:
         await self._stop(http, "parent", "accepted", cascade=True)
         children = (await detail(http, self.runs["parent"]))["children"]
-        self.facts += [stopped(int(child["id"]), "stop parent") for child in children]
+        self.learn(*(stopped(int(child["id"]), "stop parent") for child in children))
 
     async def _stop(self, http: httpx2.AsyncClient, name: str, *verdicts: str, **options: object) -> None:
         run, reason = self.runs[name], f"stop {name}"
@@ -222,16 +241,16 @@ class Play:
         if self.interrupted:
             verdicts = (*verdicts, "repeated", "already-finished")
         assert verdict in verdicts, (name, verdict, verdicts)
-        self.told("stop", in_state(run, "DONE") if state == "DONE" else stopped(run, reason))
+        self.learn(in_state(run, "DONE") if state == "DONE" else stopped(run, reason), changed=True)
         self.silenced.add(run)
         if state in OVER:
-            self.facts.append(in_state(run, state))
+            self.learn(in_state(run, state))
 
     async def order_stops(self, http: httpx2.AsyncClient) -> None:
         ids = [str(self.runs[name]) for name in ("two", "three", "four")]
         body = {"executionIds": ids, "reason": "stop many"}
         order = (await _post(http, "/interlock/v1/terminations", body))["terminations"]["id"]
-        self.told("order", ordered(order))
+        self.learn(ordered(order), changed=True)
 
     async def wait_for_callback(self, http: httpx2.AsyncClient) -> None:
         await self._until_received("later", http)
@@ -240,13 +259,13 @@ class Play:
         request = self._received("later")[-1]
         answer = await http.post(request.headers["webhook-callback-url"], json={"version": "v1", "context": {"a": 1}})
         if answer.status_code == 200:
-            self.told("callback", called_back(self.runs["six"], LATER))
+            self.learn(called_back(self.runs["six"], LATER), changed=True)
         elif not (self.interrupted and answer.status_code == 400):
             raise Refused(answer)
 
     async def end_six(self, http: httpx2.AsyncClient) -> None:
         await until(http, self.runs["six"], "DONE")
-        self.facts.append(in_state(self.runs["six"], "DONE"))
+        self.learn(in_state(self.runs["six"], "DONE"))
 
     async def stop_what_six_started(self, http: httpx2.AsyncClient) -> None:
         await self._stop(http, "six", "already-finished", cascade=True)
@@ -254,7 +273,7 @@ class Play:
     async def end_all(self, http: httpx2.AsyncClient) -> None:
         for name in ("held", "one", "two", "three", "four", "parent", "leased"):
             await until(http, self.runs[name], "TERMINATE")
-            self.facts.append(in_state(self.runs[name], "TERMINATE"))
+            self.learn(in_state(self.runs[name], "TERMINATE"))
 
     def _received(self, path: str) -> list[Received]:
         return [request for request in self.requests() if request.path == f"/{path}"]

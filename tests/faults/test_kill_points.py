@@ -1,4 +1,4 @@
-"""kill -9 at every write, every sync and every answer of a scenario: nothing acknowledged is lost, nothing is untrue."""
+"""kill -9 at every write, sync and answer of a scenario: nothing acknowledged is lost, and nothing told is untrue."""
 
 from __future__ import annotations
 
