@@ -1,6 +1,7 @@
 """Where the credentials come from, and how the file that holds them is written."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(
     with pytest.raises(TypeError):
         write_private_json(path, {"url": object()})
     assert read_profile(path) == MINE
+    assert [entry.name for entry in tmp_path.iterdir()] == ["profile.json"]
+
+
+def test_what_a_killed_process_of_the_same_number_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f".profile.json.{os.getpid()}").write_text("{")
+    assert read_profile(write_profile(tmp_path, MINE)) == MINE
     assert [entry.name for entry in tmp_path.iterdir()] == ["profile.json"]
 
 

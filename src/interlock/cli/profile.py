@@ -40,6 +40,8 @@ def write_private_json(path: Path, content: Mapping[str, object]) -> None:
     The temporary file stands beside it: a rename across file systems is not atomic.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # A process with the same number, as in a container, may have been killed in the middle of this.
+    beside.unlink(missing_ok=True)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

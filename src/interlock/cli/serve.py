@@ -21,7 +21,7 @@ import uvloop
 from interlock.assembly import Machine, System, assembled
 from interlock.cli.failures import Exit
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
-from interlock.errors import Fatal, InterlockError
+from interlock.errors import Fatal, InterlockError, Unavailable
 from interlock.ports import Http
 from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
 from interlock.telemetry.logs import LogFormat, configure
@@ -123,7 +123,7 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
         click.echo(f"interlock: {error.message}", err=True)
         sys.exit(Exit.ERROR)
     except OSError as error:
-        click.echo(f"interlock: cannot listen on {options['listen']}: {error.strerror}", err=True)
+        click.echo(f"interlock: {error}", err=True)
         sys.exit(Exit.ERROR)
     sys.exit(code)
 
@@ -131,11 +131,15 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
 async def run_server(settings: Settings, ready_file: Path | None, *, http: Http | None = None) -> int:
     """Serve until told to stop; returns the exit code. `http` is another way out, for measuring without a network."""
     host, port = settings.address
-    listener = _bound(host, port)
+    try:
+        listener = _bound(host, port)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {settings.listen}: {error.strerror}") from error
     scheme = "https" if settings.tls_cert is not None else "http"
     authority = _authority(host, listener.getsockname()[1])
     url = f"{scheme}://{authority}"
     server: Server | None = None
+    untold: OSError | None = None
 
     def ended(error: Fatal) -> None:
         log.critical("the process ends", extra={"reason": error.message})
@@ -164,17 +168,23 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         )
 
         async def ready() -> None:
+            nonlocal untold
             # What the start has made is here to stay, and a run leaves next to no cycles behind it.
             gc.freeze()
             gc.set_threshold(*COLLECTED_EVERY)
-            _tell(settings.data_dir, url, system, ready_file)
+            try:
+                _tell(settings.data_dir, url, system, ready_file)
+            except OSError as error:
+                log.critical("the process ends", extra={"reason": f"nobody can be told where it is: {error}"})
+                untold = error
+                serving.should_exit = True
 
-        server = Server(config, ready)
+        server = serving = Server(config, ready)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, server, system)
         await server.serve(sockets=[listener])
-    return Exit.ERROR if system.failed.done() else Exit.OK
+    return Exit.ERROR if system.failed.done() or untold is not None else Exit.OK
 
 
 class Server(uvicorn.Server):
