@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Takes a line that is printed at the end, whether or not the test passes."""
     return pytestconfig.stash[_FIGURES].append
@@ -60,7 +60,7 @@ def _count(text: str) -> int | None:
     return None if text == "all" else int(text)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kill_points(pytestconfig: pytest.Config) -> int | None:
     """How many points; None: all."""
     return _count(pytestconfig.getoption("--kill-points"))

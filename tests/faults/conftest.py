@@ -12,17 +12,18 @@ from tests.faults.scenario import Ground
 from tests.receivers import Receiver
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def nursery() -> AsyncIterator[Nursery]:
     async with Nursery() as nursery:
         yield nursery
 
 
-@pytest.fixture
-async def grounds(nursery: Nursery, tmp_path: Path) -> AsyncIterator[list[Ground]]:
+@pytest.fixture(scope="module")
+async def grounds(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Ground]]:
+    place = tmp_path_factory.mktemp("grounds")
     async with Receiver() as one, Receiver() as two:
         yield [
-            await Ground.made(nursery, receiver, tmp_path / f"ground-{number}")
+            await Ground.made(nursery, receiver, place / f"ground-{number}")
             for number, receiver in enumerate((one, two))
         ]
 

@@ -151,6 +151,7 @@ class Server:
             arguments += ["--allow-egress", entry]
         self.pid, self.ended = await self.nursery.fork(arguments, self.log, held=tracing is not None)
         if tracing is not None:
+            await self._stands_still()
             await self.trace(tracing)
             os.kill(self.pid, signal.SIGCONT)
         async with asyncio.timeout(PATIENCE):
@@ -166,6 +167,12 @@ class Server:
         if "client_secret" in told:
             self.credential = told["client_id"], told["client_secret"]
         return True
+
+    async def _stands_still(self) -> None:
+        """Until it has stopped itself: a SIGCONT that comes before that is lost."""
+        async with asyncio.timeout(PATIENCE):
+            while "State:\tT" not in Path(f"/proc/{self.pid}/status").read_text():
+                await asyncio.sleep(LOOK)
 
     @property
     def log(self) -> Path:
@@ -183,6 +190,14 @@ class Server:
                     assert self.tracer.stderr is not None
                     raise AssertionError((await self.tracer.stderr.read()).decode())
                 await asyncio.sleep(LOOK)
+
+    async def untrace(self, after: float) -> None:
+        """Let go of the process in so many seconds: from then on nothing is injected."""
+        await asyncio.sleep(after)
+        if self.tracer is not None and self.tracer.returncode is None:
+            self.tracer.send_signal(signal.SIGINT)
+            await self.tracer.wait()
+            self.tracer = None
 
     @property
     def is_running(self) -> bool:

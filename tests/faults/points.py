@@ -52,6 +52,12 @@ class Tally:
     again: int = 0
     problems: list[str] = field(default_factory=list)
 
+    def add(self, other: Tally) -> None:
+        self.cut += other.cut
+        self.missed += other.missed
+        self.again += other.again
+        self.problems += other.problems
+
     def figures(self) -> str:
         calls = " ".join(f"{call}={count}" for call, count in sorted(self.cut.items()))
         return (

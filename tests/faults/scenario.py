@@ -359,13 +359,14 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
     problems = []
     for step in run["steps"]:
         calls, outcome, attempts = seen[step.get("idempotencyKey", "")], step["outcome"], step["attempts"]
-        if calls > len(attempts):
-            problems.append(f"S3: {name}.{step['name']}: {calls} calls of {len(attempts)} attempts")
+        may_have_called = sum(attempt["outcome"] != "INTERRUPTED_NOT_SENT" for attempt in attempts)
+        if calls > may_have_called:
+            problems.append(f"S9: {name}.{step['name']}: {calls} calls, and attempts {attempts}")
         if not step.get("idempotencyKey"):
             continue
         if outcome == "SUCCEEDED" and not calls:
             problems.append(f"S9: {name}.{step['name']} is said to be done, and nobody was called")
-        if outcome in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and calls:
+        if outcome == "NOT_STARTED" and calls:
             problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
         if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
             problems.append(f"S4: {name}.{step['name']} was done and was done again")
@@ -376,9 +377,9 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
     if receipt.get("open"):
         problems.append(f"S10: the receipt of {name} leaves {receipt['open']} open")
     problems += [
-        f"S9: {entry['step']} of {name} is said never to have started"
-        for entry in receipt.get("neverStarted", ())
-        if seen[entry.get("idempotencyKey", "")]
+        f"S9: the receipt of {name} says that nobody was called: {entry}"
+        for entry in (*receipt.get("neverStarted", ()), *receipt.get("interrupted", ()))
+        if entry["outcome"] in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and seen[entry.get("idempotencyKey", "")]
     ]
     return problems
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +18,35 @@ AGAIN = 0.2
 """Of the points, those at which the process that recovers is killed in turn."""
 
 
-async def test_killed_at_any_point_it_loses_nothing_and_tells_the_truth(
-    grounds: list[Ground], tmp_path: Path, kill_points: int | None, figures: Callable[[str], None]
-) -> None:
-    points = await every_point(grounds[0], tmp_path)
-    taken = chosen(points, kill_points, round(AGAIN * min(kill_points or len(points), len(points))), SEED)
+PARTS = 4
+"""What takes minutes is cut into tests, none of which takes so long that it has to be taken for hanging."""
+
+
+@pytest.fixture(scope="module")
+async def points(
+    grounds: list[Ground], tmp_path_factory: pytest.TempPathFactory, kill_points: int | None
+) -> list[Point]:
+    every = await every_point(grounds[0], tmp_path_factory.mktemp("counted"))
+    count = len(every) if kill_points is None else min(kill_points, len(every))
+    return chosen(every, count, round(AGAIN * count), SEED)
+
+
+@pytest.fixture(scope="module")
+def whole(figures: Callable[[str], None]) -> Iterator[Tally]:
     tally = Tally()
-    await at_each(taken, grounds, tmp_path, tally, kill_at)
-    figures(f"kill -9: of {len(points)}: {tally.figures()}")
+    yield tally
+    figures(f"kill -9: {tally.figures()}")
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_killed_at_any_point_it_loses_nothing_and_tells_the_truth(
+    grounds: list[Ground], points: list[Point], part: int, whole: Tally, tmp_path: Path
+) -> None:
+    mine, tally = points[part::PARTS], Tally()
+    await at_each(mine, grounds, tmp_path, tally, kill_at)
+    whole.add(tally)
     assert not tally.problems
-    assert sum(tally.cut.values()) >= 0.8 * len(taken)
+    assert sum(tally.cut.values()) >= 0.8 * len(mine)
 
 
 async def test_an_answer_before_its_commit_is_found_out(ground: Ground, tmp_path: Path) -> None:

@@ -1,0 +1,8 @@
+"""A server that is broken on purpose: after an I/O error it carries on as if it were any other. Only a nursery imports
+this."""
+
+from __future__ import annotations
+
+from interlock.store.sqlite import writer
+
+writer._UNTRUSTED = ()  # type: ignore[assignment]

@@ -1,0 +1,94 @@
+"""A process that stands still for a while (SIGSTOP, a machine that sleeps) keeps no promise about a stop meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interlock.assembly import MOST_LAG
+from interlock.rules.model import SECOND
+from tests.faults.facts import look_at
+from tests.faults.scenario import Ground, Play, detail
+from tests.servers import PATIENCE
+
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
+
+DEADLINE = 1.0
+"""Seconds for which the attempt in flight is given time; they pass while the process stands still."""
+
+
+@pytest.fixture
+def stopped_for(pytestconfig: pytest.Config) -> float:
+    """Seconds, more than the loop may be late."""
+    seconds = float(pytestconfig.getoption("--stopped"))
+    assert seconds > MOST_LAG / SECOND + 1
+    return seconds
+
+
+async def stopping(play: Play) -> None:
+    """The held run is in flight, has been told to stop, and is given until its deadline."""
+    assert await play.server.start()
+    async with play.client() as http:
+        await play.start_held(http)
+        await play.wait_for_held(http)
+        path = f"/api/v1/automation_executions/{play.runs['held']}/actions/terminate"
+        answer = await http.post(path, json={"reason": "stop held", "mode": "drain", "deadline": f"{DEADLINE}s"})
+        assert answer.headers["interlock-termination"] == "accepted; state=STOPPING"
+
+
+async def seen_first(play: Play) -> dict[str, str]:
+    """What a server that has just started says at the first look."""
+    assert await play.server.start()
+    async with play.client() as http:
+        return {name: (await detail(http, play.runs[name]))["state"] for name in ("held", "leased", "one")}
+
+
+SETTLED = {"held": "TERMINATE", "leased": "TERMINATE", "one": "WAITING"}
+
+
+async def test_it_ends_itself_and_the_next_start_settles_what_is_overdue(
+    ground: Ground, tmp_path: Path, stopped_for: float, figures: Callable[[str], None]
+) -> None:
+    play = await ground.play(tmp_path / "play", lease=2)
+    await stopping(play)
+    os.kill(play.server.pid, signal.SIGSTOP)
+    await asyncio.sleep(stopped_for)
+    os.kill(play.server.pid, signal.SIGCONT)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await play.server.wait() == 1
+    figures(f"stopped process: {stopped_for:.0f} s, ended {loop.time() - began:.2f} s after it went on")
+    assert "the event loop was" in play.server.log.read_text()
+    assert not look_at(tmp_path / "play" / "data", play.facts).problems
+    assert await seen_first(play) == SETTLED
+    await play.server.kill()
+
+
+async def test_what_came_due_while_nobody_was_there_is_settled_before_the_first_answer(
+    ground: Ground, tmp_path: Path
+) -> None:
+    play = await ground.play(tmp_path / "play", lease=1)
+    await stopping(play)
+    os.kill(play.server.pid, signal.SIGSTOP)
+    await asyncio.sleep(1.5 * DEADLINE)
+    await play.server.kill()
+    assert await seen_first(play) == SETTLED
+    await play.server.kill()
+
+
+async def test_one_that_stands_still_for_less_goes_on(ground: Ground, tmp_path: Path) -> None:
+    play = await ground.play(tmp_path / "play", lease=1)
+    await stopping(play)
+    os.kill(play.server.pid, signal.SIGSTOP)
+    await asyncio.sleep(1.5 * DEADLINE)
+    os.kill(play.server.pid, signal.SIGCONT)
+    async with play.client() as http, asyncio.timeout(PATIENCE):
+        while {name: (await detail(http, play.runs[name]))["state"] for name in SETTLED} != SETTLED:
+            await asyncio.sleep(0.005)
+    assert play.server.is_running
+    await play.server.kill()
