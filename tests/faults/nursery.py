@@ -40,10 +40,13 @@ class Injection:
     call: str
     action: str
     when: str = "1+"
+    file: Path | None = None
+    """Only calls that are about this file."""
 
     def arguments(self) -> list[str]:
         inject = f"inject={self.call}:{self.action}:when={self.when}"
-        return ["-qq", "-o", "/dev/null", "-e", f"trace={self.call}", "-e", inject]
+        only = [] if self.file is None else ["-P", str(self.file)]
+        return ["-qq", "-o", os.devnull, "-e", f"trace={self.call}", "-e", inject, *only]
 
     def __str__(self) -> str:
         return f"{self.call} {self.when} {self.action}"

@@ -354,6 +354,20 @@ SCENES: tuple[Callable[[Play, httpx2.AsyncClient], Awaitable[None]], ...] = (
 )
 
 
+async def start_many(play: Play, count: int) -> None:
+    """Start so many runs beside the scenario, one after the other: it takes some hundred until there is a checkpoint.
+
+    Raises:
+        Refused, httpx2.TransportError: one was not started.
+    """
+    path = f"/api/v1/automations/{play.ground.automations['resting']}/execute"
+    async with play.client() as http:
+        for _ in range(count):
+            key = f"many-{play.answers}"
+            run = int((await _post(http, path, {}, {"Idempotency-Key": key}))["executionId"])
+            play.learn(started(run, key), changed=True)
+
+
 def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
     """S9 and S10: the account of one run that is over, against what the far end saw of it."""
     problems = []

@@ -13,16 +13,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
 from tests.faults.facts import look_at
 from tests.faults.nursery import Injection, Nursery
 from tests.faults.points import Point, Tally, at_each, every_point, to_the_end
-from tests.faults.scenario import Ground, Play, Refused
+from tests.faults.scenario import Ground, Play, Refused, start_many
 from tests.servers import LOOK, PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 SEED = 20_261_127
 EIO, ENOSPC = "error=EIO", "error=ENOSPC"
+PARTS = 4
 SYNCS = ("fdatasync", "fsync")
 ON_DISK = (*SYNCS, "pwrite64", "ftruncate")
 FULL_POINTS = 16
@@ -104,7 +106,7 @@ async def goes_through(play: Play) -> bool:
         return False
 
 
-async def failing(ground_points: list[Point], count: int | None) -> list[tuple[Point, bool]]:
+def failing(ground_points: list[Point], count: int | None) -> list[tuple[Point, bool]]:
     """The points, each with whether the disk goes on failing: all syncs once, and as many others as were asked for."""
     every = [(point, lasting) for point in ground_points if point.call in ON_DISK for lasting in (False, True)]
     random.Random(SEED).shuffle(every)
@@ -113,24 +115,49 @@ async def failing(ground_points: list[Point], count: int | None) -> list[tuple[P
     return (first + rest)[:count]
 
 
+@pytest.fixture(scope="module")
+async def points(grounds: list[Ground], tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
+    return await every_point(grounds[0], tmp_path_factory.mktemp("counted"))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
 async def test_after_an_io_error_nothing_is_acknowledged_and_the_process_ends(
-    grounds: list[Ground], tmp_path: Path, disk_errors: int | None, figures: Callable[[str], None]
+    grounds: list[Ground],
+    points: list[Point],
+    part: int,
+    tmp_path: Path,
+    disk_errors: int | None,
+    figures: Callable[[str], None],
 ) -> None:
-    taken = await failing(await every_point(grounds[0], tmp_path), disk_errors)
+    taken = failing(points, disk_errors)[part::PARTS]
     ends, tally = Ends(), Tally()
     for lasting in (False, True):
-        points = [point for point, lasts in taken if lasts is lasting]
+        mine = [point for point, lasts in taken if lasts is lasting]
 
         async def fail_at(ground: Ground, directory: Path, point: Point, tally: Tally, on: bool = lasting) -> None:
             await ends.fail_at(ground, directory, point, tally, lasting=on)
 
-        await at_each(points, grounds, tmp_path / f"lasting-{lasting}", tally, fail_at)
+        await at_each(mine, grounds, tmp_path / f"lasting-{lasting}", tally, fail_at)
     figures(
-        f"disk errors: {tally.figures()} refused_to_start={ends.refused_to_start} ended={ends.ended} "
-        f"unnoticed={ends.unnoticed} longest_end={ends.longest:.2f}s"
+        f"disk errors, part {part + 1} of {PARTS}: {tally.figures()} refused_to_start={ends.refused_to_start} "
+        f"ended={ends.ended} unnoticed={ends.unnoticed} longest_end={ends.longest:.2f}s"
     )
     assert not tally.problems
     assert ends.ended
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+async def test_when_a_checkpoint_fails_the_process_ends_as_well(ground: Ground, tmp_path: Path, call: str) -> None:
+    """Nobody waits for a checkpoint: its failure has to be noticed all the same."""
+    play = await ground.play(tmp_path / "play")
+    assert await play.server.start()
+    await play.server.trace(Injection(call, EIO, file=tmp_path / "play" / "data" / DATABASE))
+    assert await play.go_on()
+    with pytest.raises((Refused, httpx2.TransportError)):
+        await start_many(play, CHECKPOINT_PAGES)
+    assert await play.server.wait() == 1
+    assert not look_at(tmp_path / "play" / "data", play.facts).problems
+    assert not await to_the_end(play)
 
 
 async def test_a_server_that_carries_on_after_an_io_error_is_found_out(ground: Ground, tmp_path: Path) -> None:
@@ -147,12 +174,11 @@ async def test_a_server_that_carries_on_after_an_io_error_is_found_out(ground: G
 
 
 async def test_a_full_disk_refuses_and_goes_on_when_it_has_room(
-    grounds: list[Ground], tmp_path: Path, figures: Callable[[str], None]
+    grounds: list[Ground], points: list[Point], tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    points = [point for point in await every_point(grounds[0], tmp_path) if point.call == "pwrite64"]
-    points = random.Random(SEED).sample([point for point in points if not point.starting], FULL_POINTS)
+    writes = [point for point in points if point.call == "pwrite64" and not point.starting]
     tally = Tally()
-    await at_each(points, grounds, tmp_path, tally, fill_at)
+    await at_each(random.Random(SEED).sample(writes, FULL_POINTS), grounds, tmp_path, tally, fill_at)
     figures(f"full disk: {tally.figures()}")
     assert not tally.problems
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
-from tests.faults.facts import FILES, Fact, look, started
+from interlock.store.sqlite.disk import DATABASE
+from tests.faults.facts import FILES, Fact, look
 from tests.faults.images import (
     CALLS,
     CALLS_OF_SOCKETS,
@@ -31,7 +31,7 @@ from tests.faults.images import (
     without_syncs,
 )
 from tests.faults.nursery import Log, Nursery
-from tests.faults.scenario import Ground, Play, Told
+from tests.faults.scenario import Ground, Play, Told, start_many
 from tests.receivers import Receiver
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
@@ -40,7 +40,8 @@ SEED = 20_261_126
 WORKERS = 2
 WAL = FILES[1]
 MORE = 10
-"""Starts after the WAL was begun anew."""
+"""Starts at a time, until the WAL has been begun anew, and after that."""
+MOST = 60
 
 
 @dataclass
@@ -74,23 +75,15 @@ async def recorded(play: Play, directory: Path) -> Recording:
     log = directory / "calls"
     assert await play.server.start(Log((*CALLS, *CALLS_OF_SOCKETS), log))
     assert await play.go_on()
-    await start_many(play)
+    wal = directory / "data" / WAL
+    first = header(wal)
+    for _ in range(MOST):
+        await start_many(play, MORE)
+        if header(wal) != first:
+            break
+    await start_many(play, MORE)
     assert await play.server.stop() == 0
     return Recording(directory, log, play.told)
-
-
-async def start_many(play: Play) -> None:
-    path = f"/api/v1/automations/{play.ground.automations['resting']}/execute"
-    async with play.client() as http:
-        wal = play.server.directory / "data" / WAL
-        first, more = header(wal), MORE
-        for number in range(CHECKPOINT_PAGES):
-            more -= header(wal) != first
-            if not more:
-                break
-            key = f"many-{number}"
-            answer = await http.post(path, json={}, headers={"Idempotency-Key": key})
-            play.learn(started(int(answer.json()["executionId"]), key), changed=True)
 
 
 def header(wal: Path) -> bytes:
