@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.accounts import accounts
 from tests.faults.facts import look_at, revived
 from tests.faults.nursery import Injection, Log
 from tests.faults.scenario import Ground, Play, Refused
@@ -152,7 +153,7 @@ async def to_the_end(play: Play) -> list[str]:
         return [f"does not start again: {play.server.log.read_text()[-2000:]}"]
     if not await play.go_on():
         return [f"does not live: {play.server.log.read_text()[-2000:]}"]
-    problems = await play.accounts()
+    problems = await accounts(play)
     await play.server.kill()
     await play.far_end_is_quiet()
     return problems

@@ -11,7 +11,6 @@ import asyncio
 import shutil
 import ssl
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -97,7 +96,7 @@ class Ground:
         hooks = {}
         for name in ("done", "later", "held"):
             body: dict[str, object] = {"displayName": name, "url": self.receiver.url(f"/{name}")}
-            hooks[name] = (await _post(http, "/api/v1/webhooks", body))["webhook"]["id"]
+            hooks[name] = (await post(http, "/api/v1/webhooks", body))["webhook"]["id"]
 
         def call(name: str, hook: str) -> dict[str, object]:
             return {
@@ -107,7 +106,7 @@ class Ground:
 
         async def automation(name: str, *steps: object) -> str:
             body = {"displayName": name, "enabled": True, "automationSteps": steps}
-            self.automations[name] = (await _post(http, "/api/v1/automations", body))["automation"]["id"]
+            self.automations[name] = (await post(http, "/api/v1/automations", body))["automation"]["id"]
             return self.automations[name]
 
         rest = {"stepName": "rest", "waitForDuration": {"duration": "1209600s"}}
@@ -133,7 +132,7 @@ class Ground:
             await until(http, run, "WAITING")
 
     async def _begin(self, http: httpx2.AsyncClient, name: str, **body: object) -> int:
-        return int((await _post(http, f"/api/v1/automations/{self.automations[name]}/execute", body))["executionId"])
+        return int((await post(http, f"/api/v1/automations/{self.automations[name]}/execute", body))["executionId"])
 
 
 @dataclass
@@ -210,7 +209,7 @@ class Play:
     async def _start(self, http: httpx2.AsyncClient, name: str) -> None:
         path, key = f"/api/v1/automations/{self.ground.automations[name]}/execute", f"key-of-{name}"
         body = {"context": {"context": {"who": name}}}
-        run = int((await _post(http, path, body, {"Idempotency-Key": key}))["executionId"])
+        run = int((await post(http, path, body, {"Idempotency-Key": key}))["executionId"])
         assert self.runs.setdefault(name, run) == run, "one key, two runs"
         self.learn(started(run, key), changed=True)
 
@@ -249,7 +248,7 @@ class Play:
     async def order_stops(self, http: httpx2.AsyncClient) -> None:
         ids = [str(self.runs[name]) for name in ("two", "three", "four")]
         body = {"executionIds": ids, "reason": "stop many"}
-        order = (await _post(http, "/interlock/v1/terminations", body))["terminations"]["id"]
+        order = (await post(http, "/interlock/v1/terminations", body))["terminations"]["id"]
         self.learn(ordered(order), changed=True)
 
     async def wait_for_callback(self, http: httpx2.AsyncClient) -> None:
@@ -300,42 +299,6 @@ class Play:
         late = [_execution(request) for request in self.ground.receiver.requests[since:]]
         return [f"S2: {run} called the far end after its stop" for run in late if run in silenced]
 
-    async def accounts(self) -> list[str]:
-        """What the server says of every run, against what was expected and what the far end saw."""
-        problems: list[str] = []
-        seen = Counter(request.headers["idempotency-key"] for request in self.requests())
-        async with self.client() as http:
-            shown = {name: await detail(http, run) for name, run in self.runs.items()}
-            for name in ("six", "parent"):
-                children = shown[name]["children"]
-                if len(children) != 1:
-                    problems.append(f"{name} has {len(children)} children")
-                shown |= {f"child of {name}": await detail(http, int(child["id"])) for child in children}
-            known: set[str] = set()
-            for name, run in shown.items():
-                expected = "DONE" if name == "six" else "TERMINATE"
-                if run["state"] != expected:
-                    problems.append(f"{name} is {run['state']}, and not {expected}")
-                receipt = (await http.get(f"/interlock/v1/executions/{run['id']}/receipt")).json()
-                problems += _untrue(name, run, receipt, seen)
-                known |= {step["idempotencyKey"] for step in run["steps"] if step.get("idempotencyKey")}
-            problems += [f"S3: the far end knows {key}, and we do not" for key in set(seen) - known]
-            cause = shown["leased"].get("termination", {}).get("cause")
-            if cause != "lease_expired":
-                problems.append(f"the lease's end is shown as {cause}")
-            verified = (await http.post("/interlock/v1/audit/actions/verify", json={})).json()
-            if not verified["intact"]:
-                problems.append(f"the audit record is broken: {verified}")
-            for automation in ("six", "held"):
-                found = await _post(
-                    http,
-                    "/api/v1/search/automation_executions",
-                    {"automationTemplateId": self.ground.automations[automation]},
-                )
-                if len(found["list"]) != 1:
-                    problems.append(f"{len(found['list'])} runs of {automation}, and one key")
-        return problems
-
 
 SCENES: tuple[Callable[[Play, httpx2.AsyncClient], Awaitable[None]], ...] = (
     Play.start_six,
@@ -364,45 +327,15 @@ async def start_many(play: Play, count: int) -> None:
     async with play.client() as http:
         for _ in range(count):
             key = f"many-{play.answers}"
-            run = int((await _post(http, path, {}, {"Idempotency-Key": key}))["executionId"])
+            run = int((await post(http, path, {}, {"Idempotency-Key": key}))["executionId"])
             play.learn(started(run, key), changed=True)
-
-
-def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
-    """S9 and S10: the account of one run that is over, against what the far end saw of it."""
-    problems = []
-    for step in run["steps"]:
-        calls, outcome, attempts = seen[step.get("idempotencyKey", "")], step["outcome"], step["attempts"]
-        may_have_called = sum(attempt["outcome"] != "INTERRUPTED_NOT_SENT" for attempt in attempts)
-        if calls > may_have_called:
-            problems.append(f"S9: {name}.{step['name']}: {calls} calls, and attempts {attempts}")
-        if not step.get("idempotencyKey"):
-            continue
-        if outcome == "SUCCEEDED" and not calls:
-            problems.append(f"S9: {name}.{step['name']} is said to be done, and nobody was called")
-        if outcome == "NOT_STARTED" and calls:
-            problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
-        if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
-            problems.append(f"S4: {name}.{step['name']} was done and was done again")
-    lists = ("done", "interrupted", "unknown", "neverStarted", "open")
-    entries = [entry["step"] for which in lists for entry in receipt.get(which, ())]
-    if sorted(entries) != sorted(step["name"] for step in run["steps"]):
-        problems.append(f"S10: the receipt of {name} lists {entries}")
-    if receipt.get("open"):
-        problems.append(f"S10: the receipt of {name} leaves {receipt['open']} open")
-    problems += [
-        f"S9: the receipt of {name} says that nobody was called: {entry}"
-        for entry in (*receipt.get("neverStarted", ()), *receipt.get("interrupted", ()))
-        if entry["outcome"] in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and seen[entry.get("idempotencyKey", "")]
-    ]
-    return problems
 
 
 def _execution(request: Received) -> int:
     return int(request.headers["idempotency-key"].split(":")[1])
 
 
-async def _post(http: httpx2.AsyncClient, path: str, body: object, headers: dict[str, str] | None = None) -> Any:
+async def post(http: httpx2.AsyncClient, path: str, body: object, headers: dict[str, str] | None = None) -> Any:
     answer = await http.post(path, json=body, headers=headers)
     if answer.status_code != 200:
         raise Refused(answer)

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
+from tests.faults.accounts import accounts
 from tests.faults.facts import look_at
 from tests.faults.nursery import Injection, Nursery
 from tests.faults.points import Point, Tally, at_each, every_point, to_the_end
@@ -207,7 +208,7 @@ async def fill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
                 break
     await emptied
     if not problems:
-        problems += await play.accounts()
+        problems += await accounts(play)
     await server.kill()
     await play.far_end_is_quiet()
     problems += look_at(directory / "data", play.facts).problems
@@ -225,7 +226,7 @@ async def test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive(
         asked = tasks.create_task(_ask_again_and_again(http, took))
         assert await play.go_on()
         asked.cancel()
-    assert not await play.accounts()
+    assert not await accounts(play)
     figures(f"slow disk: liveness asked {len(took)} times, slowest {1000 * max(took):.0f} ms")
     assert took
 

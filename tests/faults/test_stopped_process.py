@@ -13,6 +13,7 @@ import pytest
 from interlock.assembly import MOST_LAG
 from interlock.rules.model import SECOND
 from tests.faults.facts import look_at
+from tests.faults.nursery import Nursery
 from tests.faults.scenario import Ground, Play, detail
 from tests.servers import PATIENCE
 
@@ -67,6 +68,20 @@ async def test_it_ends_itself_and_the_next_start_settles_what_is_overdue(
     assert not look_at(tmp_path / "play" / "data", play.facts).problems
     assert await seen_first(play) == SETTLED
     await play.server.kill()
+
+
+async def test_one_that_does_not_mind_is_found_out(ground: Ground, tmp_path: Path, stopped_for: float) -> None:
+    """The same, of a server that is broken on purpose."""
+    async with Nursery("tests.faults.broken_patient") as broken:
+        ground.nursery = broken
+        play = await ground.play(tmp_path / "play")
+        await stopping(play)
+        os.kill(play.server.pid, signal.SIGSTOP)
+        await asyncio.sleep(stopped_for)
+        os.kill(play.server.pid, signal.SIGCONT)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(play.server.wait(), 3)
+        await play.server.kill()
 
 
 async def test_what_came_due_while_nobody_was_there_is_settled_before_the_first_answer(

@@ -1,0 +1,7 @@
+"""A server that is broken on purpose: however late its loop is, it carries on. Only a nursery imports this."""
+
+from __future__ import annotations
+
+from interlock import assembly
+
+assembly.MOST_LAG = 3_600 * 1_000_000  # type: ignore[misc]
