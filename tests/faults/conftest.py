@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.receivers import Receiver
 
 @pytest.fixture(scope="module")
 async def nursery() -> AsyncIterator[Nursery]:
+    assert shutil.which("strace"), "these tests need strace: tools/debian.sh strace=strace"
     async with Nursery() as nursery:
         yield nursery
 

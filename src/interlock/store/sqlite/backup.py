@@ -112,7 +112,7 @@ def verify(file: Path) -> BackupFacts:
             (automations,) = next(connection.execute(_SQL["backup_automations"]))
             (executions,) = next(connection.execute(_SQL["backup_executions"]))
             unfinished = sum(1 for _ in _open_attempts(connection))
-    except apsw.Error as error:
+    except (apsw.Error, ValueError) as error:
         raise Fatal(f"{file} is no database, or a damaged one: {error}") from error
     return BackupFacts(str(file), file.stat().st_size, schema, automations, executions, unfinished, digest)
 
