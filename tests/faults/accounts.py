@@ -57,7 +57,7 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
             continue
         if outcome == "SUCCEEDED" and not calls:
             problems.append(f"S9: {name}.{step['name']} is said to be done, and nobody was called")
-        if outcome == "NOT_STARTED" and calls:
+        if outcome in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and calls:
             problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
         if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
             problems.append(f"S4: {name}.{step['name']} was done and was done again")

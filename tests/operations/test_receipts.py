@@ -93,6 +93,29 @@ async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_atte
     assert entry["account"].endswith("It was not tried again.")
 
 
+@pytest.mark.parametrize(("status", "where"), [(None, "unknown"), (500, "done")])
+async def test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends(
+    ann: Desk, status: int | None, where: str
+) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    if status is None:
+        ann.engine.far.calls[-1].fail()
+    else:
+        ann.engine.far.calls[-1].answer(status)
+    await settle()
+    ann.engine.far.stays_at = Phase.CONNECTING
+    await ann.wait(3_600)
+    assert len(ann.engine.far.calls) == 2
+    await ann.ask("TerminateAutomation", id=execution)
+    await settle()
+    step = (await ann.detail(execution))["steps"][0]
+    assert [attempt["outcome"] for attempt in step["attempts"]] == ["FAILED", "INTERRUPTED_NOT_SENT"]
+    assert step["outcome"] == "FAILED"
+    found = await receipt(ann, execution)
+    assert shape(found) == {where: ["call"]}
+    assert found[where][0]["outcome"] == "FAILED"
+
+
 async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
     execution = await ann.start(await ann.make(CALL))
     ann.engine.far.calls[-1].answer(410)

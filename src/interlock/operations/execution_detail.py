@@ -178,9 +178,11 @@ def _step(
     if not attempts:
         return named.model_copy(update={"outcome": str(Outcome.NOT_STARTED) if over else ""})
     last = attempts[-1]
+    # An attempt that sent nothing says nothing of those before it, which did.
+    telling = next((row for row in reversed(attempts) if row.outcome is not Outcome.INTERRUPTED_NOT_SENT), last)
     # A failed attempt of the step where the run stands is not its end while another one may follow.
     at_it = not over and row.step == position
-    outcome = None if at_it else shown_outcome(last.outcome, row.state)
+    outcome = None if at_it else shown_outcome(telling.outcome, row.state)
     key = idempotency_key(services.installation, row.id, named.name) if services.steps.calls_out(named.kind) else ""
     return named.model_copy(
         update={
@@ -188,7 +190,7 @@ def _step(
             "idempotency_key": key,
             "input": _json(last.input),
             "output": None if last.output is None else _json(shown_output(last.output)),
-            "error": _json(last.error),
+            "error": _json(telling.error),
             "started_at": shown.moment(attempts[0].started_at),
             "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
             "attempts": tuple(

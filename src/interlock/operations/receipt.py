@@ -256,7 +256,8 @@ _WAITS: Final[dict[str, str]] = {
 def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> str:
     status = next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0)
     parts = [_first_sentence(step, outcome, status)]
-    last_in_doubt = bool(step.attempts) and in_doubt(step.attempts[-1])
+    sent = [attempt for attempt in step.attempts if attempt.outcome != Outcome.INTERRUPTED_NOT_SENT]
+    last_in_doubt = bool(sent) and in_doubt(sent[-1])
     if doubtful and outcome is Outcome.FAILED and last_in_doubt:
         parts = ["Failed: a request was sent and got no complete answer, so it may have had its effect."]
     elif doubtful and not last_in_doubt:
