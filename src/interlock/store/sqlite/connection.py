@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import apsw
 
 from interlock.errors import Fatal
@@ -14,11 +17,26 @@ PAGE_CACHE_KIB = 16_384
 STATEMENT_CACHE = 256
 
 
+@contextmanager
+def opening() -> Iterator[None]:
+    """Whatever SQLite refuses in here means that the database cannot be used.
+
+    Raises:
+        Fatal: it refused something.
+    """
+    try:
+        yield
+    except apsw.Error as error:
+        raise Fatal(f"the database cannot be opened: {error}") from error
+
+
+@opening()
 def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
     """The one writing connection: WAL, and every commit synced to the disk before it is answered.
 
     Raises:
-        Fatal: SQLite is too old, the settings did not take, or the database belongs to a newer program.
+        Fatal: SQLite is too old, the settings did not take, the database belongs to a newer program, or the disk or the
+            file is damaged.
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise Fatal(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
@@ -33,6 +51,7 @@ def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
     return connection
 
 
+@opening()
 def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
     """A read-only connection for keyed reads."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=STATEMENT_CACHE)

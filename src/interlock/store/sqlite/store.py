@@ -19,7 +19,7 @@ from interlock.store.sqlite.automations import SqliteAutomations
 from interlock.store.sqlite.breakers import SqliteBreakers
 from interlock.store.sqlite.bulk import SqliteBulk
 from interlock.store.sqlite.bulk_terminations import SqliteBulkTerminations
-from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer
+from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer, opening
 from interlock.store.sqlite.disk import (
     CHECKPOINT_PAGES,
     CHECKPOINT_PAGES_BUSY,
@@ -78,7 +78,8 @@ class SqliteStore:
             on_fatal=on_fatal,
         )
         if self._directory is not None and vfs is None:
-            self._checkpointer = Checkpointer(path, self.writer.distrust)
+            with opening():
+                self._checkpointer = Checkpointer(path, self.writer.distrust)
         self._reserved = self._directory is not None and self._directory.keep_reserve()
         self.access = SqliteAccess(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
