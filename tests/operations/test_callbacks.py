@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from interlock.rules.events import Recovered
+from interlock.rules.model import Ref
 from tests.clocks import settle
 from tests.operations.desk import CALL, WAIT, Desk
 
@@ -64,6 +66,36 @@ async def test_a_callback_may_overtake_its_own_202(ann: Desk) -> None:
     await settle()
     assert not early.done()
     ann.engine.far.calls[-1].answer(202, b"")
+    assert await early == {}
+    assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
+
+
+async def test_a_callback_may_come_before_the_attempt_that_is_made_again(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    ann.engine.far.calls[-1].fail()
+    await settle()
+    assert (await ann.detail(execution))["waitingFor"] == "retry"
+    early = asyncio.ensure_future(call_back(ann, url))
+    await settle()
+    assert not early.done()
+    await ann.wait(4)
+    ann.engine.far.calls[-1].answer(202, b"")
+    assert await early == {}
+    assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
+
+
+async def test_a_callback_may_come_before_a_crashed_attempt_is_made_again(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    ref, executions = Ref(ann.tenant.id, execution), ann.services.store.executions
+    row = executions.get(ref)
+    assert row is not None
+    await executions.apply(ref, Recovered(ann.engine.clock.now(), row.epoch, repeatable=True))
+    early = asyncio.ensure_future(call_back(ann, url))
+    await settle()
+    assert not early.done()
+    ann.engine.far.calls[0].answer(202, b"")
+    await settle()
+    ann.engine.far.calls[1].answer(202, b"")
     assert await early == {}
     assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
 

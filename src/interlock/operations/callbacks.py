@@ -22,7 +22,7 @@ from interlock.steps.webhook import read_answer
 MAX_BODY: Final = 250_000
 """Bytes."""
 PATIENCE: Final = 5 * SECOND
-"""How long a callback is held that overtook its own 202: a far end may call back before its answer is on our disk."""
+"""How long a callback is held that came early: a far end may call back before its 202 is on our disk."""
 
 _ACCEPTED: Final = 202
 _DEAD: Final = "this callback URL was used already, has expired, or its run was stopped; nothing was changed"
@@ -50,7 +50,7 @@ async def receive(services: Services, call: Call, body: bytes) -> Answer:
             raise NotFound
         output = _output(body)
         until = services.clock.now() + PATIENCE
-        while row.in_flight and row.step == position and await watch.change(services.clock, until):
+        while _is_early(row, position) and await watch.change(services.clock, until):
             row = services.store.executions.get(ref) or row
     step = _newest(services, ref, position)
     at = services.clock.now()
@@ -65,6 +65,12 @@ async def receive(services: Services, call: Call, body: bytes) -> Answer:
     if decision is None or decision.verdict is not Verdict.ACCEPTED:
         raise FailedPrecondition(_DEAD)
     return Answer()
+
+
+def _is_early(row: Execution, position: int) -> bool:
+    """Whether the step is being tried, or will be again: an attempt that a crash cut off is made anew, and the far end
+    may know it from the first time."""
+    return row.step == position and (row.in_flight or row.waiting_for in {WaitingFor.READY, WaitingFor.RETRY})
 
 
 def _position(services: Services, row: Execution, token: str) -> int | None:
