@@ -14,6 +14,6 @@ from interlock.store.sqlite.store import SqliteStore
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     content = b"no database at all\n" * 1_000
     (tmp_path / DATABASE).write_bytes(content)
-    with pytest.raises(Fatal, match="the database cannot be opened: .*not a database"):
+    with pytest.raises(Fatal, match=r"the database cannot be opened: .*not a database"):
         SqliteStore(tmp_path)
     assert (tmp_path / DATABASE).read_bytes() == content
