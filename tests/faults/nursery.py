@@ -76,7 +76,7 @@ class Nursery:
         self._variant = variant
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._born: asyncio.Queue[int] = asyncio.Queue()
+        self._born: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
         self._ends: dict[int, asyncio.Future[int]] = {}
         self._turn = asyncio.Lock()
 
@@ -112,11 +112,7 @@ class Nursery:
         async with self._turn:
             order = {"arguments": arguments, "log": str(log), "held": held}
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            pid = await self._born.get()
-        return pid, self._end(pid)
-
-    def _end(self, pid: int) -> asyncio.Future[int]:
-        return self._ends.setdefault(pid, asyncio.get_running_loop().create_future())
+            return await self._born.get()
 
     async def _read(self) -> None:
         assert self._process is not None
@@ -124,9 +120,11 @@ class Nursery:
         while line := await self._process.stdout.readline():
             told = json.loads(line)
             if "code" in told:
-                self._end(told["pid"]).set_result(told["code"])
+                # The number may be given to another process at once.
+                self._ends.pop(told["pid"]).set_result(told["code"])
             else:
-                self._born.put_nowait(told["pid"])
+                end = self._ends[told["pid"]] = asyncio.get_running_loop().create_future()
+                self._born.put_nowait((told["pid"], end))
 
 
 @dataclass
