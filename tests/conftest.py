@@ -18,23 +18,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--histories", type=int, default=20_000, help="how many histories of the stop are recorded")
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """asyncio on uvloop: the loop that the server runs on."""
     return "asyncio", {"use_uvloop": True}
 
 
-# --- the loops over faults: how much of them, and what they found -----------------------------------------------------
+# --- the long loops: how much of them, and what they found ------------------------------------------------------------
 
 _FIGURES = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faults", "how much of the loops over faults is run")
+    group = parser.getgroup("long loops", "how much of the loops over histories and faults is run")
+    group.addoption(
+        "--histories", default=20_000, type=int, metavar="N", help="histories of the stop that are recorded"
+    )
     group.addoption("--kill-points", default="all", metavar="all|N", help="points at which the server is killed")
     group.addoption("--images", default=5_000, type=int, metavar="N", help="images of a disk that lost its power")
     group.addoption("--disk-errors", default="80", metavar="all|N", help="points at which the disk fails")

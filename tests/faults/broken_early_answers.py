@@ -10,13 +10,13 @@ from interlock.store.sqlite.writer import Writer, _Job
 
 
 class EarlyWriter(Writer):
-    def _in_thread(self, group: list[_Job], work: Callable[[], BaseException | None]) -> None:
+    def _elsewhere(self, group: list[_Job], work: Callable[[], BaseException | None]) -> None:
         def slow() -> BaseException | None:
             time.sleep(0.01)
             return work()
 
         self._answer(group)
-        super()._in_thread(group, slow)
+        super()._elsewhere(group, slow)
 
 
 store.Writer = EarlyWriter  # type: ignore[attr-defined]

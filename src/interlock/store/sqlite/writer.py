@@ -158,14 +158,17 @@ class Writer:
             self._finish(group, self._transact(group))
         elif self._form is Form.THREAD or group[0].heavy:
             self._busy = True
-            self._offload.run(lambda: self._transact(group), lambda error: self._finish(group, error))
+            self._elsewhere(group, lambda: self._transact(group))
         else:
             error = self._execute(group)
             if error is not None:
                 self._finish(group, error)
             else:
                 self._busy = True
-                self._offload.run(self._commit, lambda error: self._finish(group, error))
+                self._elsewhere(group, self._commit)
+
+    def _elsewhere(self, group: list[_Job], work: Callable[[], BaseException | None]) -> None:
+        self._offload.run(work, lambda error: self._finish(group, error))
 
     def _next_group(self) -> list[_Job]:
         if self._alone:
