@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from interlock.engine.held import SUPERSEDED, Claim, Held
-from interlock.rules.model import Ref
+from interlock.rules.events import Terminated
+from interlock.rules.model import SECOND, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from tests.clocks import settle
-from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, wait, webhook
+from tests.engine.worlds import ANN, THREE_WEBHOOKS, Engine, FarEnd, wait, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +54,18 @@ class DispatcherContract(ABC):
             await world.order(ref)
             await world.clock.pass_time(30)
             assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
+
+    async def test_a_deadline_that_passes_while_its_order_is_committed_holds_at_once(self) -> None:
+        async with self.engine(far=FarEnd(deaf=True)) as world:
+            ref = await world.start(await world.publish([webhook("a")]))
+            order = TerminationRequest(ANN, "enough", Mode.DRAIN, deadline=SECOND)
+            asked_at = world.clock.now()
+            await world.clock.pass_time(3)
+            await world.store.executions.apply(ref, Terminated(asked_at, order))
+            await settle()
+            assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
+            world.far.calls[0].answer()
+            await settle()
 
     async def test_repeated_hints_perform_nothing_twice(self) -> None:
         async with self.engine() as world:

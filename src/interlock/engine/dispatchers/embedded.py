@@ -109,12 +109,9 @@ class EmbeddedDispatcher:
         if at is not None and at > self._clock.now():
             self._expect(ref, at)
             return
-        held = self._held.get(ref)
-        if held is not None:
-            held.noted += 1
-        else:
-            self._enqueue(ref)
-            self._fill()
+        # A deadline may have passed while the order that set it was being committed.
+        self._come_due(ref)
+        self._fill()
 
     # --- slots for runs that are being created --------------------------------------------------------------------
 
