@@ -146,6 +146,16 @@ class SqliteStore:
         if self._directory is not None:
             self._directory.release()
 
+    def abandon(self) -> None:
+        """Let go of the files as they are, as the end of the process would: for whoever simulates that."""
+        self._connection.set_wal_hook(None)
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        for connection in (self._reader, self._connection):
+            connection.close(True)
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.release()
+
     def _full(self) -> None:
         if self._directory is not None and self._reserved:
             self._directory.release_reserve()

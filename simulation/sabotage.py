@@ -1,0 +1,199 @@
+"""Servers that are wrong on purpose. The oracle has to find each of them out: one that it misses is a hole in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from interlock.ports import Phase, Progress
+from interlock.rules.decide import decide
+from interlock.rules.decision import AuditRecord, Decision, Interrupt, StepSettled, Verdict, WakeAt
+from interlock.rules.events import DeadlinePassed, Event, Prepared, Recovered, Settled, Terminated, Woken
+from interlock.rules.follow import follow, hand_over
+from interlock.rules.model import Situation
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import TERMINAL, State
+from interlock.store.sqlite.executions import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """What is wrong."""
+
+    name: str
+    finds: frozenset[str] = frozenset()
+    """The properties one of which has to be seen to be broken."""
+    rules: Rules = decide
+    disk_lies: bool = False
+    """A sync only says that it was done."""
+    reads_late: bool = False
+    """Everybody is shown a run as it was when it was last looked at."""
+    children_escape: bool = False
+    """A cascade stops the named run alone."""
+    tells_tenants_apart: bool = False
+    """Another tenant's id is refused in other words than one that nobody has."""
+    misreports: Callable[[Progress], None] | None = None
+    """What is noted, when a call is cut, of how far it had got."""
+
+
+NONE: Final = Sabotage("nothing")
+
+
+def revives(situation: Situation, event: Event) -> Decision:
+    """After a crash a stopping run goes on like any other."""
+    execution = situation.execution
+    if isinstance(event, Recovered) and execution.state is State.STOPPING:
+        running = replace(execution, state=State.PROCESS_STEP)
+        return hand_over(replace(situation, execution=running), running.step, event.at, ())
+    return decide(situation, event)
+
+
+def goes_on(situation: Situation, event: Event) -> Decision:
+    """The result of a stopping run's attempt enters its context, and the next step starts."""
+    if isinstance(event, Settled) and situation.execution.state is State.STOPPING:
+        running = replace(situation.execution, state=State.PROCESS_STEP)
+        return decide(replace(situation, execution=running), event)
+    return decide(situation, event)
+
+
+def overwrites(situation: Situation, event: Event) -> Decision:
+    """An order is written over whatever the run has come to."""
+    execution = situation.execution
+    if isinstance(event, Terminated) and execution.state in {State.DONE, State.ERROR}:
+        waiting = replace(execution, state=State.WAITING, completed_at=None)
+        return decide(replace(situation, execution=waiting), event)
+    return decide(situation, event)
+
+
+def takes_over(situation: Situation, event: Event) -> Decision:
+    """A second order is told that it was accepted, as the first was."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.verdict is Verdict.REPEATED:
+        return replace(decision, verdict=Verdict.ACCEPTED)
+    return decision
+
+
+def late_result_counts(situation: Situation, event: Event) -> Decision:
+    """Whoever answers a waiting run is believed, whatever the run has become since."""
+    execution = situation.execution
+    if isinstance(event, Woken) and event.attempt is not None and execution.state is State.TERMINATE:
+        waiting = replace(execution, state=State.WAITING, waiting_for=event.by, wake_at=event.at, completed_at=None)
+        return decide(replace(situation, execution=waiting), replace(event, epoch=execution.epoch))
+    return decide(situation, event)
+
+
+def prepared_wins(situation: Situation, event: Event) -> Decision:
+    """What was prepared is announced, whatever the run has become meanwhile."""
+    execution = situation.execution
+    if isinstance(event, Prepared) and execution.state is State.TERMINATE:
+        waiting = replace(execution, state=State.PENDING, completed_at=None)
+        return follow(replace(situation, execution=waiting), event.next, event.at, event.holder)
+    return decide(situation, event)
+
+
+def forgets_the_deadline(situation: Situation, event: Event) -> Decision:
+    """A draining run waits for its attempt for as long as that takes."""
+    if isinstance(event, DeadlinePassed):
+        return replace(decide(situation, event), execution=situation.execution, records=(), effects=(), moved=False)
+    return decide(situation, event)
+
+
+def leaves_no_audit(situation: Situation, event: Event) -> Decision:
+    """A termination without the row that says whose it was."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated):
+        return replace(decision, records=tuple(r for r in decision.records if not isinstance(r, AuditRecord)))
+    return decision
+
+
+def never_started(situation: Situation, event: Event) -> Decision:
+    """An attempt that was given up is recorded as if it had never begun."""
+    decision = decide(situation, event)
+    records = tuple(
+        replace(record, result=replace(record.result, outcome=Outcome.NOT_STARTED))
+        if isinstance(record, StepSettled) and record.result.outcome is Outcome.ABANDONED
+        else record
+        for record in decision.records
+    )
+    return replace(decision, records=records)
+
+
+def settles_nothing(situation: Situation, event: Event) -> Decision:
+    """A run is stopped, and its attempt in flight has no outcome."""
+    decision = decide(situation, event)
+    if situation.execution.state is State.STOPPING and decision.execution.state is State.TERMINATE:
+        return replace(decision, records=tuple(r for r in decision.records if not isinstance(r, StepSettled)))
+    return decision
+
+
+def always_stopping(situation: Situation, event: Event) -> Decision:
+    """A run that only waits is stopped in two steps, too, although nothing is in flight."""
+    execution = situation.execution
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.moved and execution.state is State.WAITING:
+        at = event.at + event.request.deadline
+        row = replace(decision.execution, state=State.STOPPING, wake_at=at, completed_at=None)
+        return replace(decision, execution=row, effects=(WakeAt(row.ref, at),))
+    return decision
+
+
+def keeps_a_timer(situation: Situation, event: Event) -> Decision:
+    """A stopped run keeps the time at which it would have been woken."""
+    decision = decide(situation, event)
+    if isinstance(event, Terminated) and decision.moved and decision.execution.state in TERMINAL:
+        return replace(decision, execution=replace(decision.execution, wake_at=event.at + 1))
+    return decision
+
+
+def tells_nobody(situation: Situation, event: Event) -> Decision:
+    """An order is recorded, and the interrupt forgotten."""
+    decision = decide(situation, event)
+    return replace(decision, effects=tuple(effect for effect in decision.effects if not isinstance(effect, Interrupt)))
+
+
+def recovers_nothing(situation: Situation, event: Event) -> Decision:
+    """What a dead process left in flight stays as it is."""
+    decision = decide(situation, event)
+    if isinstance(event, Recovered):
+        return Decision(Verdict.SUPERSEDED, situation.execution)
+    return decision
+
+
+def nothing_was_sent(progress: Progress) -> None:
+    """Whatever was cut is said not to have left."""
+    progress.phase, progress.bytes_written = Phase.IDLE, 0
+
+
+def everything_was_sent(progress: Progress) -> None:
+    """Whatever was cut is said to have left, although not a byte had."""
+    progress.phase, progress.bytes_written, progress.status = Phase.WAITING, 1, None
+
+
+def _named(*properties: str) -> frozenset[str]:
+    return frozenset(properties)
+
+
+SABOTAGES: Final = (
+    Sabotage("a disk that lies", _named("S1", "S3"), disk_lies=True),
+    Sabotage("a run revived by recovery", _named("S8", "L1"), revives),
+    Sabotage("a result that goes on after the stop", _named("S2", "S8"), goes_on),
+    Sabotage("an order over a finished run", _named("S4", "S5"), overwrites),
+    Sabotage("a second order that takes over", _named("S6"), takes_over),
+    Sabotage("a late result that counts", _named("S4", "S7", "S8"), late_result_counts),
+    Sabotage("a prepared step that wins over the stop", _named("S2", "S4", "S8", "S14"), prepared_wins),
+    Sabotage("a deadline that is forgotten", _named("L1"), forgets_the_deadline),
+    Sabotage("no audit row", _named("S16"), leaves_no_audit),
+    Sabotage("given up is called never started", _named("S9"), never_started),
+    Sabotage("no outcome", _named("S9", "S10"), settles_nothing),
+    Sabotage("stopping with nothing in flight", _named("S12"), always_stopping),
+    Sabotage("a timer left behind", _named("S13"), keeps_a_timer),
+    Sabotage("an interrupt that nobody sends", _named("S2"), tells_nobody),
+    Sabotage("cut is called not sent", _named("S9"), misreports=nothing_was_sent),
+    Sabotage("not sent is called unknown", _named("S9"), misreports=everything_was_sent),
+    Sabotage("children that escape the cascade", _named("S11"), children_escape=True),
+    Sabotage("reads behind the commit", _named("S14"), reads_late=True),
+    Sabotage("a tenant that can be told from nobody", _named("S15"), tells_tenants_apart=True),
+    Sabotage("no recovery", _named("L1"), recovers_nothing),
+)
+"""Each property is broken by at least one of them."""

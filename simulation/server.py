@@ -1,0 +1,363 @@
+"""One process of the server on the simulated machine: started, asked, stopped in order, or killed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar
+
+from interlock.assembly import Machine, System, assembled
+from interlock.errors import Fatal, InterlockError
+from interlock.ports import ChangeListener
+from interlock.rules.decide import decide
+from interlock.settings import Settings
+from interlock.store.sqlite.executions import Rules
+from interlock.store.sqlite.store import SqliteStore
+from interlock.system import SystemIds
+from simulation.disk import Disk
+from simulation.loop import PROCESS, SimulatedLoop
+from simulation.network import Network
+
+T = TypeVar("T")
+SECOND: Final = 1_000_000
+HOST: Final = "localhost"
+GRACE: Final = 2.0
+"""Seconds that what is under way is given at an orderly stop."""
+PUBLIC_URL: Final = "https://interlock.example"
+
+
+class Lost(Exception):
+    """No answer came, or not the whole of it: what was asked for may have happened, or may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def tree(self) -> Any:
+        return json.loads(self.body)
+
+
+class Wall:
+    """The wall clock of the machine: it may jump."""
+
+    def __init__(self, loop: SimulatedLoop, start: int) -> None:
+        self._loop = loop
+        self.offset = start
+
+    def now(self) -> int:
+        return self.offset + self._loop.microseconds
+
+
+class ProcessClock:
+    """`ports.Clock` of one process: anchored to the wall once, and from then on it only counts."""
+
+    def __init__(self, loop: SimulatedLoop, wall: Wall) -> None:
+        self._loop = loop
+        self._wall = wall
+        self._anchor = wall.offset
+
+    def now(self) -> int:
+        return self._anchor + self._loop.microseconds
+
+    def wall(self) -> int:
+        return self._wall.now()
+
+    async def sleep_until(self, at: int) -> None:
+        if at <= self.now():
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        timer = self._loop.call_at((at - self._anchor) / 1_000_000, future.set_result, None)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+
+class SeededIds:
+    """`ports.Ids`: those of executions as in earnest, the others from a seed."""
+
+    def __init__(self, clock: ProcessClock, greatest: int, chance: Random) -> None:
+        self._executions = SystemIds(clock, greatest)
+        self._clock = clock
+        self._chance = chance
+        self._count = 0
+
+    def execution(self) -> int:
+        return self._executions.execution()
+
+    def text(self) -> str:
+        self._count += 1
+        return f"{self._clock.now():016d}{self._count:05d}{self._chance.randrange(10**6):06d}"
+
+    def secret(self) -> str:
+        return f"{self._chance.getrandbits(140):043d}"[-43:]
+
+
+@dataclass(slots=True)
+class Conditions:
+    """How the machine is at the moment; whoever simulates changes it."""
+
+    commit_delays: tuple[int, ...] = (0, 0, 0, 200, 1_000)
+    """Microseconds that a commit takes, one of these."""
+    kill_after_commit: Callable[[], bool] = lambda: False
+    rules: Rules = decide
+
+
+class SlowDisk:
+    """`Offload` of the store: commits take their time, and the process may be killed between a commit and its news."""
+
+    def __init__(self, loop: SimulatedLoop, chance: Random, conditions: Conditions, kill: Callable[[], None]) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._conditions = conditions
+        self._kill = kill
+
+    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        before = self._chance.choice(self._conditions.commit_delays)
+
+        def commit() -> None:
+            outcome = work()
+            if self._conditions.kill_after_commit():
+                self._kill()
+                return
+            after = self._chance.choice((0, 0, 0, 100))
+            self._loop.call_later(after / 1_000_000, then, outcome)
+
+        self._loop.call_later(before / 1_000_000, commit)
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Caller:
+    """The channel of one request."""
+
+    body: bytes
+    gone: asyncio.Event
+    sent: list[Any] = field(default_factory=list)
+    given: bool = False
+
+    async def receive(self) -> dict[str, Any]:
+        if not self.given:
+            self.given = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+class Server:
+    """A process. `dead` from the moment it is killed: nothing of it runs after that."""
+
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        number: int,
+        directory: Path,
+        disk: Disk,
+        wall: Wall,
+        network: Network,
+        chance: Callable[[str], Random],
+        conditions: Conditions,
+        follower: Callable[[System], ChangeListener],
+        died: Callable[[str], None],
+    ) -> None:
+        self.loop = loop
+        self.number = number
+        self.directory = directory
+        self.disk = disk
+        self.dead = False
+        self.system: System | None = None
+        self.ended: asyncio.Future[str] = loop.create_future()
+        """Done when it has stopped in order, or could not start."""
+        self.up: asyncio.Future[bool] = loop.create_future()
+        self.fatal: Fatal | None = None
+        self.fell_over: Exception | None = None
+        self.open: set[asyncio.Future[Answer]] = set()
+        self._wall = wall
+        self._network = network
+        self._chance = chance
+        self._conditions = conditions
+        self._follower = follower
+        self._died = died
+        self._opened: SqliteStore | None = None
+        self._closed = False
+        self._stop: asyncio.Event = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._context = copy_context()
+        self._context.run(PROCESS.set, self)
+        self._task = loop.create_task(self._serve(), context=self._context)
+
+    @property
+    def serving(self) -> bool:
+        return not self.dead and self.system is not None and not self.stopping
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        if self.system is not None:
+            self.system.wind_up()
+        self._stop.set()
+
+    def kill(self, why: str) -> None:
+        """kill -9."""
+        if self.dead:
+            return
+        self.gone()
+        self._died(why)
+        for future in (self.up, self.ended):
+            if not future.done():
+                future.cancel()
+
+    def gone(self) -> None:
+        """Nothing of it runs any more, and the machine closes its connections."""
+        self.dead = True
+        for answer in list(self.open):
+            if not answer.done():
+                answer.set_exception(Lost())
+
+    def bury(self) -> None:
+        """Give back what the machine would have taken back at its death."""
+        if self._opened is not None and not self._closed:
+            self._opened.abandon()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        host: str = HOST,
+        patience: int | None = None,
+    ) -> Answer:
+        """Send a request, and wait for the whole answer for up to `patience` microseconds.
+
+        Raises:
+            Lost: none came.
+        """
+        if self.system is None or not self.serving:
+            raise Lost
+        target, _, query = path.partition("?")
+        sent = {"host": host, **headers}
+        if body:
+            sent |= {"content-length": str(len(body)), "content-type": "application/json"}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": target,
+            "raw_path": target.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "client": ("127.0.0.1", 50_000),
+        }
+        context = self._context.copy()
+        answer: asyncio.Future[Answer] = self.loop.create_future()
+        caller = _Caller(body, context.run(asyncio.Event))
+        self.open.add(answer)
+        task = self.loop.create_task(self._answer(scope, caller, answer), context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(None if patience is None else patience / 1_000_000):
+                return await answer
+        except TimeoutError:
+            caller.gone.set()
+            raise Lost from None
+        finally:
+            self.open.discard(answer)
+
+    async def _answer(self, scope: dict[str, Any], caller: _Caller, answer: asyncio.Future[Answer]) -> None:
+        assert self.system is not None
+        await self.system.api(scope, caller.receive, caller.send)
+        if answer.done():
+            return
+        if not caller.sent:
+            answer.set_exception(Lost())
+            return
+        start, *parts = caller.sent
+        headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
+        answer.set_result(Answer(start["status"], headers, b"".join(part["body"] for part in parts)))
+
+    async def _serve(self) -> None:
+        clock = ProcessClock(self.loop, self._wall)
+        chance = self._chance(f"process {self.number}")
+
+        def ids(greatest: int) -> SeededIds:
+            return SeededIds(clock, greatest, chance)
+
+        machine = Machine(clock, _Chance(chance), ids, self._store, self._network)
+        try:
+            async with assembled(
+                Settings(data_dir=self.directory, grace=GRACE), HOST, machine=machine, on_fatal=self._fatal
+            ) as system:
+                system.reached_at(PUBLIC_URL)
+                system.store.follow(self._follower(system))
+                self.system = system
+                self.up.set_result(True)
+                await self._stop.wait()
+                # As uvicorn does: what was asked is answered, if that does not take too long.
+                if self._tasks:
+                    await asyncio.wait(list(self._tasks), timeout=GRACE + 1)
+                for task in list(self._tasks):
+                    task.cancel()
+        except InterlockError as error:
+            self._end(error.message)
+            return
+        except Exception as error:  # noqa: BLE001 - as the interpreter does: the process ends, and says why
+            self.fell_over = error
+            self._end(f"fell over: {error!r}")
+            return
+        self._end("stopped in order")
+
+    def _end(self, how: str) -> None:
+        self._closed = True
+        if not self.up.done():
+            self.up.set_result(False)
+        if not self.ended.done():
+            self.ended.set_result(how)
+
+    def _store(self, directory: Path, fail: Callable[[Fatal], None]) -> SqliteStore:
+        chance = self._chance(f"commits of process {self.number}")
+        offload = SlowDisk(self.loop, chance, self._conditions, lambda: self.kill("after a commit, before its answer"))
+        self._opened = SqliteStore(
+            directory,
+            on_fatal=fail,
+            vfs=self.disk.name,
+            offload=offload,
+            free=self.disk.free,
+            rules=self._conditions.rules,
+        )
+        return self._opened
+
+    def _fatal(self, error: Fatal) -> None:
+        if self.fatal is None and not self.dead:
+            self.fatal = error
+            # As `serve` does: an orderly end if that is quick, and the end after two seconds in any case.
+            self.stop()
+            self.loop.call_later(2.0, self.kill, f"fatal: {error.message}")
+
+
+class _Chance:
+    """`ports.Randomness` from a seed."""
+
+    def __init__(self, chance: Random) -> None:
+        self._random = chance
+
+    def chance(self) -> float:
+        return self._random.random()
