@@ -10,7 +10,7 @@ from interlock.rules.model import Cause, Execution, Ref, Termination
 from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import TERMINAL, State
 from simulation.coverage import Situation
-from simulation.network import Call
+from simulation.network import Call, Fate
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -30,6 +30,9 @@ _CUTS: Final = {
     Outcome.INTERRUPTED_WAITING: Situation.CUT_WAITING,
     Outcome.ABANDONED: Situation.ABANDONED,
 }
+
+LOST: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.INTERRUPTED_PARTLY})
+"""What a crash, too, may leave of an attempt that is not made again."""
 
 
 class Violated(Exception):
@@ -100,7 +103,7 @@ class Account:
             open_ = step.outcome is None and step.waiting_for is None
             require(not open_, "S10", f"{row.id} is over, and an attempt at step {step.position} has no outcome")
             require(outcome is not None, "S10", f"{row.id} is over, and step {step.position} has no outcome")
-            if outcome in INTERRUPTED:
+            if outcome in INTERRUPTED - LOST:
                 require(row.state is State.TERMINATE, "S10", f"{row.id} is {row.state} with a step {outcome}")
             if outcome in _CUTS and row.state is State.TERMINATE:
                 self._world.saw(_CUTS[outcome])
@@ -187,6 +190,10 @@ class Account:
                 self._entry(row, name, entry, self._ledger(row.id, entry["step"]), receipt)
         if row.state is State.TERMINATE:
             self.receipts += 1
+            if children:
+                self._world.saw(Situation.CHILD_BEFORE_STOP)
+            if any(entry["kind"] == "runAutomation" for entry in receipt.get("neverStarted", ())):
+                self._world.saw(Situation.CHILD_NEVER)
 
     def _ledger(self, execution: int, step: str) -> list[Call]:
         return [call for call in self._world.calls() if (call.execution, call.step) == (execution, step)]
@@ -223,6 +230,8 @@ class Account:
 
     def _situations(self, row: Execution, ledger: list[Call]) -> None:
         saw, seen = self._world.saw, self._world.oracle.seen.get(row.id)
+        if any(call.fate is Fate.ACCEPTED_FIRST and 200 in call.callbacks for call in ledger):
+            saw(Situation.CALLBACK_FIRST)
         if len([call for call in ledger if call.first_byte_at is not None]) > 1:
             saw(Situation.RETRIED)
             if self._world.crashes:

@@ -122,6 +122,8 @@ class Oracle:
         self.require(row.epoch >= before.epoch, "S8", f"{row.id} went back from epoch {before.epoch} to {row.epoch}")
         if before.state in TERMINAL:
             self.require(row == before, "S4", f"{row.id} was {before.state} and is {row.state}")
+        if before.state is State.PAUSED_BY_CIRCUIT_BREAKER and row.state is not State.TERMINATE:
+            self._world.saw(Situation.RELEASED)
         if before.state in _STOPPED:
             self.require(row.state in _STOPPED, "S8", f"{row.id} was {before.state} and is {row.state}")
 
@@ -187,10 +189,12 @@ class Oracle:
             self.break_("S3", f"a call of {call.execution} leaves, and there is no such run")
             return
         if not call.deaf:
+            # Between a commit and its news, which is the moment that counts, the process knows the row before.
             seen = self.seen.get(call.execution)
+            told = row if seen is None else seen.row
             self.require(seen is None or not seen.cut, "S2", f"{row.id} calls {call.step} after it was told to stop")
-            self.require(row.state in IN_FLIGHT, "S2", f"{row.id} calls {call.step} in {row.state}")
-            self.require(row.step == int(call.step[1:]), "S3", f"{row.id} stands at {row.step}, calls {call.step}")
+            self.require(told.state in IN_FLIGHT, "S2", f"{row.id} calls {call.step} in {told.state}")
+            self.require(told.step == int(call.step[1:]), "S3", f"{row.id} stands at {told.step}, calls {call.step}")
         self.require(server.disk.unsynced == 0, "S3", f"{row.id} calls {call.step}, and that is not on disk yet")
 
     def called_back(self, url: str, status: int) -> None:

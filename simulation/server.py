@@ -186,7 +186,7 @@ class Server:
         self.up: asyncio.Future[bool] = loop.create_future()
         self.fatal: Fatal | None = None
         self.fell_over: Exception | None = None
-        self.open: set[asyncio.Future[Answer]] = set()
+        self.open: dict[asyncio.Future[Answer], None] = {}
         self._wall = wall
         self._network = network
         self._chance = chance
@@ -196,7 +196,8 @@ class Server:
         self._opened: SqliteStore | None = None
         self._closed = False
         self._stop: asyncio.Event = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """In their order, which that of a set would not be from one life to the next."""
         self._context = copy_context()
         self._context.run(PROCESS.set, self)
         self._task = loop.create_task(self._serve(), context=self._context)
@@ -269,10 +270,10 @@ class Server:
         context = self._context.copy()
         answer: asyncio.Future[Answer] = self.loop.create_future()
         caller = _Caller(body, context.run(asyncio.Event))
-        self.open.add(answer)
+        self.open[answer] = None
         task = self.loop.create_task(self._answer(scope, caller, answer), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         try:
             async with asyncio.timeout(None if patience is None else patience / 1_000_000):
                 return await answer
@@ -280,7 +281,7 @@ class Server:
             caller.gone.set()
             raise Lost from None
         finally:
-            self.open.discard(answer)
+            self.open.pop(answer, None)
 
     async def _answer(self, scope: dict[str, Any], caller: _Caller, answer: asyncio.Future[Answer]) -> None:
         assert self.system is not None

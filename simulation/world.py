@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import apsw
+
 from interlock.assembly import System
 from simulation.clients import Clients
 from simulation.coverage import Situation
@@ -94,6 +96,8 @@ class World:
         self._restarted: asyncio.Event = asyncio.Event()
         self._gone: asyncio.Event = asyncio.Event()
         self._power_failed = False
+        self._failed_at = -1
+        """The generation whose disk reported an error last."""
 
     def chance(self, name: str) -> Random:
         """Numbers of its own for each name, so that what is left out changes nothing elsewhere."""
@@ -275,7 +279,8 @@ class World:
                 ended.cancel()
             if not server.dead:
                 self.note(f"process ended: {server.ended.result()}")
-                if server.fell_over is not None and server.fatal is None:
+                # A VFS of ours raises into the closing of a connection what SQLite itself would keep to itself.
+                if not isinstance(server.fell_over, apsw.Error | None) and server.fatal is None:
                     self.oracle.break_("answers", f"the server fell over: {_told(server.fell_over)}")
                 server.gone()
                 self.oracle.process_gone()
@@ -300,7 +305,9 @@ class World:
                 self.saw(Situation.CRASH_IN_RECOVERY)
                 continue
             if not server.up.result():
-                self.oracle.break_("L1", "the server does not start again")
+                # A disk that fails while the server starts keeps it from starting, as it must; the next start may do.
+                self.oracle.require(self._failed_at == self._generation, "L1", "the server does not start again")
+                continue
             self.oracle.came_up(self._system())
             self._restarted.set()
 
@@ -316,6 +323,7 @@ class World:
         self._strike = None
         self.note(f"{what} at a {operation}")
         if what == "error":
+            self._failed_at = self._generation
             self.saw(Situation.IO_ERROR)
             return Strike.ERROR
         self._kill(f"{what} at a {operation}", power=what == "power")
