@@ -188,14 +188,14 @@ class World:
         await self.sleep(SETTLES)
         self.oracle.at_rest(self._system())
         for _ in range(MOST_WAITS):
+            if not self.oracle.active(self._system()):
+                break
             server = self.server
             assert server is not None
             server.stop()
             await self.up(after=server)
             await self.clients.tidy()
             await self.sleep(SETTLES)
-            if not self.oracle.active(self._system()):
-                break
         system = self._system()
         await self.oracle.final(system)
         self.note(f"final: {self.oracle.runs} runs, {self.oracle.terminations} terminations")
