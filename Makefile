@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
-.PHONY: help install up down test check format pytest package bench lock upgrade
+.PHONY: help install up down test check format pytest simulate mutants package bench lock upgrade
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -24,7 +24,7 @@ up: install $(PAGES) ## start a server on this machine and print how to use it
 down: install ## stop the server that `make up` started
 	@$(BIN)/python tools/local_server.py down
 
-test: check pytest package ## everything that has to pass: checks, tests, wheel, smoke run
+test: check pytest simulate package ## everything that has to pass: checks, tests, wheel, smoke run
 
 check: install ## lint, format, types, import order and the rules of the tree
 	$(BIN)/ruff check --quiet
@@ -38,8 +38,14 @@ format: install ## put the source into shape
 	$(BIN)/ruff format --quiet
 
 pytest: install $(PAGES)
-	@tools/debian.sh curl=curl
+	@tools/debian.sh curl=curl strace=strace
 	$(BIN)/pytest -q -m "not long"
+
+simulate: install ## live 5,000 small lives of a server, with everything that can befall it
+	$(BIN)/python -m simulation run
+
+mutants: install ## change the rules and the stop in every small way, and see that a test notices
+	$(BIN)/python -m tools.mutants
 
 package: install $(PAGES)
 	tools/package.sh
