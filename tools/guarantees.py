@@ -14,12 +14,48 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "guarantees.md"
+RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
+STOPS: Final = frozenset({"Terminate", "Stopping many", "Overload"})
+"""Parts of the benchmark."""
 
 EXPLORED: Final = "tests/rules/test_exploration.py::test_every_property_of_the_stop_holds_in_every_world"
 BROKEN: Final = "tests/rules/test_exploration.py::test_a_broken_rule_is_found_out"
 MISORDERED: Final = "tests/rules/test_exploration.py::test_a_wrong_order_of_things_is_found_out"
 ANYWHERE: Final = "tests/engine/test_stops.py::test_wherever_a_stop_falls_it_starts_nothing_and_tells_the_truth"
-KILLED: Final = "tests/crash/test_kill_minus_nine.py::test_twenty_kills_at_random_moments_under_load"
+SIMULATED: Final = (
+    "tests/simulation/test_simulation.py::test_a_life_breaks_no_promise_and_is_the_same_when_it_is_lived_again"
+)
+SABOTAGED: Final = "tests/simulation/test_simulation.py::test_a_server_that_is_wrong_on_purpose_is_found_out"
+HISTORIES: Final = "tests/histories/test_histories.py::test_every_history_of_stop_and_end_is_linearizable"
+LIES: Final = "tests/histories/test_liars.py::test_a_lie_is_found_out"
+KILLED: Final = "tests/faults/test_kill_points.py::test_killed_at_any_point_it_loses_nothing_and_tells_the_truth"
+ANSWERED_EARLY: Final = "tests/faults/test_kill_points.py::test_an_answer_before_its_commit_is_found_out"
+UNPOWERED: Final = (
+    "tests/faults/test_power_loss.py::test_whatever_a_disk_keeps_nothing_acknowledged_is_lost_and_nothing_is_torn"
+)
+UNSYNCED: Final = "tests/faults/test_power_loss.py::test_without_its_syncs_it_is_found_out"
+LOADED: Final = "tests/crash/test_kill_minus_nine.py::test_twenty_kills_at_random_moments_under_load"
+OVERLOADED: Final = (
+    "tests/overload/test_overload.py::"
+    "test_at_twice_and_five_times_the_load_every_stop_gets_through_and_some_starts_are_turned_away"
+)
+
+KNOWN: Final = {
+    "model": (EXPLORED, "every world of the small protocol: two clients, a worker, crashes, lost answers"),
+    "simulator": (SIMULATED, "whole lives of a server; `make simulate` lives 5,000 of them"),
+    "histories": (HISTORIES, "terminate, complete and read from eight threads, checked for linearizability"),
+    "kill points": (KILLED, "`kill -9` at every write, sync and answer of a scenario, and again during recovery"),
+    "power loss": (UNPOWERED, "images of a disk that lost its power at every event of a scenario"),
+    "kills under load": (LOADED, "`kill -9` at random moments under load"),
+    "overload": (OVERLOADED, "twice and five times the load that the server can take"),
+    "broken rules": (BROKEN, "wrong rules, each of which the model has to find"),
+    "broken order": (MISORDERED, "effects or answers before their commit, which the model has to find"),
+    "sabotage": (SABOTAGED, "wrong servers, each of which the simulator has to find"),
+    "lies": (LIES, "somebody between server and clients lies, and the histories have to show it"),
+    "early answers": (ANSWERED_EARLY, "a server that answers before its commit, which the kill points have to find"),
+    "lost syncs": (UNSYNCED, "a log without its syncs, of which the power loss has to find out"),
+}
+"""What is named again and again, by a short name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,103 +73,151 @@ GUARANTEES: Final = (
     Guarantee(
         "S1",
         "A termination that was answered 200 is never lost, whatever crashes afterwards.",
-        (EXPLORED, KILLED, "tests/store/test_writer.py::test_after_an_io_error_nothing_is_acknowledged_any_more"),
-        (MISORDERED,),
+        (
+            EXPLORED,
+            SIMULATED,
+            HISTORIES,
+            KILLED,
+            UNPOWERED,
+            LOADED,
+            "tests/store/test_writer.py::test_after_an_io_error_nothing_is_acknowledged_any_more",
+            "tests/store/test_writer.py::test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody",
+        ),
+        (MISORDERED, SABOTAGED, LIES, ANSWERED_EARLY, UNSYNCED),
     ),
     Guarantee(
         "S2",
         "From the commit of the order on, no attempt, child, timer or retry of the run starts.",
         (
             EXPLORED,
+            SIMULATED,
+            KILLED,
             ANYWHERE,
             "tests/engine/test_stops.py::test_waiting_runs_end_at_once_and_are_never_woken",
             "tests/engine/test_stops.py::test_between_two_attempts_there_is_no_further_one",
             "tests/e2e/test_webhook_runs.py::test_a_terminate_cuts_the_call_in_flight_and_nothing_follows",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S3",
         "No byte leaves before the attempt that sends it is on disk.",
         (
             EXPLORED,
+            SIMULATED,
+            UNPOWERED,
             "tests/store/test_writer.py::test_after_a_commit_hooks_come_first_then_announcing_callers_then_the_rest",
         ),
-        (MISORDERED,),
+        (MISORDERED, SABOTAGED, UNSYNCED),
     ),
     Guarantee(
         "S4",
         "A run has one final state, and never leaves it.",
-        (EXPLORED, "tests/rules/test_terminate.py::test_nothing_moves_a_run_that_is_over"),
-        (BROKEN,),
+        (
+            EXPLORED,
+            SIMULATED,
+            HISTORIES,
+            KILLED,
+            "tests/rules/test_terminate.py::test_nothing_moves_a_run_that_is_over",
+        ),
+        (BROKEN, SABOTAGED, LIES),
     ),
     Guarantee(
         "S5",
         "Of a stop and an end that meet, the first commit wins, and nobody is told otherwise.",
         (
             EXPLORED,
+            SIMULATED,
+            HISTORIES,
             "tests/rules/test_terminate.py::test_a_run_that_ended_first_stays_as_it_is",
             "tests/engine/test_stops.py::test_an_answer_that_beats_the_cut_is_recorded_as_what_it_is",
         ),
+        (BROKEN, SABOTAGED, LIES),
     ),
     Guarantee(
         "S6",
         "Many orders are one: the first actor and reason stand.",
         (
             EXPLORED,
+            SIMULATED,
+            HISTORIES,
             "tests/rules/test_terminate.py::test_of_two_orders_the_first_ones_actor_reason_and_times_stand",
             "tests/operations/test_terminations.py::test_a_thousand_orders_of_one_run_are_one",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED, LIES),
     ),
     Guarantee(
         "S7",
         "The result of an attempt that is not the current one is kept as evidence, and changes nothing.",
         (
             EXPLORED,
+            SIMULATED,
             "tests/rules/test_results.py::test_the_result_of_an_attempt_that_is_not_current_is_evidence_and_nothing_else",
             "tests/store/test_executions.py::test_a_result_of_an_attempt_that_is_not_current_leaves_evidence_only",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S8",
         "Nothing revives a run that is over or being stopped: no recovery, retry, timer, callback or clock.",
         (
             EXPLORED,
+            SIMULATED,
             KILLED,
+            LOADED,
             "tests/rules/test_recovery.py::test_a_stopping_run_is_terminated_and_its_attempt_given_up",
             "tests/engine/test_embedded.py::test_after_a_crash_a_stopping_run_is_terminated_before_anything_else",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S9",
         "What is recorded as not sent was not sent; what was done is never shown as not started.",
         (
             EXPLORED,
+            SIMULATED,
+            KILLED,
             ANYWHERE,
             "tests/engine/test_stops.py::test_the_outcome_says_how_far_the_request_had_got",
             "tests/rules/test_outcomes.py::test_s9_what_is_done_or_in_doubt_is_never_derived_as_not_started",
+            "tests/rules/test_outcomes.py::"
+            "test_an_item_that_was_open_when_its_attempt_was_given_up_is_in_doubt_unless_nothing_left",
             "tests/operations/test_receipts.py::test_what_was_cut_stands_where_the_proof_puts_it",
+            "tests/operations/test_receipts.py::"
+            "test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends",
+            "tests/operations/test_addenda.py::test_what_was_learned_stands_beside_the_outcome_and_changes_none_of_it",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S10",
         "Every step has exactly one outcome once it is settled.",
-        (EXPLORED, ANYWHERE, "tests/rules/test_results.py::test_each_item_settles_once_and_the_run_stays_where_it_is"),
-        (BROKEN,),
+        (
+            EXPLORED,
+            SIMULATED,
+            KILLED,
+            ANYWHERE,
+            "tests/rules/test_results.py::test_each_item_settles_once_and_the_run_stays_where_it_is",
+        ),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S11",
         "With `cascade`, no descendant stays active, and nothing outside the tree is touched.",
         (
+            SIMULATED,
             "tests/store/test_set_based_stops.py::"
             "test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched",
             "tests/store/test_set_based_stops.py::"
             "test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_followed",
+            "tests/store/test_set_based_stops.py::"
+            "test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_item",
             "tests/engine/test_stops.py::test_a_cascade_cuts_the_attempts_of_every_run_below",
+            "tests/operations/test_narrowing.py::test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted",
+        ),
+        (
+            SABOTAGED,
+            "tests/store/test_set_based_stops.py::test_a_stop_of_another_tree_than_the_one_below_is_found_out",
         ),
     ),
     Guarantee(
@@ -141,35 +225,52 @@ GUARANTEES: Final = (
         "A run with nothing in flight is never seen as still stopping.",
         (
             EXPLORED,
+            SIMULATED,
+            HISTORIES,
             "tests/rules/test_terminate.py::test_with_nothing_in_flight_the_run_is_terminated_in_the_accepting_commit",
         ),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S13",
         "Nothing is left behind: no timer, no place in a line, no callback, no slot.",
         (
             EXPLORED,
+            SIMULATED,
             ANYWHERE,
             "tests/engine/test_embedded.py::test_no_more_attempts_than_slots_and_everyone_gets_a_turn",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S14",
         "Whoever reads after the 200 sees it: in C1's views, in ours, in lists, in the stream of events.",
         (
-            "tests/operations/test_terminations.py::"
-            "test_a_run_with_a_call_in_flight_is_stopping_and_shown_as_process_step",
+            SIMULATED,
+            HISTORIES,
+            "tests/operations/test_events.py::test_a_stop_is_seen_in_every_view_by_whoever_reads_after_it",
             "tests/operations/test_events.py::test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end",
             "tests/e2e/test_python_sdk.py::test_a_waiting_run_is_terminated_at_once_and_a_second_time_without_effect",
+        ),
+        (
+            SABOTAGED,
+            LIES,
+            "tests/operations/test_events.py::test_a_view_that_shows_the_run_as_it_was_is_found_out",
+            "tests/operations/test_events.py::test_a_stream_that_hears_of_no_commit_is_found_out",
         ),
     ),
     Guarantee(
         "S15",
         "Another tenant's id cannot be told from one that nobody has.",
         (
+            SIMULATED,
             "tests/api/test_bad_input.py::test_an_unknown_id_and_another_tenants_id_get_the_same_bytes",
             "tests/operations/test_rights.py::test_another_tenants_things_are_not_found",
+        ),
+        (
+            SABOTAGED,
+            "tests/api/test_bad_input.py::"
+            "test_an_answer_that_tells_another_tenants_id_from_an_unknown_one_is_found_out",
         ),
     ),
     Guarantee(
@@ -177,45 +278,76 @@ GUARANTEES: Final = (
         "Each transition into `TERMINATE` has exactly one audit row, which names its cause.",
         (
             EXPLORED,
+            SIMULATED,
+            KILLED,
             "tests/store/test_set_based_stops.py::test_each_transition_into_terminate_has_exactly_one_audit_row",
             "tests/store/test_executions.py::test_the_audit_row_is_in_the_commit_of_the_stop",
         ),
-        (BROKEN,),
+        (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "L1",
         "The deadline holds even if the attempt ignores its cancellation, and a restart settles what is overdue first.",
         (
+            SIMULATED,
             "tests/engine/test_stops.py::test_the_deadline_holds_even_if_the_attempt_ignores_its_cancellation",
+            "tests/engine/dispatcher_contract.py::"
+            "test_a_deadline_that_passes_while_its_order_is_committed_holds_at_once",
             "tests/engine/test_embedded.py::test_after_a_crash_a_stopping_run_is_terminated_before_anything_else",
+            "tests/faults/test_stopped_process.py::test_it_ends_itself_and_the_next_start_settles_what_is_overdue",
+            "tests/faults/test_stopped_process.py::"
+            "test_what_came_due_while_nobody_was_there_is_settled_before_the_first_answer",
+        ),
+        (
+            SABOTAGED,
+            "tests/engine/test_stops.py::test_a_deadline_that_waits_for_the_attempt_is_found_out",
+            "tests/engine/test_embedded.py::test_a_restart_that_leaves_a_stopping_run_to_its_deadline_is_found_out",
+            "tests/faults/test_stopped_process.py::test_one_that_does_not_mind_is_found_out",
         ),
     ),
     Guarantee(
         "L2",
-        "A terminate works with the automation deleted, the disk full, all readers busy, the server about to stop.",
+        "A terminate works with the automation or the webhook deleted, the disk full or slow, every slot taken, "
+        "at five times the load that the server can take, and while it is about to stop.",
         (
+            SIMULATED,
+            OVERLOADED,
             "tests/store/test_executions.py::test_on_a_full_disk_runs_are_stopped_and_settled_and_none_is_started",
+            "tests/e2e/test_operating.py::test_on_a_full_disk_there_is_room_for_many_stops",
             "tests/api/test_lanes.py::test_a_stop_goes_through_while_the_readers_have_all_there_is",
             "tests/engine/test_embedded.py::test_a_stop_works_while_draining",
             "tests/operations/test_automations.py::test_a_deleted_automation_is_gone_and_its_runs_finish",
             "tests/e2e/test_operating.py::test_a_restored_server_is_frozen_and_can_still_stop_runs",
+            "tests/e2e/test_stops_at_odds.py::test_with_its_webhook_deleted_a_call_in_flight_is_cut",
+            "tests/e2e/test_stops_at_odds.py::test_with_its_webhook_deleted_a_retry_is_never_made",
+            "tests/e2e/test_stops_at_odds.py::test_with_their_automation_deleted_runs_at_rest_and_in_flight_are_stopped",
+            "tests/e2e/test_stops_at_odds.py::test_with_all_slots_taken_by_far_ends_that_hang_everybody_can_be_stopped",
+            "tests/faults/test_disk_errors.py::test_a_full_disk_refuses_and_goes_on_when_it_has_room",
+            "tests/faults/test_disk_errors.py::test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive",
         ),
+        ("tests/api/test_lanes.py::test_a_stop_that_queues_with_the_readers_is_found_out",),
     ),
 )
 
 HEAD: Final = """\
 # Guarantees
 
-What Interlock promises of the stop, and the tests that would fail if it did not keep it.
+What Interlock promises of the stop, the tests that would fail if it did not keep it, and how soon it keeps it.
 
 Made by `python -m tools.guarantees`; a test sees to it that each test named here exists. *Broken on purpose* names
-tests that take a deliberately wrong variant of the rules, or of the order of things, and fail unless the search through
-every small world finds it out.
+tests that take a server, a rule or an order of things that is deliberately wrong, and fail unless it is found out.
 
 """
-TAIL: Final = """
-How soon all this happens is measured, beside what the machine can do at most: `benchmarks/RESULTS.md` in the source.
+SHORT: Final = """
+## The tests by their short names
 
+Each is started by `.venv/bin/pytest` and its name; how often it is repeated, and what it found for this release, stands
+in [the reliability report](reliability-report.md).
+
+| | what it looks at | test |
+|---|---|---|
+"""
+TAIL: Final = """
 ## What is not promised
 
 - That a far end which has received a request does not act on it. Its connection is closed; the rest is its affair.
@@ -223,6 +355,8 @@ How soon all this happens is measured, beside what the machine can do at most: `
 - That a call which may not be repeated is made after a crash: its outcome is then unknown, and the receipt says so.
 - That a disk which loses what it has acknowledged is noticed. SQLite's `synchronous=FULL` is read back at every start;
   what lies below it is trusted.
+- That a process which was stopped or starved for longer than five seconds keeps its deadlines meanwhile. It ends itself
+  when it notices, and the next start settles what is overdue before it serves.
 """
 
 
@@ -230,7 +364,31 @@ def page() -> str:
     """The page as it has to be."""
     rows = ["| | what is promised | tests | broken on purpose |\n|---|---|---|---|\n"]
     rows += [f"| {g.name} | {g.promise} | {_list(g.tests)} | {_list(g.mutants)} |\n" for g in GUARANTEES]
-    return HEAD + "".join(rows) + TAIL
+    short = [f"| {name} | {what} | `{test}` |\n" for name, (test, what) in KNOWN.items()]
+    return "".join((HEAD, *rows, SHORT, *short, _how_soon(), TAIL))
+
+
+def _how_soon() -> str:
+    """The figures that have a target, of the parts of the benchmark that are about the stop."""
+    found: list[str] = []
+    part, ran = "", ""
+    for line in RESULTS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("- date: "):
+            ran = line.removeprefix("- date: ").partition(";")[0]
+        elif line.startswith("## "):
+            part = line.removeprefix("## ")
+        elif part in STOPS and line.endswith(("✓ |", "✗ |")):
+            found.append(line)
+    head = f"""
+## How soon
+
+What the benchmarks measured on {ran}, on two cores that server, clients and far ends share. A ✗ stands where the target
+was missed. All figures, the machine, and how to repeat them: `benchmarks/RESULTS.md` in the source.
+
+| figure | measured | what the machine can do at most | ratio | target |
+|---|---|---|---|---|
+"""
+    return head + "".join(f"{line}\n" for line in found)
 
 
 def missing() -> list[str]:
@@ -252,7 +410,8 @@ def missing() -> list[str]:
 
 
 def _list(tests: tuple[str, ...]) -> str:
-    return ", ".join(f"`{test}`" for test in tests) or "–"
+    names = {test: name for name, (test, _) in KNOWN.items()}
+    return ", ".join(names.get(test) or f"`{test}`" for test in tests) or "–"
 
 
 def main() -> None:
