@@ -6,10 +6,14 @@ import argparse
 import os
 import sys
 import time
+from typing import Final
 
 from simulation.runner import Summary, run_many, run_one
 from simulation.scenario import Scenario, scenario
 from simulation.shrink import shrink
+
+MEET_ALL: Final = 2_000
+"""Seeds that must have met every situation; of fewer that cannot be expected."""
 
 
 def main() -> int:
@@ -50,7 +54,8 @@ def _run(first: int, seeds: int, jobs: int, replayed: int) -> int:
         print(f"seed {seed}: its second life was another one")
     for situation in summary.never:
         print(f"never met: {situation}")
-    return 1 if summary.broken or summary.differing or summary.never else 0
+    missed = summary.never if seeds >= MEET_ALL else []
+    return 1 if summary.broken or summary.differing or missed else 0
 
 
 def _told(what: Scenario) -> int:

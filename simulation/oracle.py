@@ -17,7 +17,7 @@ from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from simulation.account import Account, Violated
 from simulation.coverage import Situation
-from simulation.network import Call, Fate
+from simulation.network import Call
 from simulation.scenario import SECOND
 from simulation.server import Answer
 
@@ -153,7 +153,7 @@ class Oracle:
         server = self._world.server
         if row.state is State.STOPPING:
             assert row.wake_at is not None
-            late = row.wake_at - system.api._services.clock.now() + SLACK
+            late = row.wake_at - system.environment.clock.now() + SLACK
             loop.call_later(late / SECOND, self._overdue, server, row.id)
         if not seen.cut and (row.state is State.TERMINATE or termination.mode is Mode.INTERRUPT):
             seen.cut = True
@@ -165,7 +165,7 @@ class Oracle:
         if self._world.server is server and self._healthy and row.state is State.STOPPING:
             system = self._world.server.system if self._world.server is not None else None
             if system is not None and not self._world.server_ailing:
-                now = system.api._services.clock.now()
+                now = system.environment.clock.now()
                 self.require((row.wake_at or 0) + SLACK > now, "L1", f"{id_} is still STOPPING after its deadline")
 
     def _closed(self, server: object, id_: int) -> None:
@@ -301,7 +301,7 @@ class Oracle:
     def came_up(self, system: System) -> None:
         """The next process serves: nothing that was acknowledged is lost, and what is overdue is over."""
         executions, tenant = system.store.executions, system.tenant.id
-        clock = system.api._services.clock
+        clock = system.environment.clock
         for id_, seen in self.seen.items():
             row = executions.get(Ref(tenant, id_))
             if row is None or row.epoch < seen.row.epoch:
@@ -372,6 +372,3 @@ def _shown(execution: int, how: str, answer: Answer) -> tuple[str | None, bool]:
         return None, True
     state = str(run["state"]).removeprefix("AUTOMATION_EXECUTION_STATE_")
     return state, bool(run.get("completedAt")) == (state in TERMINAL)
-
-
-__all__ = ["Fate", "Follower", "Oracle", "Seen"]
