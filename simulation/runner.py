@@ -114,6 +114,7 @@ def run_batch(seeds: Sequence[int], again: bool) -> list[tuple[Result, bool]]:
         result = run_one(scenario(seed), collect=False)
         same = not again or run_one(scenario(seed), collect=False).digest == result.digest
         found.append((result, same))
+    _collect()
     return found
 
 
