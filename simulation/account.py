@@ -234,7 +234,7 @@ class Account:
             saw(Situation.CALLBACK_FIRST)
         if len([call for call in ledger if call.first_byte_at is not None]) > 1:
             saw(Situation.RETRIED)
-            if self._world.crashes:
+            if self._world.host.crashes:
                 saw(Situation.REPEATED_AFTER_CRASH)
         if seen is None or seen.stopped_at is None:
             return

@@ -150,7 +150,7 @@ class Oracle:
             return
         if seen.stopped_at is None:
             seen.stopped_at = loop.microseconds
-        server = self._world.server
+        server = self._world.host.server
         if row.state is State.STOPPING:
             assert row.wake_at is not None
             late = row.wake_at - system.environment.clock.now() + SLACK
@@ -162,14 +162,13 @@ class Oracle:
     def _overdue(self, server: object, id_: int) -> None:
         row = self.seen[id_].row
         # A repeated order may have been seen without its nearer deadline: what counts is the row as it is now.
-        if self._world.server is server and self._healthy and row.state is State.STOPPING:
-            system = self._world.server.system if self._world.server is not None else None
-            if system is not None and not self._world.server_ailing:
-                now = system.environment.clock.now()
-                self.require((row.wake_at or 0) + SLACK > now, "L1", f"{id_} is still STOPPING after its deadline")
+        host = self._world.host
+        if host.server is server and not host.ailing and self._healthy and row.state is State.STOPPING:
+            now = host.system.environment.clock.now()
+            self.require((row.wake_at or 0) + SLACK > now, "L1", f"{id_} is still STOPPING after its deadline")
 
     def _closed(self, server: object, id_: int) -> None:
-        if self._world.server is not server:
+        if self._world.host.server is not server:
             return
         for call in self._world.network.open:
             if call.execution == id_ and not call.deaf:
@@ -180,7 +179,7 @@ class Oracle:
     def sent(self, call: Call) -> None:
         """The first byte of a call is about to leave."""
         world = self._world
-        server = world.server
+        server = world.host.server
         if server is None or server.dead or server.system is None or server.fatal is not None:
             return
         system = server.system
@@ -212,10 +211,10 @@ class Oracle:
 
     def ordered(self, order: Order, start: int | None) -> None:
         """A terminate was answered."""
-        world, server = self._world, self._world.server
+        world, server = self._world, self._world.host.server
         if order.status != 200:
             self.require(order.status == 503, "S1", f"{order.execution} was started, and terminate says {order.status}")
-            excused = server is None or server.dead or server.fatal is not None or world.server_ailing
+            excused = server is None or server.dead or server.fatal is not None or world.host.ailing
             self.require(excused, "L2", f"terminate of {order.execution} was refused: 503")
             return
         if server is None or server.dead or server.system is None:
@@ -251,7 +250,7 @@ class Oracle:
             termination = system.store.executions.termination(row.ref)
             if termination is not None:
                 world.saw(_STOPS[termination.found])
-            if world.disk_full:
+            if world.host.disk_full:
                 world.saw(Situation.STOP_ON_FULL_DISK)
         else:
             world.saw(_REPEATS[row.state])

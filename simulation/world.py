@@ -1,4 +1,4 @@
-"""A whole world for one seed: the machine, its server and who restarts it, the clients, the oracle that looks on."""
+"""A whole world for one seed: the host, the network, the clients, and the oracle that looks on."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import apsw
-
-from interlock.assembly import System
 from simulation.clients import Clients
 from simulation.coverage import Situation
-from simulation.disk import Disk, Strike
+from simulation.host import Host
 from simulation.loop import NothingEver, SimulatedLoop
-from simulation.network import CALM, DAY, ROUGH, Call, Network
+from simulation.network import CALM, ROUGH, Call, Network
 from simulation.oracle import Oracle
 from simulation.sabotage import NONE, Sabotage
-from simulation.scenario import MACHINE, MILLISECOND, SECOND, Action, Group, Kind, Scenario
-from simulation.server import Answer, Conditions, Lost, Server, Wall
-from simulation.template import START, template
+from simulation.scenario import MACHINE, SECOND, Action, Group, Scenario
+from simulation.server import Answer, Lost
+from simulation.template import template
 
 SETTLES: Final = 45 * SECOND
 """How long everything is left alone when the last fault is over: more than a call may take."""
-LATER: Final = 9 * DAY
-"""Longer than any wait and any callback: when the server is started again after that, nobody waits any longer."""
 LONGEST: Final = 3_600
 """Virtual seconds within which every world has come to its end."""
 MOST_WAITS: Final = 8
@@ -64,23 +59,11 @@ class World:
         self.loop = SimulatedLoop()
         self.sabotage = sabotage
         self.situations: Counter[Situation] = Counter()
-        self.crashes = 0
-        self.server: Server | None = None
-        self.wall = Wall(self.loop, START)
-        self.latest_wall = START
-        self._directory = directory
+        self.host = Host(self, directory)
         self._digest = hashlib.sha256()
         self._trace: list[str] | None = [] if keep_trace else None
-        self._groups = scenario.groups
-        self._generation = 0
-        self._disks: list[Disk] = []
-        self._servers: list[Server] = []
-        self._strike: tuple[int, str] | None = None
-        self._calm = True
-        self.conditions = Conditions(kill_after_commit=self._kill_after_commit, rules=sabotage.rules)
-        self._after_commit = self.chance("kill after commit")
         self.oracle = Oracle(self)
-        rough = Group.NETWORK in self._groups
+        rough = Group.NETWORK in scenario.groups
         self.network = Network(
             self.loop,
             self.chance,
@@ -93,11 +76,6 @@ class World:
         )
         self._stale: dict[str, Answer] = {}
         self.clients = Clients(self)
-        self._restarted: asyncio.Event = asyncio.Event()
-        self._gone: asyncio.Event = asyncio.Event()
-        self._power_failed = False
-        self._failed_at = -1
-        """The generation whose disk reported an error last."""
 
     def chance(self, name: str) -> Random:
         """Numbers of its own for each name, so that what is left out changes nothing elsewhere."""
@@ -115,7 +93,7 @@ class World:
     # --- the whole of it ------------------------------------------------------------------------------------------
 
     def run(self) -> Result:
-        shutil.copytree(template(), self._place())
+        shutil.copytree(template(), self.host.place)
         asyncio.set_event_loop(self.loop)
         self.network.outside = copy_context()
         self.loop.call_later(LONGEST, self.oracle.break_, "L1", "somebody waits for ever")
@@ -128,10 +106,7 @@ class World:
         finally:
             asyncio.set_event_loop(None)
             self.loop.close()
-            for server in self._servers:
-                server.bury()
-            for disk in self._disks:
-                disk.close()
+            self.host.close()
         oracle = self.oracle
         return Result(
             self.scenario.seed,
@@ -141,16 +116,16 @@ class World:
             oracle.runs,
             oracle.terminations,
             oracle.receipts,
-            self.crashes,
+            self.host.crashes,
             self._trace or [],
         )
 
     async def _live(self) -> None:
         try:
-            await self._start()
+            await self.host.start()
             await self.clients.provide(self.scenario)
-            self._calm = False
-            supervisor = self.loop.create_task(self._supervise())
+            self.host.calm = False
+            supervisor = self.loop.create_task(self.host.supervise())
             began = self.loop.microseconds
             actions = [self.loop.create_task(self._act(action, began)) for action in self.scenario.actions]
             try:
@@ -178,240 +153,33 @@ class World:
 
     async def _end(self) -> None:
         """Faults are over: everything settles, then the time comes for whoever still waits."""
-        self._calm = True
+        self.host.calm_down()
         self.network.fates, self.network.deaf = CALM, 0.0
-        self.conditions.commit_delays = (0,)
-        self._disks[-1].full = False
-        self._strike = None
-        await self.up()
+        await self.host.up()
         await self.clients.tidy()
         await self.sleep(SETTLES)
-        self.oracle.at_rest(self._system())
+        self.oracle.at_rest(self.host.system)
         for _ in range(MOST_WAITS):
-            if not self.oracle.active(self._system()):
+            if not self.oracle.active(self.host.system):
                 break
-            server = self.server
-            assert server is not None
-            server.stop()
-            await self.up(after=server)
+            await self.host.much_later()
             await self.clients.tidy()
             await self.sleep(SETTLES)
-        system = self._system()
+        system = self.host.system
         await self.oracle.final(system)
         self.note(f"final: {self.oracle.runs} runs, {self.oracle.terminations} terminations")
 
-    @property
-    def server_ailing(self) -> bool:
-        """The process is on its way out, and may say so."""
-        server = self.server
-        return server is None or server.dead or server.fatal is not None or server.stopping
-
-    @property
-    def disk_full(self) -> bool:
-        return self._disks[-1].full
-
-    def _system(self) -> System:
-        assert self.server is not None
-        assert self.server.system is not None
-        return self.server.system
-
     async def sleep(self, microseconds: int) -> None:
         await asyncio.sleep(microseconds / 1_000_000)
-
-    async def up(self, after: Server | None = None) -> None:
-        """Return once a server is up, another one than `after`."""
-        while True:
-            server = self.server
-            if server is not None and server is not after and server.serving:
-                return
-            self._restarted.clear()
-            await self._restarted.wait()
-
-    # --- the process, and who starts it again ---------------------------------------------------------------------
-
-    def _new_disk(self) -> Disk:
-        disk = Disk(f"{self._directory.name}-{self._generation}", self._struck, lies=self.sabotage.disk_lies)
-        self._disks.append(disk)
-        return disk
-
-    async def _start(self) -> None:
-        await self._boot(self._new_disk()).up
-
-    def _place(self) -> Path:
-        return self._directory / str(self._generation)
-
-    def _boot(self, disk: Disk) -> Server:
-        self.note(f"process {self._generation} starts")
-        server = self.server = Server(
-            self.loop,
-            self._generation,
-            self._place(),
-            disk,
-            self.wall,
-            self.network,
-            self.chance,
-            self.conditions,
-            self.oracle.follower,
-            self._died,
-        )
-        self._servers.append(server)
-        return server
-
-    def _died(self, why: str) -> None:
-        self.crashes += 1
-        self.note(f"process died: {why}")
-        self.oracle.process_gone()
-        self.network.process_died()
-        self._gone.set()
-
-    async def _supervise(self) -> None:
-        """What a service manager does: start it again, however it ended."""
-        chance = self.chance("supervisor")
-        while True:
-            server = self.server
-            assert server is not None
-            self._gone.clear()
-            if not server.dead:
-                gone = asyncio.ensure_future(self._gone.wait())
-                ended = asyncio.ensure_future(asyncio.wait((server.ended,)))
-                await asyncio.wait((gone, ended), return_when=asyncio.FIRST_COMPLETED)
-                gone.cancel()
-                ended.cancel()
-            if not server.dead:
-                self.note(f"process ended: {server.ended.result()}")
-                # A VFS of ours raises into the closing of a connection what SQLite itself would keep to itself.
-                if not isinstance(server.fell_over, apsw.Error | None) and server.fatal is None:
-                    self.oracle.break_("answers", f"the server fell over: {_told(server.fell_over)}")
-                server.gone()
-                self.oracle.process_gone()
-                self.network.process_died()
-            await self.sleep(0 if self._calm else chance.choice((0, 10, 200, 3_000)) * MILLISECOND)
-            old, before = self._disks[-1], self._place()
-            self._generation += 1
-            if self._power_failed:
-                old.after_power_cut(chance, before, self._place())
-            else:
-                old.after_kill(before, self._place())
-            self._power_failed = False
-            if self._calm:
-                self.wall.offset = max(self.latest_wall, self.wall.offset) + LATER
-            disk = self._new_disk()
-            disk.full = old.full
-            if Group.KILLS in self._groups and not self._calm and chance.random() < 0.1:
-                self._strike = (chance.choice((1, 2, 3, 5, 9)), "kill")
-            server = self._boot(disk)
-            await asyncio.wait((server.up,))
-            if server.dead:
-                self.saw(Situation.CRASH_IN_RECOVERY)
-                continue
-            if not server.up.result():
-                # A disk that fails while the server starts keeps it from starting, as it must; the next start may do.
-                self.oracle.require(self._failed_at == self._generation, "L1", "the server does not start again")
-                continue
-            self.oracle.came_up(self._system())
-            self._restarted.set()
-
-    # --- faults ---------------------------------------------------------------------------------------------------
-
-    def _struck(self, operation: str) -> Strike | None:
-        if self._strike is None:
-            return None
-        left, what = self._strike
-        if left > 1:
-            self._strike = (left - 1, what)
-            return None
-        self._strike = None
-        self.note(f"{what} at a {operation}")
-        if what == "error":
-            self._failed_at = self._generation
-            self.saw(Situation.IO_ERROR)
-            return Strike.ERROR
-        self._kill(f"{what} at a {operation}", power=what == "power")
-        self.saw(Situation.CRASH_IN_COMMIT)
-        return Strike.POWER
-
-    def _kill(self, why: str, *, power: bool = False) -> None:
-        server = self.server
-        if server is not None and not server.dead:
-            self._power_failed = power
-            server.kill(why)
-
-    def _kill_after_commit(self) -> bool:
-        if Group.KILLS not in self._groups or self._calm or self._after_commit.random() > 0.004:
-            return False
-        self.saw(Situation.CRASH_BETWEEN_COMMIT_AND_ANSWER)
-        return True
 
     async def _act(self, action: Action, began: int) -> None:
         wait = began + action.at - self.loop.microseconds
         await self.sleep(max(0, wait))
         if action.kind in MACHINE:
             self.note(str(action))
-            await self._befall(action)
+            await self.host.befall(action)
         else:
             await self.clients.act(action)
-
-    async def _befall(self, action: Action) -> None:
-        server, options = self.server, action.options
-        if server is None:
-            return
-        match action.kind:
-            case Kind.KILL:
-                self._kill("kill -9")
-            case Kind.POWER_CUT:
-                self._kill("power cut", power=True)
-            case Kind.STRIKE:
-                self._strike = (options["after"], options["what"])
-            case Kind.ORDERLY:
-                server.stop()
-            case Kind.JUMP:
-                self.wall.offset += options["seconds"] * SECOND
-                self.latest_wall = max(self.latest_wall, self.wall.offset)
-                self.saw(Situation.CLOCK_JUMP)
-            case Kind.STALL:
-                self.oracle.unhealthy()
-                self.loop.microseconds += options["seconds"] * SECOND
-                self.saw(Situation.STALL)
-            case Kind.FULL:
-                await self._full(options["for_"] * SECOND)
-            case Kind.SLOW:
-                before, self.conditions.commit_delays = self.conditions.commit_delays, (200_000, 1_000_000)
-                self.oracle.unhealthy()
-                await self.sleep(options["for_"] * SECOND)
-                self.oracle.unhealthy()
-                self.conditions.commit_delays = before
-            case Kind.SECOND_SERVER:
-                await self._second(server)
-            case _:
-                raise AssertionError(action)
-
-    async def _full(self, microseconds: int) -> None:
-        self._disks[-1].full = True
-        self.saw(Situation.DISK_FULL)
-        await self.sleep(microseconds)
-        self._disks[-1].full = False
-
-    async def _second(self, server: Server) -> None:
-        """Another server on the same directory must be refused, and harm nothing."""
-        if server.dead or not server.up.done() or server.ended.done():
-            return
-        second = Server(
-            self.loop,
-            1_000 + self._generation,
-            server.directory,
-            server.disk,
-            self.wall,
-            self.network,
-            self.chance,
-            self.conditions,
-            self.oracle.follower,
-            lambda why: None,
-        )
-        up = await second.up
-        second.dead = True
-        if up:
-            self.oracle.break_("S1", "two servers share a data directory")
-        self.saw(Situation.SECOND_SERVER)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
@@ -423,7 +191,7 @@ class World:
         Raises:
             Lost: none is, or it died before it had answered.
         """
-        server = self.server
+        server = self.host.server
         if server is None:
             raise Lost
         if self.sabotage.children_escape and isinstance(body, dict) and path.endswith("/terminate"):
@@ -438,7 +206,7 @@ class World:
         """The answer, unless a sabotage lies between server and client."""
         if self.sabotage.tells_tenants_apart and host and "839265" not in path:
             return replace(answer, body=b'{"code":5,"message":"not yours","details":[]}')
-        if self.sabotage.reads_late and method == "GET" and answer.status == 200 and not self._calm:
+        if self.sabotage.reads_late and method == "GET" and answer.status == 200 and not self.host.calm:
             before, self._stale[path] = self._stale.get(path, answer), answer
             return before
         return answer
@@ -453,10 +221,6 @@ class World:
 
     def calls(self) -> list[Call]:
         return [call for calls in self.network.calls.values() for call in calls]
-
-
-def _told(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)[-3:])
 
 
 class Broken(Exception):
