@@ -8,11 +8,12 @@ import pytest
 from interlock.rules.decide import decide
 from interlock.rules.decision import Decision, Interrupt, LateEvidence, StepSettled, Verdict
 from interlock.rules.events import Event, Prepared, Recovered, Settled, Terminated
-from interlock.rules.follow import follow, hand_over
+from interlock.rules.follow import follow
 from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
 from interlock.rules.stop import cut_off
+from simulation.sabotage import goes_on, leaves_no_audit, never_started, revives, tells_nobody
 from tests.rules.exploration import Protocol, explore
 from tests.rules.runs import attempt_of
 
@@ -61,27 +62,12 @@ def unconditional_write(situation: Situation, event: Event) -> Decision:
     return decision
 
 
-def result_goes_on_after_the_stop(situation: Situation, event: Event) -> Decision:
-    """The result of a stopping run's attempt enters its context, and the next step starts."""
-    if isinstance(event, Settled) and situation.execution.state is State.STOPPING:
-        return decide(replace(situation, execution=replace(situation.execution, state=State.PROCESS_STEP)), event)
-    return decide(situation, event)
-
-
 def late_result_replaces_the_outcome(situation: Situation, event: Event) -> Decision:
     """A result that comes too late ends the run after all."""
     decision = decide(situation, event)
     if any(isinstance(record, LateEvidence) for record in decision.records):
         return replace(decision, execution=replace(decision.execution, state=State.DONE), moved=True)
     return decision
-
-
-def recovery_ignores_stopping(situation: Situation, event: Event) -> Decision:
-    """After a crash a stopping run is handed over like any other."""
-    if isinstance(event, Recovered) and situation.execution.state is State.STOPPING:
-        running = replace(situation.execution, state=State.PROCESS_STEP)
-        return hand_over(replace(situation, execution=running), running.step, event.at, ())
-    return decide(situation, event)
 
 
 def interrupt_counts_as_outcome(situation: Situation, event: Event) -> Decision:
@@ -109,11 +95,6 @@ def order_keeps_the_epoch(situation: Situation, event: Event) -> Decision:
     return replace(decision, execution=replace(decision.execution, epoch=epoch), effects=effects)
 
 
-def nobody_tells_the_attempt(situation: Situation, event: Event) -> Decision:
-    """An order is recorded, and the interrupt forgotten."""
-    return replace(decide(situation, event), effects=()) if isinstance(event, Terminated) else decide(situation, event)
-
-
 def second_order_takes_over(situation: Situation, event: Event) -> Decision:
     """A repeated order is accepted as if it were the first."""
     execution = situation.execution
@@ -122,30 +103,12 @@ def second_order_takes_over(situation: Situation, event: Event) -> Decision:
     return decide(situation, event)
 
 
-def given_up_means_not_started(situation: Situation, event: Event) -> Decision:
-    """An attempt that was given up is shown as if it had never begun."""
-    decision = decide(situation, event)
-    records = tuple(
-        replace(record, result=Result(Outcome.NOT_STARTED))
-        if isinstance(record, StepSettled) and record.result.outcome is Outcome.ABANDONED
-        else record
-        for record in decision.records
-    )
-    return replace(decision, records=records)
-
-
 def deadline_forgets_the_attempt(situation: Situation, event: Event) -> Decision:
     """A stop without a settled outcome for the attempt it cut off."""
     decision = decide(situation, event)
     if situation.execution.state is State.STOPPING and decision.moved and decision == cut_off(situation, event.at):
         return replace(decision, records=())
     return decision
-
-
-def order_leaves_no_audit(situation: Situation, event: Event) -> Decision:
-    """A termination without the row that says whose it was."""
-    decision = decide(situation, event)
-    return replace(decision, records=decision.records[:1]) if isinstance(event, Terminated) else decision
 
 
 def deadline_is_lost(situation: Situation, event: Event) -> Decision:
@@ -202,16 +165,16 @@ BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (no_epoch_check, {"S7"}),
     (no_epoch_check_when_taken_on, {"S2", "S10", "S12"}),
     (unconditional_write, {"S4"}),
-    (result_goes_on_after_the_stop, {"S2", "S8"}),
+    (goes_on, {"S2", "S8"}),
     (late_result_replaces_the_outcome, {"S4", "S7", "S8"}),
-    (recovery_ignores_stopping, {"S8"}),
+    (revives, {"S8"}),
     (interrupt_counts_as_outcome, {"an interrupt is never an outcome"}),
     (order_keeps_the_epoch, {"every move raises the epoch"}),
-    (nobody_tells_the_attempt, {"S2"}),
+    (tells_nobody, {"S2"}),
     (second_order_takes_over, {"S6"}),
-    (given_up_means_not_started, {"S9"}),
+    (never_started, {"S9"}),
     (deadline_forgets_the_attempt, {"S10"}),
-    (order_leaves_no_audit, {"S16"}),
+    (leaves_no_audit, {"S16"}),
     (deadline_is_lost, {"S13"}),
     (order_that_came_too_late_is_accepted, {"S5"}),
     (order_is_told_that_the_run_had_ended, {"S5"}),
