@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,34 @@ async def test_after_a_commit_hooks_come_first_then_announcing_callers_then_the_
     await asyncio.gather(caller(writer, "a", False), caller(writer, "b", True))
     assert order == ["hook a", "hook b", "answer b", "answer a"]
     await writer.close()
+
+
+@pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
+async def test_a_defect_met_after_the_commit_is_told_and_leaves_no_caller_waiting(
+    connection: apsw.Connection, form: Form, heavy: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(connection, form)
+    told: list[str] = []
+
+    def broken(result: str) -> bool:
+        raise ZeroDivisionError
+
+    def heard(result: str) -> bool:
+        told.append(result)
+        return True
+
+    jobs = [writer.submit(note("before"))]
+    jobs += [
+        writer.submit(note("broken"), heavy=heavy, committed=broken),
+        writer.submit(note("after"), committed=heard),
+    ]
+    with caplog.at_level(logging.ERROR, "interlock"):
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*jobs) == ["before", "broken", "after"]
+            await writer.close()
+    assert told == ["after"]
+    assert notes(connection) == ["before", "broken", "after"]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 async def test_a_heavy_job_has_a_commit_of_its_own(connection: apsw.Connection, form: Form) -> None:

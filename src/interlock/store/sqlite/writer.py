@@ -12,6 +12,7 @@ delivered before anything else; then the callers whose answer announces an attem
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 GROUP = 256
 """Most jobs in one transaction."""
+
+_log = logging.getLogger(__name__)
 
 
 class Form(StrEnum):
@@ -104,7 +107,8 @@ class Writer:
         Args:
             urgent: goes before all that are not (terminations).
             heavy: set-based work, run in the thread by itself so that the loop goes on meanwhile.
-            committed: called right after the commit; True if the answer announces an attempt.
+            committed: called right after the commit; True if the answer announces an attempt. What it raises goes to
+                the log: the work is on disk, and the caller has its answer all the same.
 
         The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), or
         with whatever the job raised.
@@ -224,8 +228,7 @@ class Writer:
         first: list[_Job] = []
         rest: list[_Job] = []
         for job in group:
-            announces = job.committed(job.result) if job.committed is not None else False
-            (first if announces else rest).append(job)
+            (first if _told(job) else rest).append(job)
         for line in (first, rest):
             for job in line:
                 if not job.future.done():
@@ -266,6 +269,17 @@ class Writer:
             line.clear()
         if known is None:
             self._on_fatal(self._failed)
+
+
+def _told(job: _Job) -> bool:
+    """Call the job's hook. True: its answer announces an attempt."""
+    if job.committed is None:
+        return False
+    try:
+        return job.committed(job.result)
+    except Exception:  # noqa: BLE001 - the last line: the work is on disk, and its callers wait for the answer
+        _log.exception("what was to follow a commit broke off")
+        return False
 
 
 def _nothing() -> None:
