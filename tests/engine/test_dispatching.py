@@ -1,4 +1,4 @@
-"""The embedded dispatcher from inside: hints, recovery, breakdowns, and what it leaves when it ends."""
+"""The embedded dispatcher from inside: hints, breakdowns and recovery."""
 
 from __future__ import annotations
 
@@ -9,62 +9,30 @@ from typing import Any
 import pytest
 
 from interlock.engine.dispatchers.embedded import AFTER_CRASH, MOST_CRASHES, EmbeddedDispatcher
-from interlock.engine.held import FINISHED, Claim, Held, Turn
+from interlock.engine.held import FINISHED, Claim
 from interlock.errors import Fatal, Unavailable
 from interlock.rules.model import Execution, Mode, Ref
+from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
+from interlock.steps.kind import Attempt, Report
+from interlock.steps.registry import KINDS
+from interlock.steps.webhook import WebhookStep
 from tests.clocks import ManualClock, settle
 from tests.engine.test_doors import a_run, quiet
-from tests.engine.worlds import THREE_WEBHOOKS, Engine, engine, wait, webhook
+from tests.engine.turns import REF, Nothing, Turns, ended, running
+from tests.engine.worlds import engine, wait, webhook
 
 pytestmark = pytest.mark.anyio
 
 
-class Turns:
-    """An `Advance` whose turns end as they are told, and that notes who got one."""
+class Bristling(WebhookStep):
+    """Breaks when it is cut."""
 
-    holder = "me"
-
-    def __init__(self, *ends: Turn | BaseException) -> None:
-        self._ends = list(ends)
-        self.claims: list[Claim] = []
-        self.given_up: list[Ref] = []
-
-    async def advance(self, claim: Claim, held: Held) -> Turn:
-        self.claims.append(claim)
-        end = self._ends.pop(0) if self._ends else FINISHED
-        if isinstance(end, BaseException):
-            raise end
-        return end
-
-    async def give_up(self, ref: Ref) -> None:
-        self.given_up.append(ref)
-
-
-class Nothing:
-    """Executions of which none is due."""
-
-    def due(self, *_: Any) -> list[Any]:
-        return []
-
-    def get(self, ref: Ref) -> None:
-        return None
-
-
-REF = Ref(1, 7)
-
-
-async def running(turns: Any) -> tuple[EmbeddedDispatcher, ManualClock, asyncio.Task[None]]:
-    clock = ManualClock()
-    dispatcher: Any = EmbeddedDispatcher(Nothing(), turns, clock)  # type: ignore[arg-type]
-    task = asyncio.ensure_future(dispatcher.run())
-    await settle()
-    return dispatcher, clock, task
-
-
-async def ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    async def perform(self, attempt: Attempt) -> Report:
+        try:
+            return await super().perform(attempt)
+        except asyncio.CancelledError:
+            raise ZeroDivisionError from None
 
 
 async def test_a_hint_of_a_time_to_come_waits_for_it_and_one_of_now_does_not() -> None:
@@ -104,6 +72,18 @@ async def test_there_is_no_slot_before_it_runs_nor_afterwards() -> None:
     assert (dispatcher.try_slot(Ref(1, 8)), dispatcher.busy) == (None, 0)
 
 
+async def test_a_new_run_overtakes_nobody_who_is_in_line() -> None:
+    async with engine(slots=1) as world:
+        definition = await world.publish([webhook("a")])
+        await world.start(definition)
+        await world.start(definition)
+        world.far.calls[0].answer()
+        for _ in range(40):
+            assert world.dispatcher.try_slot(Ref(world.tenant, 99)) is None
+            await settle(1)
+        assert (len(world.far.calls), world.dispatcher.in_line) == (2, 0)
+
+
 async def test_a_turn_that_could_not_commit_is_made_again_after_a_second() -> None:
     turns = Turns(Unavailable())
     dispatcher, clock, task = await running(turns)
@@ -130,7 +110,7 @@ async def test_a_turn_that_breaks_off_is_made_again_as_lost_and_the_third_time_g
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert (MOST_CRASHES, AFTER_CRASH) == (3, 1_000_000)
-    turns = Turns(*[ZeroDivisionError()] * 3, FINISHED, *[ZeroDivisionError()] * 2)
+    turns = Turns(*[ZeroDivisionError()] * 5)
     dispatcher, clock, task = await running(turns)
     with caplog.at_level(logging.CRITICAL, "interlock"):
         dispatcher.ready(REF, None)
@@ -143,13 +123,48 @@ async def test_a_turn_that_breaks_off_is_made_again_as_lost_and_the_third_time_g
         assert turns.given_up == []
         await clock.pass_time(1)
         assert (len(turns.claims), turns.given_up) == (3, [REF])
-        # It was given up, and goes well: both begin the count anew.
-        dispatcher.ready(REF, None)
-        await settle()
+        # That begins the count anew.
         dispatcher.ready(REF, None)
         await clock.pass_time(2)
-        assert (len(turns.claims), turns.given_up) == (7, [REF])
+        assert (len(turns.claims), turns.given_up) == (6, [REF])
     await ended(task)
+
+
+async def test_a_hint_during_a_turn_that_breaks_off_does_not_hurry_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    turns = Turns(ZeroDivisionError())
+    dispatcher, clock, task = await running(turns)
+    with caplog.at_level(logging.CRITICAL, "interlock"):
+        dispatcher.ready(REF, None)
+        dispatcher.ready(REF, None)
+        await clock.pass_time(0.9)
+    assert turns.claims == [Claim(REF)]
+    await clock.pass_time(0.1)
+    assert turns.claims == [Claim(REF), Claim(REF, lost=True)]
+    await ended(task)
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_breakdown(caplog: pytest.LogCaptureFixture) -> None:
+    turns = Turns(asyncio.CancelledError())
+    dispatcher, clock, task = await running(turns)
+    dispatcher.ready(REF, None)
+    await settle()
+    assert (turns.claims, dispatcher.busy) == ([Claim(REF)], 0)
+    assert "broke off" in caplog.text
+    await clock.pass_time(1)
+    assert turns.claims == [Claim(REF), Claim(REF, lost=True)]
+    await ended(task)
+
+
+async def test_a_breakdown_in_answer_to_an_interrupt_is_no_end_of_the_dispatcher(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with engine(kinds={**KINDS, "webhook": Bristling}) as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        with caplog.at_level(logging.CRITICAL, "interlock"):
+            await world.terminate(ref)
+            assert (world.state(ref), world.dispatcher.busy) == (State.STOPPING, 0)
+            await world.clock.pass_time(1)
+        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
 
 
 async def test_a_turn_that_goes_well_begins_the_count_of_breakdowns_anew(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,56 +196,18 @@ async def test_recovery_counts_what_it_settled_and_does_not_go_round_for_ever() 
             await world.dispatcher.recover()
 
 
-async def drained(world: Engine, grace: float) -> asyncio.Task[None]:
-    task = asyncio.ensure_future(world.dispatcher.drain(grace))
-    await settle()
-    return task
+async def test_recovery_goes_on_if_somebody_else_was_faster_with_one_of_many() -> None:
+    async with quiet() as world:
+        first = await a_run(world, State.PROCESS_STEP, automation="a")
+        await a_run(world, State.PROCESS_STEP, automation="b")
+        real = world.advance.recover
 
+        async def slower_with_the_first(execution: Execution) -> Execution | None:
+            settled = await real(execution)
+            return None if execution.ref == first.ref else settled
 
-async def test_nothing_to_wait_for_and_no_grace_are_no_wait() -> None:
-    async with engine() as world:
-        await world.publish(THREE_WEBHOOKS)
-        assert (await drained(world, 60)).done()
-    async with engine() as world:
-        ref = await world.start(await world.publish(THREE_WEBHOOKS))
-        assert (await drained(world, 0)).done()
-        assert world.far.calls[0].cut
-        assert world.state(ref) is State.PROCESS_STEP
-
-
-async def test_half_a_second_of_grace_is_half_a_second() -> None:
-    async with engine() as world:
-        await world.start(await world.publish(THREE_WEBHOOKS))
-        sleeping = world.clock.sleeping
-        draining = await drained(world, 0.5)
-        assert not draining.done()
-        await world.clock.pass_time(0.4)
-        assert not draining.done()
-        await world.clock.pass_time(0.1)
-        assert draining.done()
-        assert world.clock.sleeping == sleeping
-
-
-async def test_a_drain_that_ends_early_leaves_no_sleeper() -> None:
-    async with engine() as world:
-        ref = await world.start(await world.publish([webhook("a")]))
-        draining = await drained(world, 60)
-        sleeping = world.clock.sleeping
-        world.far.calls[0].answer()
-        await draining
-        await settle()
-        assert (world.state(ref), world.clock.sleeping) == (State.PENDING, sleeping - 1)
-
-
-async def test_when_the_dispatcher_ends_what_it_held_is_let_go() -> None:
-    async with engine() as world:
-        ref = await world.start(await world.publish(THREE_WEBHOOKS))
-        held = world.dispatcher._held[ref]
-        await world.down()
-        assert world.far.calls[0].cut
-        assert held.task is not None
-        assert held.task.cancelled()
-        assert (world.dispatcher.busy, world.state(ref)) == (0, State.PROCESS_STEP)
+        world.advance.recover = slower_with_the_first  # type: ignore[method-assign]
+        assert await world.dispatcher.recover() == 2
 
 
 async def test_what_comes_due_in_a_slot_is_looked_at_again_and_a_deadline_at_once() -> None:

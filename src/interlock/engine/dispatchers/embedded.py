@@ -77,7 +77,8 @@ class EmbeddedDispatcher:
         self._side: set[asyncio.Task[None]] = set()
         self._running = False
         self._draining = False
-        self._emptied: asyncio.Event = asyncio.Event()
+        self._drained: asyncio.Event = asyncio.Event()
+        """Nothing is in flight any more, or the time for it is up."""
         self._failure: BaseException | None = None
         self._crashes: dict[Ref, int] = {}
 
@@ -116,14 +117,16 @@ class EmbeddedDispatcher:
     # --- slots for runs that are being created --------------------------------------------------------------------
 
     def try_slot(self, ref: Ref) -> Held | None:
-        """None also while others wait in line: a new run does not overtake them."""
-        if not self._running or self._draining or self._line or len(self._held) >= self._slots:
+        """None also while others wait in line, for they leave no slot free: a new run does not overtake them."""
+        if not self._running or self._draining or len(self._held) >= self._slots:
             return None
         held = self._held[ref] = Held(ref)
         return held
 
     def took(self, held: Held, carried: Carried) -> None:
-        self._spawn(held, lambda: self._advance.carry(carried, held))
+        if self._held.get(held.ref) is held:
+            self._spawn(held, lambda: self._advance.carry(carried, held))
+        # Otherwise its commit came after the end: as what was cut off then, it is for `recover` at the next start.
 
     def free_slot(self, held: Held) -> None:
         self._release(held, SUPERSEDED)
@@ -177,14 +180,13 @@ class EmbeddedDispatcher:
         recovers it. Stops keep working meanwhile.
         """
         self.take_no_more()
-        if self._held and grace > 0:
+        if self._held:
             until = self._clock.now() + round(grace * SECOND)
-            emptied = asyncio.ensure_future(self._emptied.wait())
             time_up = asyncio.ensure_future(self._clock.sleep_until(until))
+            time_up.add_done_callback(lambda _: self._drained.set())
             try:
-                await asyncio.wait((emptied, time_up), return_when=asyncio.FIRST_COMPLETED)
+                await self._drained.wait()
             finally:
-                emptied.cancel()
                 time_up.cancel()
         await self._cancel_all()
 
@@ -280,15 +282,11 @@ class EmbeddedDispatcher:
         self._spawn(held, lambda: self._advance.advance(claim, held))
 
     def _spawn(self, held: Held, turn: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
-        held.closing = self._draining
         held.task = asyncio.get_running_loop().create_task(self._turn(held, turn))
 
     async def _turn(self, held: Held, turn: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
         try:
             ended = await turn()
-        except asyncio.CancelledError:
-            self._held.pop(held.ref, None)
-            raise
         except Unavailable:
             # Nothing was decided by it: look again soon.
             ended = Again(self._clock.now() + SECOND)
@@ -296,7 +294,12 @@ class EmbeddedDispatcher:
             self._failure = failure
             self._sooner.set()
             ended = SUPERSEDED
-        except Exception:  # noqa: BLE001 - the last line: a defect met by one run must not stop the others
+        except (Exception, asyncio.CancelledError):
+            # The last line: a defect met by one run must not stop the others. A cancellation that nobody asked for is
+            # one too; at the end of the dispatcher, what is in flight is left as it is.
+            assert held.task is not None
+            if held.task.cancelling():
+                raise
             _log.exception("the turn of execution %s broke off", held.ref.id)
             ended = SUPERSEDED
             held.noted = 0
@@ -322,14 +325,14 @@ class EmbeddedDispatcher:
             self._sweep_at = 0
             self._sooner.set()
         if self._draining and not self._held:
-            self._emptied.set()
+            self._drained.set()
 
     async def _after_crash(self, ref: Ref) -> None:
         """A turn that broke off held its run, and nobody does now: take it on as one that lost its holder."""
-        crashes = self._crashes[ref] = self._crashes.get(ref, 0) + 1
+        self._crashes[ref] = self._crashes.get(ref, 0) + 1
         await self._clock.sleep_until(self._clock.now() + AFTER_CRASH)
-        if crashes >= MOST_CRASHES:
-            self._crashes.pop(ref, None)
+        if self._crashes.get(ref, 0) >= MOST_CRASHES:
+            del self._crashes[ref]
             await self._advance.give_up(ref)
         elif ref not in self._held:
             self._enqueue(ref, lost=True)
@@ -353,6 +356,5 @@ class EmbeddedDispatcher:
         tasks.extend(self._side)
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._held.clear()
