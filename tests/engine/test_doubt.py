@@ -20,7 +20,7 @@ from interlock.rules.states import State, WaitingFor
 from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
-from tests.engine.test_doors import HOLDER, INPUT, a_run, quiet
+from tests.engine.test_doors import HOLDER, INPUT, a_run, quiet, turn
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,31 @@ async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:
         assert decision.execution.state is State.PROCESS_STEP
 
 
+@pytest.mark.parametrize("fault", ["lose_orders", "lose_replies"])
+async def test_a_lost_run_whose_recovery_is_in_doubt_is_not_left_in_flight(fault: str) -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        setattr(world.executions, fault, 1)
+        ended = asyncio.ensure_future(turn(world, run.ref, lost=True))
+        await world.clock.pass_time(1)
+        made_again = fault == "lose_orders"
+        assert world.outcomes(run.ref) == [Outcome.ABANDONED, None][: 1 + made_again]
+        if made_again:
+            world.far.calls[0].fail()
+        await ended
+
+
+@pytest.mark.parametrize("fault", ["lose_orders", "lose_replies"])
+async def test_a_run_whose_giving_up_is_in_doubt_is_given_up(fault: str) -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        setattr(world.executions, fault, 1)
+        given_up = asyncio.ensure_future(world.advance.give_up(run.ref))
+        await world.clock.pass_time(1)
+        await given_up
+        assert (world.state(run.ref), world.outcomes(run.ref)) == (State.ERROR, [Outcome.INTERRUPTED_OUTCOME_UNKNOWN])
+
+
 # --- cut, and not stopped ---------------------------------------------------------------------------------------------
 
 
@@ -177,6 +202,13 @@ async def test_an_attempt_that_was_taken_away_settles_nothing(taken: bool) -> No
         assert await carried_on(world, run) is SUPERSEDED
         assert len(world.executions.events) == 1
         assert world.outcomes(run.ref) == [Outcome.ABANDONED, None][: 1 + taken]
+
+
+async def test_a_cut_attempt_of_a_run_that_is_gone_settles_nothing() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        assert await carried_on(world, replace(run, id=99)) is SUPERSEDED
+        assert len(world.executions.events) == 1
 
 
 # --- whether to repeat ------------------------------------------------------------------------------------------------

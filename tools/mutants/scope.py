@@ -39,7 +39,8 @@ ENGINE: Final = ("tests/engine",)
 STORE: Final = ("tests/store",)
 
 TERMINATE_PATHS: Final = (
-    "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _may_repeat _apply _own_write"
+    "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _recovered _may_repeat"
+    " _apply _own_write"
 )
 DISPATCHING: Final = (
     "interrupt ready try_slot took recover run take_no_more drain _come_due _spawn _turn _after_crash _cancel_all"
@@ -67,7 +68,7 @@ SUBJECTS: Final = (
     Subject(
         "interlock.engine.advance",
         ENGINE,
-        (*(f"Advance.{name}" for name in TERMINATE_PATHS.split()), "_is_own"),
+        (*(f"Advance.{name}" for name in TERMINATE_PATHS.split()), "_moved", "_is_own"),
     ),
     Subject(
         "interlock.engine.dispatchers.embedded",

@@ -89,7 +89,8 @@ class Advance:
         execution = run.execution
         state = execution.state
         if state in IN_FLIGHT and claim.lost:
-            recovered = await self.recover(execution)
+            # Nobody asks for it a second time: a run in flight is left to its holder, and this one has none.
+            recovered = _moved(await self._apply(claim.ref, self._recovered(execution)))
             if recovered is None:
                 return SUPERSEDED
             execution, state = recovered, recovered.state
@@ -135,13 +136,12 @@ class Advance:
                 return FINISHED
 
     async def recover(self, execution: Execution) -> Execution | None:
-        """Settle what a dead holder left in flight; nothing is performed. None: it moved meanwhile."""
-        repeatable = execution.state is not State.STOPPING and self._may_repeat(execution)
-        event = Recovered(self._clock.now(), execution.epoch, repeatable)
-        decision = await self._executions.apply(execution.ref, event)
-        if decision is None or decision.verdict is Verdict.SUPERSEDED:
-            return None
-        return decision.execution
+        """Settle what a dead holder left in flight; nothing is performed. None: it moved meanwhile.
+
+        Raises:
+            Unavailable: the commit could not be made.
+        """
+        return _moved(await self._executions.apply(execution.ref, self._recovered(execution)))
 
     async def give_up(self, ref: Ref) -> None:
         """End a run that this process cannot carry on because of a defect of ours."""
@@ -149,7 +149,7 @@ class Advance:
         if execution is None or execution.state in TERMINAL or execution.state is State.PAUSED_BY_CIRCUIT_BREAKER:
             return
         if execution.state in IN_FLIGHT:
-            await self._executions.apply(ref, Recovered(self._clock.now(), execution.epoch, repeatable=False))
+            await self._apply(ref, Recovered(self._clock.now(), execution.epoch, repeatable=False))
         else:
             await self._refuse(execution, _DEFECT)
 
@@ -289,6 +289,10 @@ class Advance:
         lost = Result(Outcome.ABANDONED, error=OUTCOME_UNKNOWN, status=event.result.status, phase=event.result.phase)
         return await self._commit(carried, Settled(event.at, event.attempt, lost, following, self.holder))
 
+    def _recovered(self, execution: Execution) -> Recovered:
+        repeatable = execution.state is not State.STOPPING and self._may_repeat(execution)
+        return Recovered(self._clock.now(), execution.epoch, repeatable)
+
     def _may_repeat(self, execution: Execution) -> bool:
         try:
             plan = self._plans.get(execution.tenant, execution.definition)
@@ -346,6 +350,11 @@ class Advance:
         if not _is_own(run, event, self.holder, self._executions.steps(ref)):
             return None
         return Decision(Verdict.ACCEPTED, run.execution, moved=True)
+
+
+def _moved(decision: Decision | None) -> Execution | None:
+    """The run as the event left it; None: it moved before that."""
+    return None if decision is None or decision.verdict is Verdict.SUPERSEDED else decision.execution
 
 
 def _is_own(run: Run, event: Prepared | Settled | Woken, holder: str, rows: list[StepRow]) -> bool:
