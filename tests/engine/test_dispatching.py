@@ -143,6 +143,23 @@ async def test_a_hint_during_a_turn_that_breaks_off_does_not_hurry_the_next(capl
     await ended(task)
 
 
+async def test_a_lost_run_has_its_place_in_a_line_that_is_full(caplog: pytest.LogCaptureFixture) -> None:
+    turns, other = Turns(ZeroDivisionError()), Ref(1, 9)
+    dispatcher, clock, task = await running(turns, slots=1, near=1)
+    with caplog.at_level(logging.CRITICAL, "interlock"):
+        dispatcher.ready(REF, None)
+        await settle()
+    held = dispatcher.try_slot(Ref(1, 8))
+    assert held is not None
+    dispatcher.ready(other, None)
+    await clock.pass_time(1)
+    assert dispatcher.in_line == 2
+    dispatcher.free_slot(held)
+    await settle()
+    assert turns.claims == [Claim(REF), Claim(other), Claim(REF, lost=True)]
+    await ended(task)
+
+
 async def test_a_cancellation_that_nobody_asked_for_is_a_breakdown(caplog: pytest.LogCaptureFixture) -> None:
     turns = Turns(asyncio.CancelledError())
     dispatcher, clock, task = await running(turns)

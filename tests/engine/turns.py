@@ -66,9 +66,9 @@ class Nothing:
 REF = Ref(1, 7)
 
 
-async def running(turns: Any) -> tuple[EmbeddedDispatcher, ManualClock, asyncio.Task[None]]:
+async def running(turns: Any, **options: int) -> tuple[EmbeddedDispatcher, ManualClock, asyncio.Task[None]]:
     clock = ManualClock()
-    dispatcher: Any = EmbeddedDispatcher(Nothing(), turns, clock)  # type: ignore[arg-type]
+    dispatcher: Any = EmbeddedDispatcher(Nothing(), turns, clock, **options)  # type: ignore[arg-type]
     task = asyncio.ensure_future(dispatcher.run())
     await settle()
     return dispatcher, clock, task

@@ -259,7 +259,8 @@ class EmbeddedDispatcher:
     # --- turns ----------------------------------------------------------------------------------------------------
 
     def _enqueue(self, ref: Ref, *, lost: bool = False) -> None:
-        if ref not in self._line and len(self._line) >= self._near:
+        # No sweep would find a lost one again: it is in flight.
+        if not lost and ref not in self._line and len(self._line) >= self._near:
             self._more = True
             return
         self._line[ref] = lost or self._line.get(ref, False)
