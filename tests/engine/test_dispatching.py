@@ -197,6 +197,20 @@ async def test_a_turn_that_goes_well_begins_the_count_of_breakdowns_anew(caplog:
     await ended(task)
 
 
+async def test_a_run_that_was_taken_on_well_since_its_third_breakdown_is_not_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turns = Turns(*[ZeroDivisionError()] * 3)
+    dispatcher, clock, task = await running(turns)
+    with caplog.at_level(logging.CRITICAL, "interlock"):
+        dispatcher.ready(REF, None)
+        await clock.pass_time(2.5)
+        dispatcher.ready(REF, None)
+        await clock.pass_time(1)
+    assert (len(turns.claims), turns.given_up) == (5, [])
+    await ended(task)
+
+
 async def test_recovery_counts_what_it_settled_and_does_not_go_round_for_ever() -> None:
     async with quiet() as world:
         for name in ("a", "b", "c"):

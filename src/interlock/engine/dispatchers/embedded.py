@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class EmbeddedDispatcher:
         self._drained: asyncio.Event = asyncio.Event()
         """Nothing is in flight any more, or the time for it is up."""
         self._failure: BaseException | None = None
-        self._crashes: dict[Ref, int] = {}
+        self._crashes: Counter[Ref] = Counter()
 
     # --- counts ---------------------------------------------------------------------------------------------------
 
@@ -307,7 +308,7 @@ class EmbeddedDispatcher:
             self._beside(self._after_crash, held.ref)
         else:
             if self._crashes:
-                self._crashes.pop(held.ref, None)
+                del self._crashes[held.ref]
         self._release(held, ended)
 
     def _release(self, held: Held, ended: Turn) -> None:
@@ -330,9 +331,9 @@ class EmbeddedDispatcher:
 
     async def _after_crash(self, ref: Ref) -> None:
         """A turn that broke off held its run, and nobody does now: take it on as one that lost its holder."""
-        self._crashes[ref] = self._crashes.get(ref, 0) + 1
+        self._crashes[ref] += 1
         await self._clock.sleep_until(self._clock.now() + AFTER_CRASH)
-        if self._crashes.get(ref, 0) >= MOST_CRASHES:
+        if self._crashes[ref] >= MOST_CRASHES:
             del self._crashes[ref]
             await self._advance.give_up(ref)
         elif ref not in self._held:
