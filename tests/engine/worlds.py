@@ -90,6 +90,8 @@ class FarEnd:
         progress.phase = self.stays_at
         if self.stays_at in (Phase.WAITING, Phase.READING):
             progress.bytes_written = len(request.body)
+        if self.stays_at is Phase.WRITING:
+            progress.bytes_written = 1
         if self.stays_at is Phase.READING:
             progress.status = 200
         if self.always is not None:

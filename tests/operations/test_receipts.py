@@ -71,6 +71,16 @@ async def test_what_was_cut_stands_where_the_proof_puts_it(ann: Desk, phase: Pha
     assert found["termination"]["reason"] == "wrong | person # <b>boo</b>"
 
 
+@pytest.mark.parametrize(
+    ("phase", "begins"),
+    [(Phase.WRITING, "The request was still being sent"), (Phase.WAITING, "The whole request was on its way")],
+)
+async def test_what_is_not_known_says_how_far_the_request_had_got(ann: Desk, phase: Phase, begins: str) -> None:
+    [entry] = (await receipt(ann, await stopped_while_calling(ann, phase=phase)))["unknown"]
+    assert entry["account"].startswith(begins)
+    assert entry["account"].endswith("whether it had its effect could not be known.")
+
+
 async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(ann: Desk) -> None:
     execution = await ann.start(await ann.make(WAIT, AFTER))
     assert shape(await receipt(ann, execution)) == {"open": ["hold", "after"]}
@@ -182,11 +192,12 @@ async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_alr
         await settle()
         accounts.append((await receipt(ann, execution))["open"][0]["account"])
         await ann.wait(3_600)
+    earlier = "An attempt before it was sent and got no complete answer, so it may have had its effect."
     assert accounts == [
         "Under way.",
         "An attempt has failed; another one is to follow.",
         "An attempt got no complete answer, so it may have had its effect; another one is to follow.",
-        "Under way: the far end has taken the call, and is to answer later.",
+        f"Under way: the far end has taken the call, and is to answer later. {earlier}",
     ]
 
 

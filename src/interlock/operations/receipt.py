@@ -246,6 +246,11 @@ _ACCOUNTS: Final[dict[Outcome, str]] = {
 }
 
 
+_CUT: Final[dict[str, str]] = {
+    Phase.WRITING: "The request was still being sent when the connection was closed",
+    Phase.WAITING: "The whole request was on its way, and no answer had come, when the connection was closed",
+}
+
 _WAITS: Final[dict[str, str]] = {
     WaitingFor.TIMER: "Under way: it waits for its time to come.",
     WaitingFor.CALLBACK: "Under way: the far end has taken the call, and is to answer later.",
@@ -278,6 +283,8 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
             return f"Failed: {message.rstrip('.')}." if message else _FAILED
         case Outcome.INTERRUPTED_RESPONSE:
             return f"The far end had answered {status}; the rest of its answer was cut off."
+        case Outcome.INTERRUPTED_OUTCOME_UNKNOWN if step.attempts and step.attempts[-1].phase in _CUT:
+            return f"{_CUT[step.attempts[-1].phase]}: whether it had its effect could not be known."
         case Outcome.INTERRUPTED_WAITING if step.idempotency_key:
             return "The far end had taken the call and was to answer later; nobody waits for it any more."
         case _:
@@ -291,7 +298,8 @@ def _still_open(step: StepView) -> str:
     if last.outcome:
         became = "got no complete answer, so it may have had its effect" if in_doubt(last) else "has failed"
         return f"An attempt {became}; another one is to follow."
-    return _WAITS.get(last.waiting_for, "Under way.")
+    under_way = _WAITS.get(last.waiting_for, "Under way.")
+    return f"{under_way} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else under_way
 
 
 def _late_account(outcome: str, status: int) -> str:
