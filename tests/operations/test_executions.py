@@ -260,6 +260,7 @@ async def test_the_detail_lists_children(ann: Desk) -> None:
     detail = await ann.detail(execution)
     [started] = detail["children"]
     assert (started["automationTemplateId"], started["state"]) == (child, "WAITING")
+    assert started["automationDisplayName"] == (await ann.detail(int(started["id"])))["automationDisplayName"] != ""
     assert detail["steps"][0]["output"] == {"execution_id": started["id"]}
     below = await ann.detail(int(started["id"]))
     assert (below["parent"], below["root"], below["depth"]) == (str(execution), str(execution), 1)

@@ -163,6 +163,19 @@ async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) ->
         assert row in text.splitlines()
 
 
+async def test_the_text_of_a_tree_names_what_was_started_and_says_how_many_were_stopped_with_it(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    start = {"stepName": "go", "runAutomation": {"automationTemplateRef": {"id": child}}}
+    execution = await ann.start(await ann.make(start, WAIT))
+    await ann.ask("TerminateAutomation", {"cascade": True}, id=execution)
+    found = await receipt(ann, execution)
+    [below] = found["children"]
+    assert found["done"][0]["account"] == f"Done: it started execution {below['id']}."
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert "| Stopped with it | 1 execution below it |" in text
+    assert f"| {below['id']} | {below['automationDisplayName']} | TERMINATE |" in text
+
+
 async def test_a_step_is_told_by_its_display_name_and_by_the_name_it_is_asked_about(ann: Desk) -> None:
     step = {**CALL, "stepName": "create_account", "stepDisplayName": "Create the *account*"}
     execution = await ann.start(await ann.make(step, AFTER))

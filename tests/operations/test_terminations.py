@@ -129,6 +129,14 @@ async def test_cascade_stops_what_the_run_started_even_when_it_is_done(ann: Desk
     assert [row["state"] for row in (await ann.detail(other))["children"]] == ["WAITING"] * 2
 
 
+async def test_the_record_says_how_many_were_stopped_below_and_a_repeated_order_counts_none_twice(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    execution = await ann.start(await ann.make(run_automation("one", child), run_automation("two", child), WAIT))
+    for _ in range(2):
+        await stop(ann, execution, {"cascade": True})
+        assert (await ann.detail(execution))["termination"]["descendants"] == 2
+
+
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 

@@ -201,6 +201,10 @@ async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
     stopped = await here.store.executions.terminate_tree(named.ref, AT, order)
     assert stopped is not None
     assert not stopped.more
+    record = here.store.executions.termination(named.ref)
+    assert record is not None
+    stopping_before = 1 + len(children)  # one of the children, and one below each of them
+    assert record.below == stopped.descendants - stopping_before
     for id_ in (named.id, *children, *grandchildren):
         found = here.store.executions.get(Ref(here.tenant, id_))
         assert found is not None

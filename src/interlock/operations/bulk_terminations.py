@@ -22,9 +22,10 @@ from interlock.operations.bulk_views import (
     Terminations,
     TerminationsResponse,
 )
-from interlock.operations.narrowing import MOST, Found, display_name, find, step_names, visible
+from interlock.operations.narrowing import MOST, Found, display_name, find, step_names
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
+from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkTermination, PlanRow
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest

@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from interlock.contract.automations import Automation
-from interlock.contract.base import from_stored, with_fields
+from interlock.contract.base import with_fields
 from interlock.contract.steps import STEP_KINDS
 from interlock.errors import InvalidArgument
 from interlock.operations import executions, shown
+from interlock.operations.narrowing import display_name
 from interlock.operations.operation import Answer, Call, Document
 from interlock.operations.receipt import receipt_of
 from interlock.operations.receipt_markdown import markdown
+from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.operations.terminations import termination_view
 from interlock.operations.views import (
@@ -63,19 +64,22 @@ def detail_of(services: Services, call: Call) -> ExecutionDetail:
         NotFound: there is no such run.
     """
     with services.store.snapshot():
-        return _shown(services, executions.read(services, call))
+        return _shown(services, call, executions.read(services, call))
 
 
-def _shown(services: Services, row: Execution) -> ExecutionDetail:
+def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
     store, ref = services.store, row.ref
     definition = store.automations.definition(row.tenant, row.definition)
-    automation = store.automations.get(row.tenant, row.automation)
     children = store.executions.children(ref, limit=MOST_CHILDREN + 1)
+    names = {
+        automation: display_name(services, child) if visible(services, call, automation) else ""
+        for automation, child in {child.automation: child for child in children}.items()
+    }
     ended = row.completed_at
     return ExecutionDetail(
         id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=from_stored(Automation, automation.document).display_name if automation else "",
+        automation_display_name=display_name(services, row),
         current_version=definition.version if definition is not None else 0,
         is_draft=row.is_draft,
         state=row.state,
@@ -103,6 +107,7 @@ def _shown(services: Services, row: Execution) -> ExecutionDetail:
             ChildView(
                 id=child.id,
                 automation_template_id=child.automation,
+                automation_display_name=names[child.automation],
                 state=child.state,
                 created_at=shown.moment(child.created_at),
                 completed_at=shown.moment(child.completed_at),

@@ -26,6 +26,7 @@ from interlock.operations import shown
 from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
 from interlock.operations.paging import ROWS_AT_ONCE, give_way
+from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
@@ -107,11 +108,6 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
             raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
         await give_way(0)
     return found
-
-
-def visible(services: Services, call: Call, automation: str) -> bool:
-    """Whether the runs of this automation are the caller's to see."""
-    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
 
 
 def step_names(steps: bytes) -> list[str]:

@@ -275,7 +275,7 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
 def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
         case Outcome.SUCCEEDED if step.kind == "runAutomation":
-            return "Done: it started another execution."
+            return f"Done: it started {_started(step.output)}."
         case Outcome.SUCCEEDED:
             return f"Done; the far end answered {status}." if status else "Done."
         case Outcome.FAILED:
@@ -289,6 +289,11 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
             return "The far end had taken the call and was to answer later; nobody waits for it any more."
         case _:
             return _ACCOUNTS[outcome]
+
+
+def _started(output: object) -> str:
+    named = output.get("execution_id") if isinstance(output, dict) else None
+    return f"execution {named}" if named else "another execution"
 
 
 def _still_open(step: StepView) -> str:

@@ -88,7 +88,7 @@ def _lines(receipt: Receipt) -> Iterator[str]:
         more = ", and more" if receipt.more_children else ""
         yield f"## Executions it started ({len(receipt.children)}{more})"
         yield ""
-        yield from _table(("Execution", "State", "Started", "Ended"), map(_child, receipt.children))
+        yield from _table(("Execution", "Automation", "State", "Started", "Ended"), map(_child, receipt.children))
 
 
 def _advice(receipt: Receipt) -> str:
@@ -153,6 +153,9 @@ def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
     if order.deadline_at != order.accepted_at:
         yield "Deadline", _moment(order.deadline_at)
     yield "It was then", _FOUND.get(State(order.found), order.found)
+    if order.descendants:
+        number = "1 execution" if order.descendants == 1 else f"{order.descendants:,} executions"
+        yield "Stopped with it", f"{number} below it"
 
 
 def _in_short(receipt: Receipt) -> str:
@@ -188,7 +191,8 @@ def _row(entry: ReceiptEntry) -> tuple[str, ...]:
 
 
 def _child(child: ChildView) -> tuple[str, ...]:
-    return str(child.id), child.state, _moment(child.created_at), _moment(child.completed_at)
+    name = _escaped(child.automation_display_name or child.automation_template_id)
+    return str(child.id), name, child.state, _moment(child.created_at), _moment(child.completed_at)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

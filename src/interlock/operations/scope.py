@@ -8,12 +8,17 @@ from interlock.operations.operation import Call
 from interlock.operations.services import Services
 
 
+def visible(services: Services, call: Call, automation: str) -> bool:
+    """Whether the automation, deleted or not, and its runs are the caller's to see."""
+    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
+
+
 def require_visible(services: Services, call: Call, automation: str) -> None:
     """
     Raises:
         NotFound: the automation, deleted or not, is of none of the caller's apps: to the caller it is not there.
     """
-    if call.apps is not None and services.store.automations.app_of(call.tenant.id, automation) not in call.apps:
+    if not visible(services, call, automation):
         raise NotFound
 
 

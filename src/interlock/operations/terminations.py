@@ -140,7 +140,7 @@ def termination_view(
         accepted_at=shown.moment(found.accepted_at),
         deadline_at=shown.moment(found.deadline_at),
         settled_at=shown.moment(row.completed_at),
-        descendants=descendants,
+        descendants=descendants or found.below,
         more=more,
     )
 

@@ -73,7 +73,7 @@ class TerminationView(Message):
     settled_at: Timestamp | None = None
     """When the execution came to rest; absent while it is stopping."""
     descendants: Int32 = 0
-    """With `cascade`, in the answer to the order: how many executions below were stopped in its commit."""
+    """How many executions below were stopped with it; in the answer to an order, those of its commit."""
     more: Bool = False
     """With `cascade`, in the answer to the order: more follow, and none of them can start anything meanwhile."""
 
@@ -189,6 +189,7 @@ class ChildView(Message):
 
     id: Int64 = 0
     automation_template_id: str = ""
+    automation_display_name: str = ""
     state: str = ""
     created_at: Timestamp | None = None
     completed_at: Timestamp | None = None

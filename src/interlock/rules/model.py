@@ -195,6 +195,8 @@ class Termination:
     """The sharper of the modes asked for so far."""
     found: State
     """The state the run was in when the order was accepted."""
+    below: int = 0
+    """How many runs below were stopped because of it; set once they are."""
 
 
 @value(frozen=True, slots=True)

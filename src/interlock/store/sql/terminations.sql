@@ -13,8 +13,12 @@ UPDATE terminations SET deadline_at = ?, mode = ? WHERE tenant = ? AND execution
 -- The order that stopped, or is stopping, a run.
 SELECT
     client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution, accepted_at, deadline_at,
-    mode, found
+    mode, found, below
 FROM terminations WHERE tenant = ? AND execution = ?;
+
+-- name: termination_below
+-- So many more below it were stopped.
+UPDATE terminations SET below = below + ? WHERE tenant = ? AND execution = ?;
 
 -- name: doomed_create
 -- The runs that the statements below act on, in this transaction.

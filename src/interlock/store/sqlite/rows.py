@@ -130,11 +130,11 @@ def outcome(value: str | None) -> Outcome | None:
 def termination(row: Row) -> Termination:
     """From the columns of `termination_get`."""
     client, principal, address, reason, asked, cascade, deadline, cause, cause_execution, *rest = row
-    accepted_at, deadline_at, mode, found = rest
+    accepted_at, deadline_at, mode, found, below = rest
     request = TerminationRequest(
         Actor(client, address, principal), reason, Mode(asked), bool(cascade), deadline, Cause(cause), cause_execution
     )
-    return Termination(request, accepted_at, deadline_at, Mode(mode), _STATES[found])
+    return Termination(request, accepted_at, deadline_at, Mode(mode), _STATES[found], below)
 
 
 def order(tenant: int, id_: int, found: Termination) -> Row:

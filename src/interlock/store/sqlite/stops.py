@@ -41,6 +41,8 @@ class Stopped:
     """What a set-based stop did. The hints are for after the commit."""
 
     count: int
+    first: int = 0
+    """Those of them that no order had reached before."""
     more: bool = False
     """Of a tree: not everybody has been reached."""
     interrupts: list[tuple[int, int]] = field(default_factory=list)
@@ -53,6 +55,7 @@ def stop_tree(connection: apsw.Connection, named: Execution, at: int, request: T
     """Stop every run below the named one, up to `ONE_COMMIT`; a larger tree is fenced and its order kept."""
     below = replace(request, cause=Cause.CASCADE, cause_execution=named.id)
     stopped = _stop_below(connection, named.tenant, named.id, at, below, ONE_COMMIT)
+    _count_below(connection, named.tenant, named.id, stopped)
     if stopped.more:
         actor = request.actor
         connection.execute(
@@ -85,6 +88,7 @@ def continue_cascade(connection: apsw.Connection, tenant: int, at: int) -> Stopp
         Actor(client, address, principal), reason, Mode(mode), True, deadline, Cause(cause), execution
     )
     stopped = _stop_below(connection, tenant, execution, at, request, BATCH)
+    _count_below(connection, tenant, execution, stopped)
     if not stopped.more:
         connection.execute(_SQL["cascade_done"], (tenant, root, execution))
         connection.execute(_SQL["cascade_unfence"], {"tenant": tenant, "root": root})
@@ -142,6 +146,11 @@ def _stop_below(
     return stopped
 
 
+def _count_below(connection: apsw.Connection, tenant: int, named: int, stopped: Stopped) -> None:
+    if stopped.first:
+        connection.execute(_SQL["termination_below"], (stopped.first, tenant, named))
+
+
 def _prepare(connection: apsw.Connection) -> None:
     connection.execute(_SQL["doomed_create"])
     connection.execute(_SQL["doomed_clear"])
@@ -168,6 +177,7 @@ def _stop(
     }
     stopped = Stopped(count=sum(count for (count,) in connection.execute(_SQL["doomed_count"])))
     if stopped.count:
+        stopped.first = sum(_VERDICTS[state] is Verdict.ACCEPTED for state in found.values())
         stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
         for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_move"):
             connection.execute(_SQL[name], scope)
