@@ -214,3 +214,13 @@ def test_cancelling_paused_runs_asks_a_person(server: Server, interlock: Command
 def test_an_automation_whose_breaker_has_tripped_says_so(server: Server, interlock: CommandLine) -> None:
     server.on("POST", SEARCH, holding(TRIPPED))
     assert "tripped" in interlock("automations", "list", person=True).stdout
+
+
+def test_a_run_with_a_lease_says_how_to_keep_it(server: Server, interlock: CommandLine) -> None:
+    server.on("GET", f"{ALL}/1", ok({"automation": {"id": "1"}}))
+    server.on("POST", f"{ALL}/1/execute", ok({"executionId": "7"}))
+    result = interlock("automations", "run", "1", "--lease", "10m", person=True)
+    assert result.exit_code == Exit.OK
+    assert "interlock executions renew 7" in result.stderr
+    assert server.asked("POST", f"{ALL}/1/execute")[0].body == {"lease": "600s"}
+    assert interlock("automations", "run", "1", "--lease", "soon").exit_code == Exit.USAGE

@@ -157,12 +157,28 @@ def test_a_person_is_shown_what_would_be_stopped_and_asked(server: Server, inter
     refused = interlock("executions", "terminate", "7", person=True, stdin="n\n")
     assert refused.exit_code == Exit.ERROR
     assert "WAITING" in refused.stdout
-    assert "Terminate 1 running of 1?" in refused.stderr
+    assert "Terminate execution 7?" in refused.stderr
     assert not server.asked("POST", terminating("7"))
     agreed = interlock("executions", "terminate", "7", person=True, stdin="y\n")
     assert agreed.exit_code == Exit.OK
     assert "interlock executions receipt 7" in agreed.stderr
     assert interlock("executions", "terminate", "7", "--yes", person=True).exit_code == Exit.OK
+
+
+def test_nobody_is_asked_about_what_has_ended(server: Server, interlock: CommandLine) -> None:
+    server.on("GET", f"{ALL}/7", in_state("DONE"))
+    server.on("POST", terminating("7"), stopped("already-finished", "DONE"))
+    result = interlock("executions", "terminate", "7", person=True, stdin="")
+    assert result.exit_code == Exit.OK
+    assert "already-finished" in result.stdout
+
+
+def test_a_person_is_told_how_many_were_stopped_with_it(server: Server, interlock: CommandLine) -> None:
+    server.on("GET", f"{ALL}/7", in_state("DONE"))
+    server.on("POST", terminating("7"), stopped("already-finished", "DONE", {"descendants": 1_023, "more": True}))
+    result = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="y\n")
+    assert "Terminate execution 7, and all that was started by it?" in result.stderr
+    assert "With it: 1,023 that it had started, and so on down; more follow." in result.stderr
 
 
 RECEIPT = "/interlock/v1/executions/7/receipt"

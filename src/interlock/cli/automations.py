@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from interlock.cli.documents import read_automations, read_context
+from interlock.cli.durations import duration
 from interlock.cli.failures import EXIT_CODES, Exit, Failure, Refused, combined
 from interlock.cli.http import Api
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
@@ -117,6 +118,9 @@ def get(session: Session, automation: str, output: Form) -> None:
 @click.argument("automation")
 @click.option("--context", help="What the run starts with, as ctx.trigger: a JSON object, @FILE, or - for stdin.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for the run to end.")
+@click.option(
+    "--lease", metavar="DURATION", help="Terminate it after so long, such as 10m, unless it is renewed; 1 s to 30 days."
+)
 @click.option("--idempotency-key", help="The same key starts one run only, however often it is sent within 24 hours.")
 @output_option
 @click.pass_obj
@@ -125,6 +129,7 @@ def run(
     automation: str,
     context: str | None,
     wait: float | None,
+    lease: str | None,
     idempotency_key: str | None,
     output: Form,
 ) -> None:
@@ -136,14 +141,19 @@ def run(
     Examples:
       interlock automations run "Hello"
       interlock automations run "Offboard" --context '{"user": "ann"}' --wait 30
+      interlock automations run "Nightly copy" --lease 10m
     """
+    length = duration(lease, "--lease")
     given = read_context(context) if context is not None else None
     api = session.api()
     target = find_automation(api, automation)
     reply = api.call(
         "POST",
         f"{_PATH}/{target['id']}/execute",
-        {} if given is None else {"context": {"context": given}},
+        {
+            **({} if given is None else {"context": {"context": given}}),
+            **({} if length is None else {"lease": length}),
+        },
         headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
         repeatable=bool(idempotency_key),
     )
@@ -155,6 +165,8 @@ def run(
         )
         print_rows(output, [{"executionId": execution}], columns, "executionId")
         session.hint(f"Follow it: interlock executions watch {execution}")
+        if length is not None:
+            session.hint(f"Keep it: interlock executions renew {execution}")
         return
     ended = wait_until_ended(api, session.clock, execution, seconds=wait)
     print_object(output, ended, "id")

@@ -8,6 +8,7 @@ import click
 
 from interlock.cli.automations import find_automation
 from interlock.cli.documents import parse, read_text
+from interlock.cli.durations import duration
 from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
 from interlock.cli.http import Api, Reply
 from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, printable, short_state
@@ -18,8 +19,6 @@ from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution,
 _PATH = "/api/v1/automation_executions"
 _OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "m": 60, "h": 3_600, "d": 86_400}
 _NARROWING = "--automation, --state, --older-than, --subject, --where or --all"
 _LONGEST_HELD = 30
 """Seconds for which the server holds an answer back at most."""
@@ -213,7 +212,7 @@ def renew(session: Session, execution: str, lease: str | None, output: Form) -> 
       interlock executions renew 839265
       interlock executions renew 839265 --lease 2h
     """
-    length = _duration(lease, "--lease")
+    length = duration(lease, "--lease")
     body = {} if length is None else {"lease": length}
     path = f"{_OWN_PATH}/{_ids([execution])[0]}/lease/actions/renew"
     print_object(output, session.api().call("POST", path, body).body, "executionId")
@@ -277,7 +276,7 @@ def terminate(
       interlock executions terminate --subject 2vRk7 --where 'execution.createdAt < now() - duration("36h")' --plan
       interlock executions terminate --automation "Offboard" --pause-automation --reason "wrong list" --wait 60
     """
-    within = _duration(deadline, "--deadline")
+    within = duration(deadline, "--deadline")
     options = {"reason": reason, "mode": mode, "deadline": within, "cascade": cascade or None}
     body = {name: value for name, value in options.items() if value is not None}
     narrowed = bool(automations_ or states or older_than or subjects or where is not None or every)
@@ -288,7 +287,7 @@ def terminate(
         narrowing = {
             "automationTemplateIds": [find_automation(api, name)["id"] for name in automations_],
             "states": [long_state(state) for state in states],
-            "olderThan": _duration(older_than, "--older-than"),
+            "olderThan": duration(older_than, "--older-than"),
             "allExecutions": every,
             **({"subjectUserIds": subjects} if subjects else {}),
             **({"expressionCel": where} if where is not None else {}),
@@ -304,7 +303,7 @@ def terminate(
         raise Failure("stdin named no execution", Exit.NOT_FOUND)
     api = session.api()
     if session.interactive and not yes:
-        _show_and_ask(session, api, wanted)
+        _show_and_ask(session, api, wanted, cascade=cascade)
 
     # All are stopped before any is waited for: a wait must not lengthen the life of the next one.
     held = min(wait, _LONGEST_HELD) if wait is not None and len(wanted) == 1 else 0
@@ -319,6 +318,9 @@ def terminate(
             failures.append(failure.code)
     late = _wait_for(session, api, rows, wait) if wait is not None else 0
     print_rows(output, rows, _STOPPED, "executionId")
+    below, more = _stopped_below(rows)
+    if below:
+        session.hint(f"With it: {below:,} that it had started, and so on down{'; more follow' if more else ''}.")
     if len(rows) == 1:
         session.hint(f"Look at it: interlock executions receipt {rows[0]['executionId']}")
     code = combined(len(rows), failures)
@@ -356,7 +358,13 @@ def _wait_for(session: Session, api: Api, rows: list[dict[str, Any]], wait: floa
     return late
 
 
-def _show_and_ask(session: Session, api: Api, wanted: list[str]) -> None:
+def _stopped_below(rows: list[dict[str, Any]]) -> tuple[int, bool]:
+    orders = [row.get("termination") or {} for row in rows]
+    return sum(int(order.get("descendants") or 0) for order in orders), any(order.get("more") for order in orders)
+
+
+def _show_and_ask(session: Session, api: Api, wanted: list[str], *, cascade: bool) -> None:
+    """Ask, unless there is nothing to stop: that those named have ended already is what the verdict says."""
     found = []
     for ident in wanted:
         try:
@@ -364,10 +372,11 @@ def _show_and_ask(session: Session, api: Api, wanted: list[str]) -> None:
         except Failure as failure:
             if failure.code is not Exit.NOT_FOUND:
                 raise
-    if found:
+    running = sum(not has_ended(execution) for execution in found)
+    if running or (found and cascade):
         print_rows("table", found, _COLUMNS, "id")
-        running = sum(not has_ended(execution) for execution in found)
-        session.confirmed(f"Terminate {running} running of {len(wanted)}?", yes=False)
+        which = f"execution {wanted[0]}" if len(wanted) == 1 else f"{running} running of {len(wanted)}"
+        session.confirmed(f"Terminate {which}{', and all that was started by it' if cascade else ''}?", yes=False)
 
 
 def _ids(given: Iterable[str]) -> list[str]:
@@ -386,16 +395,3 @@ def _id_of(line: str) -> str:
         return line.strip()
     value = parse(line, "stdin")
     return str(value.get("id") or value.get("executionId") or line)
-
-
-def _duration(text: str | None, option: str) -> str | None:
-    """A duration as the wire has it; seconds if it has no unit."""
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise Failure(f"{option}: not a duration: {text!r}; write 10s, 500ms, 2m, 3h or 4d", Exit.USAGE)
-    number, unit = match.groups()
-    if unit in (None, "s"):
-        return f"{number}s"
-    return f"{float(number) * _UNITS[unit]:.9f}".rstrip("0").rstrip(".") + "s"
