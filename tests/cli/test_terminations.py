@@ -121,3 +121,15 @@ def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: Comma
     assert lines(interlock("terminations", "abort", "p"))[0]["state"] == "ABORTED"
     planned.on("GET", f"{PATH}/p", ok(order("RUNNING", 1)))
     assert interlock("terminations", "watch", "p", "--timeout", "2").exit_code == Exit.TIMEOUT
+
+
+def test_a_person_is_told_that_an_abort_came_too_late(planned: Server, interlock: CommandLine) -> None:
+    planned.on("POST", f"{PATH}/p/actions/abort", ok(order("DONE", 2)))
+    assert "nothing left to abort" in interlock("terminations", "abort", "p", person=True).stderr
+    planned.on("POST", f"{PATH}/p/actions/abort", ok(order("ABORTED", 1)))
+    assert "nothing left to abort" not in interlock("terminations", "abort", "p", person=True).stderr
+
+
+def test_who_pauses_automations_is_told_how_they_go_on(planned: Server, interlock: CommandLine) -> None:
+    result = interlock("executions", "terminate", "--all", "--pause-automation", person=True, stdin="y\n")
+    assert "interlock automations clear-breaker" in result.stderr

@@ -13,6 +13,7 @@ from interlock.cli.waiting import look_until
 
 PATH = "/interlock/v1/terminations"
 _RUNNING = "RUNNING"
+_ABORTED = "ABORTED"
 
 _COLUMNS: tuple[Column, ...] = (
     ("ID", lambda row: row.get("id")),
@@ -77,14 +78,17 @@ def watch(session: Session, order: str, timeout: float | None, output: Form) -> 
 @output_option
 @click.pass_obj
 def abort(session: Session, order: str, output: Form) -> None:
-    """Stop nobody further by an order. What it has stopped stays stopped.
+    """Stop nobody further by an order. What it has stopped stays stopped, and an order at its end stays as it is.
 
     \b
     Examples:
       interlock terminations abort 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
     """
     reply = session.api().call("POST", f"{PATH}/{order}/actions/abort", {})
-    print_rows(output, [reply.body["terminations"]], _COLUMNS, "id")
+    order_ = reply.body["terminations"]
+    print_rows(output, [order_], _COLUMNS, "id")
+    if order_["state"] not in {_RUNNING, _ABORTED}:
+        session.hint("There was nothing left to abort: the order had been carried out.")
 
 
 def terminate_all(
@@ -117,11 +121,15 @@ def terminate_all(
     if session.interactive and not yes:
         print_rows("table", plan.get("executions") or (), _PLANNED, "executionId")
         _summarise(session, plan)
-    session.confirmed(f"Terminate {plan['total']:,} executions?", yes=yes)
+    number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
+    below = ", and all that was started by them" if options.get("cascade") else ""
+    session.confirmed(f"Terminate {number}{below}?", yes=yes)
     order = api.call("POST", PATH, {"planId": plan["id"], **options}).body["terminations"]
     if wait is not None:
         order = _follow(session, api, order["id"], wait)
     print_rows(output, [order], _COLUMNS, "id")
+    if options.get("pauseAutomation"):
+        session.hint("New runs are held back until: interlock automations clear-breaker AUTOMATION")
     if not _is_over(order):
         session.hint(f"Follow it: interlock terminations watch {order['id']}")
 
