@@ -21,7 +21,7 @@ _COLUMNS: tuple[Column, ...] = (
     ("EXECUTION", lambda row: row["execution"]),
     ("STATE", lambda row: row["state"]),
     ("AUTOMATION", lambda row: row["automation"]),
-    ("STEP", lambda row: row["step"]),
+    ("STEP", lambda row: row["step"] + 1),
     ("LAST CHANGE", lambda row: instant(row["updatedAt"])),
 )
 
@@ -85,6 +85,9 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
     The backup knows nothing of what was done after it. `interlock backup attempts` lists the runs that were under way;
     when you have looked, `interlock backup release` lets them go on at the next start.
 
+    No client's secret is in a backup. Those that there were go on being valid; for another one, start the server once
+    with `interlock serve --new-client`.
+
     \b
     Examples:
       interlock backup restore /backups/interlock-monday.db --data-dir ./restored
@@ -92,6 +95,7 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
     with _told():
         print_object(output, asdict(store.restore(file, data_dir)), "file")
     session.hint(f"It is frozen. Look: interlock backup attempts --data-dir {data_dir}")
+    session.hint(f"No secret is in a backup. To get a new one: interlock serve --data-dir {data_dir} --new-client")
 
 
 @backup.command()
@@ -112,7 +116,7 @@ def attempts(data_dir: Path, output: Form) -> None:
             "state": attempt.state,
             "automation": attempt.automation,
             "step": attempt.step,
-            "updatedAt": datetime.fromtimestamp(attempt.updated_at / 1_000_000, UTC).isoformat(),
+            "updatedAt": datetime.fromtimestamp(attempt.updated_at / 1_000_000, UTC).isoformat().replace("+00:00", "Z"),
         }
         for attempt in found
     )
