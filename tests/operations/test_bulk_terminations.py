@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -160,6 +161,22 @@ async def test_an_order_can_be_aborted_between_two_batches(ann: Desk) -> None:
     assert [await ann.state(run) for run in runs].count("WAITING") == 2
     again = (await ann.ask("OwnAbortTerminations", id=given["id"])).body["terminations"]
     assert again == aborted
+
+
+async def test_an_abort_waits_for_no_batch_but_the_one_under_way(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation) for _ in range(4)]
+    given = await order(ann, filter={"automationTemplateIds": [automation]})
+    orders, now = ann.services.store.bulk_terminations, ann.engine.clock.now()
+    kept = orders.get(ann.tenant.id, given["id"])
+    assert kept is not None
+
+    async def abort() -> None:
+        await orders.abort(ann.tenant.id, given["id"], now, AuditEntry(SYSTEM, "terminations.abort", given["id"]))
+
+    await asyncio.gather(orders.carry_out(kept, runs[:2], [], now), abort(), orders.carry_out(kept, runs[2:], [], now))
+    found = await look(ann, given["id"])
+    assert (found["state"], found["accepted"]) == ("ABORTED", 2)
 
 
 async def test_whoever_may_no_longer_terminate_stops_nobody(ann: Desk) -> None:

@@ -109,7 +109,8 @@ class SqliteBulkTerminations:
             append_audit(connection, tenant, at, audit)
             return True
 
-        return self._writer.submit(job, heavy=True)
+        # In the line of the batches: behind it, an abort would come once the last of them has been carried out.
+        return self._writer.submit(job, urgent=True, heavy=True)
 
     async def unfinished(self) -> None:
         await self._open.wait()
