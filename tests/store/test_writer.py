@@ -69,6 +69,23 @@ async def test_urgent_jobs_go_before_all_others(connection: apsw.Connection, for
     await writer.close()
 
 
+async def test_between_two_pieces_of_set_based_work_everybody_else_has_a_turn(
+    connection: apsw.Connection, form: Form
+) -> None:
+    writer, ordinary = Writer(connection, form), []
+
+    async def order() -> None:
+        for number in range(3):
+            if number == 1:
+                ordinary.append(writer.submit(note("result")))
+            await writer.submit(note(f"batch {number}"), urgent=True, heavy=True)
+
+    await order()
+    await asyncio.gather(*ordinary)
+    assert notes(connection) == ["batch 0", "result", "batch 1", "batch 2"]
+    await writer.close()
+
+
 @pytest.mark.parametrize("defect", [AssertionError, AttributeError, IllegalMove])
 @pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
 async def test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody(

@@ -81,6 +81,8 @@ class Writer:
         self._normal: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
         self._busy = False
+        self._was_heavy = False
+        """The last group was set-based work."""
         self._scheduled = False
         self._closing = False
         self._failed: Fatal | None = None
@@ -178,11 +180,19 @@ class Writer:
         if self._alone:
             return [self._alone.popleft()]
         group: list[_Job] = []
+        if self._was_heavy:
+            self._was_heavy = False
+            # Whoever gives one piece of set-based work after the other lets everybody else have a turn in between.
+            for line in (self._urgent, self._normal):
+                group += _take_light(line, GROUP - len(group))
+            if group:
+                return group
         for line in (self._urgent, self._normal):
             while line and len(group) < GROUP:
                 if line[0].heavy:
                     if not group:
                         group.append(line.popleft())
+                        self._was_heavy = True
                     return group
                 group.append(line.popleft())
         return group
@@ -280,6 +290,14 @@ def _told(job: _Job) -> bool:
     except Exception:  # noqa: BLE001 - the last line: the work is on disk, and its callers wait for the answer
         _log.exception("what was to follow a commit broke off")
         return False
+
+
+def _take_light(line: deque[_Job], most: int) -> list[_Job]:
+    """Take those that are not set-based work out of the line, the first ones first."""
+    taken = [job for job in line if not job.heavy][:most]
+    for job in taken:
+        line.remove(job)
+    return taken
 
 
 def _nothing() -> None:
