@@ -34,6 +34,9 @@ COLLECTED_EVERY: Final = (20_000, 50, 100)
 """Objects more than before, and rounds of the younger generations, after which cycles are looked for; Python's own
 figures cost a seventh of all time here."""
 BACKLOG: Final = 2_048
+ACCEPTS: Final = 16
+"""Connections that are taken in a turn of the loop: libuv takes one for each socket that it listens on, and under load
+a turn is long. Whoever comes to stop something must not stand in line for seconds to be let in."""
 MOST_FILES: Final = 65_536
 """Open files, if the system permits so many: a connection is one, and many a system gives 1,024 unless it is asked."""
 
@@ -183,7 +186,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, server, system)
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
     return Exit.ERROR if system.failed.done() or untold is not None else Exit.OK
 
 
