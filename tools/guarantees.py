@@ -341,11 +341,16 @@ tests that take a server, a rule or an order of things that is deliberately wron
 SHORT: Final = """
 ## The tests by their short names
 
-Each is started by `.venv/bin/pytest` and its name; how often it is repeated, and what it found for this release, stands
+Each is started by `.venv/bin/pytest` and its file; how often it is repeated, and what it found for this release, stands
 in [the reliability report](reliability-report.md).
 
 | | what it looks at | test |
 |---|---|---|
+"""
+FURTHER: Final = """
+## The other tests
+
+What each of them is called, in words, and where it stands.
 """
 TAIL: Final = """
 ## What is not promised
@@ -363,9 +368,10 @@ TAIL: Final = """
 def page() -> str:
     """The page as it has to be."""
     rows = ["| | what is promised | tests | broken on purpose |\n|---|---|---|---|\n"]
-    rows += [f"| {g.name} | {g.promise} | {_list(g.tests)} | {_list(g.mutants)} |\n" for g in GUARANTEES]
-    short = [f"| {name} | {what} | `{test}` |\n" for name, (test, what) in KNOWN.items()]
-    return "".join((HEAD, *rows, SHORT, *short, _how_soon(), TAIL))
+    rows += [f"| {g.name} | {g.promise} | {_short(g.tests)} | {_short(g.mutants)} |\n" for g in GUARANTEES]
+    short = [f"| {name} | {what} | {_words(test)} |\n" for name, (test, what) in KNOWN.items()]
+    further = [line for guarantee in GUARANTEES for line in _further(guarantee)]
+    return "".join((HEAD, *rows, SHORT, *short, FURTHER, *further, _how_soon(), TAIL))
 
 
 def _how_soon() -> str:
@@ -409,9 +415,26 @@ def missing() -> list[str]:
     return gone
 
 
-def _list(tests: tuple[str, ...]) -> str:
+def _short(tests: tuple[str, ...]) -> str:
+    """Those that have a short name, and how many others there are."""
     names = {test: name for name, (test, _) in KNOWN.items()}
-    return ", ".join(names.get(test) or f"`{test}`" for test in tests) or "–"
+    known = [names[test] for test in tests if test in names]
+    others = len(tests) - len(known)
+    return ", ".join([*known, *([f"{others} more" if known else f"{others} below"] if others else [])])
+
+
+def _further(guarantee: Guarantee) -> list[str]:
+    """The tests that have no short name, in words."""
+    known = {test for test, _ in KNOWN.values()}
+    lines = [f"- {_words(test)}\n" for test in guarantee.tests if test not in known]
+    lines += [f"- broken on purpose: {_words(test)}\n" for test in guarantee.mutants if test not in known]
+    return [f"\n**{guarantee.name}**\n\n", *lines] if lines else []
+
+
+def _words(test: str) -> str:
+    """A test as it is meant to be read: what its name says, and where it stands."""
+    path, _, name = test.partition("::")
+    return f"{name.removeprefix('test_').replace('_', ' ')} (`{path}`)"
 
 
 def main() -> None:
