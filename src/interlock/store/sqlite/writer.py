@@ -270,7 +270,8 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def _fail(self, group: list[_Job], error: BaseException) -> None:
-        known, self._failed = self._failed, Fatal(f"the store failed: {error}; restart to recover from what is on disk")
+        failed = Fatal(f"the store failed: {_named(error)}; restart to recover from what is on disk")
+        known, self._failed = self._failed, failed
         self._failed.__cause__ = error
         for job in (*group, *self._alone, *self._urgent, *self._normal):
             if not job.future.done():
@@ -279,6 +280,12 @@ class Writer:
             line.clear()
         if known is None:
             self._on_fatal(self._failed)
+
+
+def _named(error: BaseException) -> str:
+    """What went wrong, with SQLite's own name for it: "disk I/O error" alone tells nobody of what."""
+    name = apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0))
+    return f"{error} ({name})" if name else str(error)
 
 
 def _told(job: _Job) -> bool:
