@@ -129,9 +129,13 @@ class Host:
     def _died(self, why: str) -> None:
         self.crashes += 1
         self._world.note(f"process died: {why}")
+        self._left()
+        self._gone.set()
+
+    def _left(self) -> None:
+        """The process is there no longer, however it went."""
         self._world.oracle.process_gone()
         self._world.network.process_died()
-        self._gone.set()
 
     async def supervise(self) -> None:
         """What a service manager does: start it again, however it ended."""
@@ -152,8 +156,7 @@ class Host:
                 if not isinstance(server.fell_over, apsw.Error | None) and server.fatal is None:
                     self._world.oracle.break_("answers", f"the server fell over: {_told(server.fell_over)}")
                 server.gone()
-                self._world.oracle.process_gone()
-                self._world.network.process_died()
+                self._left()
             await self._world.sleep(0 if self.calm else chance.choice((0, 10, 200, 3_000)) * MILLISECOND)
             old, before = self._disks[-1], self.place
             self._generation += 1

@@ -196,9 +196,6 @@ class Oracle:
             self.require(told.step == int(call.step[1:]), "S3", f"{row.id} stands at {told.step}, calls {call.step}")
         self.require(server.disk.unsynced == 0, "S3", f"{row.id} calls {call.step}, and that is not on disk yet")
 
-    def called_back(self, url: str, status: int) -> None:
-        self._world.note(f"callback {url[-12:]}: {status}")
-
     # --- answers --------------------------------------------------------------------------------------------------
 
     def answered(self, method: str, path: str, answer: Answer) -> None:

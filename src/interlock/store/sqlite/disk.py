@@ -83,7 +83,7 @@ class DataDirectory:
 
     def takes(self, size: int) -> bool:
         """Whether the database can grow to so many bytes, and commits go on after that."""
-        return size - os.stat(self.database).st_size + MARGIN <= shutil.disk_usage(self.path).free
+        return size - os.stat(self.database).st_size + MARGIN <= self._free(self.path)
 
     def release(self) -> None:
         os.close(self._lock)
