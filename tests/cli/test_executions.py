@@ -8,6 +8,7 @@ from interlock.cli.failures import Exit
 from tests.cli.conftest import Answer, CommandLine, Server, lines, ok, refusal
 
 ALL = "/api/v1/automation_executions"
+SEARCH = "/api/v1/search/all_automation_executions"
 
 
 def in_state(state: str, ident: str = "7") -> Answer:
@@ -22,17 +23,23 @@ def terminating(ident: str) -> str:
     return f"{ALL}/{ident}/actions/terminate"
 
 
-def test_list_filters_by_automation_and_state(server: Server, interlock: CommandLine) -> None:
+def test_list_filters_by_automation_state_and_person_and_shows_names(server: Server, interlock: CommandLine) -> None:
     server.on("GET", "/api/v1/automations/a1", ok({"automation": {"id": "a1"}}))
     row = {"id": "7", "state": "AUTOMATION_EXECUTION_STATE_WAITING", "createdAt": "2026-01-02T03:04:05.678901Z"}
-    server.on("POST", "/api/v1/search/automation_executions", ok({"list": [{"automationExecution": row}]}))
-    arguments = ["executions", "list", "--automation", "a1", "--state", "waiting", "--state", "PROCESS_STEP"]
-    assert lines(interlock(*arguments)) == [row]
+    deleted = {"id": "6", "state": "AUTOMATION_EXECUTION_STATE_DONE", "automationTemplateId": "a0"}
+    views = [{"automationExecution": row, "automationPath": "$.expanded[1]"}, {"automationExecution": deleted}]
+    expanded = [{"displayName": "Onboard"}, {"displayName": "Offboard"}]
+    server.on("POST", SEARCH, ok({"list": views, "expanded": expanded}))
+    arguments = ["--automation", "a1", "--state", "waiting", "--state", "PROCESS_STEP", "--subject", "u1"]
+    assert lines(interlock("executions", "list", *arguments)) == [{**row, "automationDisplayName": "Offboard"}, deleted]
     table = interlock("executions", "list", person=True).stdout
-    assert table.splitlines()[1].split() == ["7", "WAITING", "2026-01-02T03:04:05Z"]
-    body = server.asked("POST", "/api/v1/search/automation_executions")[0].body
-    assert body["automationTemplateId"] == "a1"
-    assert body["executionStepStates"] == [
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        ["7", "WAITING", "Offboard", "2026-01-02T03:04:05Z"],
+        ["6", "DONE", "a0"],
+    ]
+    body = server.asked("POST", SEARCH)[0].body
+    assert (body["automationTemplateIds"], body["subjectUserIds"]) == (["a1"], ["u1"])
+    assert body["executionStates"] == [
         "AUTOMATION_EXECUTION_STATE_WAITING",
         "AUTOMATION_EXECUTION_STATE_PROCESS_STEP",
     ]

@@ -175,6 +175,17 @@ async def test_searches_narrow_down(ann: Desk) -> None:
     assert await found(every, automationTemplateIds=[hello, hold], executionStates=[f"{PREFIX}DONE"]) == [done]
     assert await found(every, appIds=["app"]) == [stopped, waiting]
     assert await found(every, subjectUserIds=["somebody"]) == []
+    about = [await ann.start(automation, user_id="u1") for automation in (hello, hold)]
+    assert await found(every, subjectUserIds=["u1", "somebody"]) == about[::-1]
+    assert await found(every, subjectUserIds=["u1"], executionStates=[f"{PREFIX}WAITING"]) == [about[1]]
+    assert await found(every, subjectUserIds=["u1"], appIds=["app"]) == [about[1]]
+    assert await found(every, subjectUserIds=["u1"], appIds=["another"]) == []
+
+
+@pytest.mark.parametrize("field", ["subjectUserIds", "automationTemplateIds"])
+async def test_a_search_that_names_too_many_ids_is_refused(ann: Desk, field: str) -> None:
+    with pytest.raises(InvalidArgument, match="names 1,001 ids; at most 1,000"):
+        await ann.ask("SearchAllAutomationExecutions", {field: [str(number) for number in range(1_001)]})
 
 
 async def test_searches_page_through_ids_and_automations_alike(ann: Desk) -> None:

@@ -55,7 +55,7 @@ async def test_a_subject_finds_the_runs_about_that_person(ann: Desk) -> None:
         await ann.start(automation, **trigger)
     assert planned(await plan(ann, subjectUserIds=["u1"])) == [first, second, by_default]
     assert planned(await plan(ann, subjectUserIds=["u1", "u2"])) == [first, second, by_default, overlaid]
-    assert planned(await plan(ann, subjectUserIds=["u1"], automationTemplateIds=[ours])) == [by_default]
+    assert planned(await plan(ann, subjectUserIds=["u1", "u1"], automationTemplateIds=[ours, ours])) == [by_default]
     assert planned(await plan(ann, subjectUserIds=["nobody"])) == []
 
 

@@ -61,6 +61,7 @@ class World:
         parent: Ref | None = None,
         id: int | None = None,
         is_draft: bool = False,
+        input: bytes = b'{"n":1}',
     ) -> Started:
         above = self.store.executions.get(parent) if parent is not None else None
         newcomer = Newcomer(
@@ -74,7 +75,7 @@ class World:
             depth=above.depth + 1 if above is not None else 0,
         )
         self.next_id = newcomer.id + 1
-        return await self.store.executions.create(newcomer, Created(at, following, "me"), b'{"n":1}', AUDIT, None)
+        return await self.store.executions.create(newcomer, Created(at, following, "me"), input, AUDIT, None)
 
     async def in_flight(self, *, parent: Ref | None = None) -> Started:
         return await self.start(Announce(0, b"{}"), parent=parent)

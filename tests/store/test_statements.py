@@ -79,7 +79,22 @@ WALKS = {
     "bulk_of_automation": "the few that are open",
 }
 
-HARMLESS = {"CONSTANT", "run_of", "below", "above", "j", "d", "doomed", "temp.doomed", "(subquery", "c", "h", "t", "s"}
+HARMLESS = {
+    "CONSTANT",
+    "run_of",
+    "below",
+    "above",
+    "j",
+    "d",
+    "doomed",
+    "temp.doomed",
+    "given",
+    "(subquery",
+    "c",
+    "h",
+    "t",
+    "s",
+}
 """A recursion's own rows, the batch at hand, a list that was passed in."""
 
 

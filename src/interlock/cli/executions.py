@@ -19,6 +19,7 @@ from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution,
 _PATH = "/api/v1/automation_executions"
 _OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
+_EXPANDED = re.compile(r"\$\.expanded\[([0-9]+)\]")
 _NARROWING = "--automation, --state, --older-than, --subject, --where or --all"
 _LONGEST_HELD = 30
 """Seconds for which the server holds an answer back at most."""
@@ -26,7 +27,7 @@ _LONGEST_HELD = 30
 _COLUMNS: tuple[Column, ...] = (
     ("ID", lambda row: row.get("id")),
     ("STATE", lambda row: short_state(row.get("state"))),
-    ("AUTOMATION", lambda row: row.get("automationTemplateId")),
+    ("AUTOMATION", lambda row: row.get("automationDisplayName") or row.get("automationTemplateId")),
     ("VERSION", lambda row: "draft" if row.get("isDraft") else row.get("currentVersion")),
     ("STARTED", lambda row: instant(row.get("createdAt"))),
     ("ENDED", lambda row: instant(row.get("completedAt"))),
@@ -46,29 +47,49 @@ def executions() -> None:
 @executions.command("list")
 @click.option("--automation", help="Only runs of this automation, named by its id or exact name.")
 @click.option("--state", "states", multiple=True, help="Only in this state, such as WAITING; may be repeated.")
+@click.option("--subject", "subjects", multiple=True, help="Only about this person, by user id; may be repeated.")
 @limit_option
 @output_option
 @click.pass_obj
-def list_(session: Session, automation: str | None, states: tuple[str, ...], limit: int, output: Form) -> None:
+def list_(
+    session: Session,
+    automation: str | None,
+    states: tuple[str, ...],
+    subjects: tuple[str, ...],
+    limit: int,
+    output: Form,
+) -> None:
     """List executions, newest first.
 
     \b
     Examples:
       interlock executions list --state WAITING --state PROCESS_STEP
+      interlock executions list --subject 2vRk7
       interlock executions list --automation "Offboard" -o ids
     """
     api = session.api()
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = {"expandMask": {"paths": ["automation_template_id"]}}
     if automation:
-        body["automationTemplateId"] = find_automation(api, automation)["id"]
+        body["automationTemplateIds"] = [find_automation(api, automation)["id"]]
     if states:
-        body["executionStepStates"] = [long_state(state) for state in states]
-    found = api.pages("POST", "/api/v1/search/automation_executions", "list", body, limit)
-    count = print_rows(output, (row.get("automationExecution") or {} for row in found), _COLUMNS, "id")
+        body["executionStates"] = [long_state(state) for state in states]
+    if subjects:
+        body["subjectUserIds"] = subjects
+    found = api.rows_of_pages("POST", "/api/v1/search/all_automation_executions", "list", body, limit)
+    count = print_rows(output, (_named(view, page) for view, page in found), _COLUMNS, "id")
     if not count:
         session.hint("None. Start one: interlock automations run AUTOMATION")
     elif count == limit:
         session.hint(f"The first {limit}; --limit 0 shows all.")
+
+
+def _named(view: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
+    """An execution with the name of its automation, which stands on the same page unless it is deleted."""
+    execution: dict[str, Any] = view.get("automationExecution") or {}
+    place = _EXPANDED.fullmatch(view.get("automationPath") or "")
+    if place is None:
+        return execution
+    return {**execution, "automationDisplayName": page["expanded"][int(place[1])].get("displayName", "")}
 
 
 @executions.command()

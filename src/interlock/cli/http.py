@@ -153,6 +153,13 @@ class Api:
 
         A POST carries the page in its body, a GET in its query.
         """
+        for row, _ in self.rows_of_pages(method, path, key, body, limit):
+            yield row
+
+    def rows_of_pages(
+        self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The same, each row with the page that it stands on: for what the row points to on it."""
         token, given = "", 0
         while True:
             size = min(PAGE, limit - given) if limit else PAGE
@@ -161,7 +168,7 @@ class Api:
             else:
                 reply = self.call(method, f"{path}?{urlencode({'page_size': size, 'page_token': token})}")
             for row in reply.body.get(key) or ():
-                yield row
+                yield row, reply.body
                 given += 1
                 if given == limit:
                     return

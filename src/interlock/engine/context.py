@@ -29,15 +29,6 @@ def trigger_of(defaults: Mapping[str, object], given: object) -> Mapping[str, ob
     return {**defaults, **members} if defaults else members
 
 
-def subject_of(trigger: Mapping[str, object]) -> str | None:
-    """The id of the person a run is about, which its trigger data carry; None if it is about nobody in particular."""
-    for name in ("user_id", "userId"):
-        found = trigger.get(name)
-        if isinstance(found, str) and found:
-            return found
-    return None
-
-
 class RunContext:
     """The `ctx` of one run, and the secret texts in it."""
 

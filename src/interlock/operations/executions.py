@@ -29,7 +29,7 @@ from interlock.engine.start import StartRequest
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import automations, publish, shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import Page, give_way, page_of, page_of_query
+from interlock.operations.paging import Page, few, give_way, page_of, page_of_query
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency
@@ -152,12 +152,10 @@ async def search_all(services: Services, call: Call, body: SearchAllAutomationEx
     wanted = await _visible(services, call)
     wanted.states = shown.states_of(body.execution_states)
     if body.automation_template_ids:
-        wanted.only_automations(set(body.automation_template_ids))
+        wanted.only_automations(set(few(body.automation_template_ids, "automationTemplateIds")))
     if body.app_ids:
         wanted.only_automations(await _of_apps(services, call, frozenset(body.app_ids)))
-    if body.subject_user_ids:
-        # No kind of run that can start here has a subject.
-        wanted.only_ids(set())
+    wanted.subjects = few(body.subject_user_ids, "subjectUserIds")
     page = _page(services, tenant, "search_all", body)
     found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
     return Answer(SearchAllAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
@@ -184,6 +182,8 @@ class Wanted:
     states: tuple[State, ...] | None = None
     ids: set[int] | None = None
     automations: set[str] | None = None
+    subjects: Sequence[str] = ()
+    """Empty if it does not matter whom they are about. Not to be had together with ids."""
 
     def only_ids(self, ids: set[int]) -> None:
         self.ids = ids if self.ids is None else self.ids & ids
@@ -232,6 +232,7 @@ async def _found(
             tenant,
             automations=tuple(wanted.automations or ()),
             states=wanted.states or (),
+            subjects=wanted.subjects,
             before=page.number(),
             limit=page.size + 1,
         )

@@ -1,4 +1,4 @@
-"""What a filter of executions finds: by what is indexed first, then by whom they are about, then by an expression.
+"""What a filter of executions finds: by what is indexed first, then by an expression.
 
 An expression is asked about what our views show, and no more: the secret results of a run are masked. Whoever may stop
 runs could otherwise guess at them, by one question after the other.
@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from interlock.contract.automations import Automation
 from interlock.contract.base import from_stored
-from interlock.engine.context import instant, subject_of, trigger_of
+from interlock.engine.context import instant, trigger_of
 from interlock.engine.plans import defaults_of
 from interlock.errors import InvalidArgument
 from interlock.expressions.context import Context
 from interlock.expressions.environment import Scope
 from interlock.expressions.failures import ExpressionFailed, Origin
 from interlock.expressions.names import Kind, Place
-from interlock.expressions.program import Program
 from interlock.operations import shown
 from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
-from interlock.operations.paging import ROWS_AT_ONCE, give_way
+from interlock.operations.paging import ROWS_AT_ONCE, few, give_way
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
@@ -84,21 +83,23 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
         Unavailable: no process could be had for an expression that needs one.
     """
     states = shown.states_of(narrowing.states)
-    automations = narrowing.automation_template_ids
-    asks = bool(narrowing.subject_user_ids) or narrowing.expression_cel is not None
-    if not (automations or states or narrowing.older_than or asks or narrowing.all_executions):
+    automations = few(narrowing.automation_template_ids, "filter.automationTemplateIds")
+    subjects = _subjects(narrowing)
+    expression = narrowing.expression_cel
+    asks = expression is not None
+    if not (automations or states or subjects or narrowing.older_than or asks or narrowing.all_executions):
         raise InvalidArgument.at(
             "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
         )
     at = services.clock.now()
-    question = _Question(services, narrowing, at) if asks else None
+    question = None if expression is None else _Question(services, expression, at)
     active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
     until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
     found = Found()
     before: int | None = None
     while active and (
         rows := services.store.executions.page(
-            call.tenant.id, automations=automations, states=active, before=before, limit=_ROWS
+            call.tenant.id, automations=automations, states=active, subjects=subjects, before=before, limit=_ROWS
         )
     ):
         before = rows[-1].id
@@ -108,6 +109,14 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
             raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
         await give_way(0)
     return found
+
+
+def _subjects(narrowing: TerminationFilter) -> Sequence[str]:
+    subjects = few(narrowing.subject_user_ids, "filter.subjectUserIds")
+    for number, subject in enumerate(subjects):
+        if not subject:
+            raise InvalidArgument.at(f"filter.subjectUserIds[{number}]", "must not be empty")
+    return subjects
 
 
 def step_names(steps: bytes) -> list[str]:
@@ -124,27 +133,19 @@ class _Outline:
 
 
 class _Question:
-    """What is asked about each run, beyond its row. What the answer does not need is not read.
+    """An expression that is asked about each run. What the answer does not need is not read.
 
     Raises:
         InvalidExpression: the expression is not valid; it names the field, line and column.
     """
 
-    def __init__(self, services: Services, narrowing: TerminationFilter, at: int) -> None:
-        for number, subject in enumerate(narrowing.subject_user_ids):
-            if not subject:
-                raise InvalidArgument.at(f"filter.subjectUserIds[{number}]", "must not be empty")
+    def __init__(self, services: Services, expression: str, at: int) -> None:
         self._services = services
         self._at = at
-        self._subjects = frozenset(narrowing.subject_user_ids)
-        self._program: Program | None = None
-        self._members: tuple[str, ...] = ()
-        reads: Iterable[str] | None = ()
-        if narrowing.expression_cel is not None:
-            scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
-            self._program = services.environment.compile(narrowing.expression_cel, Kind.BOOL, scope)
-            self._members = tuple(name for name in self._program.inputs.variables if name in MEMBERS)
-            reads = self._program.inputs.steps
+        scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
+        self._program = services.environment.compile(expression, Kind.BOOL, scope)
+        self._members = tuple(name for name in self._program.inputs.variables if name in MEMBERS)
+        reads = self._program.inputs.steps
         self._trigger = reads is None or _TRIGGER in reads
         self._outputs = reads is None or any(name != _TRIGGER for name in reads)
         self._outlines: dict[int, _Outline] = {}
@@ -157,12 +158,11 @@ class _Question:
         asked: list[Execution] = []
         contexts: list[Context] = []
         for number, row in enumerate(rows, 1):
-            context = self._context(row)
-            if context is not None:
-                asked.append(row)
-                contexts.append(context)
+            asked.append(row)
+            contexts.append(self._context(row))
             if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE or number == len(rows):
-                for one, answer in zip(asked, await self._answers(contexts), strict=True):
+                answers = await self._services.evaluator.evaluate_each(self._program, contexts)
+                for one, answer in zip(asked, answers, strict=True):
                     if isinstance(answer, ExpressionFailed):
                         found.failed(one.id, answer)
                     elif answer is True:
@@ -172,26 +172,18 @@ class _Question:
                 self._check_time()
         return fitting
 
-    async def _answers(self, contexts: Sequence[Context]) -> Sequence[object]:
-        if self._program is None:
-            return [True] * len(contexts)
-        return await self._services.evaluator.evaluate_each(self._program, contexts)
-
     def _check_time(self) -> None:
         if self._services.clock.now() - self._at > LONGEST:
             raise InvalidArgument.at(
                 "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
             )
 
-    def _context(self, row: Execution) -> Context | None:
-        """What the expression may read of a run; None if it is about somebody else."""
+    def _context(self, row: Execution) -> Context:
+        """What the expression may read of a run."""
         store = self._services.store.executions
         ctx: dict[str, object] = {}
-        if self._subjects or self._trigger:
-            trigger = trigger_of(self.outline(row).defaults, self._read(store.input(row.ref)))
-            if self._subjects and subject_of(trigger) not in self._subjects:
-                return None
-            ctx[_TRIGGER] = trigger
+        if self._trigger:
+            ctx[_TRIGGER] = trigger_of(self.outline(row).defaults, self._read(store.input(row.ref)))
         if self._outputs:
             names = self.outline(row).names
             for position, output in store.outputs(row.ref):

@@ -10,7 +10,7 @@ import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from interlock.system import everybody_else
 DEFAULT_SIZE: Final = 25
 SMALLEST: Final = 10
 LARGEST: Final = 100
+MOST_NAMED: Final = 1_000
+"""Ids that a filter names: each is looked up by itself, while nobody else gets a turn."""
 ROWS_AT_ONCE: Final = 25
 """Rows that are worked on before everybody else gets a turn of the loop."""
 _MAC: Final = 16
@@ -82,6 +84,17 @@ def page_of_query(services: Services, call: Call, operation: str) -> Page:
     token = call.query.get("page_token") or ""
     size = min(int(asked), INT64_MAX)
     return page_of(services, call.tenant.id, operation, size=size, token=token, field="page_token")
+
+
+def few(ids: Sequence[str], field: str) -> Sequence[str]:
+    """The ids that a filter names.
+
+    Raises:
+        InvalidArgument: more than `MOST_NAMED`.
+    """
+    if len(ids) > MOST_NAMED:
+        raise InvalidArgument.at(field, f"names {len(ids):,} ids; at most {MOST_NAMED:,} are allowed")
+    return ids
 
 
 async def give_way(rows: int) -> None:

@@ -160,10 +160,15 @@ class Executions(Protocol):
         *,
         automations: Sequence[str] = (),
         states: Sequence[State] = (),
+        subjects: Sequence[str] = (),
         before: int | None = None,
         limit: int = 25,
     ) -> list[Execution]:
-        """Newest first, starting below the id `before`."""
+        """Newest first, starting below the id `before`.
+
+        The subject of a run is the person it is about: `user_id` of the data it was started with, else `userId`; what
+        it was given lies over its automation's context. Once its payloads are removed, it has none.
+        """
         ...
 
     def last_executed(self, tenant: int, automation: str) -> int | None:

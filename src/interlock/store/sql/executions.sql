@@ -1,9 +1,28 @@
 -- name: execution_insert
--- A new run.
+-- A new run, and whom it is about: `user_id`, else `userId`, its own data over those of its automation.
 INSERT INTO executions (
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
-    created_at, updated_at, completed_at, is_draft, parent, root, depth
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, subject
+)
+SELECT
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+    coalesce(
+        iif(
+            coalesce(json_type(own, '$.user_id'), json_type(under, '$.user_id')) = 'text',
+            nullif(coalesce(own ->> '$.user_id', under ->> '$.user_id'), ''),
+            NULL
+        ),
+        iif(
+            coalesce(json_type(own, '$.userId'), json_type(under, '$.userId')) = 'text',
+            nullif(coalesce(own ->> '$.userId', under ->> '$.userId'), ''),
+            NULL
+        )
+    )
+FROM (
+    SELECT
+        CAST(?21 AS TEXT) AS own,
+        (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = ?1 AND id = ?4) AS under
+) given;
 
 -- name: execution_move
 -- The row as the rules decided it, asserted to stand where it was read.
@@ -69,6 +88,18 @@ SELECT
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
 FROM executions INDEXED BY executions_of_automation
 WHERE tenant = ? AND automation = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
+-- name: executions_page_of_subject
+-- Runs about one person in one state, of any automation or of those in a JSON list, newest first.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions INDEXED BY executions_of_subject
+WHERE
+    tenant = ?1
+    AND (?2 IS NULL OR automation IN (SELECT j.value FROM json_each(?2) j))
+    AND subject IS NOT NULL AND subject = ?3 AND state = ?4 AND id < ?5
+ORDER BY id DESC LIMIT ?6;
 
 -- name: execution_automations
 -- The automations that have runs, by jumping along the index from one to the next.

@@ -32,6 +32,10 @@ SELECT id FROM executions WHERE tenant = ? AND id <= ? AND completed_at <= ? ORD
 -- What it was started with.
 DELETE FROM inputs WHERE tenant = ? AND execution = ?;
 
+-- name: retention_subject
+-- Whom it was about.
+UPDATE executions SET subject = NULL WHERE tenant = ? AND id = ? AND subject IS NOT NULL;
+
 -- name: retention_step_payloads
 -- What its steps sent and received. That there was an error, and what was learned too late, stays on record.
 UPDATE steps SET

@@ -6,8 +6,8 @@ import asyncio
 import heapq
 import json
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
 import apsw
@@ -385,33 +385,40 @@ class SqliteExecutions:
         *,
         automations: Sequence[str] = (),
         states: Sequence[State] = (),
+        subjects: Sequence[str] = (),
         before: int | None = None,
         limit: int = 25,
     ) -> list[Execution]:
         below = rows.LARGEST if before is None else before
-        if not automations and not states:
+        if not automations and not states and not subjects:
             found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
             return [rows.execution(row) for row in found]
-        # One short walk along an index for each combination, merged: no filter ever walks over rows it drops.
         lines: list[list[rows.Row]] = []
-        wanted = states or tuple(State)
         # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
         with self._reader:
-            if not automations and State.DONE in wanted:
-                found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
-                automations = [automation for (automation,) in found]
-                by_state: tuple[State, ...] = ()
-            else:
-                by_state = () if automations else tuple(wanted)
-            for state in by_state:
-                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, below, limit))
-                lines.append(query.fetchall())
-            for state in wanted:
-                for automation in automations:
-                    key = (tenant, automation, state, below, limit)
-                    lines.append(self._reader.execute(_SQL["executions_page_of_automation"], key).fetchall())
+            for name, key in self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects):
+                lines.append(self._reader.execute(_SQL[name], (*key, below, limit)).fetchall())
         merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
         return [rows.execution(row) for row in islice(merged, limit)]
+
+    def _walks(
+        self, tenant: int, automations: Collection[str], states: Sequence[State], subjects: Sequence[str]
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """One short walk along an index for each combination. Only those about a person, who has few, drop rows."""
+        if subjects:
+            chosen = json.dumps(list(automations)) if automations else None
+            for subject, state in product(dict.fromkeys(subjects), states):
+                yield "executions_page_of_subject", (tenant, chosen, subject, state)
+            return
+        if not automations and State.DONE not in states:
+            for state in states:
+                yield "executions_page_of_state", (tenant, state)
+            return
+        if not automations:
+            found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
+            automations = [automation for (automation,) in found]
+        for automation, state in product(automations, states):
+            yield "executions_page_of_automation", (tenant, automation, state)
 
     def last_executed(self, tenant: int, automation: str) -> int | None:
         key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}

@@ -67,7 +67,7 @@ def write(connection: apsw.Connection, was: Execution, decision: Decision, at: i
 
 def write_new(connection: apsw.Connection, row: Execution, input_: bytes) -> None:
     """Write a run that did not exist."""
-    connection.execute(_INSERT, rows.inserted(row))
+    connection.execute(_INSERT, (*rows.inserted(row), input_))
     connection.execute(_INPUT, (row.tenant, row.id, input_))
 
 

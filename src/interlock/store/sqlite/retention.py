@@ -85,6 +85,7 @@ def _payloads(connection: apsw.Connection, tenant: int, limit: int, reached: int
 
 def _forget_payloads(connection: apsw.Connection, tenant: int, id_: int) -> None:
     connection.execute(_SQL["retention_input"], (tenant, id_))
+    connection.execute(_SQL["retention_subject"], (tenant, id_))
     connection.execute(_SQL["retention_step_payloads"], (REMOVED, tenant, id_))
     connection.execute(_SQL["retention_item_payloads"], (REMOVED, tenant, id_))
 

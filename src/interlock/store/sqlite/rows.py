@@ -48,7 +48,7 @@ def execution(row: Row) -> Execution:
 
 
 def inserted(row: Execution) -> Row:
-    """For `execution_insert`."""
+    """For `execution_insert`, its input left out."""
     return (
         row.tenant,
         row.id,

@@ -1,0 +1,143 @@
+"""Whom a run is about: what it was started with says it, and runs are found by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from interlock.ports import Definition, TenantSettings
+from interlock.ports.system import last_execution_id
+from interlock.rules.events import Change, Prepared, StartChild, Terminated
+from interlock.rules.model import SECOND, Ref, TerminationRequest
+from interlock.rules.states import State
+from interlock.store.migrations import migrations
+from interlock.store.sqlite.connection import migrate
+from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
+
+pytestmark = pytest.mark.anyio
+
+TOLD: list[tuple[Any, dict[str, Any], str | None]] = [
+    (None, {"user_id": "u1"}, "u1"),
+    (None, {"userId": "u1"}, "u1"),
+    (None, {"user_id": "u1", "userId": "u2"}, "u1"),
+    (None, {"userId": "u2", "user_id": ""}, "u2"),
+    (None, {"userId": "u2", "user_id": 7}, "u2"),
+    (None, {"user_id": ["u1"]}, None),
+    (None, {"nested": {"user_id": "u1"}}, None),
+    (None, {"name": "u1"}, None),
+    (None, {}, None),
+    ({"user_id": "u1"}, {}, "u1"),
+    ({"user_id": "u1"}, {"user_id": "u2"}, "u2"),
+    ({"user_id": "u1"}, {"userId": "u2"}, "u1"),
+    ({"user_id": "u1"}, {"user_id": None}, None),
+    ({"user_id": "u1", "userId": "u2"}, {"user_id": None}, "u2"),
+    ({"userId": "u1"}, {"userId": {"id": "u1"}}, None),
+    ({"userId": "u1"}, {"user_id": "é\u0000\U0001f600"}, "é\u0000\U0001f600"),
+    ({"n": 1}, {"n": 2}, None),
+]
+"""The automation's own context, what a run is started with, and whom that is about."""
+OTHERS = ["u1", "u2", "é\u0000\U0001f600", "7", '["u1"]', "", "null"]
+
+
+def about(here: World, subject: str, **narrowing: Any) -> list[int]:
+    return [row.id for row in here.store.executions.page(here.tenant, subjects=[subject], **narrowing)]
+
+
+async def with_context(here: World, context: Any) -> int:
+    """A draft of the automation whose runs are given this beneath their own data."""
+    stored = None if context is None else json.dumps({"context": context}).encode()
+    draft = Definition(here.tenant, 0, here.automation, 0, PLAN, b"[]", stored, 1)
+    return (await here.store.automations.draft(draft)).id
+
+
+class SubjectsContract:
+    """To be passed by every store."""
+
+    @pytest.mark.parametrize(("context", "given", "subject"), TOLD)
+    async def test_the_data_of_a_run_say_whom_it_is_about(
+        self, here: World, context: Any, given: dict[str, Any], subject: str | None
+    ) -> None:
+        here.definition = await with_context(here, context)
+        row = (await here.start(input=json.dumps(given).encode())).execution
+        found = [other for other in OTHERS if about(here, other)]
+        assert found == ([] if subject is None else [subject])
+        assert row.id in ([row.id] if subject is None else about(here, subject))
+
+    async def test_a_child_is_about_whom_it_is_told(self, here: World) -> None:
+        row = (await here.start()).execution
+        change = Change(0, StartChild(77, here.automation, b'{"user_id":"u1"}'))
+        await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
+        assert about(here, "u1") == [77]
+
+    async def test_pages_about_a_person_are_newest_first_and_filtered(self, here: World) -> None:
+        ids = [(await here.start(input=b'{"user_id":"u%d"}' % (n % 2))).execution.id for n in range(8)]
+        ours = ids[1::2]
+        stopped = Ref(here.tenant, ours[1])
+        await here.store.executions.apply(stopped, Terminated(2_000, TerminationRequest(ANN)))
+        assert about(here, "u1") == ours[::-1]
+        assert about(here, "u1", before=ours[2], limit=1) == [ours[1]]
+        assert about(here, "u1", states=[State.TERMINATE]) == [ours[1]]
+        assert about(here, "u1", states=[State.PENDING], automations=[here.automation]) == [ours[3], ours[2], ours[0]]
+        assert about(here, "u1", automations=["other"]) == []
+        both = here.store.executions.page(here.tenant, subjects=["u0", "u1", "u0"])
+        assert [row.id for row in both] == ids[::-1]
+        assert here.store.executions.page(here.tenant + 1, subjects=["u1"]) == []
+
+    async def test_it_goes_with_the_payloads_of_the_run(self, here: World) -> None:
+        day = 86_400 * SECOND
+        born = 1_760_000_000 * SECOND
+        row = (await here.start(input=b'{"user_id":"u1"}', at=born, id=last_execution_id(born))).execution
+        await here.store.executions.apply(row.ref, Terminated(born, TerminationRequest(ANN, deadline=0)))
+        kept = TenantSettings(False, executions_kept=30 * day, payloads_kept=10 * day)
+        await here.store.access.set_settings(here.tenant, kept, born, AUDIT)
+        await here.store.retention.remove(born + 10 * day - 1)
+        assert about(here, "u1") == [row.id]
+        await here.store.retention.remove(born + 10 * day)
+        assert about(here, "u1") == []
+        assert here.store.executions.get(row.ref) is not None
+
+
+class TestOnDisk(SubjectsContract):
+    @pytest.fixture
+    async def here(self, tmp_path: Path) -> AsyncIterator[World]:
+        async with opened(tmp_path) as store:
+            yield await world(store)
+
+
+class TestInMemory(SubjectsContract):
+    @pytest.fixture
+    async def here(self) -> AsyncIterator[World]:
+        async with opened(None) as store:
+            yield await world(store)
+
+
+def test_runs_of_before_are_found_by_whom_they_are_about() -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute(
+        "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
+    )
+    for step in migrations()[:10]:
+        connection.execute(step.sql)
+        connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
+    for number, (context, given, _) in enumerate(TOLD, 1):
+        stored = None if context is None else json.dumps({"context": context}).encode()
+        connection.execute(
+            "INSERT INTO definitions VALUES (1, ?, 'auto', 0, ?, x'', x'', ?, 1)",
+            (number, number.to_bytes(32, "big"), stored),
+        )
+        connection.execute(
+            "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
+            " items, created_at, updated_at, is_draft, root, depth)"
+            " VALUES (1, ?1, 'auto', ?1, 'DONE', 1, 0, 0, 0, 0, 1, 1, 0, ?1, 0)",
+            (number,),
+        )
+        connection.execute("INSERT INTO inputs VALUES (1, ?, ?)", (number, json.dumps(given).encode()))
+    assert migrate(connection) == len(migrations()) - 10
+    assert [subject for (subject,) in connection.execute("SELECT subject FROM executions ORDER BY id")] == [
+        subject for _, _, subject in TOLD
+    ]
