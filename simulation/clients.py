@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.store.sqlite.executions import IDEMPOTENCY_KEPT
+from simulation.asgi import Answer
 from simulation.coverage import Situation
 from simulation.scenario import CLIENTS, SECOND, Action, Kind, Scenario
-from simulation.server import Answer, Lost
+from simulation.server import Lost
 from simulation.template import OTHER_HOST, client_name, tokens
 
 if TYPE_CHECKING:

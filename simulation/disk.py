@@ -16,7 +16,21 @@ import apsw
 
 SECTOR: Final = 512
 """Bytes that a disk writes whole or not at all."""
+DATABASE: Final = ".db"
+LOG: Final = "-wal"
+FILES: Final = (DATABASE, LOG)
+"""How the names of the files end that SQLite keeps its data in."""
 RESERVE: Final = 8 * 1024 * 1024
+
+
+class Operation(StrEnum):
+    """What SQLite asks of the disk, as far as it can go wrong."""
+
+    LOG = "write to the log"
+    LOG_ANEW = "write that begins the log anew"
+    DATABASE = "write to the database"
+    TRUNCATE = "truncation"
+    SYNC = "sync"
 
 
 class Strike(StrEnum):
@@ -37,11 +51,11 @@ class Disk:
 
     Args:
         name: of the VFS, one of its own for each machine.
-        struck: asked before each write and sync of SQLite; an answer befalls the operation.
-        lies: a sync only says that it was done.
+        struck: asked before each operation of SQLite; an answer befalls the operation.
+        lies: a sync of a file that ends in one of these only says that it was done.
     """
 
-    def __init__(self, name: str, struck: Callable[[str], Strike | None], *, lies: bool = False) -> None:
+    def __init__(self, name: str, struck: Callable[[Operation], Strike | None], *, lies: tuple[str, ...] = ()) -> None:
         self.name = name
         self.full = False
         self.operations = 0
@@ -52,13 +66,16 @@ class Disk:
 
     @property
     def unsynced(self) -> int:
-        """Writes that would be lost."""
-        return sum(len(kept.pending) for kept in self._files.values())
+        """Writes to the log that would be lost. What is not yet safe in the database still stands in the log."""
+        return sum(len(kept.pending) for path, kept in self._files.items() if path.endswith(LOG))
 
     def free(self, path: Path) -> int:
-        return 0 if self.full else 1 << 40
+        """What is kept in reserve is room that others do not have."""
+        if not self.full:
+            return 1 << 40
+        return 0 if (path / "reserve").exists() else RESERVE
 
-    def before(self, operation: str, path: str) -> None:
+    def before(self, operation: Operation, path: str) -> None:
         """
         Raises:
             apsw.Error: it is struck.
@@ -69,8 +86,8 @@ class Disk:
             raise PowerCut
         if strike is Strike.ERROR:
             raise apsw.IOError("disk I/O error")
-        # What is kept in reserve is room that others do not have.
-        if self.full and operation == "write" and Path(path).with_name("reserve").exists():
+        writes = operation in (Operation.LOG, Operation.LOG_ANEW, Operation.DATABASE)
+        if self.full and writes and self.free(Path(path).parent) == 0:
             raise apsw.FullError("database or disk is full")
 
     def opened(self, path: str) -> _Kept:
@@ -81,7 +98,7 @@ class Disk:
         return kept
 
     def synced(self, path: str) -> None:
-        if not self._lies:
+        if not path.endswith(self._lies):
             self._files[path].settle()
 
     def deleted(self, path: str) -> None:
@@ -97,7 +114,7 @@ class Disk:
         """The same when only the process died: whatever it had written is there."""
         into.mkdir(parents=True, mode=0o700)
         for file in from_.iterdir():
-            if file.name.endswith((".db", "-wal")):
+            if file.name.endswith(FILES):
                 (into / file.name).write_bytes(file.read_bytes())
 
     def close(self) -> None:
@@ -147,19 +164,15 @@ class _Vfs(apsw.VFS):
     def __init__(self, name: str, disk: Disk) -> None:
         super().__init__(name, "unix")
         self._disk = disk
-        self._open: set[str] = set()
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         path = "" if name is None else name if isinstance(name, str) else name.filename()
-        # Only the writing connection writes, and it is the first to open each file.
-        if not path.endswith((".db", "-wal")) or path in self._open:
+        if not path.endswith(FILES) or not flags[0] & apsw.SQLITE_OPEN_READWRITE:
             return super().xOpen(name, flags)
-        self._open.add(path)
         return _File(name, flags, path, self._disk)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         super().xDelete(filename, syncdir)
-        self._open.discard(filename)
         self._disk.deleted(filename)
 
 
@@ -171,15 +184,20 @@ class _File(apsw.VFSFile):
         self._kept = disk.opened(path)
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._disk.before("write", self._path)
+        self._disk.before(self._write_at(offset), self._path)
         self._kept.pending.append((offset, bytes(data)))
         super().xWrite(data, offset)
 
     def xTruncate(self, newsize: int) -> None:
-        self._disk.before("truncate", self._path)
+        self._disk.before(Operation.TRUNCATE, self._path)
         self._kept.pending.append((newsize, None))
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:
-        self._disk.before("sync", self._path)
+        self._disk.before(Operation.SYNC, self._path)
         self._disk.synced(self._path)
+
+    def _write_at(self, offset: int) -> Operation:
+        if not self._path.endswith(LOG):
+            return Operation.DATABASE
+        return Operation.LOG_ANEW if offset == 0 and self.xFileSize() > 0 else Operation.LOG

@@ -11,7 +11,7 @@ import apsw
 
 from interlock.assembly import System
 from simulation.coverage import Situation
-from simulation.disk import Disk, Strike
+from simulation.disk import Disk, Operation, Strike
 from simulation.network import DAY
 from simulation.scenario import MILLISECOND, SECOND, Action, Group, Kind
 from simulation.server import Conditions, Server, Wall
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LATER: Final = 9 * DAY
 """Longer than any wait and any callback: when the server is started again after that, nobody waits any longer."""
+_SITUATIONS: Final = {Operation.DATABASE: Situation.CHECKPOINT, Operation.LOG_ANEW: Situation.LOG_ANEW}
 
 
 class Host:
@@ -185,7 +186,9 @@ class Host:
 
     # --- faults ---------------------------------------------------------------------------------------------------
 
-    def _struck(self, operation: str) -> Strike | None:
+    def _struck(self, operation: Operation) -> Strike | None:
+        if operation in _SITUATIONS:
+            self._world.saw(_SITUATIONS[operation])
         if self._strike is None:
             return None
         left, what = self._strike
@@ -199,7 +202,8 @@ class Host:
             self._world.saw(Situation.IO_ERROR)
             return Strike.ERROR
         self._kill(f"{what} at a {operation}", power=what == "power")
-        self._world.saw(Situation.CRASH_IN_COMMIT)
+        in_checkpoint = operation is Operation.DATABASE
+        self._world.saw(Situation.CRASH_IN_CHECKPOINT if in_checkpoint else Situation.CRASH_IN_COMMIT)
         return Strike.POWER
 
     def _kill(self, why: str, *, power: bool = False) -> None:

@@ -16,10 +16,10 @@ from interlock.engine.feed import Feed
 from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from simulation.account import Account, Violated
+from simulation.asgi import Answer
 from simulation.coverage import Situation
 from simulation.network import Call
 from simulation.scenario import SECOND
-from simulation.server import Answer
 
 if TYPE_CHECKING:
     from simulation.clients import Order, Started

@@ -15,6 +15,7 @@ from interlock.rules.model import Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.store.sqlite.executions import Rules
+from simulation.disk import DATABASE, FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Sabotage:
     finds: frozenset[str] = frozenset()
     """The properties one of which has to be seen to be broken."""
     rules: Rules = decide
-    disk_lies: bool = False
-    """A sync only says that it was done."""
+    disk_lies: tuple[str, ...] = ()
+    """How the names of files end whose syncs only say that they were done."""
     reads_late: bool = False
     """Everybody is shown a run as it was when it was last looked at."""
     children_escape: bool = False
@@ -175,7 +176,8 @@ def _named(*properties: str) -> frozenset[str]:
 
 
 SABOTAGES: Final = (
-    Sabotage("a disk that lies", _named("S1", "S3"), disk_lies=True),
+    Sabotage("a disk that lies", _named("S1", "S3"), disk_lies=FILES),
+    Sabotage("a disk that lies about checkpoints", _named("S1", "S3"), disk_lies=(DATABASE,)),
     Sabotage("a run revived by recovery", _named("S8", "L1"), revives),
     Sabotage("a result that goes on after the stop", _named("S2", "S8"), goes_on),
     Sabotage("an order over a finished run", _named("S4", "S5"), overwrites),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeVar
@@ -19,6 +18,7 @@ from interlock.settings import Settings
 from interlock.store.sqlite.executions import Rules
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemIds
+from simulation.asgi import Answer, Caller, scope_of
 from simulation.disk import Disk
 from simulation.loop import PROCESS, SimulatedLoop
 from simulation.network import Network
@@ -27,25 +27,14 @@ T = TypeVar("T")
 SECOND: Final = 1_000_000
 HOST: Final = "localhost"
 GRACE: Final = 2.0
+CHECKPOINT_PAGES: Final = 200
+"""Pages in the log that make a checkpoint due: few, because a life is short."""
 """Seconds that what is under way is given at an orderly stop."""
 PUBLIC_URL: Final = "https://interlock.example"
 
 
 class Lost(Exception):
     """No answer came, or not the whole of it: what was asked for may have happened, or may not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def tree(self) -> Any:
-        return json.loads(self.body)
 
 
 class Wall:
@@ -115,48 +104,36 @@ class Conditions:
 
 
 class SlowDisk:
-    """`Offload` of the store: commits take their time, and the process may be killed between a commit and its news."""
+    """`Offload` of the store: its work takes its time, and the process may be killed between the work and its news.
 
-    def __init__(self, loop: SimulatedLoop, chance: Random, conditions: Conditions, kill: Callable[[], None]) -> None:
+    Args:
+        killed: asked when the work is done; True if the process has been killed now.
+    """
+
+    def __init__(
+        self, loop: SimulatedLoop, chance: Random, conditions: Conditions, killed: Callable[[], bool] = lambda: False
+    ) -> None:
         self._loop = loop
         self._chance = chance
         self._conditions = conditions
-        self._kill = kill
+        self._killed = killed
+        self._next: asyncio.TimerHandle | None = None
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         before = self._chance.choice(self._conditions.commit_delays)
 
-        def commit() -> None:
+        def finish() -> None:
             outcome = work()
-            if self._conditions.kill_after_commit():
-                self._kill()
+            if self._killed():
                 return
             after = self._chance.choice((0, 0, 0, 100))
             self._loop.call_later(after / 1_000_000, then, outcome)
 
-        self._loop.call_later(before / 1_000_000, commit)
+        self._next = self._loop.call_later(before / 1_000_000, finish)
 
-    def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class _Caller:
-    """The channel of one request."""
-
-    body: bytes
-    gone: asyncio.Event
-    sent: list[Any] = field(default_factory=list)
-    given: bool = False
-
-    async def receive(self) -> dict[str, Any]:
-        if not self.given:
-            self.given = True
-            return {"type": "http.request", "body": self.body, "more_body": False}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
 
 
 class Server:
@@ -254,22 +231,10 @@ class Server:
         """
         if self.system is None or not self.serving:
             raise Lost
-        target, _, query = path.partition("?")
-        sent = {"host": host, **headers}
-        if body:
-            sent |= {"content-length": str(len(body)), "content-type": "application/json"}
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
-            "client": ("127.0.0.1", 50_000),
-        }
+        scope = scope_of(method, path, body, {"host": host, **headers})
         context = self._context.copy()
         answer: asyncio.Future[Answer] = self.loop.create_future()
-        caller = _Caller(body, context.run(asyncio.Event))
+        caller = Caller([body], context.run(asyncio.Event))
         self.open[answer] = None
         task = self.loop.create_task(self._answer(scope, caller, answer), context=context)
         self._tasks[task] = None
@@ -283,7 +248,7 @@ class Server:
         finally:
             self.open.pop(answer, None)
 
-    async def _answer(self, scope: dict[str, Any], caller: _Caller, answer: asyncio.Future[Answer]) -> None:
+    async def _answer(self, scope: dict[str, Any], caller: Caller, answer: asyncio.Future[Answer]) -> None:
         assert self.system is not None
         await self.system.api(scope, caller.receive, caller.send)
         if answer.done():
@@ -291,9 +256,7 @@ class Server:
         if not caller.sent:
             answer.set_exception(Lost())
             return
-        start, *parts = caller.sent
-        headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-        answer.set_result(Answer(start["status"], headers, b"".join(part["body"] for part in parts)))
+        answer.set_result(caller.answer)
 
     async def _serve(self) -> None:
         clock = ProcessClock(self.loop, self._wall)
@@ -334,17 +297,25 @@ class Server:
             self.ended.set_result(how)
 
     def _store(self, directory: Path, fail: Callable[[Fatal], None]) -> SqliteStore:
-        chance = self._chance(f"commits of process {self.number}")
-        offload = SlowDisk(self.loop, chance, self._conditions, lambda: self.kill("after a commit, before its answer"))
+        commits = self._chance(f"commits of process {self.number}")
+        checkpoints = self._chance(f"checkpoints of process {self.number}")
         self._opened = SqliteStore(
             directory,
             on_fatal=fail,
             vfs=self.disk.name,
-            offload=offload,
+            offload=SlowDisk(self.loop, commits, self._conditions, self._killed_after_commit),
+            checkpoint_offload=SlowDisk(self.loop, checkpoints, self._conditions),
+            checkpoint_pages=CHECKPOINT_PAGES,
             free=self.disk.free,
             rules=self._conditions.rules,
         )
         return self._opened
+
+    def _killed_after_commit(self) -> bool:
+        if self._conditions.kill_after_commit():
+            self.kill("after a commit, before its answer")
+            return True
+        return False
 
     def _fatal(self, error: Fatal) -> None:
         if self.fatal is None and not self.dead:

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from simulation.asgi import Answer
 from simulation.clients import Clients
 from simulation.coverage import Situation
 from simulation.host import Host
@@ -22,7 +23,7 @@ from simulation.network import CALM, ROUGH, Call, Network
 from simulation.oracle import Oracle
 from simulation.sabotage import NONE, Sabotage
 from simulation.scenario import MACHINE, SECOND, Action, Group, Scenario
-from simulation.server import Answer, Lost
+from simulation.server import Lost
 from simulation.template import template
 
 SETTLES: Final = 45 * SECOND

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -19,55 +18,13 @@ from interlock.operations.operation import Operation
 from interlock.operations.table import OPERATIONS
 from interlock.ports import ClientRow, Health, Role
 from interlock.telemetry.metrics import Metrics
+from simulation.asgi import Answer, Caller, scope_of
 from tests.engine.worlds import AUDIT
 from tests.operations.desk import Desk, desk
 
 KEY = bytes(31) + b"\x02"
 HOUR = 3_600_000_000
 Headers = Iterable[tuple[str, str]]
-
-
-@dataclass
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def tree(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields that a refusal names."""
-        return [violation["field"] for detail in self.tree["details"] for violation in detail["fieldViolations"]]
-
-
-@dataclass
-class Caller:
-    """A request's channel: sends its body in these pieces, and stays until it is told to go."""
-
-    pieces: list[bytes]
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    sent: list[dict[str, Any]] = field(default_factory=list)
-
-    async def receive(self) -> dict[str, Any]:
-        if self.pieces:
-            piece = self.pieces.pop(0)
-            return {"type": "http.request", "body": piece, "more_body": bool(self.pieces)}
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
-
-    @property
-    def answer(self) -> Answer:
-        start, *parts = self.sent
-        headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-        return Answer(start["status"], headers, b"".join(part["body"] for part in parts))
 
 
 @dataclass
@@ -95,22 +52,11 @@ class Edge:
         """Send a request. `token`: by default the super admin's; None sends none."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {name.lower(): value for name, value in headers}
-        sent = {"host": host, "content-length": str(len(raw))} if raw else {"host": host}
+        sent = {"host": host}
         if token is not None:
             sent["authorization"] = f"Bearer {token or self.token}"
-        if raw:
-            sent["content-type"] = "application/json"
         caller = caller or Caller([raw])
-        target, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in {**sent, **given}.items()],
-            "client": (address, 50_000),
-        }
+        scope = scope_of(method, path, raw, {**sent, **given}, address)
         await self.api(scope, caller.receive, caller.send)
         return caller.answer
 

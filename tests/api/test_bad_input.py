@@ -12,7 +12,8 @@ from interlock.operations.operation import Answer, Call, Handler, Operation
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.rules.model import Ref
-from tests.api.edge import Caller, Edge, edge, path_of
+from simulation.asgi import Caller
+from tests.api.edge import Edge, edge, path_of
 from tests.clocks import settle
 from tests.operations.desk import CALL, WAIT
 

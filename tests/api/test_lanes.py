@@ -12,7 +12,8 @@ from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED
 from interlock.errors import TooManyRequests, Unavailable
 from interlock.operations.operation import Lane
 from interlock.operations.table import OPERATIONS
-from tests.api.edge import Caller, Edge, edge
+from simulation.asgi import Caller
+from tests.api.edge import Edge, edge
 from tests.clocks import ManualClock, settle
 from tests.operations.desk import WAIT
 

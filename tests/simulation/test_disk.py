@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from interlock.store.sqlite.connection import open_writer
-from simulation.disk import Disk, Strike
+from simulation.disk import FILES, Disk, Operation, Strike
 
 LIVES = 60
 
@@ -20,7 +20,7 @@ class Struck:
     def __init__(self, at: int | None = None) -> None:
         self.at = at
 
-    def __call__(self, operation: str) -> Strike | None:
+    def __call__(self, operation: Operation) -> Strike | None:
         if self.at is None:
             return None
         self.at -= 1
@@ -51,14 +51,14 @@ def found(directory: Path) -> int:
     return int(count)
 
 
-def lives(tmp_path: Path, *, lies: bool) -> list[tuple[int, int]]:
+def lives(tmp_path: Path, *, lies: tuple[str, ...]) -> list[tuple[int, int]]:
     """(commits that were done, commits that are found) of many power cuts, each a little later than the one before."""
     outcomes = []
     for number in range(LIVES):
         before = tmp_path / f"{number}"
         before.mkdir()
         struck = Struck()
-        disk = Disk(f"{tmp_path.name}-{lies}-{number}", struck, lies=lies)
+        disk = Disk(f"{tmp_path.name}-{len(lies)}-{number}", struck, lies=lies)
         done = written(before, disk, struck, number)
         disk.after_power_cut(Random(number), before, tmp_path / f"{number}-after")
         outcomes.append((done, found(tmp_path / f"{number}-after")))
@@ -67,14 +67,14 @@ def lives(tmp_path: Path, *, lies: bool) -> list[tuple[int, int]]:
 
 
 def test_after_a_power_cut_every_commit_that_was_done_is_there(tmp_path: Path) -> None:
-    outcomes = lives(tmp_path, lies=False)
+    outcomes = lives(tmp_path, lies=())
     assert all(done <= there <= done + 1 for done, there in outcomes), outcomes
     assert len({done for done, _ in outcomes}) > 10
 
 
 def test_a_disk_that_lies_about_syncs_loses_commits(tmp_path: Path) -> None:
     try:
-        lost = any(there < done for done, there in lives(tmp_path, lies=True))
+        lost = any(there < done for done, there in lives(tmp_path, lies=FILES))
     except (apsw.Error, AssertionError):
         lost = True
     assert lost

@@ -15,7 +15,11 @@ FEW = range(1, 13)
 MOST = 200
 """Seeds within which every sabotage is found."""
 KNOWN = {"a disk that lies": 1, "a run revived by recovery": 27, "a prepared step that wins over the stop": 110}
-KNOWN |= {"a deadline that is forgotten": 40, "children that escape the cascade": 9}
+KNOWN |= {
+    "a disk that lies about checkpoints": 32,
+    "a deadline that is forgotten": 40,
+    "children that escape the cascade": 9,
+}
 """Where to look first; the others are found within a few seeds."""
 
 

@@ -55,7 +55,7 @@ class SqliteAudit:
         self._news = asyncio.Event()
         # What was written before this process began may have no seal yet.
         self._news.set()
-        writer.on_commit = self.look_again
+        writer.after_commit(self.look_again)
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
         return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
 from interlock.errors import Unavailable
+from interlock.store.sqlite.offload import Offload, ThreadOffload
 
 DATABASE = "interlock.db"
 RESERVE = 8 * 1024 * 1024
@@ -22,7 +22,6 @@ CHECKPOINT_PAGES = 1_000
 """Pages in the WAL that make a checkpoint worth it while nothing else is to be done."""
 CHECKPOINT_PAGES_BUSY = 16_000
 """Pages in the WAL (64 MiB) that make one due however busy the store is."""
-
 CHECKPOINT_PAGES_FULL = 250
 """Pages in the WAL (1 MiB) that make one due on a full disk, where the WAL may take no more room than it has."""
 MARGIN = 1024 * 1024
@@ -90,44 +89,64 @@ class DataDirectory:
 
 
 class Checkpointer:
-    """Moves the WAL into the database on a connection and in a thread of its own, so that no commit waits for it.
+    """Moves the WAL into the database, on a connection of its own and away from the loop: no commit waits for it.
 
     Args:
-        on_failure: called in that thread, once, with the error after which the files can no longer be vouched for.
+        on_failure: told once of the error after which the files can no longer be vouched for.
+        vfs: the name of the apsw VFS that the store opens its files with, if it is not SQLite's own.
+        offload: where the work is done, if not in a thread.
     """
 
-    def __init__(self, path: str, on_failure: Callable[[apsw.Error], None] = lambda error: None) -> None:
-        self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    def __init__(
+        self,
+        path: str,
+        on_failure: Callable[[apsw.Error], None],
+        *,
+        vfs: str | None = None,
+        offload: Offload | None = None,
+    ) -> None:
+        self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         self._connection.set_busy_timeout(0)
         # Until it has read something a connection does not know that there is a WAL, and checkpoints nothing.
         self._connection.execute("PRAGMA schema_version").fetchall()
         self._on_failure = on_failure
-        self._due = threading.Event()
-        self._ended = False
-        self._thread = threading.Thread(target=self._work, name="interlock-checkpointer", daemon=True)
-        self._thread.start()
+        self._offload = offload if offload is not None else ThreadOffload("interlock-checkpointer")
+        self._busy = False
 
     def ask(self) -> None:
-        """Make one checkpoint soon. Safe from any thread; asking twice makes one."""
-        self._due.set()
+        """Make a checkpoint, unless one is under way or has failed. To be called on the loop."""
+        if not self._busy:
+            self._busy = True
+            self._offload.run(lambda: checkpoint(self._connection), self._made)
 
     def close(self) -> None:
-        self._ended = True
-        self._due.set()
-        self._thread.join()
+        self._offload.close()
         self._connection.close()
 
-    def _work(self) -> None:
-        while True:
-            self._due.wait()
-            self._due.clear()
-            if self._ended:
-                return
-            try:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except (apsw.BusyError, apsw.LockedError, apsw.FullError):
-                # A later commit asks again; until then the WAL is merely longer.
-                continue
-            except apsw.Error as error:
-                self._on_failure(error)
-                return
+    def abandon(self) -> None:
+        """Let go of the files as they are."""
+        abandon(self._connection)
+
+    def _made(self, error: apsw.Error | None) -> None:
+        if error is None:
+            self._busy = False
+        else:
+            self._on_failure(error)
+
+
+def checkpoint(connection: apsw.Connection) -> apsw.Error | None:
+    """Move what can be moved of the WAL into the database; the error after which the files cannot be vouched for."""
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+        # After a later commit it is tried again; until then the WAL is merely longer.
+        return None
+    except apsw.Error as error:
+        return error
+    return None
+
+
+def abandon(connection: apsw.Connection) -> None:
+    """Close it, and leave the files as the end of the process would."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close(True)

@@ -26,6 +26,8 @@ from interlock.store.sqlite.disk import (
     CHECKPOINT_PAGES_FULL,
     Checkpointer,
     DataDirectory,
+    abandon,
+    checkpoint,
     free_bytes,
 )
 from interlock.store.sqlite.executions import Rules, SqliteExecutions
@@ -43,8 +45,10 @@ class SqliteStore:
         directory: the data directory, or None for a store that is forgotten with the process.
         form: where statements and commits run; in memory always inline.
         on_fatal: told once when what is on disk can no longer be vouched for; the process must stop.
-        vfs: the name of an apsw VFS to open the file with, for tests of faults; there are no checkpoints then.
+        vfs: the name of an apsw VFS to open the file with, for tests of faults.
         offload: where commits are made, if not in a thread.
+        checkpoint_offload: the same for checkpoints.
+        checkpoint_pages: pages in the WAL that make a checkpoint worth it while nothing else is to be done.
         free: bytes that the disk below a directory has room for.
         rules: what follows from an event; another one shows whether the tests would notice.
 
@@ -61,6 +65,8 @@ class SqliteStore:
         on_fatal: Callable[[Fatal], None] = lambda error: None,
         vfs: str | None = None,
         offload: Offload | None = None,
+        checkpoint_offload: Offload | None = None,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
         free: Callable[[Path], int] = free_bytes,
         rules: Rules = decide,
     ) -> None:
@@ -69,6 +75,8 @@ class SqliteStore:
         self._connection = open_writer(path, vfs=vfs)
         self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
         self._checkpointer: Checkpointer | None = None
+        self._checkpoint_pages = checkpoint_pages
+        self._log_pages = 0
         self._connection.set_wal_hook(self._written)
         self.writer = Writer(
             self._connection,
@@ -77,9 +85,10 @@ class SqliteStore:
             on_full=self._full,
             on_fatal=on_fatal,
         )
-        if self._directory is not None and vfs is None:
+        if self._directory is not None:
             with opening():
-                self._checkpointer = Checkpointer(path, self.writer.distrust)
+                self._checkpointer = Checkpointer(path, self.writer.distrust, vfs=vfs, offload=checkpoint_offload)
+            self.writer.after_commit(self._tend_log)
         self._reserved = self._directory is not None and self._directory.keep_reserve()
         self.access = SqliteAccess(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
@@ -149,9 +158,10 @@ class SqliteStore:
     def abandon(self) -> None:
         """Let go of the files as they are, as the end of the process would: for whoever simulates that."""
         self._connection.set_wal_hook(None)
-        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        if self._checkpointer is not None:
+            self._checkpointer.abandon()
         for connection in (self._reader, self._connection):
-            connection.close(True)
+            abandon(connection)
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.release()
@@ -163,24 +173,26 @@ class SqliteStore:
         self._empty_log(self._connection)
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        if self._checkpointer is None:
-            return apsw.SQLITE_OK
+        """In whichever thread made the commit."""
+        self._log_pages = pages
         if self.writer.full and pages >= CHECKPOINT_PAGES_FULL:
             self._empty_log(connection)
-        elif pages >= CHECKPOINT_PAGES_BUSY or (pages >= CHECKPOINT_PAGES and self.writer.waiting == 0):
-            self._checkpointer.ask()
         return apsw.SQLITE_OK
+
+    def _tend_log(self) -> None:
+        assert self._checkpointer is not None
+        pages = self._log_pages
+        if pages >= CHECKPOINT_PAGES_BUSY or (pages >= self._checkpoint_pages and self.writer.waiting == 0):
+            self._checkpointer.ask()
 
     def _empty_log(self, connection: apsw.Connection) -> None:
         """On a full disk: move the whole log into the database, so that it is written from its start again, in the room
         it has. Otherwise a few hundred stops would spend the reserve on it. On the writing connection and between two
         commits, because beside them a checkpoint may never catch up."""
-        if self._checkpointer is None or self._directory is None:
+        if self._directory is None:
             return
         size = connection.pragma("page_count") * connection.pragma("page_size")
-        try:
-            if self._directory.takes(size):
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except (apsw.BusyError, apsw.LockedError, apsw.FullError):
-            # A later commit tries again.
-            return
+        if self._directory.takes(size):
+            error = checkpoint(connection)
+            if error is not None:
+                raise error

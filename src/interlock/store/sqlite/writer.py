@@ -93,8 +93,7 @@ class Writer:
         self.full = False
         """The disk refused a write: jobs that start something new have to refuse or hold."""
         self.commits = 0
-        self.on_commit: Callable[[], None] = _nothing
-        """Called on the loop after each commit, when its callers have been answered."""
+        self._hooks: tuple[Callable[[], None], ...] = ()
 
     def submit(
         self,
@@ -131,9 +130,12 @@ class Writer:
         return future
 
     def distrust(self, error: apsw.Error) -> None:
-        """Other work on the files failed: acknowledge nothing from now on. For any thread, after a `submit`."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._fail, [], error)
+        """Other work on the files failed: acknowledge nothing from now on. To be called on the loop."""
+        self._fail([], error)
+
+    def after_commit(self, hook: Callable[[], None]) -> None:
+        """Call it on the loop after each commit, when its callers have been answered."""
+        self._hooks += (hook,)
 
     @property
     def waiting(self) -> int:
@@ -223,7 +225,8 @@ class Writer:
         if error is None:
             self.commits += 1
             self._answer(group)
-            self.on_commit()
+            for hook in self._hooks:
+                hook()
         else:
             self._failed_group(group, error)
         if self._failed is None and (self._urgent or self._normal or self._alone):
@@ -305,10 +308,6 @@ def _take_light(line: deque[_Job], most: int) -> list[_Job]:
     for job in taken:
         line.remove(job)
     return taken
-
-
-def _nothing() -> None:
-    pass
 
 
 _UNTRUSTED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
