@@ -144,6 +144,9 @@ class StoppedClock:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
+    def wall(self) -> int:
+        return 1_760_000_000_000_000 + int(self.now * 1_000_000)
+
 
 @dataclass
 class CommandLine:

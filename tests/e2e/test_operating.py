@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -157,7 +158,7 @@ async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Pat
         await receiver.received(1)
         await asyncio.to_thread(backup.create, first.directory / "data", file)
         second.client_id, second.client_secret = first.client_id, first.client_secret
-    await asyncio.to_thread(backup.restore, file, second.directory / "data")
+    await asyncio.to_thread(backup.restore, file, second.directory / "data", time.time_ns() // 1_000)
     async with second, await second.api() as api:
         ready = await api.get("/readyz")
         assert (ready.status_code, list(ready.json()["reasons"])) == (200, ["frozen"])
@@ -170,5 +171,5 @@ async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Pat
         assert (added.status_code, added.json()["number"]) == (200, 1)
         receipt = (await api.get(f"/interlock/v1/executions/{in_flight}/receipt")).json()
     assert shown["steps"][0]["outcome"] == "ABANDONED"
-    assert (receipt["frozen"], receipt["unresolved"]) == (True, 0)
+    assert (receipt["frozen"], receipt["restored"]["backup"], receipt["unresolved"]) == (True, "monday.db", 0)
     assert len(receiver.requests) == 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import apsw
 import pytest
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from interlock.ports import Phase, Role
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, ItemSettled
-from interlock.rules.model import AttemptRef, Result
+from interlock.rules.model import SECOND, AttemptRef, Result
 from interlock.rules.outcomes import Outcome
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
@@ -301,15 +302,36 @@ async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(ann: Des
 # --- a restored store -------------------------------------------------------------------------------------------------
 
 
+async def marked_as_restored(ann: Desk) -> None:
+    """As if the store had been made now from a backup of an hour ago."""
+    known_until = 1_767_323_045 * SECOND
+
+    def job(connection: apsw.Connection) -> None:
+        times = (known_until, known_until + 3600 * SECOND)
+        connection.execute("INSERT INTO restores VALUES (1, 'monday.db', ?, ?)", times)
+        connection.execute("UPDATE executions SET restore = 1 WHERE completed_at IS NULL")
+
+    await ann.engine.store.writer.submit(job)
+
+
 async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened_since(ann: Desk) -> None:
     execution = await ann.start(await ann.make(GREET, WAIT, {**CALL, "stepName": "after"}), name="Ann")
+    await marked_as_restored(ann)
     ann.engine.store.executions.frozen = True
     await add(ann, execution, step="hold", note="it went on after the backup")
     await ann.ask("TerminateAutomation", id=execution)
-    await add(ann, execution, step="after")
+    ann.engine.store.executions.frozen = False
+    await add(ann, execution, step="after", note="seen after the release")
     found = await receipt(ann, execution)
-    assert found["frozen"]
+    assert found["restored"] == {
+        "backup": "monday.db",
+        "knownUntil": "2026-01-02T03:04:05Z",
+        "restoredAt": "2026-01-02T04:04:05Z",
+    }
     assert [len(found[name][0]["addenda"]) for name in ("interrupted", "neverStarted")] == [1, 1]
-    assert "What was done after that backup is not in this receipt" in await text(ann, execution)
+    assert (
+        "This server was restored from a backup on 2026-01-02 04:04:05.000 UTC. What was done after "
+        "2026-01-02 03:04:05.000 UTC and before that is not in this receipt"
+    ) in await text(ann, execution)
     with pytest.raises(FailedPrecondition, match="SUCCEEDED"):
         await add(ann, execution, step="greet")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import FailedPrecondition, Fatal, NotFound, Unavailable
-from interlock.ports import Addendum, AddendumFinding
+from interlock.ports import Addendum, AddendumFinding, Restored
 from interlock.rules.events import Announce, Terminated, Wait
-from interlock.rules.model import TerminationRequest
+from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.disk import DATABASE
@@ -18,6 +18,10 @@ from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import ANN, AUDIT, Listener, World, opened, world
 
 pytestmark = pytest.mark.anyio
+
+
+LATER = 5_000
+"""When a backup is restored."""
 
 
 async def a_backup(tmp_path: Path) -> Path:
@@ -47,7 +51,7 @@ async def test_nothing_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="already"):
         backup.create(tmp_path / "data", file)
     with pytest.raises(FailedPrecondition, match="already"):
-        backup.restore(file, tmp_path / "data")
+        backup.restore(file, tmp_path / "data", LATER)
     with pytest.raises(NotFound):
         backup.create(tmp_path / "nowhere", tmp_path / "x.db")
 
@@ -61,7 +65,7 @@ async def test_a_damaged_backup_is_refused(tmp_path: Path, where: int) -> None:
     with pytest.raises(Fatal):
         backup.verify(file)
     with pytest.raises(Fatal):
-        backup.restore(file, tmp_path / "restored")
+        backup.restore(file, tmp_path / "restored", LATER)
     assert not (tmp_path / "restored" / DATABASE).exists()
 
 
@@ -75,7 +79,7 @@ async def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
 
 async def test_a_restored_store_is_frozen_until_it_is_released(tmp_path: Path) -> None:
     file, restored = await a_backup(tmp_path), tmp_path / "restored"
-    backup.restore(file, restored)
+    backup.restore(file, restored, LATER)
     assert [(each.execution, each.state) for each in backup.open_attempts(restored)] == [
         (1, "PROCESS_STEP"),
         (2, "WAITING"),
@@ -90,13 +94,55 @@ async def test_a_restored_store_is_frozen_until_it_is_released(tmp_path: Path) -
         assert stopped is not None
         assert stopped.execution.state is State.TERMINATE
         with pytest.raises(Unavailable):
-            backup.release(restored)
-    assert backup.release(restored)
-    assert not backup.release(restored)
+            backup.release(restored, LATER + 1)
+    assert backup.release(restored, LATER + 1)
+    assert not backup.release(restored, LATER + 1)
     async with opened(restored) as store:
         assert not store.frozen
         here = await resumed(store)
         assert (await here.start(id=10)).execution.state is State.PENDING
+
+
+async def test_that_it_was_restored_stays_on_record(tmp_path: Path) -> None:
+    file, restored = await a_backup(tmp_path), tmp_path / "restored"
+    backup.restore(file, restored, LATER)
+    async with opened(restored) as store:
+        here = await resumed(store)
+        in_flight, waiting, ended = (Ref(here.tenant, number) for number in (1, 2, 3))
+        await store.executions.apply(waiting, Terminated(9_000, TerminationRequest(ANN, "looked at")))
+    backup.release(restored, LATER + 1)
+    expected = Restored("monday.db", known_until=2_000, restored_at=LATER)
+    async with opened(restored) as store:
+        assert [store.executions.restored(ref) for ref in (in_flight, waiting, ended)] == [expected, expected, None]
+        started = await (await resumed(store)).start()
+        assert store.executions.restored(started.execution.ref) is None
+        actions = [(row.entry.action, row.entry.target, row.at) for row in store.audit.rows(here.tenant)]
+    assert ("store.restore", "monday.db", LATER) in actions
+    assert ("store.release", "", LATER + 1) in actions
+
+
+async def test_what_a_try_that_broke_off_has_left_does_no_harm(tmp_path: Path) -> None:
+    file, restored = await a_backup(tmp_path), tmp_path / "restored"
+    restored.mkdir()
+    # A file with SQLite's mark of a journal whose pages are still to be rolled back.
+    journal = bytes.fromhex("d9d505f920a163d7") + b"\0" * 4_088
+    for name in (f"{DATABASE}.partial", f"{DATABASE}.partial-journal"):
+        (restored / name).write_bytes(journal)
+    backup.restore(file, restored, LATER)
+    async with opened(restored) as store:
+        assert store.integrity() == []
+    assert not list(restored.glob("*.partial*"))
+
+
+async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> None:
+    file, restored, again = await a_backup(tmp_path), tmp_path / "restored", tmp_path / "again"
+    backup.restore(file, restored, LATER)
+    backup.create(restored, tmp_path / "tuesday.db")
+    backup.restore(tmp_path / "tuesday.db", again, LATER + 5)
+    async with opened(again) as store:
+        here = await resumed(store)
+        found = store.executions.restored(Ref(here.tenant, 1))
+        assert found == Restored("tuesday.db", known_until=LATER, restored_at=LATER + 5)
 
 
 async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
@@ -106,7 +152,7 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
         await store.executions.apply(ended.ref, Terminated(2_000, TerminationRequest(ANN, "over")))
         added = await store.addenda.add(Addendum(ended.ref, 0, AddendumFinding.HAPPENED, ANN, 3_000), AUDIT)
         backup.create(tmp_path / "data", tmp_path / "monday.db")
-    backup.restore(tmp_path / "monday.db", tmp_path / "restored")
+    backup.restore(tmp_path / "monday.db", tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:
         assert store.addenda.of(ended.ref) == [added]
         later = Addendum(ended.ref, 0, AddendumFinding.DID_NOT_HAPPEN, ANN, 9_000)

@@ -93,7 +93,7 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
       interlock backup restore /backups/interlock-monday.db --data-dir ./restored
     """
     with _told():
-        print_object(output, asdict(store.restore(file, data_dir)), "file")
+        print_object(output, asdict(store.restore(file, data_dir, session.clock.wall())), "file")
     session.hint(f"It is frozen. Look: interlock backup attempts --data-dir {data_dir}")
     session.hint(f"No secret is in a backup. To get a new one: interlock serve --data-dir {data_dir} --new-client")
 
@@ -136,7 +136,7 @@ def release(session: Session, data_dir: Path, yes: bool) -> None:
     """
     session.confirmed("Let the runs go on? Steps that were done after the backup may be done again.", yes=yes)
     with _told():
-        if not store.release(data_dir):
+        if not store.release(data_dir, session.clock.wall()):
             raise Failure(f"{data_dir} is not frozen", Exit.NOT_FOUND)
 
 

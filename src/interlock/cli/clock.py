@@ -5,11 +5,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """How long something takes, and pausing between two looks at it. Unit: seconds."""
+    """How long something takes, and pausing between two looks at it, in seconds; and what time it is."""
 
     def monotonic(self) -> float: ...
 
     def sleep(self, seconds: float) -> None: ...
+
+    def wall(self) -> int:
+        """Microseconds since 1970."""
+        ...
 
 
 class WallClock:
@@ -20,3 +24,6 @@ class WallClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def wall(self) -> int:
+        return time.time_ns() // 1_000

@@ -147,4 +147,4 @@ def _items(attempt: AttemptView | None) -> dict[str, str]:
 
 
 def _doubtful(receipt: Receipt, attempt: AttemptView, item: str) -> bool:
-    return receipt.frozen or in_doubt(attempt, item) or attempt.outcome == Outcome.INTERRUPTED_WAITING
+    return receipt.restored is not None or in_doubt(attempt, item) or attempt.outcome == Outcome.INTERRUPTED_WAITING

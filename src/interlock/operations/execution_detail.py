@@ -24,10 +24,11 @@ from interlock.operations.views import (
     ExecutionDetail,
     ItemView,
     LateView,
+    RestoredView,
     StepView,
 )
 from interlock.ports import Addendum, ItemRow, StepRow
-from interlock.rules.model import Execution
+from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
@@ -116,7 +117,16 @@ def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
         ),
         more_children=len(children) > MOST_CHILDREN,
         frozen=store.frozen,
+        restored=_restored(services, ref),
     )
+
+
+def _restored(services: Services, ref: Ref) -> RestoredView | None:
+    found = services.store.executions.restored(ref)
+    if found is None:
+        return None
+    known_until, restored_at = shown.moment(found.known_until), shown.moment(found.restored_at)
+    return RestoredView(backup=found.backup, known_until=known_until, restored_at=restored_at)
 
 
 _STOPPED: Final = frozenset({State.STOPPING, State.TERMINATE})

@@ -20,6 +20,7 @@ from interlock.operations.views import (
     ChildView,
     ExecutionDetail,
     ItemView,
+    RestoredView,
     StepView,
     TerminationView,
 )
@@ -90,7 +91,9 @@ class Receipt(Message):
     children: tuple[ChildView, ...] = ()
     more_children: Bool = False
     frozen: Bool = False
-    """The server was restored from a backup, and is frozen: what was done after that backup is not in this receipt."""
+    """The server was restored from a backup and is not released: no execution goes on."""
+    restored: RestoredView | None = None
+    """What was done between the backup and the restore is not in this receipt."""
 
 
 _LISTS: Final[dict[Outcome, str]] = {
@@ -132,6 +135,7 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
         children=detail.children,
         more_children=detail.more_children,
         frozen=detail.frozen,
+        restored=detail.restored,
         unresolved=sum(not entry.resolved for entry in lists["unknown"]),
         **{name: tuple(entries) for name, entries in lists.items()},
     )
@@ -145,9 +149,9 @@ def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
     """
     yield from receipt.unknown
     for entry in receipt.interrupted:
-        if receipt.frozen or (entry.outcome == Outcome.INTERRUPTED_WAITING and entry.idempotency_key):
+        if receipt.restored is not None or (entry.outcome == Outcome.INTERRUPTED_WAITING and entry.idempotency_key):
             yield entry
-    if receipt.frozen:
+    if receipt.restored is not None:
         yield from receipt.never_started
         yield from receipt.open
 

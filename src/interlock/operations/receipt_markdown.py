@@ -47,7 +47,6 @@ _CAUSES: Final = {
     Cause.LEASE_EXPIRED: "its lease expired",
 }
 _MODES: Final = {Mode.INTERRUPT: "cut what is in flight", Mode.DRAIN: "let what is in flight finish"}
-_WENT_THROUGH: Final = frozenset({State.DONE, State.ERROR})
 _FINDINGS: Final = {
     AddendumFinding.HAPPENED: "it had happened",
     AddendumFinding.DID_NOT_HAPPEN: "it had not happened",
@@ -67,10 +66,11 @@ def _lines(receipt: Receipt) -> Iterator[str]:
     if receipt.termination is not None:
         yield "From the moment of the order on nothing more was started. Nothing that had been done was undone."
         yield ""
-    if receipt.frozen and receipt.state not in _WENT_THROUGH:
+    if receipt.restored is not None:
         yield (
-            "This server was restored from a backup. What was done after that backup is not in this receipt: what did "
-            "not happen here may have happened there."
+            f"This server was restored from a backup on {_moment(receipt.restored.restored_at)}. What was done after "
+            f"{_moment(receipt.restored.known_until)} and before that is not in this receipt: what did not happen here "
+            "may have happened then, and what was done here may have been done before."
         )
         yield ""
     for field, title in _SECTIONS:

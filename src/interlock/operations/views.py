@@ -195,6 +195,18 @@ class ChildView(Message):
     completed_at: Timestamp | None = None
 
 
+class RestoredView(Message):
+    """The server was restored from a backup in which the execution was not at rest for good."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Restored"
+
+    backup: str = ""
+    """The name of the file."""
+    known_until: Timestamp | None = None
+    """When the newest change in the backup was made: what was done from then on until the restore is not known."""
+    restored_at: Timestamp | None = None
+
+
 class ExecutionDetail(Message):
     """Everything there is to know of one run."""
 
@@ -227,7 +239,8 @@ class ExecutionDetail(Message):
     more_children: Bool = False
     """There are more than the first hundred children."""
     frozen: Bool = False
-    """The server was restored from a backup, and is frozen: what was done after that backup is not known here."""
+    """The server was restored from a backup and is not released: no execution goes on."""
+    restored: RestoredView | None = None
 
 
 class CallbackResponse(Message):

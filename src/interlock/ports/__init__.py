@@ -10,7 +10,7 @@ from interlock.ports.automations import AutomationRow, Automations, Definition, 
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations, PlanRow
-from interlock.ports.executions import Executions, Idempotency, ItemRow, Run, Started, StepRow, TreeStopped
+from interlock.ports.executions import Executions, Idempotency, ItemRow, Restored, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
@@ -53,6 +53,7 @@ __all__ = [
     "PlanRow",
     "Progress",
     "Randomness",
+    "Restored",
     "Retention",
     "Role",
     "Run",

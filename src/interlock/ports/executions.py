@@ -62,6 +62,17 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """A store was made from a backup in which a run was not at rest for good."""
+
+    backup: str
+    """The name of the file."""
+    known_until: int
+    """When the newest change was made that is in it: what was done from then on until the restore is not known."""
+    restored_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """A caller's key for one start. `body` is the digest of what was asked for."""
 
@@ -151,6 +162,10 @@ class Executions(Protocol):
     def items(self, ref: Ref) -> list[ItemRow]: ...
 
     def termination(self, ref: Ref) -> Termination | None: ...
+
+    def restored(self, ref: Ref) -> Restored | None:
+        """The newest restore of which the run's record cannot tell what was done before it; None if it is whole."""
+        ...
 
     def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]: ...
 

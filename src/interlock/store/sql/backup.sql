@@ -18,3 +18,15 @@ SELECT count(*) FROM executions;
 -- The runs in one state that is not DONE, oldest first.
 SELECT tenant, id, automation, state, step, updated_at FROM executions INDEXED BY executions_of_state
 WHERE tenant = ? AND state = ? AND state <> 'DONE' ORDER BY id;
+
+-- name: backup_known_until
+-- When the newest change was made that is in it.
+SELECT max((SELECT coalesce(max(updated_at), 0) FROM executions), (SELECT coalesce(max(at), 0) FROM audit));
+
+-- name: backup_restored
+-- This store was made from a backup.
+INSERT INTO restores (backup, known_until, restored_at) VALUES (?, ?, ?) RETURNING number;
+
+-- name: backup_mark
+-- Those of which more may have become since the backup than stands in it.
+UPDATE executions SET restore = ? WHERE state NOT IN ('DONE', 'ERROR', 'TERMINATE');

@@ -43,6 +43,11 @@ SELECT
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
 FROM executions WHERE tenant = ? AND id = ?;
 
+-- name: execution_restored
+-- The restore at which it was not at rest for good in the backup.
+SELECT r.backup, r.known_until, r.restored_at
+FROM executions e JOIN restores r ON r.number = e.restore WHERE e.tenant = ? AND e.id = ?;
+
 -- name: execution_greatest
 -- The greatest id of a tenant.
 SELECT max(id) FROM executions WHERE tenant = ?;

@@ -13,20 +13,25 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
 from interlock.errors import FailedPrecondition, Fatal, NotFound
+from interlock.ports import AuditEntry
+from interlock.rules.model import SYSTEM
 from interlock.rules.states import TERMINAL, State
 from interlock.store.migrations import migrations
-from interlock.store.sqlite.connection import open_reader
+from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.connection import migrate, open_reader, open_writer
 from interlock.store.sqlite.disk import DATABASE, DataDirectory
 from interlock.store.statements import load
 
 FROZEN: Final = "frozen.json"
 """The file in a data directory that holds it still; it says which backup it came from."""
 SUM: Final = ".sha256"
+RESTORE_ACTION: Final = "store.restore"
+RELEASE_ACTION: Final = "store.release"
 PAGES_AT_ONCE: Final = 1_024
 """Pages copied before writers get a turn: 4 MiB."""
 
@@ -76,7 +81,6 @@ def create(directory: Path, file: Path) -> BackupFacts:
     if file.exists():
         raise FailedPrecondition(f"there is a file {file} already")
     partial = file.with_name(f"{file.name}.partial")
-    partial.unlink(missing_ok=True)
     try:
         with closing(open_reader(str(source))) as reader:
             _copy(reader, partial)
@@ -117,8 +121,13 @@ def verify(file: Path) -> BackupFacts:
     return BackupFacts(str(file), file.stat().st_size, schema, automations, executions, unfinished, digest)
 
 
-def restore(file: Path, directory: Path) -> BackupFacts:
+def restore(file: Path, directory: Path, at: int) -> BackupFacts:
     """Make a data directory from a backup. It is frozen until `release`.
+
+    That it was restored, and which runs were not at rest in the backup, stays on record, and in the audit record.
+
+    Args:
+        at: the time, in microseconds.
 
     Raises:
         Fatal: the backup is not sound.
@@ -131,9 +140,10 @@ def restore(file: Path, directory: Path) -> BackupFacts:
         if database.exists():
             raise FailedPrecondition(f"{directory} has a database already; restore into an empty directory")
         partial = database.with_name(f"{DATABASE}.partial")
-        partial.unlink(missing_ok=True)
         with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as reader:
             _copy(reader, partial)
+        with closing(apsw.Connection(str(partial))) as connection:
+            _mark(connection, facts, at)
         # The mark first: a crash in between must not leave a store that runs.
         mark = directory / f"{FROZEN}.partial"
         mark.write_text(json.dumps({"backup": str(file)}), encoding="utf-8")
@@ -160,15 +170,20 @@ def open_attempts(directory: Path) -> list[OpenAttempt]:
         return list(_open_attempts(reader))
 
 
-def release(directory: Path) -> bool:
+def release(directory: Path, at: int) -> bool:
     """Let the runs of a restored store go on at its next start; False if it was not frozen.
+
+    Args:
+        at: the time, in microseconds.
 
     Raises:
         Unavailable: a server uses the directory; stop it first.
     """
-    with _locked(directory):
+    with _locked(directory) as held:
         if not frozen(directory):
             return False
+        with closing(open_writer(held.database)) as connection, connection:
+            _audit(connection, at, AuditEntry(SYSTEM, RELEASE_ACTION, ""))
         (directory / FROZEN).unlink()
         _sync(directory)
     return True
@@ -187,6 +202,9 @@ def _locked(directory: Path) -> Iterator[DataDirectory]:
 
 
 def _copy(reader: apsw.Connection, file: Path) -> None:
+    # What an earlier try left must not be rolled back into this one.
+    for name in (file.name, f"{file.name}-journal"):
+        file.with_name(name).unlink(missing_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     os.close(descriptor)
     with closing(apsw.Connection(str(file))) as writer:
@@ -195,6 +213,24 @@ def _copy(reader: apsw.Connection, file: Path) -> None:
                 backup.step(PAGES_AT_ONCE)
         # One file, whatever the source was; a server that opens it turns the WAL on again.
         writer.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _mark(connection: apsw.Connection, facts: BackupFacts, at: int) -> None:
+    migrate(connection)
+    (known_until,) = next(connection.execute(_SQL["backup_known_until"]))
+    backup = Path(facts.file).name
+    details = json.dumps({"sha256": facts.sha256, "unfinished": facts.unfinished}).encode()
+    with connection:
+        (number,) = next(connection.execute(_SQL["backup_restored"], (backup, known_until, at)))
+        connection.execute(_SQL["backup_mark"], (number,))
+        _audit(connection, at, AuditEntry(SYSTEM, RESTORE_ACTION, backup, details=details))
+
+
+def _audit(connection: apsw.Connection, at: int, entry: AuditEntry) -> None:
+    """For everybody whose runs there are."""
+    for row in connection.execute(_SQL["backup_tenants"]).fetchall():
+        tenant: Any = row[0]
+        append_audit(connection, tenant, at, entry)
 
 
 def _digest(file: Path) -> str:

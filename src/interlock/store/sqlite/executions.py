@@ -19,6 +19,7 @@ from interlock.ports import (
     CommitListener,
     Idempotency,
     ItemRow,
+    Restored,
     Run,
     Started,
     StepRow,
@@ -374,6 +375,10 @@ class SqliteExecutions:
     def termination(self, ref: Ref) -> Termination | None:
         found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else rows.termination(found)
+
+    def restored(self, ref: Ref) -> Restored | None:
+        found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
+        return None if found is None else Restored(*found)
 
     def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
         found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
