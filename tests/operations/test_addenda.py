@@ -330,8 +330,8 @@ async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened
     }
     assert [len(found[name][0]["addenda"]) for name in ("interrupted", "neverStarted")] == [1, 1]
     assert (
-        "This server was restored from a backup on 2026-01-02 04:04:05.000 UTC. What was done after "
-        "2026-01-02 03:04:05.000 UTC and before that is not in this receipt"
+        "This server was restored on 2026-01-02 04:04:05.000 UTC from a backup whose newest change is of "
+        "2026-01-02 03:04:05.000 UTC. What was done between the two is not in this receipt"
     ) in await text(ann, execution)
     with pytest.raises(FailedPrecondition, match="SUCCEEDED"):
         await add(ann, execution, step="greet")

@@ -68,9 +68,9 @@ def _lines(receipt: Receipt) -> Iterator[str]:
         yield ""
     if receipt.restored is not None:
         yield (
-            f"This server was restored from a backup on {_moment(receipt.restored.restored_at)}. What was done after "
-            f"{_moment(receipt.restored.known_until)} and before that is not in this receipt: what did not happen here "
-            "may have happened then, and what was done here may have been done before."
+            f"This server was restored on {_moment(receipt.restored.restored_at)} from a backup whose newest change is "
+            f"of {_moment(receipt.restored.known_until)}. What was done between the two is not in this receipt: "
+            "what did not happen here may have happened then, and what was done here may have been done twice."
         )
         yield ""
     for field, title in _SECTIONS:
