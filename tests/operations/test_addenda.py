@@ -12,7 +12,7 @@ from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unav
 from interlock.ports import Phase, Role
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, ItemSettled
-from interlock.rules.model import SECOND, AttemptRef, Result
+from interlock.rules.model import SECOND, AttemptRef, Ref, Result
 from interlock.rules.outcomes import Outcome
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
@@ -288,6 +288,19 @@ async def test_of_several_items_each_one_in_doubt_wants_an_answer(ann: Desk, mai
     assert [len(entry["addenda"]) for entry in found["unknown"]] == [1, 1]
     assert found["unresolved"] == 0
     assert "1. call: eve, attempt 1" in await text(ann, mailed)
+
+
+async def test_what_is_learned_too_late_of_an_item_stands_beside_it(ann: Desk, mailed: int) -> None:
+    ref = Ref(ann.tenant.id, mailed)
+    [step] = ann.services.store.executions.steps(ref)
+    event = ItemSettled(ann.engine.clock.now(), AttemptRef(0, 1, step.epoch), 1, Result(Outcome.SUCCEEDED, status=250))
+    await ann.services.store.executions.apply(ref, event)
+    found = await receipt(ann, mailed)
+    assert [(entry["item"], entry["outcome"], entry["status"]) for entry in found["late"]] == [
+        ("bob", "LATE_SUCCEEDED", 250)
+    ]
+    assert [entry["item"] for entry in found["unknown"]] == ["bob", "eve"]
+    assert "| 1. call: bob | webhook | After the end it was learned" in await text(ann, mailed)
 
 
 async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(ann: Desk, mailed: int) -> None:

@@ -235,12 +235,14 @@ def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> Atte
             )
             for item in items
         ),
-        late=tuple(_late(evidence) for evidence in _json(attempt.late) or ()),
+        late=tuple(_late(evidence, items) for evidence in _json(attempt.late) or ()),
     )
 
 
-def _late(evidence: dict[str, Any]) -> LateView:
+def _late(evidence: dict[str, Any], items: Sequence[ItemRow]) -> LateView:
+    number = evidence.get("item")
     return LateView(
+        item=next((item.name for item in items if item.item == number), ""),
         outcome=evidence.get("outcome", ""),
         at=shown.moment(evidence.get("at")),
         status=evidence.get("status", 0),

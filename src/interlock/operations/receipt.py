@@ -218,6 +218,7 @@ def _late(step: StepView) -> list[ReceiptEntry]:
     return [
         with_fields(
             _entry(step, late.outcome, _late_account(late.outcome, late.status)),
+            item=late.item,
             status=late.status,
             started_at=attempt.started_at,
             settled_at=late.at,

@@ -132,6 +132,8 @@ class LateView(Message):
 
     proto_name: ClassVar[str] = "interlock.v1.LateResult"
 
+    item: str = ""
+    """Which of several items it tells of; empty: of the attempt as a whole."""
     outcome: str = ""
     at: Timestamp | None = None
     status: Int32 = 0

@@ -138,6 +138,8 @@ def _settled(connection: apsw.Connection, row: Execution, record: StepSettled, a
 
 def _late(connection: apsw.Connection, row: Execution, record: LateEvidence, at: int) -> None:
     evidence: dict[str, Any] = {"outcome": record.outcome, "at": record.at, "epoch": record.attempt.epoch}
+    if record.item is not None:
+        evidence["item"] = record.item
     if record.result.status is not None:
         evidence["status"] = record.result.status
     for name, value in (("output", record.result.output), ("error", record.result.error)):
