@@ -1,28 +1,36 @@
 -- name: execution_insert
--- A new run, and whom it is about: `user_id`, else `userId`, its own data over those of its automation.
+-- A new run, and whom it is about: `user_id`, else `userId`, its own data over those of its automation. Most runs are about
+-- nobody, and few automations have data: those pay for the question alone.
 INSERT INTO executions (
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, subject
 )
-SELECT
+VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-    coalesce(
-        iif(
-            coalesce(json_type(own, '$.user_id'), json_type(under, '$.user_id')) = 'text',
-            nullif(coalesce(own ->> '$.user_id', under ->> '$.user_id'), ''),
-            NULL
-        ),
-        iif(
-            coalesce(json_type(own, '$.userId'), json_type(under, '$.userId')) = 'text',
-            nullif(coalesce(own ->> '$.userId', under ->> '$.userId'), ''),
-            NULL
+    CASE WHEN coalesce(
+        json_type(CAST(?21 AS TEXT), '$.user_id'),
+        json_type(CAST(?21 AS TEXT), '$.userId'),
+        (SELECT context FROM definitions WHERE tenant = ?1 AND id = ?4)
+    ) IS NOT NULL THEN (
+        SELECT coalesce(
+            iif(
+                coalesce(json_type(own, '$.user_id'), json_type(under, '$.user_id')) = 'text',
+                nullif(coalesce(own ->> '$.user_id', under ->> '$.user_id'), ''),
+                NULL
+            ),
+            iif(
+                coalesce(json_type(own, '$.userId'), json_type(under, '$.userId')) = 'text',
+                nullif(coalesce(own ->> '$.userId', under ->> '$.userId'), ''),
+                NULL
+            )
         )
-    )
-FROM (
-    SELECT
-        CAST(?21 AS TEXT) AS own,
-        (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = ?1 AND id = ?4) AS under
-) given;
+        FROM (
+            SELECT
+                CAST(?21 AS TEXT) AS own,
+                (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = ?1 AND id = ?4) AS under
+        ) given
+    ) END
+);
 
 -- name: execution_move
 -- The row as the rules decided it, asserted to stand where it was read.
