@@ -362,6 +362,8 @@ TAIL: Final = """
   what lies below it is trusted.
 - That a process which was stopped or starved for longer than five seconds keeps its deadlines meanwhile. It ends itself
   when it notices, and the next start settles what is overdue before it serves.
+- That a server which was restored from a backup knows what was done after that backup. The receipts of what was not at
+  rest in the backup say so, for good.
 """
 
 

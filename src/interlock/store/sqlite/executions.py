@@ -1,13 +1,11 @@
-"""Runs in SQLite: `apply` and `create`, and the reads."""
+"""Runs in SQLite: `apply`, `create` and the stops."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import json
 from asyncio import Future
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -18,11 +16,7 @@ from interlock.ports import (
     ChangeListener,
     CommitListener,
     Idempotency,
-    ItemRow,
-    Restored,
-    Run,
     Started,
-    StepRow,
     TreeStopped,
 )
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
@@ -44,6 +38,7 @@ from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termin
 from interlock.rules.states import State
 from interlock.store.sqlite import breakers, rows, stops
 from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.execution_reads import ExecutionReads
 from interlock.store.sqlite.records import write, write_new, write_records
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
@@ -60,10 +55,9 @@ _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
 _LEASE = load("leases")["lease_put"]
 _GET = _SQL["execution_get"]
-_ALL_STATES = json.dumps([state.value for state in State])
 
 
-class SqliteExecutions:
+class SqliteExecutions(ExecutionReads):
     """`ports.Executions` on the writer and a reading connection.
 
     Args:
@@ -80,10 +74,9 @@ class SqliteExecutions:
         disabled: Callable[[int], bool],
         rules: Rules = decide,
     ) -> None:
+        super().__init__(reader, tenants)
         self._writer = writer
         self._rules = rules
-        self._reader = reader
-        self._tenants = tenants
         self._disabled = disabled
         self._listener: CommitListener | None = None
         self._unfinished = asyncio.Event()
@@ -346,110 +339,6 @@ class SqliteExecutions:
         if self._follower is not None:
             for id_ in stopped.moved:
                 self._follower.changed(tenant, id_)
-
-    # --- reads ----------------------------------------------------------------------------------------------------
-
-    def get(self, ref: Ref) -> Execution | None:
-        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
-        return None if row is None else rows.execution(row)
-
-    def load(self, ref: Ref) -> Run | None:
-        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
-        if row is None:
-            return None
-        return Run(rows.execution(row), self.input(ref), self.outputs(ref))
-
-    def input(self, ref: Ref) -> bytes:
-        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
-        return b"{}" if found is None else found[0]
-
-    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        return tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
-
-    def steps(self, ref: Ref) -> list[StepRow]:
-        return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]
-
-    def items(self, ref: Ref) -> list[ItemRow]:
-        return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
-
-    def termination(self, ref: Ref) -> Termination | None:
-        found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
-        return None if found is None else rows.termination(found)
-
-    def restored(self, ref: Ref) -> Restored | None:
-        found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
-        return None if found is None else Restored(*found)
-
-    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
-        found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
-        return [rows.execution(row) for row in found]
-
-    def page(
-        self,
-        tenant: int,
-        *,
-        automations: Sequence[str] = (),
-        states: Sequence[State] = (),
-        subjects: Sequence[str] = (),
-        before: int | None = None,
-        limit: int = 25,
-    ) -> list[Execution]:
-        below = rows.LARGEST if before is None else before
-        if not automations and not states and not subjects:
-            found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
-            return [rows.execution(row) for row in found]
-        lines: list[list[rows.Row]] = []
-        # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
-        with self._reader:
-            for name, key in self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects):
-                lines.append(self._reader.execute(_SQL[name], (*key, below, limit)).fetchall())
-        merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
-        return [rows.execution(row) for row in islice(merged, limit)]
-
-    def _walks(
-        self, tenant: int, automations: Collection[str], states: Sequence[State], subjects: Sequence[str]
-    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """One short walk along an index for each combination. Only those about a person, who has few, drop rows."""
-        if subjects:
-            chosen = json.dumps(list(automations)) if automations else None
-            for subject, state in product(dict.fromkeys(subjects), states):
-                yield "executions_page_of_subject", (tenant, chosen, subject, state)
-            return
-        if not automations and State.DONE not in states:
-            for state in states:
-                yield "executions_page_of_state", (tenant, state)
-            return
-        if not automations:
-            found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
-            automations = [automation for (automation,) in found]
-        for automation, state in product(automations, states):
-            yield "executions_page_of_automation", (tenant, automation, state)
-
-    def last_executed(self, tenant: int, automation: str) -> int | None:
-        key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
-        (found,) = next(self._reader.execute(_SQL["last_executed"], key))
-        return found  # type: ignore[no-any-return]
-
-    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
-        found: list[tuple[Ref, int]] = []
-        for tenant in self._tenants():
-            query = self._reader.execute(_SQL["executions_due"], (tenant, at + horizon, limit))
-            found.extend((Ref(tenant, id_), wake_at) for id_, wake_at in query)
-        found.sort(key=lambda pair: pair[1])
-        return found[:limit]
-
-    def in_flight(self, limit: int) -> list[Execution]:
-        found: list[Execution] = []
-        for tenant in self._tenants():
-            for state in (State.PROCESS_STEP, State.STOPPING):
-                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, rows.LARGEST, limit))
-                found.extend(rows.execution(row) for row in query)
-        found.sort(key=lambda execution: execution.id)
-        return found[:limit]
-
-    def greatest_id(self) -> int:
-        newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
-        return max((row[0] or 0 for row in newest if row is not None), default=0)
 
 
 def _count_children(connection: apsw.Connection, decision: Decision, at: int) -> None:

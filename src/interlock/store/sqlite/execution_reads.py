@@ -1,0 +1,135 @@
+"""Runs in SQLite: the reads."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice, product
+from typing import Any, Final
+
+import apsw
+
+from interlock.ports import ItemRow, Restored, Run, StepRow
+from interlock.rules.model import Execution, Ref, Termination
+from interlock.rules.states import State
+from interlock.store.sqlite import rows
+from interlock.store.statements import load
+
+_SQL: Final = load("executions") | load("terminations")
+_GET: Final = _SQL["execution_get"]
+_ALL_STATES: Final = json.dumps([state.value for state in State])
+
+
+class ExecutionReads:
+    """The reads of `ports.Executions`, on a connection of their own.
+
+    Args:
+        tenants: the ids of all tenants; asked at each sweep.
+    """
+
+    def __init__(self, reader: apsw.Connection, tenants: Callable[[], Sequence[int]]) -> None:
+        self._reader = reader
+        self._tenants = tenants
+
+    def get(self, ref: Ref) -> Execution | None:
+        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        return None if row is None else rows.execution(row)
+
+    def load(self, ref: Ref) -> Run | None:
+        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        if row is None:
+            return None
+        return Run(rows.execution(row), self.input(ref), self.outputs(ref))
+
+    def input(self, ref: Ref) -> bytes:
+        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
+        return b"{}" if found is None else found[0]
+
+    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
+        return tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
+
+    def steps(self, ref: Ref) -> list[StepRow]:
+        return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]
+
+    def items(self, ref: Ref) -> list[ItemRow]:
+        return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
+
+    def termination(self, ref: Ref) -> Termination | None:
+        found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
+        return None if found is None else rows.termination(found)
+
+    def restored(self, ref: Ref) -> Restored | None:
+        found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
+        return None if found is None else Restored(*found)
+
+    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
+        found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
+        return [rows.execution(row) for row in found]
+
+    def page(
+        self,
+        tenant: int,
+        *,
+        automations: Sequence[str] = (),
+        states: Sequence[State] = (),
+        subjects: Sequence[str] = (),
+        before: int | None = None,
+        limit: int = 25,
+    ) -> list[Execution]:
+        below = rows.LARGEST if before is None else before
+        if not automations and not states and not subjects:
+            found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
+            return [rows.execution(row) for row in found]
+        lines: list[list[rows.Row]] = []
+        # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
+        with self._reader:
+            for name, key in self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects):
+                lines.append(self._reader.execute(_SQL[name], (*key, below, limit)).fetchall())
+        merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
+        return [rows.execution(row) for row in islice(merged, limit)]
+
+    def _walks(
+        self, tenant: int, automations: Collection[str], states: Sequence[State], subjects: Sequence[str]
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """One short walk along an index for each combination. Only those about a person, who has few, drop rows."""
+        if subjects:
+            chosen = json.dumps(list(automations)) if automations else None
+            for subject, state in product(dict.fromkeys(subjects), states):
+                yield "executions_page_of_subject", (tenant, chosen, subject, state)
+            return
+        if not automations and State.DONE not in states:
+            for state in states:
+                yield "executions_page_of_state", (tenant, state)
+            return
+        if not automations:
+            found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
+            automations = [automation for (automation,) in found]
+        for automation, state in product(automations, states):
+            yield "executions_page_of_automation", (tenant, automation, state)
+
+    def last_executed(self, tenant: int, automation: str) -> int | None:
+        key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
+        (found,) = next(self._reader.execute(_SQL["last_executed"], key))
+        return found  # type: ignore[no-any-return]
+
+    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
+        found: list[tuple[Ref, int]] = []
+        for tenant in self._tenants():
+            query = self._reader.execute(_SQL["executions_due"], (tenant, at + horizon, limit))
+            found.extend((Ref(tenant, id_), wake_at) for id_, wake_at in query)
+        found.sort(key=lambda pair: pair[1])
+        return found[:limit]
+
+    def in_flight(self, limit: int) -> list[Execution]:
+        found: list[Execution] = []
+        for tenant in self._tenants():
+            for state in (State.PROCESS_STEP, State.STOPPING):
+                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, rows.LARGEST, limit))
+                found.extend(rows.execution(row) for row in query)
+        found.sort(key=lambda execution: execution.id)
+        return found[:limit]
+
+    def greatest_id(self) -> int:
+        newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
+        return max((row[0] or 0 for row in newest if row is not None), default=0)
