@@ -11,6 +11,7 @@ from interlock.ports import AuditEntry, AutomationRow, Definition, Started
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
+from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
 
@@ -34,8 +35,10 @@ class Listener:
 
 
 @asynccontextmanager
-async def opened(directory: Path | None, form: Form = Form.COMMIT_IN_THREAD) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(directory, form=form)
+async def opened(
+    directory: Path | None, form: Form = Form.COMMIT_IN_THREAD, *, checkpoint_offload: Offload | None = None
+) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(directory, form=form, checkpoint_offload=checkpoint_offload)
     try:
         yield store
     finally:
