@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import apsw
+
 from interlock.ports import AuditEntry, AutomationRow, Definition, Started
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
+from interlock.store.migrations import migrations
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
@@ -43,6 +46,16 @@ async def opened(
         yield store
     finally:
         await store.close()
+
+
+def make_schema(connection: apsw.Connection, number: int) -> None:
+    """That of an earlier release, whose last migration was this one."""
+    connection.execute(
+        "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
+    )
+    for step in migrations()[:number]:
+        connection.execute(step.sql)
+        connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from interlock.errors import FailedPrecondition, Fatal, NotFound, Unavailable
@@ -15,7 +17,7 @@ from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import ANN, AUDIT, Listener, World, opened, world
+from tests.store.stores import ANN, AUDIT, Listener, World, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +134,21 @@ async def test_what_a_try_that_broke_off_has_left_does_no_harm(tmp_path: Path) -
     async with opened(restored) as store:
         assert store.integrity() == []
     assert not list(restored.glob("*.partial*"))
+
+
+async def test_a_backup_of_an_earlier_release_is_restored_to_this_one(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    with closing(apsw.Connection(str(file))) as connection:
+        make_schema(connection, 10)
+        connection.execute(
+            "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
+            " items, created_at, updated_at, is_draft, root, depth)"
+            " VALUES (1, 1, 'auto', 1, 'WAITING', 1, 0, 0, 0, 0, 1, 1, 0, 1, 0)"
+        )
+    assert backup.verify(file).schema == 10
+    backup.restore(file, tmp_path / "restored", LATER)
+    async with opened(tmp_path / "restored") as store:
+        assert store.executions.restored(Ref(1, 1)) == Restored("old.db", known_until=1, restored_at=LATER)
 
 
 async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> None:

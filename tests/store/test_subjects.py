@@ -17,7 +17,7 @@ from interlock.rules.model import SECOND, Ref, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.connection import migrate
-from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -118,12 +118,7 @@ class TestInMemory(SubjectsContract):
 
 def test_runs_of_before_are_found_by_whom_they_are_about() -> None:
     connection = apsw.Connection(":memory:")
-    connection.execute(
-        "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
-    )
-    for step in migrations()[:10]:
-        connection.execute(step.sql)
-        connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
+    make_schema(connection, 10)
     for number, (context, given, _) in enumerate(TOLD, 1):
         stored = None if context is None else json.dumps({"context": context}).encode()
         connection.execute(
