@@ -26,6 +26,8 @@ from simulation.scenario import MACHINE, SECOND, Action, Group, Scenario
 from simulation.server import Lost
 from simulation.template import template
 
+AFTERMATH: Final = 5 * SECOND
+"""For which a server that the last fault has met may still be on its way out."""
 SETTLES: Final = 45 * SECOND
 """How long everything is left alone when the last fault is over: more than a call may take."""
 LONGEST: Final = 3_600
@@ -156,6 +158,7 @@ class World:
         """Faults are over: everything settles, then the time comes for whoever still waits."""
         self.host.calm_down()
         self.network.fates, self.network.deaf = CALM, 0.0
+        await self.sleep(AFTERMATH)
         await self.host.up()
         await self.clients.tidy()
         await self.sleep(SETTLES)
