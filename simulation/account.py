@@ -214,7 +214,8 @@ class Account:
         elif outcome == Outcome.SUCCEEDED:
             require(bool(acted), "S9", how)
             answered = any(200 <= call.status < 300 and call.status != 202 for call in ledger)
-            require(answered or any(call.callbacks for call in ledger) or called_back, "S9", how)
+            taken = any(not {0, 200}.isdisjoint(call.callbacks) for call in ledger)
+            require(answered or taken, "S9", how)
         elif name != "unknown":
             # Whatever was sent was answered in full, or the receipt owns up to the doubt.
             require(not in_doubt, "S9", how)

@@ -78,7 +78,7 @@ class Call:
     closed_at: int | None = None
     cut: bool = False
     callbacks: list[int] = field(default_factory=list)
-    """HTTP status of each callback that was answered."""
+    """HTTP status of each callback that somebody took; 0 if its answer was lost."""
     reply: asyncio.Future[int] | None = None
 
     @property
@@ -92,7 +92,7 @@ class Network:
     Args:
         chance: for a name, the numbers that are its own whatever else happens.
         sent: told of each call whose first byte is about to leave.
-        call_back: POSTs a callback and returns the status, or 0 if none came.
+        call_back: POSTs a callback and returns the status; 0 if the answer was lost, None if nobody was there.
         misreport: sabotage: falsifies what is noted of a call that is cut.
     """
 
@@ -103,7 +103,7 @@ class Network:
         fates: tuple[Fate, ...],
         deaf: float,
         sent: Callable[[Call], None],
-        call_back: Callable[[str, bytes], Coroutine[Any, Any, int]],
+        call_back: Callable[[str, bytes], Coroutine[Any, Any, int | None]],
         note: Callable[[str], None],
         misreport: Callable[[Progress], None] | None,
     ) -> None:
@@ -247,9 +247,10 @@ class Network:
         body = json.dumps({"version": "v1", "context": {"called": call.number}}).encode()
         for _ in range(6):
             status = await self._call_back(call.callback_url, body)
-            if status not in {0, 503}:
+            if status not in {None, 503}:
                 call.callbacks.append(status)
-                self._note(f"callback for {call.execution} {call.step}: {status}")
+                self._note(f"callback for {call.execution} {call.step}: {status or 'no answer'}")
+            if status not in {None, 0, 503}:
                 return
             await self._pause(chance.choice((500, 2_000, 10_000)) * MILLISECOND)
 

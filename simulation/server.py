@@ -37,6 +37,10 @@ class Lost(Exception):
     """No answer came, or not the whole of it: what was asked for may have happened, or may not."""
 
 
+class Refused(Lost):
+    """Nobody was there: what was asked for did not happen."""
+
+
 class Wall:
     """The wall clock of the machine: it may jump."""
 
@@ -227,10 +231,11 @@ class Server:
         """Send a request, and wait for the whole answer for up to `patience` microseconds.
 
         Raises:
+            Refused: nobody is there.
             Lost: none came.
         """
         if self.system is None or not self.serving:
-            raise Lost
+            raise Refused
         scope = scope_of(method, path, body, {"host": host, **headers})
         context = self._context.copy()
         answer: asyncio.Future[Answer] = self.loop.create_future()

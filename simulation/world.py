@@ -23,7 +23,7 @@ from simulation.network import CALM, ROUGH, Call, Network
 from simulation.oracle import Oracle
 from simulation.sabotage import NONE, Sabotage
 from simulation.scenario import MACHINE, SECOND, Action, Group, Scenario
-from simulation.server import Lost
+from simulation.server import Lost, Refused
 from simulation.template import template
 
 AFTERMATH: Final = 5 * SECOND
@@ -193,11 +193,12 @@ class World:
         """Ask whatever server is up.
 
         Raises:
-            Lost: none is, or it died before it had answered.
+            Refused: none is.
+            Lost: it died before it had answered.
         """
         server = self.host.server
         if server is None:
-            raise Lost
+            raise Refused
         if self.sabotage.children_escape and isinstance(body, dict) and path.endswith("/terminate"):
             body = {**body, "cascade": False}
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -215,9 +216,11 @@ class World:
             return before
         return answer
 
-    async def _call_back(self, url: str, body: bytes) -> int:
+    async def _call_back(self, url: str, body: bytes) -> int | None:
         try:
             answer = await self.ask("POST", url.removeprefix("https://interlock.example"), body)
+        except Refused:
+            return None
         except Lost:
             return 0
         return answer.status
