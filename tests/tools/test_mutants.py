@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tools.mutants.__main__ import of
+from tools.mutants.__main__ import main, of
 from tools.mutants.equivalent import EQUIVALENT
 from tools.mutants.operators import function_code, mutants
 from tools.mutants.scope import ROOT, SUBJECTS
@@ -109,3 +109,8 @@ def test_a_sample_of_the_changes_to_the_rules_is_noticed() -> None:
     command = [sys.executable, "-m", "tools.mutants", *asked]
     ran = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_choice_that_nothing_fits_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--module", "rules.nothing"]) == 2
+    assert "nothing fits --module and --function" in capsys.readouterr().err

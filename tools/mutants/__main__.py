@@ -50,6 +50,11 @@ def main(arguments: list[str]) -> int:
         chosen = [mutant for mutant in chosen if mutant.function == asked.function]
     if asked.sample:
         chosen = random.Random(asked.seed).sample(chosen, min(asked.sample, len(chosen)))
+    if not chosen:
+        print(
+            "nothing fits --module and --function; there are", *(subject.name for subject in SUBJECTS), file=sys.stderr
+        )
+        return 2
     began = time.monotonic()
     verdicts = run(subjects, chosen, asked.jobs, asked.longest)
     report = _report(subjects, verdicts, Counter(mutant.module for mutant in equivalent), time.monotonic() - began)
