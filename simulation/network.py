@@ -250,8 +250,8 @@ class Network:
             if status not in {None, 503}:
                 call.callbacks.append(status)
                 self._note(f"callback for {call.execution} {call.step}: {status or 'no answer'}")
-            if status not in {None, 0, 503}:
-                return
+                if status:
+                    return
             await self._pause(chance.choice((500, 2_000, 10_000)) * MILLISECOND)
 
     def _reset(self, reply: asyncio.Future[int]) -> None:

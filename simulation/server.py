@@ -27,9 +27,9 @@ T = TypeVar("T")
 SECOND: Final = 1_000_000
 HOST: Final = "localhost"
 GRACE: Final = 2.0
+"""Seconds that what is under way is given at an orderly stop."""
 CHECKPOINT_PAGES: Final = 200
 """Pages in the log that make a checkpoint due: few, because a life is short."""
-"""Seconds that what is under way is given at an orderly stop."""
 PUBLIC_URL: Final = "https://interlock.example"
 
 

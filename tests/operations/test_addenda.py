@@ -14,11 +14,14 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, ItemSettled
 from interlock.rules.model import SECOND, AttemptRef, Ref, Result
 from interlock.rules.outcomes import Outcome
+from interlock.store.statements import load
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
 
 pytestmark = pytest.mark.anyio
+
+BACKUP = load("backup")
 
 KEPT = ("outcome", "account", "idempotencyKey", "attempts", "settledAt")
 
@@ -320,9 +323,9 @@ async def marked_as_restored(ann: Desk) -> None:
     known_until = 1_767_323_045 * SECOND
 
     def job(connection: apsw.Connection) -> None:
-        times = (known_until, known_until + 3600 * SECOND)
-        connection.execute("INSERT INTO restores VALUES (1, 'monday.db', ?, ?)", times)
-        connection.execute("UPDATE executions SET restore = 1 WHERE completed_at IS NULL")
+        restore = ("monday.db", known_until, known_until + 3600 * SECOND)
+        number = connection.execute(BACKUP["backup_restored"], restore).fetchone()
+        connection.execute(BACKUP["backup_mark"], number)
 
     await ann.engine.store.writer.submit(job)
 

@@ -26,8 +26,9 @@ DOOMED = 400
 """Runs that are stopped beside each load: as many in flight as one host is sent, the others waiting."""
 SEED = 20_261_125
 LEAST_SHARE = 0.1
-MOST_TIMES = 20
 """Of C: less than that is a server that has stopped working. What it should be is measured by the benchmark."""
+MOST_TIMES = 20
+"""How much longer a stop may take over a new connection than over one that stays."""
 PER_CALLER = 32_768
 """Bytes of memory for a connection and the request that waits on it; about half of it is what they take."""
 _STATE = "AUTOMATION_EXECUTION_STATE_"

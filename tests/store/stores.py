@@ -13,6 +13,7 @@ from interlock.ports import AuditEntry, AutomationRow, Definition, Started
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
+from interlock.rules.states import State
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
@@ -56,6 +57,16 @@ def make_schema(connection: apsw.Connection, number: int) -> None:
     for step in migrations()[:number]:
         connection.execute(step.sql)
         connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
+
+
+def insert_run(connection: apsw.Connection, number: int, state: State) -> None:
+    """A run as any release has written it, of the definition with the same number."""
+    connection.execute(
+        "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
+        " items, created_at, updated_at, is_draft, root, depth)"
+        " VALUES (1, ?1, 'auto', ?1, ?2, 1, 0, 0, 0, 0, 1, 1, 0, ?1, 0)",
+        (number, state),
+    )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import ANN, AUDIT, Listener, World, make_schema, opened, world
+from tests.store.stores import ANN, AUDIT, Listener, World, insert_run, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -140,11 +140,7 @@ async def test_a_backup_of_an_earlier_release_is_restored_to_this_one(tmp_path: 
     file = tmp_path / "old.db"
     with closing(apsw.Connection(str(file))) as connection:
         make_schema(connection, 10)
-        connection.execute(
-            "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
-            " items, created_at, updated_at, is_draft, root, depth)"
-            " VALUES (1, 1, 'auto', 1, 'WAITING', 1, 0, 0, 0, 0, 1, 1, 0, 1, 0)"
-        )
+        insert_run(connection, 1, State.WAITING)
     assert backup.verify(file).schema == 10
     backup.restore(file, tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:

@@ -23,9 +23,9 @@ BORN = 1_760_000_000 * SECOND
 KEPT = TenantSettings(False, executions_kept=30 * DAY, payloads_kept=10 * DAY)
 
 
-async def a_run(here: World, at: int, *, ended_at: int | None = None) -> Ref:
+async def a_run(here: World, at: int, *, ended_at: int | None = None, input: bytes = b'{"n":1}') -> Ref:
     """One that was made then, and failed in its first step."""
-    started = await here.start(Announce(0, b'{"secret":1}'), at=at, id=last_execution_id(at))
+    started = await here.start(Announce(0, b'{"secret":1}'), at=at, id=last_execution_id(at), input=input)
     row = started.execution
     if ended_at is not None:
         result = Result(Outcome.FAILED, output=b'{"out":1}', error=b'{"code":"X"}')
@@ -58,6 +58,17 @@ class RetentionContract:
         assert here.store.executions.get(ref) == before
         (step,) = here.store.executions.steps(ref)
         assert step.outcome is Outcome.FAILED
+
+    async def test_whom_a_run_was_about_goes_with_its_payloads(self, here: World) -> None:
+        def about() -> list[Ref]:
+            return [row.ref for row in here.store.executions.page(here.tenant, subjects=["u1"])]
+
+        ref = await a_run(here, BORN, ended_at=BORN, input=b'{"user_id":"u1"}')
+        await removed(here, BORN + 10 * DAY - 1)
+        assert about() == [ref]
+        await removed(here, BORN + 10 * DAY)
+        assert about() == []
+        assert here.store.executions.get(ref) is not None
 
     async def test_that_something_was_learned_too_late_stays_without_what_it_was(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)

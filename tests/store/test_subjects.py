@@ -10,14 +10,13 @@ from typing import Any
 import apsw
 import pytest
 
-from interlock.ports import Definition, TenantSettings
-from interlock.ports.system import last_execution_id
+from interlock.ports import Definition
 from interlock.rules.events import Change, Prepared, StartChild, Terminated
-from interlock.rules.model import SECOND, Ref, TerminationRequest
+from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.connection import migrate
-from tests.store.stores import ANN, AUDIT, PLAN, World, make_schema, opened, world
+from tests.store.stores import ANN, PLAN, World, insert_run, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -88,19 +87,6 @@ class SubjectsContract:
         assert [row.id for row in both] == ids[::-1]
         assert here.store.executions.page(here.tenant + 1, subjects=["u1"]) == []
 
-    async def test_it_goes_with_the_payloads_of_the_run(self, here: World) -> None:
-        day = 86_400 * SECOND
-        born = 1_760_000_000 * SECOND
-        row = (await here.start(input=b'{"user_id":"u1"}', at=born, id=last_execution_id(born))).execution
-        await here.store.executions.apply(row.ref, Terminated(born, TerminationRequest(ANN, deadline=0)))
-        kept = TenantSettings(False, executions_kept=30 * day, payloads_kept=10 * day)
-        await here.store.access.set_settings(here.tenant, kept, born, AUDIT)
-        await here.store.retention.remove(born + 10 * day - 1)
-        assert about(here, "u1") == [row.id]
-        await here.store.retention.remove(born + 10 * day)
-        assert about(here, "u1") == []
-        assert here.store.executions.get(row.ref) is not None
-
 
 class TestOnDisk(SubjectsContract):
     @pytest.fixture
@@ -125,12 +111,7 @@ def test_runs_of_before_are_found_by_whom_they_are_about() -> None:
             "INSERT INTO definitions VALUES (1, ?, 'auto', 0, ?, x'', x'', ?, 1)",
             (number, number.to_bytes(32, "big"), stored),
         )
-        connection.execute(
-            "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
-            " items, created_at, updated_at, is_draft, root, depth)"
-            " VALUES (1, ?1, 'auto', ?1, 'DONE', 1, 0, 0, 0, 0, 1, 1, 0, ?1, 0)",
-            (number,),
-        )
+        insert_run(connection, number, State.DONE)
         connection.execute("INSERT INTO inputs VALUES (1, ?, ?)", (number, json.dumps(given).encode()))
     assert migrate(connection) == len(migrations()) - 10
     assert [subject for (subject,) in connection.execute("SELECT subject FROM executions ORDER BY id")] == [

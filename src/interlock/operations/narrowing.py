@@ -86,8 +86,8 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
     automations = few(narrowing.automation_template_ids, "filter.automationTemplateIds")
     subjects = _subjects(narrowing)
     expression = narrowing.expression_cel
-    asks = expression is not None
-    if not (automations or states or subjects or narrowing.older_than or asks or narrowing.all_executions):
+    narrowed = automations or states or subjects or narrowing.older_than or expression is not None
+    if not (narrowed or narrowing.all_executions):
         raise InvalidArgument.at(
             "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
         )
