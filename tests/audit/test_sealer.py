@@ -119,11 +119,11 @@ class Stubborn:
         for name in ("append", "news", "look_again", "unsealed", "head", "rows"):
             setattr(self, name, getattr(store.audit, name))
 
-    async def seal(self, tenant: int, seals: list[tuple[int, bytes]]) -> None:
+    async def seal(self, tenant: int, head: tuple[int, bytes], seals: list[tuple[int, bytes]]) -> bool:
         if not self.taking:
             self.refused += 1
             raise Unavailable("the disk is full")
-        await self._audit.seal(tenant, seals)
+        return await self._audit.seal(tenant, head, seals)
 
 
 async def test_what_could_not_be_sealed_is_sealed_when_the_store_takes_it(

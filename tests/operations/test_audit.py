@@ -19,7 +19,8 @@ async def seal(ann: Desk) -> None:
     """What the sealer does within a second."""
     log = ann.services.store.audit
     while rows := [row for row in log.unsealed(1_000) if row.tenant == ann.tenant.id]:
-        await log.seal(ann.tenant.id, links(log.head(ann.tenant.id)[1], rows))
+        head = log.head(ann.tenant.id)
+        await log.seal(ann.tenant.id, head, links(head[1], rows))
 
 
 async def verified(ann: Desk, **body: Any) -> Any:

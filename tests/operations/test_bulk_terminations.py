@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -174,7 +175,8 @@ async def test_an_abort_waits_for_no_batch_but_the_one_under_way(ann: Desk) -> N
     async def abort() -> None:
         await orders.abort(ann.tenant.id, given["id"], now, AuditEntry(SYSTEM, "terminations.abort", given["id"]))
 
-    await asyncio.gather(orders.carry_out(kept, runs[:2], [], now), abort(), orders.carry_out(kept, runs[2:], [], now))
+    everything = partial(orders.carry_out, kept, reach=lambda client: None, at=now)
+    await asyncio.gather(everything(ids=runs[:2]), abort(), everything(ids=runs[2:]))
     found = await look(ann, given["id"])
     assert (found["state"], found["accepted"]) == ("ABORTED", 2)
 

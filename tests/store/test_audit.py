@@ -55,7 +55,9 @@ class AuditContract:
         assert [row.tenant for row in audit.unsealed(10)] == [one, one, one, two, two]
         assert [row.tenant for row in audit.unsealed(1)] == [one, two]
         first, second, third = audit.rows(one)
-        await audit.seal(one, [(first.id, b"\1" * 32), (second.id, b"\2" * 32)])
+        seals = [(first.id, b"\1" * 32), (second.id, b"\2" * 32)]
+        assert await audit.seal(one, audit.head(one), seals)
+        assert not await audit.seal(one, (0, bytes(32)), seals)
         assert audit.head(one) == (second.id, b"\2" * 32)
         assert [row.hash for row in audit.rows(one)] == [b"\1" * 32, b"\2" * 32, None]
         assert [row.id for row in audit.unsealed(10) if row.tenant == one] == [third.id]

@@ -35,7 +35,7 @@ async def a_run(here: World, at: int, *, ended_at: int | None = None, input: byt
 
 
 async def removed(here: World, at: int) -> None:
-    await here.store.access.set_settings(here.tenant, KEPT, at, AUDIT)
+    await here.store.access.change_settings(here.tenant, lambda _: (KEPT, AUDIT), at)
     while await here.store.retention.remove(at):
         pass
 
@@ -122,13 +122,13 @@ class RetentionContract:
     async def test_many_take_several_commits(self, here: World) -> None:
         for number in range(BATCH + 1):
             await a_run(here, BORN + number * 1_000, ended_at=BORN + DAY)
-        await here.store.access.set_settings(here.tenant, KEPT, BORN, AUDIT)
+        await here.store.access.change_settings(here.tenant, lambda _: (KEPT, AUDIT), BORN)
         assert [await here.store.retention.remove(BORN + 32 * DAY) for _ in range(3)] == [BATCH, 1, 0]
 
     async def test_every_tenant_has_its_own(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
         other = await here.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
-        await here.store.access.set_settings(other.id, KEPT, 2, AUDIT)
+        await here.store.access.change_settings(other.id, lambda _: (KEPT, AUDIT), 2)
         while await here.store.retention.remove(BORN + 40 * DAY):
             pass
         assert payloads(here, ref)[0] == b'{"n":1}'

@@ -31,9 +31,9 @@ class WebhooksContract:
     async def test_an_update_replaces_what_its_owner_can_set(self, store: SqliteStore) -> None:
         await store.webhooks.create(ROW, AUDIT)
         new = replace(ROW, document=b"{}", url="https://other.example/", callback_timeout=60, updated_at=9)
-        assert await store.webhooks.update(new, AUDIT)
+        assert await store.webhooks.update(1, "w", lambda row: (new, AUDIT)) == new
         assert store.webhooks.get(1, "w") == new
-        assert not await store.webhooks.update(replace(new, tenant=2), AUDIT)
+        assert await store.webhooks.update(2, "w", lambda row: (new, AUDIT)) is None
 
     async def test_a_deleted_webhook_is_gone(self, store: SqliteStore) -> None:
         await store.webhooks.create(ROW, AUDIT)
@@ -47,7 +47,7 @@ class WebhooksContract:
     async def test_a_change_is_seen_at_once(self, store: SqliteStore, document: bytes) -> None:
         await store.webhooks.create(replace(ROW, document=document), AUDIT)
         before = store.webhooks.get(1, "w")
-        await store.webhooks.update(replace(ROW, url="https://other.example/"), AUDIT)
+        await store.webhooks.update(1, "w", lambda row: (replace(row, url="https://other.example/"), AUDIT))
         after = store.webhooks.get(1, "w")
         await store.webhooks.delete(1, "w", 9, AUDIT)
         assert [None if row is None else row.url for row in (before, after, store.webhooks.get(1, "w"))] == [

@@ -54,7 +54,8 @@ class Sealer:
         count = 0
         for tenant, group in groupby(self._audit.unsealed(BATCH), key=attrgetter("tenant")):
             rows = list(group)
-            _, before = self._audit.head(tenant)
-            await self._audit.seal(tenant, links(before, rows))
+            head = self._audit.head(tenant)
+            if rows[0].id > head[0]:
+                await self._audit.seal(tenant, head, links(head[1], rows))
             count += len(rows)
         return count

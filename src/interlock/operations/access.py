@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -81,15 +81,18 @@ async def revoke_client(services: Services, call: Call, body: RevokeClientReques
     row = access.client(tenant, id_)
     if row is None:
         raise NotFound
-    now = services.clock.wall()
-    others = (other for other in access.clients(tenant) if other.id != id_ and _lasts(other, now))
-    if row.revoked_at is None and _lasts(row, now) and not any(others):
-        raise FailedPrecondition("this is the last client with the role super_admin; make another one first")
-    await access.revoke_client(tenant, id_, now, AuditEntry(call.actor, "client.revoke", f"client:{id_}"))
+
+    def check(clients: Sequence[ClientRow]) -> None:
+        lasting = [client.id for client in clients if _lasts(client)]
+        if lasting == [id_]:
+            raise FailedPrecondition("this is the last client with the role super_admin; make another one first")
+
+    audit = AuditEntry(call.actor, "client.revoke", f"client:{id_}")
+    await access.revoke_client(tenant, id_, services.clock.wall(), audit, check=check)
     return Answer(RevokeClientResponse(client=_client(access.client(tenant, id_) or row)))
 
 
-def _lasts(row: ClientRow, now: int) -> bool:
+def _lasts(row: ClientRow) -> bool:
     """Whether this client can let others in, and goes on doing so."""
     return Role.SUPER_ADMIN in row.roles and row.revoked_at is None and row.expires_at is None
 

@@ -23,7 +23,7 @@ from interlock.contract.enums import CIRCUIT_BREAKER_PERIOD
 from interlock.contract.fieldmask import FieldMask
 from interlock.contract.fieldmask import apply as apply_mask
 from interlock.contract.fieldmask import check as check_mask
-from interlock.errors import InvalidArgument, NotFound
+from interlock.errors import Conflict, InvalidArgument, NotFound
 from interlock.operations import publish, shown
 from interlock.operations.annotations import merged
 from interlock.operations.operation import Answer, Call
@@ -50,6 +50,10 @@ MUTABLE: Final = (
     "circuit_breaker_period",
 )
 """The fields that an automation's owner sets; those that only the server sets are ignored wherever they are sent."""
+
+
+MAX_UPDATE_TRIES: Final = 16
+"""Times that an update is tried while other updates come between its read and its commit; then it is `ABORTED`."""
 
 
 async def create(services: Services, call: Call, body: CreateAutomationRequest) -> Answer:
@@ -93,8 +97,18 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 async def update(services: Services, call: Call, body: UpdateAutomationRequest) -> Answer:
     """Change the masked fields, or without a mask all of them.
 
-    If the automation is then no draft, and what would run has changed, that is published as the next version.
+    If the automation is then no draft, and what would run has changed, that is published as the next version. The
+    commit is guarded by what was read: where another update came first, this one is applied to its result.
     """
+    for _ in range(MAX_UPDATE_TRIES - 1):
+        try:
+            return await _update(services, call, body)
+        except Conflict:
+            continue
+    return await _update(services, call, body)
+
+
+async def _update(services: Services, call: Call, body: UpdateAutomationRequest) -> Answer:
     row = read(services, call)
     if body.automation is None:
         raise InvalidArgument.at("automation", "is required: the fields to change")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -27,7 +28,8 @@ from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
-from interlock.ports import AuditEntry, BulkTermination, PlanRow
+from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
+from interlock.ports.bulk_terminations import Reach
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL
@@ -97,7 +99,7 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
     )
     orders = services.store.bulk_terminations
     if not await orders.begin(order, audit):
-        raise FailedPrecondition("the plan was carried out already")
+        raise FailedPrecondition("the plan was carried out already, or has expired")
     given = _shown(orders.get(order.tenant, order.id) or order)
     return Answer(TerminationsResponse(terminations=given, expression_failures=found.shown_failures()))
 
@@ -152,24 +154,19 @@ async def carry_out_next(services: Services) -> bool:
     if order is None:
         return False
     ids = orders.batch(order, TREES if order.request.cascade else BATCH)
-    allowed = _allowed(services, order, ids)
-    denied = sorted(set(ids) - set(allowed))
-    await orders.carry_out(order, allowed, denied, services.clock.now())
+    await orders.carry_out(order, ids, partial(_reach, services.clock.wall()), services.clock.now())
     return True
 
 
-def _allowed(services: Services, order: BulkTermination, ids: list[int]) -> list[int]:
-    client = services.store.access.client(order.tenant, order.request.actor.client)
-    now = services.clock.wall()
+def _reach(now: int, client: ClientRow | None) -> Reach:
+    """What a client may terminate now; called in the transaction that terminates."""
     if client is None or client.revoked_at is not None or (client.expires_at is not None and client.expires_at <= now):
-        return []
+        return frozenset()
     if Permission.EXECUTIONS_TERMINATE in permissions_of(client.roles):
-        return ids
+        return None
     if Permission.EXECUTIONS_TERMINATE not in app_permissions_of(client.roles):
-        return []
-    rows = (services.store.executions.get(Ref(order.tenant, id_)) for id_ in ids)
-    app_of = services.store.automations.app_of
-    return [row.id for row in rows if row is not None and app_of(order.tenant, row.automation) in client.apps]
+        return frozenset()
+    return frozenset(client.apps)
 
 
 # --- what is meant ----------------------------------------------------------------------------------------------------

@@ -59,7 +59,18 @@ async def update(services: Services, call: Call, body: UpdateSettingsRequest) ->
     Raises:
         InvalidArgument: a length outside its range.
     """
-    before = _read(services, call)
+
+    def change(before: TenantSettings) -> tuple[TenantSettings, AuditEntry]:
+        after = _changed(before, body)
+        _check(after)
+        details = json.dumps({"before": asdict(before), "after": asdict(after)}, separators=(",", ":")).encode()
+        return after, AuditEntry(call.actor, "settings.update", f"tenant:{call.tenant.id}", details=details)
+
+    after = await services.store.access.change_settings(call.tenant.id, change, services.clock.now())
+    return Answer(SettingsResponse(settings=_shown(after)))
+
+
+def _changed(before: TenantSettings, body: UpdateSettingsRequest) -> TenantSettings:
     after = before
     if body.given("automations_disabled"):
         after = replace(after, automations_disabled=body.automations_disabled)
@@ -67,11 +78,7 @@ async def update(services: Services, call: Call, body: UpdateSettingsRequest) ->
         after = replace(after, executions_kept=body.execution_retention.nanos // 1000)
     if body.payload_retention is not None:
         after = replace(after, payloads_kept=body.payload_retention.nanos // 1000)
-    _check(after)
-    details = json.dumps({"before": asdict(before), "after": asdict(after)}, separators=(",", ":")).encode()
-    audit = AuditEntry(call.actor, "settings.update", f"tenant:{call.tenant.id}", details=details)
-    await services.store.access.set_settings(call.tenant.id, after, services.clock.now(), audit)
-    return Answer(SettingsResponse(settings=_shown(after)))
+    return after
 
 
 def _read(services: Services, call: Call) -> TenantSettings:

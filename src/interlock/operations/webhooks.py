@@ -83,23 +83,32 @@ async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
 
 async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
     """Change the masked fields, or without a mask all of them. Steps that are waiting keep the time they have."""
-    row = _read(services, call)
-    if body.webhook is None:
-        raise InvalidArgument.at("webhook", "is required: the fields to change")
-    stored = from_stored(Webhook, row.document)
-    if body.update_mask:
-        mask = FieldMask.of([path for path in body.update_mask.paths if path not in _SET_BY_SERVER])
-        if problems := check_mask(mask, Webhook, MUTABLE):
-            raise InvalidArgument(problems=tuple(problems))
-        webhook = apply_mask(stored, body.webhook, mask, MUTABLE)
-    else:
-        webhook = copy_fields(stored, body.webhook, MUTABLE)
-    webhook = _complete(webhook)
-    _check(services, webhook, "webhook.")
-    new = _row(row.tenant, row.id, webhook, row.created_at, max(services.clock.now(), row.updated_at + 1))
-    if not await services.store.webhooks.update(new, _audit(call, "webhook.update", new)):
+    at = services.clock.now()
+
+    def change(row: WebhookRow) -> tuple[WebhookRow, AuditEntry]:
+        webhook = _complete(_changed(from_stored(Webhook, row.document), body))
+        _check(services, webhook, "webhook.")
+        new = _row(row.tenant, row.id, webhook, row.created_at, max(at, row.updated_at + 1))
+        return new, _audit(call, "webhook.update", new)
+
+    # What is wrong whichever row it is applied to is refused without a transaction.
+    change(_read(services, call))
+    new = await services.store.webhooks.update(call.tenant.id, call.path["id"], change)
+    if new is None:
         raise NotFound
     return Answer(UpdateResponse(webhook=_shown(new)))
+
+
+def _changed(stored: Webhook, body: UpdateRequest) -> Webhook:
+    """What `stored` becomes."""
+    if body.webhook is None:
+        raise InvalidArgument.at("webhook", "is required: the fields to change")
+    if not body.update_mask:
+        return copy_fields(stored, body.webhook, MUTABLE)
+    mask = FieldMask.of([path for path in body.update_mask.paths if path not in _SET_BY_SERVER])
+    if problems := check_mask(mask, Webhook, MUTABLE):
+        raise InvalidArgument(problems=tuple(problems))
+    return apply_mask(stored, body.webhook, mask, MUTABLE)
 
 
 async def delete(services: Services, call: Call, body: DeleteRequest) -> Answer:

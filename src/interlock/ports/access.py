@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -98,8 +98,17 @@ class Access(Protocol):
 
     def settings(self, tenant: int) -> TenantSettings | None: ...
 
-    def set_settings(self, tenant: int, settings: TenantSettings, at: int, audit: AuditEntry) -> Awaitable[None]:
-        """Set all of them. The automations of a tenant that was revoked stay switched off."""
+    def change_settings(
+        self, tenant: int, change: Callable[[TenantSettings], tuple[TenantSettings, AuditEntry]], at: int
+    ) -> Awaitable[TenantSettings]:
+        """Change them in one transaction with the read: `change` is given the settings as they are in it.
+
+        The automations of a tenant that was revoked stay switched off.
+
+        Raises:
+            NotFound: unknown tenant.
+            Exception: whatever `change` raises; nothing is changed then.
+        """
         ...
 
     def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:
@@ -112,8 +121,20 @@ class Access(Protocol):
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Awaitable[None]: ...
 
-    def revoke_client(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]:
-        """Revoke the client and every token it holds."""
+    def revoke_client(
+        self,
+        tenant: int,
+        id: str,
+        at: int,
+        audit: AuditEntry,
+        *,
+        check: Callable[[Sequence[ClientRow]], None] = lambda clients: None,
+    ) -> Awaitable[bool]:
+        """Revoke the client and every token it holds; False if that was so, or if there is none.
+
+        Args:
+            check: given all clients of the tenant as they are in the transaction; what it raises keeps the client.
+        """
         ...
 
     def issue(

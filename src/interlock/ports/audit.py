@@ -56,8 +56,8 @@ class AuditLog(Protocol):
         """(id, hash) of the newest sealed row; (0, 32 zero bytes) before the first."""
         ...
 
-    def seal(self, tenant: int, seals: Sequence[tuple[int, bytes]]) -> Awaitable[None]:
-        """Append (id, hash) to the chain."""
+    def seal(self, tenant: int, head: tuple[int, bytes], seals: Sequence[tuple[int, bytes]]) -> Awaitable[bool]:
+        """Append (id, hash) to the chain, if `head` is still its newest seal; False if it is not."""
         ...
 
     def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,7 +111,15 @@ class Webhooks(Protocol):
 
     def create(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[None]: ...
 
-    def update(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[bool]: ...
+    def update(
+        self, tenant: int, id: str, change: Callable[[WebhookRow], tuple[WebhookRow, AuditEntry]]
+    ) -> Awaitable[WebhookRow | None]:
+        """Change a webhook in one transaction with the read; None if there is none.
+
+        Args:
+            change: given the row as it is in the transaction; what it raises is raised, and nothing is changed then.
+        """
+        ...
 
     def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]: ...
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from interlock.ports.access import ClientRow
 from interlock.ports.audit import AuditEntry
 from interlock.rules.model import TerminationRequest
+
+Reach = frozenset[str] | None
+"""The apps whose runs a client may terminate; None: all runs of the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class BulkTerminations(Protocol):
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Awaitable[bool]:
         """Carry out the plan of this id from now on, and in the same commit hold back new runs of `paused`.
 
-        False: the plan is not there, or was used.
+        False: the plan is not there, was used, has expired, or is another client's.
         """
         ...
 
@@ -84,9 +88,13 @@ class BulkTerminations(Protocol):
         ...
 
     def carry_out(
-        self, order: BulkTermination, allowed: Sequence[int], denied: Sequence[int], at: int
+        self, order: BulkTermination, ids: Sequence[int], reach: Callable[[ClientRow | None], Reach], at: int
     ) -> Awaitable[None]:
-        """Stop those, count both, and be done with them, in one commit; the order ends with its last batch."""
+        """Stop those that the order's client may stop, and count all, in one commit; the last batch ends the order.
+
+        Args:
+            reach: what the client may stop, given its row as it is in the transaction.
+        """
         ...
 
     def forget_plans(self, at: int) -> Awaitable[None]:

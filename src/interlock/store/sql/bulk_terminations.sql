@@ -12,7 +12,8 @@ SELECT client, expires_at, total, used_at FROM termination_plans WHERE tenant = 
 
 -- name: plan_use
 -- It is carried out, by the one who made it, in time and once.
-UPDATE termination_plans SET used_at = ? WHERE tenant = ? AND id = ? AND used_at IS NULL;
+UPDATE termination_plans SET used_at = ?1
+WHERE tenant = ?2 AND id = ?3 AND client = ?4 AND used_at IS NULL AND expires_at > ?1;
 
 -- name: plans_expired
 -- Plans that nobody carried out in time.
@@ -33,6 +34,11 @@ DELETE FROM planned WHERE tenant = ? AND plan = ? AND execution = ?;
 -- name: planned_next
 -- The next runs to deal with.
 SELECT execution FROM planned WHERE tenant = ? AND plan = ? ORDER BY execution LIMIT ?;
+
+-- name: planned_app
+-- The app that the automation of a run belongs to, even if it is deleted.
+SELECT coalesce(json_extract(CAST(a.document AS TEXT), '$.appId'), '')
+FROM executions e JOIN automations a ON a.tenant = e.tenant AND a.id = e.automation WHERE e.tenant = ? AND e.id = ?;
 
 -- name: bulk_termination_put
 -- An order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from asyncio import Future
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -103,18 +103,22 @@ class SqliteAccess:
         return self._writer.submit(job, committed=committed)
 
     def settings(self, tenant: int) -> TenantSettings | None:
-        found = self._reader.execute(_SQL["tenant_settings"], (tenant,)).fetchone()
-        return None if found is None else TenantSettings(bool(found[0]), found[1], found[2])
+        return _settings(self._reader, tenant)
 
-    def set_settings(self, tenant: int, settings: TenantSettings, at: int, audit: AuditEntry) -> Future[None]:
-        def job(connection: apsw.Connection) -> None:
-            values = (settings.automations_disabled, settings.executions_kept, settings.payloads_kept)
-            connection.execute(_SQL["tenant_set"], (*values, tenant))
-            if connection.changes() == 0:
+    def change_settings(
+        self, tenant: int, change: Callable[[TenantSettings], tuple[TenantSettings, AuditEntry]], at: int
+    ) -> Future[TenantSettings]:
+        def job(connection: apsw.Connection) -> TenantSettings:
+            before = _settings(connection, tenant)
+            if before is None:
                 raise NotFound(f"there is no tenant {tenant}")
+            after, audit = change(before)
+            values = (after.automations_disabled, after.executions_kept, after.payloads_kept)
+            connection.execute(_SQL["tenant_set"], (*values, tenant))
             append_audit(connection, tenant, at, audit)
+            return _settings(connection, tenant) or after
 
-        def committed(result: None) -> bool:
+        def committed(result: TenantSettings) -> bool:
             self._disabled = {id_ for (id_,) in self._reader.execute(_SQL["tenants_disabled"])}
             return False
 
@@ -131,12 +135,13 @@ class SqliteAccess:
         return [_client(tenant, row) for row in self._reader.execute(_SQL["clients_of"], (tenant,))]
 
     def client(self, tenant: int, id: str) -> ClientRow | None:
-        found = self._reader.execute(_CLIENT, (tenant, id)).fetchone()
-        return None if found is None else _client(tenant, found)
+        return client_in(self._reader, tenant, id)
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
         def job(connection: apsw.Connection) -> None:
-            if connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone() is None:
+            tenant = connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone()
+            # A client that is made beside the revocation of its tenant would survive it.
+            if tenant is None or tenant[-1] is not None:
                 raise NotFound(f"there is no tenant {row.tenant}")
             if connection.execute(_CLIENT, (row.tenant, row.id)).fetchone() is not None:
                 raise AlreadyExists(f"there is a client {row.id} already")
@@ -145,8 +150,17 @@ class SqliteAccess:
 
         return self._writer.submit(job)
 
-    def revoke_client(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
+    def revoke_client(
+        self,
+        tenant: int,
+        id: str,
+        at: int,
+        audit: AuditEntry,
+        *,
+        check: Callable[[Sequence[ClientRow]], None] = lambda clients: None,
+    ) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
+            check([_client(tenant, row) for row in connection.execute(_SQL["clients_of"], (tenant,))])
             connection.execute(_SQL["client_revoke"], (at, tenant, id))
             if connection.changes() == 0:
                 return False
@@ -219,6 +233,17 @@ class SqliteAccess:
             return bytes(kept)
 
         return self._writer.submit(job)
+
+
+def client_in(connection: apsw.Connection, tenant: int, id: str) -> ClientRow | None:
+    """The client as the transaction sees it."""
+    found = connection.execute(_CLIENT, (tenant, id)).fetchone()
+    return None if found is None else _client(tenant, found)
+
+
+def _settings(connection: apsw.Connection, tenant: int) -> TenantSettings | None:
+    found = connection.execute(_SQL["tenant_settings"], (tenant,)).fetchone()
+    return None if found is None else TenantSettings(bool(found[0]), found[1], found[2])
 
 
 def _take_hosts(connection: apsw.Connection, tenant: int, hosts: Iterable[str]) -> list[str]:

@@ -60,11 +60,14 @@ class SqliteAudit:
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
         return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))
 
-    def seal(self, tenant: int, seals: Sequence[tuple[int, bytes]]) -> Future[None]:
+    def seal(self, tenant: int, head: tuple[int, bytes], seals: Sequence[tuple[int, bytes]]) -> Future[bool]:
         values = [(tenant, id_, digest) for id_, digest in seals]
 
-        def job(connection: apsw.Connection) -> None:
+        def job(connection: apsw.Connection) -> bool:
+            if _head(connection, tenant) != head:
+                return False
             connection.executemany(_SEAL, values)
+            return True
 
         return self._writer.submit(job)
 
@@ -84,11 +87,15 @@ class SqliteAudit:
         ]
 
     def head(self, tenant: int) -> tuple[int, bytes]:
-        found = self._reader.execute(_SQL["audit_head"], (tenant,)).fetchone()
-        return _START if found is None else (found[0], found[1])
+        return _head(self._reader, tenant)
 
     def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
         return [_row(tenant, row) for row in self._reader.execute(_SQL["audit_rows"], (tenant, after, limit))]
+
+
+def _head(connection: apsw.Connection, tenant: int) -> tuple[int, bytes]:
+    found = connection.execute(_SQL["audit_head"], (tenant,)).fetchone()
+    return _START if found is None else (found[0], found[1])
 
 
 def _row(tenant: int, row: tuple[Any, ...]) -> AuditRow:

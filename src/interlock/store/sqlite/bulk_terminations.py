@@ -11,10 +11,12 @@ from typing import Final
 
 import apsw
 
-from interlock.ports import AuditEntry, BulkTermination, PlanRow
+from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
+from interlock.ports.bulk_terminations import Reach
 from interlock.rules.decision import Verdict
 from interlock.rules.model import Actor, Mode, TerminationRequest
 from interlock.store.sqlite import breakers, rows, stops
+from interlock.store.sqlite.access import client_in
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
@@ -76,7 +78,7 @@ class SqliteBulkTerminations:
 
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
-            connection.execute(_SQL["plan_use"], (order.at, order.tenant, order.id))
+            connection.execute(_SQL["plan_use"], (order.at, order.tenant, order.id, order.request.actor.client))
             if connection.changes() == 0:
                 return False
             connection.execute(_SQL["bulk_termination_put"], _values(order))
@@ -125,13 +127,18 @@ class SqliteBulkTerminations:
         key = (order.tenant, order.id, limit)
         return [id_ for (id_,) in self._reader.execute(_SQL["planned_next"], key)]
 
-    async def carry_out(self, order: BulkTermination, allowed: Sequence[int], denied: Sequence[int], at: int) -> None:
+    async def carry_out(
+        self, order: BulkTermination, ids: Sequence[int], reach: Callable[[ClientRow | None], Reach], at: int
+    ) -> None:
         tenant = order.tenant
 
         def job(connection: apsw.Connection) -> list[stops.Stopped]:
             now = connection.execute(_SQL["bulk_termination_get"], (tenant, order.id)).fetchone()
             if now is None or _order(now).finished_at is not None:
                 return []
+            apps = reach(client_in(connection, tenant, order.request.actor.client))
+            allowed = ids if apps is None else [id_ for id_ in ids if _app_of(connection, tenant, id_) in apps]
+            denied = sorted(set(ids) - set(allowed))
             stopped = stops.stop_batch(connection, tenant, allowed, at, order.request)
             done = [stopped]
             if order.request.cascade:
@@ -140,7 +147,7 @@ class SqliteBulkTerminations:
             missing = len(allowed) - len(stopped.verdicts)
             tally = (counts[Verdict.ACCEPTED], counts[Verdict.REPEATED], counts[Verdict.ALREADY_FINISHED])
             connection.execute(_SQL["bulk_termination_count"], (*tally, len(denied), missing, tenant, order.id))
-            dealt_with = [(tenant, order.id, id_) for id_ in (*allowed, *denied)]
+            dealt_with = [(tenant, order.id, id_) for id_ in ids]
             connection.executemany(_SQL["planned_drop"], dealt_with)
             if connection.execute(_SQL["planned_next"], (tenant, order.id, 1)).fetchone() is None:
                 connection.execute(_SQL["bulk_termination_finish"], (at, tenant, order.id))
@@ -168,6 +175,11 @@ class SqliteBulkTerminations:
 _EXECUTION: Final = load("executions")["execution_get"]
 _LAST: Final = "~"
 """Behind every id."""
+
+
+def _app_of(connection: apsw.Connection, tenant: int, execution: int) -> str | None:
+    found = connection.execute(_SQL["planned_app"], (tenant, execution)).fetchone()
+    return None if found is None else found[0]
 
 
 def _values(order: BulkTermination) -> rows.Row:

@@ -38,17 +38,20 @@ class SqliteWebhooks:
 
         return self._writer.submit(job)
 
-    def update(self, row: WebhookRow, audit: AuditEntry) -> Future[bool]:
-        values = (row.document, row.url, row.callback_timeout, row.updated_at, row.tenant, row.id)
-
-        def job(connection: apsw.Connection) -> bool:
+    def update(
+        self, tenant: int, id: str, change: Callable[[WebhookRow], tuple[WebhookRow, AuditEntry]]
+    ) -> Future[WebhookRow | None]:
+        def job(connection: apsw.Connection) -> WebhookRow | None:
+            found = connection.execute(_GET, (tenant, id)).fetchone()
+            if found is None:
+                return None
+            row, audit = change(WebhookRow(*found))
+            values = (row.document, row.url, row.callback_timeout, row.updated_at, tenant, id)
             connection.execute(_SQL["webhook_update"], values)
-            if connection.changes() == 0:
-                return False
-            append_audit(connection, row.tenant, row.updated_at, audit)
-            return True
+            append_audit(connection, tenant, row.updated_at, audit)
+            return row
 
-        return self._writer.submit(job, committed=self._changed((row.tenant, row.id)))
+        return self._writer.submit(job, committed=self._changed((tenant, id)))
 
     def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
@@ -67,8 +70,8 @@ class SqliteWebhooks:
         found = self._reader.execute(_GET, key).fetchone()
         return None if found is None else WebhookRow(*found)
 
-    def _changed(self, key: tuple[int, str]) -> Callable[[bool], bool]:
-        def committed(done: bool) -> bool:
+    def _changed(self, key: tuple[int, str]) -> Callable[[object], bool]:
+        def committed(result: object) -> bool:
             self._kept.forget(key)
             return False
 
