@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from interlock.contract.automations import ExecuteAutomationRequest
 from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from interlock.ports import Role
 from interlock.rules.model import SECOND
 from tests.clocks import START, settle
 from tests.engine.worlds import evaluate, run_automation
@@ -100,12 +102,64 @@ async def test_a_repeated_key_gives_the_first_run(ann: Desk) -> None:
     first = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "k"})
     second = await ann.ask("ExecuteAutomation", same, id=automation, headers={"idempotency-key": "k"})
     assert first.body == second.body
-    with pytest.raises(AlreadyExists):
-        await ann.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})
+    assert (first.headers, second.headers) == ({}, {"Idempotency-Replayed": "true"})
     third = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "K"})
     assert third.body != first.body
     await ann.wait(24 * 3600 + 1)
     assert (await ann.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})).body != first.body
+
+
+async def test_a_key_stands_for_the_whole_message(ann: Desk) -> None:
+    """Each member of the message, also one that is added tomorrow, tells two requests apart."""
+    automation = await ann.make(WAIT, draftAutomationSteps=[WAIT])
+    others = {
+        "context": {"context": {"context": {"a": 2}}},
+        "is_draft": {"isDraft": True},
+        "lease": {"lease": "60s"},
+    }
+    assert set(ExecuteAutomationRequest.model_fields) == set(others)
+    body = {"context": {"context": {"a": 1}}, "lease": "3600s"}
+    key = {"idempotency-key": "k"}
+    first = await ann.ask("ExecuteAutomation", body, id=automation, headers=key)
+    for member, other in others.items():
+        with pytest.raises(AlreadyExists):
+            await ann.ask("ExecuteAutomation", body | other, id=automation, headers=key)
+        left_out = {name: value for name, value in body.items() if name != member}
+        if left_out != body:
+            with pytest.raises(AlreadyExists):
+                await ann.ask("ExecuteAutomation", left_out, id=automation, headers=key)
+    same = {"lease": "3600.000s", "context": {"context": {"a": 1}}, "unknown": 7}
+    assert (await ann.ask("ExecuteAutomation", same, id=automation, headers=key)).body == first.body
+
+
+async def _delete(ann: Desk, automation: str) -> None:
+    await ann.ask("DeleteAutomation", {"terminateRunning": True}, id=automation)
+
+
+async def _disable(ann: Desk, automation: str) -> None:
+    await ann.ask("OwnUpdateSettings", {"automationsDisabled": True})
+
+
+@pytest.mark.parametrize("change", [_delete, _disable], ids=["deleted", "disabled"])
+async def test_a_known_key_is_answered_whatever_became_of_the_automation(ann: Desk, change: Any) -> None:
+    automation = await ann.make(WAIT)
+    key = {"idempotency-key": "k"}
+    first = await ann.ask("ExecuteAutomation", id=automation, headers=key)
+    await change(ann, automation)
+    again = await ann.ask("ExecuteAutomation", id=automation, headers=key)
+    assert (again.body, again.headers) == (first.body, {"Idempotency-Replayed": "true"})
+    with pytest.raises(AlreadyExists):
+        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation, headers=key)
+
+
+async def test_a_key_known_to_one_client_is_not_another_clients(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    key = {"idempotency-key": "k"}
+    first = await ann.ask("ExecuteAutomation", id=automation, headers=key)
+    second = await ann.with_role(Role.SUPER_ADMIN).ask("ExecuteAutomation", id=automation, headers=key)
+    assert second.body != first.body
+    with pytest.raises(NotFound):
+        await (await ann.of_another_tenant()).ask("ExecuteAutomation", id=automation, headers=key)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\t", "ü"])

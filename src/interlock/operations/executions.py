@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
 from interlock.contract.automations import Automation, ExecuteAutomationRequest
@@ -18,6 +16,7 @@ from interlock.contract.executions import (
     GetAutomationExecutionResponse,
     ListAutomationExecutionsResponse,
 )
+from interlock.contract.fingerprint import fingerprint
 from interlock.contract.ids import parse_id
 from interlock.contract.search import (
     SearchAllAutomationExecutionsRequest,
@@ -36,6 +35,8 @@ from interlock.ports import AutomationRow, Idempotency
 from interlock.rules.model import Execution, Ref
 from interlock.rules.states import State
 
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+"""Says that the answer is that of an earlier request with the same key."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _NOTHING: Final[dict[str, Any]] = {}
 _EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplateId"})
@@ -48,17 +49,25 @@ _BATCH: Final = 100
 async def execute(services: Services, call: Call, body: ExecuteAutomationRequest) -> Answer:
     """Start a run by hand, whether or not the automation is enabled.
 
-    Header `Idempotency-Key`, for 24 hours and for this client and automation: the same key with the same body gives the
-    run that was started first, with another body `AlreadyExists`.
+    Header `Idempotency-Key`, for 24 hours and for this client and automation: the same key with the same message gives
+    the run that was started first, marked as a replay; with another message `AlreadyExists`. A known key is answered
+    before the automation is looked at, so that a retry finds its run whatever has become of the automation since.
 
     Raises:
+        AlreadyExists: the key was used with another message.
         NotFound: the automation is unknown.
         FailedPrecondition: it has no steps that could run.
     """
+    key = call.headers.get("idempotency-key")
+    idempotency = None if key is None else _idempotency(key, body)
+    if idempotency is not None:
+        replayed = services.store.executions.started_by(
+            call.tenant.id, call.actor.client, call.path["id"], idempotency, services.clock.now()
+        )
+        if replayed is not None:
+            return _replay(replayed)
     row = automations.read(services, call)
     trigger = body.context.context if body.context is not None else None
-    key = call.headers.get("idempotency-key")
-    idempotency = None if key is None else _idempotency(key, trigger or _NOTHING, body.is_draft)
     if body.is_draft:
         definition: int | None = await _draft(services, row)
     else:
@@ -79,7 +88,13 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
             lease=None if body.lease is None else body.lease.nanos // 1000,
         )
     )
+    if started.repeated:
+        return _replay(started.execution.id)
     return Answer({"executionId": str(started.execution.id)})
+
+
+def _replay(execution: int) -> Answer:
+    return Answer({"executionId": str(execution)}, ((REPLAYED_HEADER, "true"),))
 
 
 async def _draft(services: Services, row: AutomationRow) -> int:
@@ -90,11 +105,11 @@ async def _draft(services: Services, row: AutomationRow) -> int:
     return (await services.store.automations.draft(definition)).id
 
 
-def _idempotency(key: str, trigger: dict[str, Any], is_draft: bool) -> Idempotency:
+def _idempotency(key: str, body: ExecuteAutomationRequest) -> Idempotency:
+    """The key, and the fingerprint of the whole message: a member that is added to it is covered without a word here."""
     if not _KEY.fullmatch(key):
         raise InvalidArgument.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
-    asked = json.dumps([trigger, is_draft], sort_keys=True, separators=(",", ":"))
-    return Idempotency(key, sha256(asked.encode()).digest())
+    return Idempotency(key, fingerprint(body))
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

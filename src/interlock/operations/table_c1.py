@@ -154,8 +154,13 @@ C1: Final[tuple[Operation, ...]] = (
         reads=(
             Header(
                 "Idempotency-Key",
-                "1 to 255 visible ASCII characters. For 24 hours the same key with the same body gives the run that "
-                "was started first; with another body it is refused (409).",
+                "1 to 255 visible ASCII characters. For 24 hours the same key with the same message gives the run that "
+                "was started first, whatever has become of the automation; with another message it is refused (409).",
+            ),
+        ),
+        answers_with=(
+            Header(
+                executions.REPLAYED_HEADER, "`true` if an earlier request with the same key started this run."
             ),
         ),
         within_apps=True,

@@ -74,7 +74,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A caller's key for one start. `body` is the digest of what was asked for."""
+    """A caller's key for one start. `body` is the digest of the whole message."""
 
     key: str
     body: bytes
@@ -141,6 +141,14 @@ class Executions(Protocol):
 
     def continue_cascades(self, at: int) -> Awaitable[int]:
         """Terminate the next batch below every fenced root; returns how many are left at least."""
+        ...
+
+    def started_by(self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int) -> int | None:
+        """The run that an earlier start with the same key and body began; None if the key is not known.
+
+        Raises:
+            AlreadyExists: the key was used with another body.
+        """
         ...
 
     def forget_keys(self, at: int) -> Awaitable[None]:

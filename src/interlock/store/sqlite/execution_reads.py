@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import apsw
 
-from interlock.ports import ItemRow, Restored, Run, StepRow
+from interlock.errors import AlreadyExists
+from interlock.ports import Idempotency, ItemRow, Restored, Run, StepRow
 from interlock.rules.model import Execution, Ref, Termination
 from interlock.rules.states import State
 from interlock.store.sqlite import rows
@@ -19,6 +20,27 @@ from interlock.store.statements import load
 _SQL: Final = load("executions") | load("terminations")
 _GET: Final = _SQL["execution_get"]
 _ALL_STATES: Final = json.dumps([state.value for state in State])
+
+
+IDEMPOTENCY_KEPT: Final = 24 * 3600 * 1_000_000
+"""Microseconds for which a caller's key is remembered."""
+
+
+def known_start(
+    connection: apsw.Connection, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
+) -> int | None:
+    """The run that a caller's key stands for, as this connection sees it.
+
+    Raises:
+        AlreadyExists: the key was used with another body.
+    """
+    key = (tenant, client, automation, idempotency.key, at - IDEMPOTENCY_KEPT)
+    found = connection.execute(_SQL["idempotency_get"], key).fetchone()
+    if found is None:
+        return None
+    if found[0] != idempotency.body:
+        raise AlreadyExists("this Idempotency-Key was used for another request; use a new key for a new request")
+    return int(found[1])
 
 
 class ExecutionReads:
@@ -62,6 +84,9 @@ class ExecutionReads:
     def restored(self, ref: Ref) -> Restored | None:
         found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else Restored(*found)
+
+    def started_by(self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int) -> int | None:
+        return known_start(self._reader, tenant, client, automation, idempotency, at)
 
     def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
         found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))

@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 
-from interlock.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from interlock.errors import FailedPrecondition, NotFound, Unavailable
 from interlock.ports import (
     AuditEntry,
     ChangeListener,
@@ -38,13 +38,10 @@ from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termin
 from interlock.rules.states import State
 from interlock.store.sqlite import breakers, rows, stops
 from interlock.store.sqlite.audit import append_audit
-from interlock.store.sqlite.execution_reads import ExecutionReads
+from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT, ExecutionReads, known_start
 from interlock.store.sqlite.records import write, write_new, write_records
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
-
-IDEMPOTENCY_KEPT = 24 * 3600 * 1_000_000
-"""Microseconds for which a caller's key is remembered."""
 
 FORGET_BATCH = 1_000
 
@@ -298,13 +295,12 @@ class SqliteExecutions(ExecutionReads):
     def _known(
         self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
     ) -> Started | None:
-        key = (newcomer.tenant, audit.actor.client, newcomer.automation, idempotency.key)
-        found = connection.execute(_SQL["idempotency_get"], (*key, at - IDEMPOTENCY_KEPT)).fetchone()
-        if found is None:
+        id_ = known_start(
+            connection, newcomer.tenant, audit.actor.client, newcomer.automation, idempotency, at
+        )
+        if id_ is None:
             return None
-        if found[0] != idempotency.body:
-            raise AlreadyExists("this Idempotency-Key was used for another request; use a new key for a new request")
-        row = connection.execute(_GET, (newcomer.tenant, found[1])).fetchone()
+        row = connection.execute(_GET, (newcomer.tenant, id_)).fetchone()
         return None if row is None else Started(rows.execution(row), None, repeated=True)
 
     # --- after the commit -----------------------------------------------------------------------------------------
