@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.store.sqlite.executions import IDEMPOTENCY_KEPT
+from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
 from simulation.asgi import Answer
 from simulation.coverage import Situation
 from simulation.scenario import CLIENTS, SECOND, Action, Kind, Scenario

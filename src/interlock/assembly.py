@@ -17,7 +17,7 @@ from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import Credential, make_credential
 from interlock.auth.signing import SigningKey
-from interlock.auth.tenants import Tenants, ensure_default_tenant
+from interlock.auth.tenants import PublicUrls, Tenants, ensure_default_tenant
 from interlock.auth.token_endpoint import TokenEndpoint
 from interlock.engine import jobs
 from interlock.engine.advance import Advance
@@ -86,6 +86,7 @@ class System:
     credential: Credential | None
     """The client that was made just now, if one was: its secret is nowhere else."""
     environment: StepEnvironment
+    urls: PublicUrls
     feed: Feed
     failed: asyncio.Future[Fatal]
     """Done when the process has to end."""
@@ -94,8 +95,8 @@ class System:
     draining: bool = False
 
     def reached_at(self, url: str) -> None:
-        """Say where far ends reach this server."""
-        self.environment.public_url = url
+        """Say where remotes reach this server."""
+        self.urls.reached_at(url)
 
     def wind_up(self) -> None:
         """Begin an orderly stop: start nothing more, while what was asked is still answered."""
@@ -162,7 +163,8 @@ async def assembled(
         tenant = await ensure_default_tenant(store.access, settings.hosts, clock.wall())
         credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
-        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, evaluator, installation, secret)
+        urls = PublicUrls(store.access)
+        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, evaluator, installation, secret, urls)
         registry, expressions = StepRegistry(environment), Environment()
         plans = Plans(store.automations, registry, expressions)
         preparer = Preparer(clock, evaluator)
@@ -185,6 +187,7 @@ async def assembled(
             feed=feed,
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,
+            urls=urls,
             installation=installation,
         )
         metrics = _metrics(dispatcher, store)
@@ -211,7 +214,7 @@ async def assembled(
             ),
             metrics,
         )
-        system = System(api, store, dispatcher, tenant, credential, environment, feed, failed)
+        system = System(api, store, dispatcher, tenant, credential, environment, urls, feed, failed)
         # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
         if not store.frozen:
             await dispatcher.recover()

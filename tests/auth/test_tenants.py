@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.auth.tenants import LOOPBACK, Tenants, audiences, ensure_default_tenant, normalise
+from interlock.auth.tenants import LOOPBACK, PublicUrls, Tenants, audiences, ensure_default_tenant, normalise
 from interlock.errors import AlreadyExists, InvalidArgument, NotFound
 from interlock.ports import Access, AuditEntry
 from interlock.rules.model import SYSTEM
@@ -101,6 +102,28 @@ async def test_the_default_tenant_is_made_once_and_learns_new_names(access: Acce
     await access.create_tenant("other", ("taken.example",), 4, MADE)
     with pytest.raises(AlreadyExists):
         await ensure_default_tenant(access, ("taken.example",), 5)
+
+
+@pytest.mark.parametrize(
+    ("public", "hosts", "url"),
+    [
+        ("http://127.0.0.1:8080", ("acme.example",), "http://acme.example:8080"),
+        ("https://interlock.example", ("acme.example",), "https://acme.example"),
+        ("https://interlock.example/under", ("acme.example",), "https://acme.example/under"),
+        ("https://[::1]:8443", ("::2", "192.0.2.1", "b.example", "a.example"), "https://a.example:8443"),
+        ("http://[::1]:8443", ("::2",), "http://[::2]:8443"),
+    ],
+)
+async def test_a_tenant_is_reached_at_a_host_of_its_own(
+    access: Access, public: str, hosts: tuple[str, ...], url: str
+) -> None:
+    default = await ensure_default_tenant(access, [], 1)
+    urls = PublicUrls(access)
+    urls.reached_at(public)
+    other = await access.create_tenant("acme", hosts, 1, MADE)
+    assert (urls.of(default.id), urls.of(other.id)) == (public, url)
+    assert urls.of(other.id) == url
+    assert Tenants(access).resolve(urlsplit(url).netloc)[0].id == other.id
 
 
 async def test_an_unknown_host_is_not_found_until_it_is_known(access: Access) -> None:

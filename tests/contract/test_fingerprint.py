@@ -25,7 +25,7 @@ SAME = [
     [b'{"context":{}}'],
     [b'{"context":{"context":{}}}'],
     [b'{"lease":"60s"}', b'{"lease":"1m"}', b'{"lease":"60.000s","isDraft":false}'],
-    [b'{"context":{"context":{"a":1,"b":{"d":[],"c":null}}}}', b'{"context":{"context":{"b":{"c":null,"d":[]},"a":1}}}'],
+    [b'{"context":{"context":{"a":1,"b":{"d":[],"c":0}}}}', b'{"context":{"context":{"b":{"c":0,"d":[]},"a":1}}}'],
     [b'{"context":{"context":{"a":1}},"isDraft":true}', b'{"is_draft":true,"context":{"context":{"a":1}}}'],
     [b'{"context":{"context":{"a":{}}}}'],
     [b'{"context":{"context":{"a":null}}}'],

@@ -11,6 +11,7 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint
 
+from interlock.auth.tenants import PublicUrls
 from interlock.engine.advance import Advance
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.plans import Plans
@@ -205,6 +206,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
         self.evaluator = Evaluator()
+        self.urls = PublicUrls(self.store.access, "https://interlock.example")
         self.environment = StepEnvironment(
             http=self.far,
             clock=self.clock,
@@ -214,7 +216,7 @@ class Engine:
             evaluator=self.evaluator,
             installation="inst",
             secret=b"s" * 32,
-            public_url="https://interlock.example",
+            urls=self.urls,
         )
         self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator)

@@ -174,6 +174,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             feed=feed,
             page_key=b"p" * 32,
             callback_secret=made.environment.secret,
+            urls=made.urls,
             installation=made.environment.installation,
         )
         tenant = next(row for row in made.store.access.tenants() if row.id == made.tenant)

@@ -98,6 +98,8 @@ async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(ann: Desk)
     body = {"name": "acme", "hosts": ["ACME.example", "[::2]"]}
     made = (await ann.ask("OwnCreateTenant", body)).body
     assert made["tenant"]["hosts"] == ["::2", "acme.example"]
+    assert made["tenant"]["url"] == "https://acme.example"
+    assert made["client"]["id"].endswith("@acme.example/spc")
     assert made["client"]["roles"] == ["super_admin"]
     assert public_key_of(made["clientSecret"]) is not None
     access = ann.services.store.access
@@ -134,7 +136,7 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_start_nothing_mor
     minute = {"stepName": "minute", "waitForDuration": {"duration": "60s"}}
     execution = await eve.start(await eve.make(minute, WAIT))
     revoked = (await ann.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
-    assert (revoked["hosts"], revoked["revokedAt"]) == ([], "2025-06-15T15:06:40Z")
+    assert (revoked["hosts"], revoked["url"], revoked["revokedAt"]) == ([], "", "2025-06-15T15:06:40Z")
     assert access.tenant_of_host("acme.example") is None
     client = access.client(tenant.id, made["client"]["id"])
     assert client is not None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from interlock.auth.tenants import Tenants
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
+from interlock.ports import WebhookRow
 from interlock.rules.events import Recovered
 from interlock.rules.model import Ref
 from tests.clocks import settle
+from tests.engine.worlds import AUDIT
 from tests.operations.desk import CALL, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +52,21 @@ async def test_a_callback_is_the_answer_of_the_step(ann: Desk) -> None:
     assert (detail["state"], detail["waitingFor"]) == ("WAITING", "timer")
     assert detail["steps"][0]["outcome"] == "SUCCEEDED"
     assert detail["steps"][0]["output"] == {"response": {"ticket": "INC-1"}, "status_code": 202}
+
+
+async def test_each_tenants_callback_url_leads_to_that_tenant(ann: Desk) -> None:
+    eve = await ann.of_another_tenant()
+    await eve.services.store.webhooks.create(
+        WebhookRow(eve.tenant.id, "hook", b"{}", "https://far.example/in", 600, 1, 1), AUDIT
+    )
+    tenants = Tenants(ann.services.store.access)
+    for desk in (ann, eve):
+        execution, url = await waiting(desk)
+        host = urlsplit(url).netloc
+        if desk is eve:
+            assert tenants.resolve(host)[0].id == eve.tenant.id
+        assert await call_back(desk, url) == {}
+        assert (await desk.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
 
 
 async def test_a_callback_is_good_once(ann: Desk) -> None:

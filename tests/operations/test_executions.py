@@ -112,13 +112,13 @@ async def test_a_repeated_key_gives_the_first_run(ann: Desk) -> None:
 async def test_a_key_stands_for_the_whole_message(ann: Desk) -> None:
     """Each member of the message, also one that is added tomorrow, tells two requests apart."""
     automation = await ann.make(WAIT, draftAutomationSteps=[WAIT])
-    others = {
+    others: dict[str, dict[str, Any]] = {
         "context": {"context": {"context": {"a": 2}}},
         "is_draft": {"isDraft": True},
         "lease": {"lease": "60s"},
     }
     assert set(ExecuteAutomationRequest.model_fields) == set(others)
-    body = {"context": {"context": {"a": 1}}, "lease": "3600s"}
+    body: dict[str, Any] = {"context": {"context": {"a": 1}}, "lease": "3600s"}
     key = {"idempotency-key": "k"}
     first = await ann.ask("ExecuteAutomation", body, id=automation, headers=key)
     for member, other in others.items():

@@ -30,7 +30,7 @@ from interlock.rules.events import (
 from interlock.rules.model import AttemptRef, Ref, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from interlock.store.sqlite.executions import IDEMPOTENCY_KEPT
+from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
 from interlock.store.sqlite.writer import Form
 from tests.store.stores import ANN, AUDIT, World, opened, world
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 import idna
 
@@ -96,6 +97,50 @@ class Tenants:
         return found
 
 
+class PublicUrls:
+    """Where remotes and clients reach each tenant: the server's public URL with a host of the tenant's own.
+
+    The default tenant has the public URL itself. Every tenant has its scheme, port and path. Of several
+    hosts the first in alphabetical order is taken, names before addresses.
+    """
+
+    def __init__(self, access: Access, url: str = "") -> None:
+        self._access = access
+        self._revocations = access.revocations
+        self._known: dict[int, str] = {}
+        self._url = url
+
+    def reached_at(self, url: str) -> None:
+        """Say where the default tenant is reached: a URL without a slash at its end."""
+        self._url = url
+        self._known.clear()
+
+    def of(self, tenant: int) -> str:
+        """The URL of a tenant, without a slash at its end."""
+        if self._revocations != self._access.revocations:
+            self._known.clear()
+            self._revocations = self._access.revocations
+        known = self._known.get(tenant)
+        if known is None:
+            found = next((row for row in self._access.tenants() if row.id == tenant), None)
+            known = self._url
+            if found is not None and found.name != DEFAULT_TENANT and found.hosts:
+                known = self.at(min(found.hosts, key=lambda host: (_is_address(host), host)))
+            self._known[tenant] = known
+        return known
+
+    def at(self, host: str) -> str:
+        """The public URL with another host, given in its normal form."""
+        parts = urlsplit(self._url)
+        return urlunsplit(parts._replace(netloc=self.authority(host)))
+
+    def authority(self, host: str) -> str:
+        """A host in its normal form as it stands in a URL, with the port of the public URL if that names one."""
+        port = urlsplit(self._url).port
+        name = f"[{host}]" if ":" in host else host
+        return name if port is None else f"{name}:{port}"
+
+
 async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -> TenantRow:
     """The default tenant, made if there is none, and answering to the loopback names and to `hosts`.
 
@@ -112,6 +157,14 @@ async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -
         await access.add_hosts(found.id, names, at)
         found = next(tenant for tenant in access.tenants() if tenant.id == found.id)
     return found
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _not_a_host() -> InvalidArgument:

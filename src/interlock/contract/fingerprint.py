@@ -13,8 +13,8 @@ from interlock.contract.times import Duration, Timestamp
 def fingerprint(message: Message) -> bytes:
     """32 bytes, from every field of the message: a field that is added later is covered without a change here.
 
-    An absent scalar equals its zero value; a message that is absent and one that is empty differ. Durations and timestamps
-    count by their value, not by their text. Members of a Struct count as they were given.
+    An absent scalar equals its zero value; a message that is absent and one that is empty differ. Durations and
+    timestamps count by their value, not by their text. Members of a Struct count as they were given.
     """
     canonical = json.dumps(_fields(message), sort_keys=True, separators=(",", ":"))
     return sha256(canonical.encode("utf-8", "surrogatepass")).digest()

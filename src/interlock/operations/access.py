@@ -174,23 +174,20 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
             problems.append(Problem(f"hosts[{at}]", "is not the name or address of a host"))
     if problems:
         raise InvalidArgument(problems=tuple(problems))
-    made = make_credential(services.ids, services.chance, body.hosts[0])
+    made = make_credential(services.ids, services.chance, services.urls.authority(hosts[0]))
     first = _row(services, 0, made, "First client", (Role.SUPER_ADMIN,))
     audit = AuditEntry(call.actor, "tenant.create", f"tenant:{body.name}")
     tenant = await services.store.access.create_tenant(
         body.name, tuple(hosts), services.clock.wall(), audit, first=first
     )
-    return Answer(
-        CreateTenantResponse(
-            tenant=_tenant(tenant), client=_client(replace(first, tenant=tenant.id)), client_secret=made.secret
-        )
-    )
+    client = _client(replace(first, tenant=tenant.id))
+    return Answer(CreateTenantResponse(tenant=_tenant(services, tenant), client=client, client_secret=made.secret))
 
 
 async def list_tenants(services: Services, call: Call, body: None) -> Answer:
     """All tenants."""
     _of_the_default_tenant(call)
-    return Answer(ListTenantsResponse(list=tuple(map(_tenant, services.store.access.tenants()))))
+    return Answer(ListTenantsResponse(list=tuple(_tenant(services, row) for row in services.store.access.tenants())))
 
 
 async def revoke_tenant(services: Services, call: Call, body: RevokeTenantRequest) -> Answer:
@@ -210,9 +207,8 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
         raise FailedPrecondition("the default tenant cannot be revoked: nobody could let anybody in any more")
     audit = AuditEntry(call.actor, "tenant.revoke", f"tenant:{name}")
     await access.revoke_tenant(found.id, services.clock.wall(), audit)
-    return Answer(
-        RevokeTenantResponse(tenant=_tenant(next(tenant for tenant in access.tenants() if tenant.id == found.id)))
-    )
+    revoked = next(tenant for tenant in access.tenants() if tenant.id == found.id)
+    return Answer(RevokeTenantResponse(tenant=_tenant(services, revoked)))
 
 
 def _of_the_default_tenant(call: Call) -> None:
@@ -220,11 +216,12 @@ def _of_the_default_tenant(call: Call) -> None:
         raise PermissionDenied("tenants are the affair of the default tenant's clients")
 
 
-def _tenant(row: TenantRow) -> Tenant:
+def _tenant(services: Services, row: TenantRow) -> Tenant:
     return Tenant(
         id=row.id,
         name=row.name,
         hosts=row.hosts,
+        url=services.urls.of(row.id) if row.revoked_at is None else "",
         created_at=shown.moment(row.created_at),
         revoked_at=shown.moment(row.revoked_at),
     )

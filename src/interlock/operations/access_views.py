@@ -84,6 +84,8 @@ class Tenant(Message):
     id: Int64 = 0
     name: str = ""
     hosts: tuple[str, ...] = ()
+    url: str = ""
+    """Where its clients and the receivers of its webhooks reach it; empty once it is revoked."""
     created_at: Timestamp | None = None
     revoked_at: Timestamp | None = None
 

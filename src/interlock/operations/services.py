@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from interlock.auth.tenants import PublicUrls
 from interlock.engine.feed import Feed
 from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
@@ -39,6 +40,8 @@ class Services:
     """Signs page tokens: they are bound to tenant and query."""
     callback_secret: bytes
     """Signs callback URLs: the same as `StepEnvironment.secret`."""
+    urls: PublicUrls
+    """Where each tenant is reached: the same as `StepEnvironment.urls`."""
     installation: str
     """Names this installation in idempotency keys: the same as `StepEnvironment.installation`."""
     plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)

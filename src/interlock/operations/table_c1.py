@@ -159,9 +159,7 @@ C1: Final[tuple[Operation, ...]] = (
             ),
         ),
         answers_with=(
-            Header(
-                executions.REPLAYED_HEADER, "`true` if an earlier request with the same key started this run."
-            ),
+            Header(executions.REPLAYED_HEADER, "`true` if an earlier request with the same key started this run."),
         ),
         within_apps=True,
         link=_OF_EXECUTION,

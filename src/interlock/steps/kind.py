@@ -39,6 +39,14 @@ class WebhookAddresses(Protocol):
     def get(self, tenant: int, id: str) -> WebhookRow | None: ...
 
 
+class TenantUrls(Protocol):
+    """Where remotes reach each tenant."""
+
+    def of(self, tenant: int) -> str:
+        """The tenant's URL, without a slash at its end."""
+        ...
+
+
 @dataclass(slots=True)
 class StepEnvironment:
     """Everything a step may touch."""
@@ -53,8 +61,8 @@ class StepEnvironment:
     """Names this installation in idempotency keys; never changes."""
     secret: bytes
     """Signs callback URLs; never changes."""
-    public_url: str = ""
-    """Where far ends reach this server, without a slash at the end. May be set once the port is known."""
+    urls: TenantUrls
+    """Where remotes reach this server."""
 
 
 class Form(StrEnum):

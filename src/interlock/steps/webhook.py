@@ -133,7 +133,7 @@ class WebhookStep(Step):
         environment = self._environment
         ref, position = attempt.ref, attempt.attempt.position
         key = idempotency_key(environment.installation, ref.id, self.name)
-        callback = callback_url(environment.public_url, environment.secret, ref, position)
+        callback = callback_url(environment.urls.of(ref.tenant), environment.secret, ref, position)
         head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
         subject = encode(
             {

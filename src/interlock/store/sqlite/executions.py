@@ -295,9 +295,7 @@ class SqliteExecutions(ExecutionReads):
     def _known(
         self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
     ) -> Started | None:
-        id_ = known_start(
-            connection, newcomer.tenant, audit.actor.client, newcomer.automation, idempotency, at
-        )
+        id_ = known_start(connection, newcomer.tenant, audit.actor.client, newcomer.automation, idempotency, at)
         if id_ is None:
             return None
         row = connection.execute(_GET, (newcomer.tenant, id_)).fetchone()
