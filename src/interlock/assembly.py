@@ -27,6 +27,7 @@ from interlock.engine.feed import Feed
 from interlock.engine.plans import Plans
 from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter
+from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
@@ -41,7 +42,7 @@ from interlock.settings import Settings
 from interlock.steps.kind import StepEnvironment
 from interlock.steps.registry import StepRegistry
 from interlock.store.sqlite.store import SqliteStore
-from interlock.system import SystemClock, SystemIds, SystemRandomness
+from interlock.system import SystemClock, SystemIds, SystemRandomness, everybody_else
 from interlock.telemetry.metrics import Metrics
 
 TICK: Final = SECOND
@@ -169,7 +170,9 @@ async def assembled(
         plans = Plans(store.automations, registry, expressions)
         preparer = Preparer(clock, evaluator)
         advance = Advance(store.executions, plans, preparer, clock, chance, ids.text())
-        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=settings.slots)
+        metrics = Metrics()
+        supervisor = Supervisor(clock, fail, metrics.job_failed)
+        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=settings.slots, supervisor=supervisor)
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
@@ -190,7 +193,7 @@ async def assembled(
             urls=urls,
             installation=installation,
         )
-        metrics = _metrics(dispatcher, store)
+        _watch(metrics, dispatcher, store)
         bearer = Bearer(store.access, clock)
         system: System
 
@@ -215,27 +218,15 @@ async def assembled(
             metrics,
         )
         system = System(api, store, dispatcher, tenant, credential, environment, urls, feed, failed)
-        # Before anybody can ask: what a dead process left in flight is settled, and what is overdue is over.
-        if not store.frozen:
-            await dispatcher.recover()
-            await jobs.expire(store, clock)
+        await _settle_overdue(supervisor, dispatcher, store, clock)
         sealer = Sealer(store.audit, clock)
+        background = [
+            jobs.sealing(sealer),
+            Job("maintenance", everybody_else, lambda: _maintain(store, clock, metrics)),
+            *_jobs(dispatcher, services),
+        ]
         async with asyncio.TaskGroup() as tasks:
-            work = [
-                tasks.create_task(sealer.run(), name="sealer"),
-                tasks.create_task(_maintain(store, clock, metrics, fail), name="maintenance"),
-                tasks.create_task(jobs.cascades(store, clock), name="cascades"),
-                tasks.create_task(bulk_terminations.carry_out_all(services), name="terminations"),
-            ]
-            if store.frozen:
-                work.append(tasks.create_task(jobs.stops_alone(store, clock), name="stops"))
-            else:
-                work += [
-                    tasks.create_task(_to_the_end(dispatcher.run, fail), name="dispatcher"),
-                    tasks.create_task(jobs.leases(store, clock), name="leases"),
-                    tasks.create_task(jobs.forget(store, clock), name="forgetting"),
-                    tasks.create_task(jobs.bulk(store, clock), name="bulk"),
-                ]
+            work = [tasks.create_task(supervisor.keep(job), name=job.name) for job in background]
             try:
                 yield system
             finally:
@@ -245,15 +236,44 @@ async def assembled(
                 for task in work:
                     task.cancel()
         if not failed.done():
-            await sealer.seal_all()
+            # What a full disk leaves without a seal gets it after the next start.
+            await supervisor.attempt("sealer", sealer.seal_all)
 
 
-def _metrics(dispatcher: Dispatcher, store: SqliteStore) -> Metrics:
-    metrics = Metrics()
+async def _settle_overdue(supervisor: Supervisor, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> None:
+    """Before a caller can ask: settle what a dead process left in flight, and what is overdue.
+
+    What a full disk does not take is left to the jobs: a server that can serve a termination has to start.
+    """
+    if store.frozen:
+        await supervisor.attempt("stops", lambda: jobs.settle_stopping(store, clock))
+    else:
+        await supervisor.attempt("recovery", dispatcher.recover)
+        await supervisor.attempt("leases", lambda: jobs.expire(store, clock))
+
+
+def _jobs(dispatcher: Dispatcher, services: Services) -> list[Job]:
+    """The background jobs; in a frozen store those alone that carry out what callers ordered."""
+    store, clock = services.store, services.clock
+    ordered = [
+        jobs.cascades(store, clock),
+        jobs.bulk_terminations(store, lambda: bulk_terminations.carry_out_next(services)),
+    ]
+    if store.frozen:
+        return [*ordered, jobs.stops_alone(store, clock)]
+    return [
+        *ordered,
+        Job("dispatcher", everybody_else, dispatcher.run),
+        jobs.leases(store, clock),
+        jobs.forgetting(store, clock),
+        jobs.bulk(store, clock),
+    ]
+
+
+def _watch(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore) -> None:
     metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
     metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
     metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
-    return metrics
 
 
 async def _new_client(
@@ -276,22 +296,17 @@ async def _installation(store: SqliteStore, ids: Ids) -> tuple[str, bytes]:
     return name.decode(), secret
 
 
-async def _to_the_end(work: Callable[[], object], fail: Callable[[Fatal], None]) -> None:
-    try:
-        await work()  # type: ignore[misc]
-    except Fatal as error:
-        fail(error)
+async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
+    """Once a second: is the loop late, and has a full disk room again?
 
-
-async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, fail: Callable[[Fatal], None]) -> None:
-    """Once a second: is the loop late, and has a full disk room again?"""
-    while True:
-        due = clock.now() + TICK
-        await clock.sleep_until(due)
-        lag = clock.now() - due
-        metrics.loop_lag.observe(lag / SECOND)
-        if lag > MOST_LAG:
-            fail(Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time"))
-            return
-        if store.full:
-            store.look_for_room()
+    Raises:
+        Fatal: the loop was so late that no stop could have been kept.
+    """
+    due = clock.now() + TICK
+    await clock.sleep_until(due)
+    lag = clock.now() - due
+    metrics.loop_lag.observe(lag / SECOND)
+    if lag > MOST_LAG:
+        raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
+    if store.full:
+        store.look_for_room()

@@ -10,6 +10,8 @@ import pytest
 
 from interlock.audit.chain import verify
 from interlock.audit.sealer import BATCH, Sealer
+from interlock.engine import jobs
+from interlock.engine.supervisor import MAX_PAUSE_MICROSECONDS, Supervisor
 from interlock.errors import Unavailable
 from interlock.ports import AuditEntry
 from interlock.rules.model import Actor
@@ -36,7 +38,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def sealing(store: SqliteStore, clock: ManualClock) -> AsyncIterator[Sealer]:
     sealer = Sealer(store.audit, clock)
-    task = asyncio.create_task(sealer.run())
+    task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(sealer)))
     await clock.pass_time(1)
     yield sealer
     task.cancel()
@@ -99,7 +101,7 @@ async def test_a_chain_goes_on_after_a_restart(tmp_path: Path, clock: ManualCloc
         await store.audit.append(mine, 2, ENTRY)
         await store.close()
     store = SqliteStore(tmp_path)
-    task = asyncio.create_task(Sealer(store.audit, clock).run())
+    task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(Sealer(store.audit, clock))))
     await clock.pass_time(1)
     while store.audit.rows(mine)[-1].hash is None:
         await settle(1)
@@ -130,11 +132,12 @@ async def test_what_could_not_be_sealed_is_sealed_when_the_store_takes_it(
     store: SqliteStore, clock: ManualClock
 ) -> None:
     stubborn = Stubborn(store)
-    task = asyncio.create_task(Sealer(stubborn, clock).run())  # type: ignore[arg-type]
+    sealer = Sealer(stubborn, clock)  # type: ignore[arg-type]
+    task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(sealer)))
     mine = await tenant(store)
     await clock.pass_time(10)
-    assert 5 < stubborn.refused < 12
+    assert 3 < stubborn.refused < 12
     stubborn.taking = True
-    await clock.pass_time(2)
+    await clock.pass_time(MAX_PAUSE_MICROSECONDS / 1_000_000)
     assert verify(store.audit.rows(mine), store.audit.head(mine)).sealed == 1
     task.cancel()

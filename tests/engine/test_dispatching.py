@@ -17,7 +17,7 @@ from interlock.rules.states import State
 from interlock.steps.kind import Attempt, Report
 from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
-from tests.clocks import ManualClock, settle
+from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.test_doors import a_run, quiet
 from tests.engine.turns import REF, Nothing, Turns, ended, running
 from tests.engine.worlds import engine, wait, webhook
@@ -223,7 +223,7 @@ async def test_recovery_counts_what_it_settled_and_does_not_go_round_for_ever() 
             return None
 
         world.advance.recover = somebody_else_is_faster  # type: ignore[method-assign]
-        with pytest.raises(Fatal, match="somebody else"):
+        with pytest.raises(Fatal, match="another process"):
             await world.dispatcher.recover()
 
 
@@ -254,3 +254,99 @@ async def test_what_comes_due_in_a_slot_is_looked_at_again_and_a_deadline_at_onc
         assert held.noted == noted
         await settle()
         assert world.state(ref) is State.TERMINATE
+
+
+class Refusing(Nothing):
+    """Executions whose reads fail a number of times."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error = error
+        self.times = times
+
+    def due(self, *_: Any) -> list[Any]:
+        if self.times:
+            self.times -= 1
+            raise self.error
+        return [(REF, 0)]
+
+    def get(self, ref: Ref) -> None:
+        self.due()
+
+
+@pytest.mark.parametrize("times", [1, 6])
+@pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError()])
+async def test_a_sweep_that_fails_is_repeated_and_ends_nothing(
+    error: Exception, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "interlock")
+    turns, clock = Turns(), ManualClock()
+    dispatcher: Any = EmbeddedDispatcher(Refusing(error, times), turns, clock)  # type: ignore[arg-type]
+    task = asyncio.ensure_future(dispatcher.run())
+    await clock.pass_time(60)
+    assert not task.done()
+    assert Claim(REF) in turns.claims
+    await ended(task)
+
+
+@pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError()])
+async def test_a_deadline_that_could_not_be_looked_at_is_looked_at_again(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "interlock")
+    async with engine() as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        world.far.deaf = True
+        await world.order(ref, deadline=SECOND)
+        refused: list[Ref] = []
+        real = world.store.executions.get
+
+        def failing(asked: Ref) -> Execution | None:
+            if len(refused) < 3:
+                refused.append(asked)
+                raise error
+            return real(asked)
+
+        world.dispatcher._executions.get = failing  # type: ignore[assignment,method-assign]
+        await world.clock.pass_time(30)
+        assert len(refused) == 3
+        assert world.state(ref) is State.TERMINATE
+        world.far.deaf = False
+
+
+async def test_giving_up_on_a_run_that_fails_is_tried_until_it_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "interlock")
+
+    class Stubborn(Turns):
+        async def give_up(self, ref: Ref) -> None:
+            self.given_up.append(ref)
+            if len(self.given_up) < 4:
+                raise ZeroDivisionError
+
+    turns = Stubborn(*[ZeroDivisionError()] * 3)
+    dispatcher, clock, task = await running(turns)
+    dispatcher.ready(REF, None)
+    await clock.pass_time(60)
+    assert (len(turns.claims), turns.given_up) == (3, [REF] * 4)
+    await ended(task)
+
+
+async def test_a_recovery_that_the_store_refuses_at_the_start_is_done_once_it_takes_it() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        real, refused = world.advance.recover, 0
+
+        async def refusing(execution: Execution) -> Execution | None:
+            nonlocal refused
+            refused += 1
+            if refused < 4:
+                raise Unavailable
+            return await real(execution)
+
+        world.advance.recover = refusing  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await world.dispatcher.recover()
+        assert world.state(run.ref) is State.PROCESS_STEP
+        task = asyncio.ensure_future(world.dispatcher.run())
+        await world.clock.pass_time(10)
+        assert (refused, world.row(run.ref).epoch > run.epoch) == (4, True)
+        await ended(task)

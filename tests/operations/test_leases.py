@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.engine import jobs
+from interlock.engine.supervisor import Supervisor
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from tests.clocks import settle
 from tests.operations.desk import CALL, GREET, WAIT, Desk
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def kept(ann: Desk) -> AsyncIterator[Desk]:
     """With the job at work that ends leases."""
-    task = asyncio.ensure_future(jobs.leases(ann.services.store, ann.engine.clock))
+    clock = ann.engine.clock
+    task = asyncio.ensure_future(Supervisor(clock).keep(jobs.leases(ann.services.store, clock)))
     await settle()
     yield ann
     task.cancel()

@@ -7,15 +7,12 @@ from operator import attrgetter
 from typing import Final
 
 from interlock.audit.chain import links
-from interlock.errors import Unavailable
 from interlock.ports import AuditLog, Clock
 
 PAUSE: Final = 250_000
 """Microseconds between a commit and the sealing of what it brought, so that many commits share one."""
 BATCH: Final = 250
 """Rows of a tenant sealed at a time: about 3 ms, which is how long the loop does nothing else."""
-RETRY: Final = 1_000_000
-"""Microseconds until another try when the store takes nothing."""
 
 
 class Sealer:
@@ -25,21 +22,15 @@ class Sealer:
         self._audit = audit
         self._clock = clock
 
-    async def run(self) -> None:
-        """Seal until cancelled."""
-        while True:
-            await self._audit.news()
-            await self._clock.sleep_until(self._clock.now() + PAUSE)
-            try:
-                while await self.seal_batch():
-                    pass
-            except Unavailable:
-                # The rows stay as they are: a later turn finds them by their missing seals.
-                await self._clock.sleep_until(self._clock.now() + RETRY)
-                self._audit.look_again()
+    async def idle(self) -> None:
+        """Return a little after something was committed."""
+        await self._audit.news()
+        await self._clock.sleep_until(self._clock.now() + PAUSE)
 
     async def seal_all(self) -> int:
-        """Seal whatever is not sealed, and return how many rows that were; for an orderly stop, when `run` has ended.
+        """Seal whatever is not sealed, and return how many rows that were.
+
+        The rows that a failure leaves are found by their missing seals the next time.
 
         Raises:
             Unavailable: the store takes nothing.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from interlock.engine.waiting import wait_for
 from interlock.ports import Clock
 from interlock.rules.model import Ref
 
@@ -24,13 +25,7 @@ class Watch:
     async def change(self, clock: Clock, until: int) -> bool:
         """Return once the run has changed since the last call, or at `until` (engine time); whether it has changed."""
         if not self._changed.is_set() and clock.now() < until:
-            news = asyncio.ensure_future(self._changed.wait())
-            timer = asyncio.ensure_future(clock.sleep_until(until))
-            try:
-                await asyncio.wait((news, timer), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                news.cancel()
-                timer.cancel()
+            await wait_for(self._changed.wait(), clock, until)
         changed = self._changed.is_set()
         self._changed.clear()
         return changed

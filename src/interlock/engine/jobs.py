@@ -1,21 +1,26 @@
-"""Work in the background: what is decided once and carried out in batches, and what time alone brings about."""
+"""Work in the background: what is decided once and carried out in batches, and what time alone brings about.
+
+Each function gives one job for the supervisor. A pass finds its work in the store, so that it can be repeated.
+"""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from interlock.errors import Unavailable
+from interlock.audit.sealer import Sealer
+from interlock.engine.supervisor import Job
+from interlock.engine.waiting import wait_for
 from interlock.ports import Clock, Store
 from interlock.rules.events import Recovered
 from interlock.rules.model import SECOND
 from interlock.rules.states import State
 
 FORGET_EVERY: Final = 3_600 * SECOND
+FORGET_AFTER: Final = SECOND
+"""How long after the start old records are first looked for."""
 REMOVAL_PAUSE: Final = SECOND // 20
-"""Between two batches of old runs to remove: nobody is to notice."""
-FULL_PAUSE: Final = SECOND
-"""How long work in the background rests when the disk is full."""
+"""Between two batches of old runs to remove, so that callers do not notice."""
 LEASE_SWEEP: Final = 3_600 * SECOND
 FROZEN_BATCH: Final = 1_000
 LOOK_AGAIN: Final = SECOND
@@ -27,66 +32,88 @@ async def expire(store: Store, clock: Clock) -> None:
         pass
 
 
-async def forget(store: Store, clock: Clock) -> None:
-    """Now and then: forget old idempotency keys, and what is older than its tenant keeps it."""
-    while True:
-        await clock.sleep_until(clock.now() + LOOK_AGAIN)
-        try:
-            await store.executions.forget_keys(clock.now())
-            await store.bulk_terminations.forget_plans(clock.now())
-            while await store.retention.remove(clock.now()):
-                await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
-        except Unavailable:
-            continue
-        await clock.sleep_until(clock.now() + FORGET_EVERY)
+def forgetting(store: Store, clock: Clock) -> Job:
+    """Forget old idempotency keys and plans, and what is older than its tenant keeps it."""
+    next_at = clock.now() + FORGET_AFTER
+
+    async def idle() -> None:
+        await clock.sleep_until(next_at)
+
+    async def work() -> None:
+        nonlocal next_at
+        await store.executions.forget_keys(clock.now())
+        await store.bulk_terminations.forget_plans(clock.now())
+        while await store.retention.remove(clock.now()):
+            await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
+        next_at = clock.now() + FORGET_EVERY
+
+    return Job("forgetting", idle, work)
 
 
-async def cascades(store: Store, clock: Clock) -> None:
-    """Carry orders to stop very large trees to their end, those of an earlier process included."""
-    while True:
-        await store.executions.cascades_left()
-        left = 1
-        while left:
-            try:
-                left = await store.executions.continue_cascades(clock.now())
-            except Unavailable:
-                await clock.sleep_until(clock.now() + FULL_PAUSE)
+def cascades(store: Store, clock: Clock) -> Job:
+    """Carry terminations of very large trees to their end, those of an earlier process included."""
+
+    async def work() -> None:
+        while await store.executions.continue_cascades(clock.now()):
+            pass
+
+    return Job("cascades", store.executions.cascades_left, work)
 
 
-async def leases(store: Store, clock: Clock) -> None:
+def leases(store: Store, clock: Clock) -> Job:
     """Terminate runs whose lease expires, when it does."""
-    while True:
-        try:
-            await expire(store, clock)
-        except Unavailable:
-            await clock.sleep_until(clock.now() + FULL_PAUSE)
-            continue
+
+    async def idle() -> None:
         next_at = store.leases.next()
-        news = asyncio.ensure_future(store.leases.news())
-        timer = asyncio.ensure_future(clock.sleep_until(clock.now() + LEASE_SWEEP if next_at is None else next_at))
-        try:
-            await asyncio.wait((news, timer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            news.cancel()
-            timer.cancel()
+        until = clock.now() + LEASE_SWEEP if next_at is None else next_at
+
+        async def news() -> None:
+            await store.leases.news()
+
+        await wait_for(news(), clock, until)
+
+    return Job("leases", idle, lambda: expire(store, clock))
 
 
-async def stops_alone(store: Store, clock: Clock) -> None:
-    """While nothing else moves: bring to rest what is stopped, as nobody is at work on it."""
-    while True:
-        for row in store.executions.in_flight(FROZEN_BATCH):
-            if row.state is State.STOPPING:
-                await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
+def stops_alone(store: Store, clock: Clock) -> Job:
+    """In a frozen store: settle stopping runs, as no process is at work on them."""
+
+    async def idle() -> None:
         await clock.sleep_until(clock.now() + LOOK_AGAIN)
 
+    return Job("stops", idle, lambda: settle_stopping(store, clock))
 
-async def bulk(store: Store, clock: Clock) -> None:
+
+async def settle_stopping(store: Store, clock: Clock) -> None:
+    """Settle every stopping run, none of which a process is at work on."""
+    for row in store.executions.in_flight(FROZEN_BATCH, (State.STOPPING,)):
+        await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
+
+
+def bulk(store: Store, clock: Clock) -> Job:
     """Carry out decisions about many runs, those that an earlier process was told of included."""
-    while True:
-        await store.bulk.left()
-        left = 1
-        while left:
-            try:
-                left = await store.bulk.proceed(clock.now())
-            except Unavailable:
-                await clock.sleep_until(clock.now() + FULL_PAUSE)
+
+    async def work() -> None:
+        while await store.bulk.proceed(clock.now()):
+            pass
+
+    return Job("bulk", store.bulk.left, work)
+
+
+def bulk_terminations(store: Store, carry_out_next: Callable[[], Awaitable[bool]]) -> Job:
+    """Carry out bulk terminations, those that an earlier process accepted included.
+
+    Args:
+        carry_out_next: deals with the next batch; False if there is none.
+    """
+
+    async def work() -> None:
+        while await carry_out_next():
+            pass
+
+    return Job("terminations", store.bulk_terminations.unfinished, work)
+
+
+def sealing(sealer: Sealer) -> Job:
+    """Seal audit rows soon after they were committed."""
+    return Job("sealer", sealer.idle, sealer.seal_all)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
-from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import shown
 from interlock.operations.bulk_views import (
     AbortTerminationsRequest,
@@ -41,8 +41,6 @@ BATCH: Final = 250
 """Executions that one commit stops."""
 TREES: Final = 10
 """The same, if each may be the root of a tree."""
-PAUSE: Final = SECOND
-"""Between two tries while the store takes nothing."""
 
 
 async def plan(services: Services, call: Call, body: PlanTerminationsRequest) -> Answer:
@@ -130,18 +128,6 @@ async def abort(services: Services, call: Call, body: AbortTerminationsRequest) 
 
 
 # --- in the background ------------------------------------------------------------------------------------------------
-
-
-async def carry_out_all(services: Services) -> None:
-    """Carry out the orders there are, and those that come; ends by being cancelled."""
-    while True:
-        await services.store.bulk_terminations.unfinished()
-        while True:
-            try:
-                if not await carry_out_next(services):
-                    break
-            except Unavailable:
-                await services.clock.sleep_until(services.clock.now() + PAUSE)
 
 
 async def carry_out_next(services: Services) -> bool:

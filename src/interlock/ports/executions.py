@@ -12,7 +12,7 @@ from interlock.rules.decision import Decision
 from interlock.rules.events import Created, Event
 from interlock.rules.model import Execution, Ref, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import State, WaitingFor
+from interlock.rules.states import IN_FLIGHT, State, WaitingFor
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +202,8 @@ class Executions(Protocol):
         """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`."""
         ...
 
-    def in_flight(self, limit: int) -> list[Execution]:
-        """Runs of all tenants that stand in PROCESS_STEP or STOPPING, oldest first."""
+    def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
+        """Runs of all tenants that stand in PROCESS_STEP or STOPPING, or in one of them, oldest first."""
         ...
 
     def greatest_id(self) -> int:

@@ -40,6 +40,17 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._job_failures = Counter(
+            "interlock_job_failures",
+            "Passes of background jobs that failed and were retried, by job and class of the error.",
+            ["job", "error"],
+            registry=self._registry,
+        )
+
+    def job_failed(self, job: str, error: str) -> None:
+        """A pass of a background job failed."""
+        self._job_failures.labels(job, error).inc()
+
     def meter(self, operation: str, lane: str) -> Meter:
         """Counts the answers of one operation."""
         return Meter(operation, self._requests, self._seconds.labels(lane))

@@ -17,6 +17,8 @@ import anyio
 from interlock.engine.advance import Advance, Carried
 from interlock.engine.dispatchers.timers import Timers
 from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn
+from interlock.engine.supervisor import Supervisor
+from interlock.engine.waiting import wait_for
 from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions
 from interlock.rules.model import SECOND, Ref
@@ -33,6 +35,8 @@ HORIZON: Final = 2 * SWEEP
 BATCH: Final = 1_000
 """Runs asked for in one sweep: what a turn of the loop can bear. If there are more, the next sweep comes sooner."""
 RECOVERY_BATCH: Final = 256
+MAX_IDLE_RECOVERY_ROUNDS: Final = 10
+"""Rounds of recovery in a row that may find every run moved by another event."""
 AFTER_CRASH: Final = SECOND
 MOST_CRASHES: Final = 3
 """How often a turn of one run may break off by a defect before the run is ended."""
@@ -56,8 +60,10 @@ class EmbeddedDispatcher:
         slots: int = SLOTS,
         near: int = NEAR,
         sweep: int = SWEEP,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.holder = advance.holder
+        self._supervisor = supervisor or Supervisor(clock)
         self._executions = executions
         self._advance = advance
         self._clock = clock
@@ -76,10 +82,12 @@ class EmbeddedDispatcher:
         self._waiting_for: int | None = None
         self._sooner: asyncio.Event = asyncio.Event()
         self._side: set[asyncio.Task[None]] = set()
+        self._unrecovered = False
+        """A recovery was begun and has not succeeded."""
         self._running = False
         self._draining = False
         self._drained: asyncio.Event = asyncio.Event()
-        """Nothing is in flight any more, or the time for it is up."""
+        """Nothing is in flight any more."""
         self._failure: BaseException | None = None
         self._crashes: Counter[Ref] = Counter()
 
@@ -135,14 +143,20 @@ class EmbeddedDispatcher:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def recover(self) -> int:
-        """Settle whatever a process that is dead left in flight. To be called before `run`, and before anybody can
-        start anything; returns how many runs it was. Nothing is performed here."""
-        settled = 0
+        """Settle whatever a process that is dead left in flight; returns how many runs that was.
+
+        To be called before `run`, which does what a failure leaves of it. Nothing is performed here.
+        """
+        self._unrecovered = True
+        settled = idle_rounds = 0
         while found := self._executions.in_flight(RECOVERY_BATCH):
             moved = await asyncio.gather(*(self._advance.recover(execution) for execution in found))
-            if not any(moved):
-                raise Fatal("runs in flight cannot be recovered: somebody else is changing them")
+            # A termination may have been faster with each of them, but not again and again.
+            idle_rounds = 0 if any(moved) else idle_rounds + 1
+            if idle_rounds == MAX_IDLE_RECOVERY_ROUNDS:
+                raise Fatal("runs in flight cannot be recovered: another process is changing them")
             settled += len(found)
+        self._unrecovered = False
         return settled
 
     async def run(self) -> None:
@@ -151,22 +165,32 @@ class EmbeddedDispatcher:
         Raises:
             Fatal: the store can no longer be vouched for.
         """
+        if self._unrecovered:
+            await self._supervisor.until_done("recovery", self.recover)
         self._running = True
         try:
             while True:
-                now = self._clock.now()
-                for ref in self._timers.due(now):
-                    self._come_due(ref)
-                if now >= self._sweep_at:
-                    self._sweep(now)
-                self._fill()
+                await self._supervisor.until_done("dispatcher", self._look)
                 await self._rest()
-                if self._failure is not None:
-                    raise self._failure
         finally:
             self._running = False
             with anyio.CancelScope(shield=True):
                 await self._cancel_all()
+
+    async def _look(self) -> None:
+        """Take on what has come due. What a failure leaves is found by the next sweep."""
+        if self._failure is not None:
+            raise self._failure
+        now = self._clock.now()
+        try:
+            for ref in self._timers.due(now):
+                self._come_due(ref)
+            if now >= self._sweep_at:
+                self._sweep(now)
+        except Exception:
+            self._sweep_at = 0
+            raise
+        self._fill()
 
     def take_no_more(self) -> None:
         """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
@@ -183,12 +207,7 @@ class EmbeddedDispatcher:
         self.take_no_more()
         if self._held:
             until = self._clock.now() + round(grace * SECOND)
-            time_up = asyncio.ensure_future(self._clock.sleep_until(until))
-            time_up.add_done_callback(lambda _: self._drained.set())
-            try:
-                await self._drained.wait()
-            finally:
-                time_up.cancel()
+            await wait_for(self._drained.wait(), self._clock, until)
         await self._cancel_all()
 
     # --- times ----------------------------------------------------------------------------------------------------
@@ -232,7 +251,7 @@ class EmbeddedDispatcher:
         # The deadline of a stop does not wait for the attempt it is about.
         row = self._executions.get(ref)
         if row is not None and row.state is State.STOPPING:
-            self._beside(self._advance.overdue, ref)
+            self._beside("deadline", lambda: self._advance.overdue(ref))
         else:
             held.noted += 1
 
@@ -245,17 +264,10 @@ class EmbeddedDispatcher:
             return
         self._waiting_for = until
         self._sooner.clear()
-        sleeper = asyncio.ensure_future(self._clock.sleep_until(until))
-        sleeper.add_done_callback(self._slept)
         try:
-            await self._sooner.wait()
+            await wait_for(self._sooner.wait(), self._clock, until)
         finally:
             self._waiting_for = None
-            sleeper.cancel()
-
-    def _slept(self, sleeper: asyncio.Future[None]) -> None:
-        if not sleeper.cancelled():
-            self._sooner.set()
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
@@ -305,7 +317,8 @@ class EmbeddedDispatcher:
             _log.exception("the turn of execution %s broke off", held.ref.id)
             ended = SUPERSEDED
             held.noted = 0
-            self._beside(self._after_crash, held.ref)
+            self._crashes[held.ref] += 1
+            self._beside("recovery", lambda: self._after_crash(held.ref))
         else:
             if self._crashes:
                 del self._crashes[held.ref]
@@ -331,27 +344,28 @@ class EmbeddedDispatcher:
 
     async def _after_crash(self, ref: Ref) -> None:
         """A turn that broke off held its run, and nobody does now: take it on as one that lost its holder."""
-        self._crashes[ref] += 1
         await self._clock.sleep_until(self._clock.now() + AFTER_CRASH)
         if self._crashes[ref] >= MOST_CRASHES:
-            del self._crashes[ref]
             await self._advance.give_up(ref)
+            del self._crashes[ref]
         elif ref not in self._held:
             self._enqueue(ref, lost=True)
             self._fill()
 
     # --- tasks beside the turns -----------------------------------------------------------------------------------
 
-    def _beside(self, work: Callable[[Ref], Coroutine[Any, Any, None]], ref: Ref) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work, ref))
+    def _beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do it until it is done: nothing else would find a run that is in flight and has no holder."""
+        task = asyncio.get_running_loop().create_task(self._guarded(name, work))
         self._side.add(task)
         task.add_done_callback(self._side.discard)
 
-    async def _guarded(self, work: Callable[[Ref], Coroutine[Any, Any, None]], ref: Ref) -> None:
+    async def _guarded(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work(ref)
-        except Unavailable:
-            pass  # the sweep comes round again
+            await self._supervisor.until_done(name, work)
+        except Fatal as failure:
+            self._failure = failure
+            self._sooner.set()
 
     async def _cancel_all(self) -> None:
         tasks = [held.task for held in self._held.values() if held.task is not None]

@@ -13,7 +13,7 @@ import apsw
 from interlock.errors import AlreadyExists
 from interlock.ports import Idempotency, ItemRow, Restored, Run, StepRow
 from interlock.rules.model import Execution, Ref, Termination
-from interlock.rules.states import State
+from interlock.rules.states import IN_FLIGHT, State
 from interlock.store.sqlite import rows
 from interlock.store.statements import load
 
@@ -146,10 +146,10 @@ class ExecutionReads:
         found.sort(key=lambda pair: pair[1])
         return found[:limit]
 
-    def in_flight(self, limit: int) -> list[Execution]:
+    def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
         found: list[Execution] = []
         for tenant in self._tenants():
-            for state in (State.PROCESS_STEP, State.STOPPING):
+            for state in states:
                 query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, rows.LARGEST, limit))
                 found.extend(rows.execution(row) for row in query)
         found.sort(key=lambda execution: execution.id)

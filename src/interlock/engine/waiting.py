@@ -1,0 +1,22 @@
+"""Wait for an event or a time, whichever comes first. The one place where the engine does both at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from interlock.ports import Clock
+
+
+async def wait_for(news: Coroutine[Any, Any, object], clock: Clock, until: int) -> None:
+    """Return once `news` has returned, or at `until` (engine time). Raises what `news` raises."""
+    told = asyncio.ensure_future(news)
+    timer = asyncio.ensure_future(clock.sleep_until(until))
+    try:
+        await asyncio.wait((told, timer), return_when=asyncio.FIRST_COMPLETED)
+        if told.done():
+            told.result()
+    finally:
+        told.cancel()
+        timer.cancel()

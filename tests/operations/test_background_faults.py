@@ -1,0 +1,270 @@
+"""Every background job, with the store failing at each place where the job reads or writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from interlock.audit.chain import verify
+from interlock.audit.sealer import Sealer
+from interlock.engine import jobs
+from interlock.engine.supervisor import Job, Supervisor
+from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.operations.bulk_terminations import carry_out_next
+from interlock.ports import AuditEntry, ClientRow, PlanRow, Role
+from interlock.ports.bulk import BulkAction, BulkKind
+from interlock.rules.events import Terminated
+from interlock.rules.model import SYSTEM, TerminationRequest
+from interlock.rules.states import State
+from interlock.store.sqlite import bulk, stops
+from tests.clocks import settle
+from tests.engine.worlds import ANN, AUDIT, run_automation
+from tests.operations.desk import CALL, WAIT, Desk, desk
+
+pytestmark = pytest.mark.anyio
+
+OFTEN = 6
+"""How often in a row one place fails, where it does so more than once."""
+PATIENCE = 120.0
+"""Virtual seconds within which the work is done once the store works again."""
+
+
+@dataclass
+class Faults:
+    """Which calls of the store fail, and how."""
+
+    first: int = -1
+    """Number of the first call that fails; -1: none."""
+    times: int = 0
+    make: Callable[[], Exception] = Unavailable
+    after: bool = False
+    """The call has its effect, and its caller does not hear of it."""
+    calls: list[str] = field(default_factory=list)
+    chosen: int = 0
+    raised: int = 0
+
+    def hit(self, name: str) -> bool:
+        number = len(self.calls)
+        self.calls.append(name)
+        fails = self.first <= number and self.chosen < self.times and self.first >= 0
+        self.chosen += fails
+        return fails
+
+    def error(self) -> Exception:
+        self.raised += 1
+        return self.make()
+
+
+class Faulty:
+    """A port that passes everything on, and fails where it is told to."""
+
+    def __init__(self, real: Any, faults: Faults, name: str = "store") -> None:
+        self._real = real
+        self._faults = faults
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        where = f"{self._name}.{name}"
+        if callable(real):
+            return self._call(real, where)
+        return Faulty(real, self._faults, where) if hasattr(real, "_writer") else real
+
+    def _call(self, real: Callable[..., Any], where: str) -> Callable[..., Any]:
+        faults = self._faults
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            fails = faults.hit(where)
+            if fails and not faults.after:
+                raise faults.error()
+            answer = real(*arguments, **named)
+            if not fails:
+                return answer
+            if not isinstance(answer, Awaitable):
+                raise faults.error()
+
+            async def lost() -> None:
+                await answer
+                raise faults.error()
+
+            return lost()
+
+        return call
+
+
+@dataclass
+class Scene:
+    """Something that a job has to do, and whether it is done."""
+
+    job: Callable[[Any], Job]
+    done: Callable[[], Awaitable[bool]]
+
+
+async def terminated(ann: Desk, runs: list[int]) -> bool:
+    return {ann.engine.state(ann.ref(run)) for run in runs} == {State.TERMINATE}
+
+
+async def a_bulk_termination(ann: Desk) -> Scene:
+    row = ClientRow(ann.tenant.id, "ann@localhost", "", bytes(32), (Role.SUPER_ADMIN,), 1)
+    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", "ann"))
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation) for _ in range(3)]
+    await ann.ask("OwnCreateTerminations", {"executionIds": runs})
+
+    def job(store: Any) -> Job:
+        services = replace(ann.services, store=store)
+        return jobs.bulk_terminations(store, lambda: carry_out_next(services))
+
+    return Scene(job, lambda: terminated(ann, runs))
+
+
+async def a_cascade(ann: Desk) -> Scene:
+    child = await ann.make(WAIT)
+    parent = await ann.make(*(run_automation(f"s{number}", child) for number in range(5)), WAIT)
+    root = await ann.start(parent)
+    rows = [row.id for row in ann.engine.store.executions.children(ann.ref(root))]
+    assert len(rows) == 5
+    await ann.ask("TerminateAutomation", {"cascade": True}, id=root)
+    return Scene(lambda store: jobs.cascades(store, ann.engine.clock), lambda: terminated(ann, [root, *rows]))
+
+
+async def a_decision(ann: Desk) -> Scene:
+    automation = await ann.make(WAIT)
+    runs = [await ann.start(automation) for _ in range(3)]
+    store, tenant = ann.engine.store, ann.tenant.id
+    action = BulkAction("d", automation, BulkKind.TERMINATE_ACTIVE, ANN, "")
+    await store.writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
+    store.bulk.begun()
+    return Scene(lambda store: jobs.bulk(store, ann.engine.clock), lambda: terminated(ann, runs))
+
+
+async def a_lease(ann: Desk) -> Scene:
+    automation = await ann.make(WAIT)
+    reply = await ann.ask("ExecuteAutomation", {"lease": "5s"}, id=automation)
+    await settle()
+    run = int(reply.body["executionId"])
+    return Scene(lambda store: jobs.leases(store, ann.engine.clock), lambda: terminated(ann, [run]))
+
+
+async def a_stop_in_a_frozen_store(ann: Desk) -> Scene:
+    run = await ann.start(await ann.make(CALL))
+    await ann.engine.down()
+    now = ann.engine.clock.now()
+    await ann.engine.store.executions.apply(ann.ref(run), Terminated(now, TerminationRequest(ANN)))
+    assert ann.engine.state(ann.ref(run)) is State.STOPPING
+    return Scene(lambda store: jobs.stops_alone(store, ann.engine.clock), lambda: terminated(ann, [run]))
+
+
+async def rows_to_seal(ann: Desk) -> Scene:
+    for number in range(3):
+        await ann.services.store.audit.append(ann.tenant.id, number, AUDIT)
+
+    async def done() -> bool:
+        audit = ann.engine.store.audit
+        return verify(audit.rows(ann.tenant.id), audit.head(ann.tenant.id)).unsealed == 0
+
+    return Scene(lambda store: jobs.sealing(Sealer(store.audit, ann.engine.clock)), done)
+
+
+async def a_plan_to_forget(ann: Desk) -> Scene:
+    now, plans = ann.engine.clock.now(), ann.engine.store.bulk_terminations
+    await plans.plan(ann.tenant.id, PlanRow("p", "ann", now - 1, 0), now - 48 * 3_600_000_000, [])
+
+    async def done() -> bool:
+        return plans.find_plan(ann.tenant.id, "p") is None
+
+    return Scene(lambda store: jobs.forgetting(store, ann.engine.clock), done)
+
+
+SCENES = {
+    "terminations": a_bulk_termination,
+    "cascades": a_cascade,
+    "bulk": a_decision,
+    "leases": a_lease,
+    "stops": a_stop_in_a_frozen_store,
+    "sealer": rows_to_seal,
+    "forgetting": a_plan_to_forget,
+}
+ERRORS: dict[str, tuple[Callable[[], Exception], bool]] = {
+    "unavailable": (lambda: Unavailable("the disk is full"), False),
+    "reply lost": (lambda: Unavailable("the disk is full"), True),
+    "refused": (lambda: InterlockError("the store refused a statement"), False),
+    "defect": (ZeroDivisionError, False),
+}
+
+
+@asynccontextmanager
+async def at_work(name: str, faults: Faults) -> AsyncIterator[tuple[Desk, Scene, asyncio.Task[None], list[str]]]:
+    """The job at work on its scene, in a server of its own."""
+    counted: list[str] = []
+    ended: list[Fatal] = []
+    async with desk() as ann:
+        scene = await SCENES[name](ann)
+        clock = ann.engine.clock
+        supervisor = Supervisor(clock, ended.append, lambda job, error: counted.append(job))
+        task = asyncio.ensure_future(supervisor.keep(scene.job(Faulty(ann.services.store, faults))))
+        try:
+            yield ann, scene, task, counted
+        finally:
+            assert not ended
+            task.cancel()
+            await asyncio.wait((task,))
+
+
+async def places(name: str) -> int:
+    """How often the job asks the store for something while it does its work."""
+    faults = Faults()
+    async with at_work(name, faults) as (ann, scene, _, counted):
+        await ann.engine.clock.pass_time(PATIENCE)
+        assert await scene.done()
+        assert not counted
+    return len(faults.calls)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", SCENES)
+async def test_job_does_its_work_wherever_the_store_fails(
+    name: str, error: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stops, "ONE_COMMIT", 1)
+    caplog.set_level(logging.CRITICAL, "interlock")
+    make, after = ERRORS[error]
+    for first in range(min(await places(name), 12)):
+        for times in (1, OFTEN):
+            faults = Faults(first, times, make, after)
+            async with at_work(name, faults) as (ann, scene, task, counted):
+                await ann.engine.clock.pass_time(PATIENCE)
+                # A wait that nothing ends does not come to its failure.
+                assert faults.raised == times or after, faults.calls
+                assert await scene.done(), (first, times, faults.calls)
+                assert not task.done()
+                assert counted == [name] * faults.raised
+
+
+async def test_store_that_fails_for_an_hour_is_asked_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "interlock")
+    faults = Faults(0, 10_000, Unavailable)
+    async with at_work("leases", faults) as (ann, scene, _, counted):
+        await ann.engine.clock.pass_time(3_600)
+        assert 900 <= len(counted) <= 910
+        assert not await scene.done()
+        faults.times = 0
+        await ann.engine.clock.pass_time(4)
+        assert await scene.done()
+
+
+async def test_fatal_error_of_a_job_ends_the_process_in_order() -> None:
+    ended: list[Fatal] = []
+    async with desk() as ann:
+
+        async def work() -> None:
+            raise Fatal("no sync")
+
+        await Supervisor(ann.engine.clock, ended.append).keep(Job("x", settle, work))
+    assert [error.message for error in ended] == ["no sync"]
