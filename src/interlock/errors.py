@@ -44,9 +44,9 @@ class Problem:
     def __str__(self) -> str:
         where = self.field
         if self.step is not None:
-            where += f" (step {self.step!r})"
+            where += f" (step {self.step!r})" if where else f"step {self.step!r}"
         if self.line is not None:
-            where += f", line {self.line}, column {self.column}"
+            where += f"{', ' if where else ''}line {self.line}, column {self.column}"
         return f"{where}: {self.description}" if where else self.description
 
 
@@ -120,6 +120,11 @@ class NotFound(Permanent):
     """not found"""
 
     code = "NOT_FOUND"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        self.is_named = message is not None
+        """Whether the message says what was not found; if not, the API names the resource of the operation."""
 
 
 class MethodNotAllowed(Permanent):

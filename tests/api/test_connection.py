@@ -11,7 +11,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from interlock.api.connection import HEAD_PATIENCE, LARGEST_HEAD, Connection
+from interlock.api.connection import HEAD_PATIENCE, MAX_HEAD_BYTES, Connection
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
 KEEP_ALIVE = 75
@@ -141,7 +141,7 @@ def test_a_head_without_end_is_refused() -> None:
     while not line.transport.is_closed:
         line.send(piece)
         sent += len(piece)
-    assert LARGEST_HEAD - len(HEAD) < sent <= LARGEST_HEAD + len(piece)
+    assert MAX_HEAD_BYTES - len(HEAD) < sent <= MAX_HEAD_BYTES + len(piece)
     assert line.transport.written.startswith(b"HTTP/1.1 431 ")
     assert line.loop.requests == 0
 

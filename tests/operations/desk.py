@@ -15,7 +15,7 @@ from interlock.contract.parse import parse
 from interlock.engine.feed import Feed
 from interlock.net.egress import EgressPolicy
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Answer, Call, Document, Operation, Stream, Visibility, nobody_in
+from interlock.operations.operation import Answer, Call, Document, NoContent, Operation, Stream, Visibility, nobody_in
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, Role, TenantRow
@@ -94,6 +94,7 @@ class Desk:
         message = answer.message
         if isinstance(message, Document | Stream):
             return Reply(message.text if isinstance(message, Document) else message, dict(answer.headers))
+        assert not isinstance(message, NoContent)
         tree = to_wire(message) if isinstance(message, Message) else dict(message)
         return Reply(json.loads(json.dumps(tree)), dict(answer.headers))
 

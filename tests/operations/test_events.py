@@ -14,7 +14,7 @@ import pytest
 from interlock.engine.feed import Feed
 from interlock.errors import InvalidArgument, NotFound
 from interlock.operations.events import HEARTBEAT, LONGEST
-from interlock.operations.operation import Stream
+from interlock.operations.operation import NoContent, Stream
 from interlock.rules.model import SECOND, Actor, TerminationRequest
 from tests.clocks import settle
 from tests.operations.desk import BY_NAME, CALL, GREET, WAIT, Desk
@@ -168,6 +168,30 @@ async def test_it_goes_on_where_it_was_interrupted(ann: Desk) -> None:
     await ann.ask("TerminateAutomation", id=run)
     async with following(ann, run, {"last-event-id": str(seen)}) as second:
         assert second.states == ["TERMINATE"]
+
+
+async def test_an_id_beyond_the_newest_event_begins_anew_and_hears_the_stop(ann: Desk) -> None:
+    run = await ann.start(await ann.make(WAIT))
+    async with following(ann, run, {"last-event-id": "9" * 18}) as followed:
+        assert followed.states == ["WAITING"]
+        await ann.ask("TerminateAutomation", id=run)
+        await settle()
+        assert followed.states == ["WAITING", "TERMINATE"]
+    async with following(ann, run, {"last-event-id": "9" * 18}) as followed:
+        assert followed.states == ["TERMINATE"]
+
+
+async def test_a_client_that_has_seen_the_end_is_told_not_to_ask_again(ann: Desk) -> None:
+    run = await ann.start(await ann.make(WAIT))
+    async with following(ann, run) as followed:
+        await ann.ask("TerminateAutomation", id=run)
+        await settle()
+        seen = followed.events
+    operation = BY_NAME["OwnFollowExecution"]
+    for last, is_over in ((seen[0][0], False), (seen[1][0], True)):
+        call = ann.call(operation, {"id": str(run)}, {}, {"last-event-id": str(last)})
+        answer = await operation.handler(ann.services, call, None)
+        assert isinstance(answer.message, NoContent) is is_over
 
 
 async def test_a_stop_of_many_reaches_those_who_follow_one_of_them(ann: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from interlock.errors import InvalidArgument, NotFound
-from interlock.operations.terminations import Preferences, read_preferences
+from interlock.operations.preferences import Preferences, read_preferences
 from interlock.rules.model import Mode
 from tests.clocks import settle
 from tests.engine.worlds import run_automation

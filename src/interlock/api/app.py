@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Call, Document, Lane, Operation, Stream, nobody_in
+from interlock.operations.operation import Call, Document, Lane, NoContent, Operation, Stream, nobody_in
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.telemetry.metrics import Meter, Metrics
@@ -47,7 +48,23 @@ _EMPTY: Final = b"{}"
 _GUARDED: Final = ("/api/", "/interlock/")
 _WITHHELD: Final = (b"authorization", b"cookie")
 _NO_QUERY: Final[Mapping[str, str]] = {}
-_COMMON: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
+_CALLER_LEFT: Final = 499
+"""The status under which a request counts whose caller disconnected before its answer."""
+_RESOURCES: Final = {
+    "automations": "automation",
+    "automation_executions": "execution",
+    "executions": "execution",
+    "webhooks": "webhook",
+    "terminations": "bulk termination",
+    "clients": "client",
+    "tenants": "tenant",
+    "callback": "callback URL",
+}
+"""The collections in the paths of operations, and what one member of each is called."""
+_NO_TENANT: Final = "no tenant answers to this host name; use a name that serve --host or a tenant was given"
+_NO_PATH: Final = "no operation has this path; GET /openapi.json lists the operations"
 
 log = logging.getLogger("interlock.api")
 
@@ -66,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it goes out; the length is added to the headers."""
+    """An answer as it goes out; what every answer has, its length included, is added to the headers."""
 
     status: int
     headers: Headers
@@ -93,6 +110,8 @@ class _Route:
     permits: Permits | None = None
     """None: the stop lane."""
     endpoint: Endpoint | None = None
+    resource: str = ""
+    """What the path leads to, for the message that it is not there."""
 
 
 class Api:
@@ -125,7 +144,8 @@ class Api:
         self._router: Router[_Route] = Router()
         lanes = {Lane.STOP: None, Lane.WORK: self._work, Lane.READING: self._reading}
         for operation in operations:
-            route = _Route(metrics.meter(operation.id, operation.lane), operation, lanes[operation.lane])
+            meter = metrics.meter(operation.id, operation.lane)
+            route = _Route(meter, operation, lanes[operation.lane], resource=resource_of(operation.path))
             for path in (operation.path, *operation.aliases):
                 self._router.add(operation.method, path, route)
         for endpoint in endpoints:
@@ -134,21 +154,28 @@ class Api:
         for name, lane in (("work", self._work), ("reading", self._reading)):
             metrics.watch(f"interlock_{name}_lane_waiting", f"Requests that wait in the {name} lane.", _waiting(lane))
             metrics.watch(f"interlock_{name}_lane_shed", f"Requests the {name} lane has turned away.", _shed(lane))
+        self._streams = 0
+        metrics.watch("interlock_streams_open", "Answers that are being sent piece by piece.", lambda: self._streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         began = self._now()
         request_id = f"{self._prefix}-{next(self._request_ids):x}"
+        method: str = scope["method"]
         route: _Route | None = None
+        missing = _NO_TENANT
         host = ""
         try:
             headers = read_headers(scope["headers"])
             tenant, host = self._tenants.resolve(_named_host(headers))
             path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-            found = self._router.match(scope["method"], path)
+            # A HEAD is answered as the GET would be; the connection leaves the body out.
+            found = self._router.match("GET" if method == "HEAD" else method, path)
+            missing = _NO_PATH
             if isinstance(found, Match):
                 route, parameters = found.target, found.parameters
+                missing = f"{route.resource} not found, or not visible to this client"
             if route is not None and route.endpoint is not None:
                 reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
             else:
@@ -157,26 +184,30 @@ class Api:
                     raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
         except InterlockError as error:
-            wire = wire_error(error, host)
-            reply = Reply(wire.status, list(wire.headers), wire.body)
+            wire = wire_error(NotFound(missing) if isinstance(error, NotFound) and not error.is_named else error, host)
+            reply = Reply(wire.status, wire.headers, wire.body)
         except BodyTooSlow:
-            reply = Reply(TOO_SLOW.status, list(TOO_SLOW.headers), TOO_SLOW.body)
+            reply = Reply(TOO_SLOW.status, TOO_SLOW.headers, TOO_SLOW.body)
         except Disconnected:
+            (route.meter if route is not None else self._unrouted).done(_CALLER_LEFT, self._now() - began)
             return
         except Exception:  # the one boundary where a defect of ours becomes an answer
-            log.exception("request failed", extra={"request_id": request_id, "method": scope["method"]})
-            reply = Reply(INTERNAL.status, list(INTERNAL.headers), INTERNAL.body)
-        head = reply.headers
-        head += _COMMON
-        head.append((b"x-request-id", request_id.encode()))
-        if reply.pieces is not None:
-            await send({"type": "http.response.start", "status": reply.status, "headers": head})
-            await _stream(reply.pieces, receive, send)
-            return
-        head.append((b"content-length", b"%d" % len(reply.body)))
+            log.exception("request failed", extra={"request_id": request_id, "method": method})
+            reply = Reply(INTERNAL.status, INTERNAL.headers, INTERNAL.body)
+        head = _head(reply, request_id)
+        meter = route.meter if route is not None else self._unrouted
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
-        await send({"type": "http.response.body", "body": reply.body})
-        (route.meter if route is not None else self._unrouted).done(reply.status, self._now() - began)
+        if reply.pieces is None:
+            await send({"type": "http.response.body", "body": reply.body})
+            meter.done(reply.status, self._now() - began)
+            return
+        # A stream counts when it begins: how long it lasts says nothing about the server.
+        meter.done(reply.status, self._now() - began)
+        self._streams += 1
+        try:
+            await _stream(reply.pieces, receive, send, is_head=method == "HEAD")
+        finally:
+            self._streams -= 1
 
     # --- who ------------------------------------------------------------------------------------------------------
 
@@ -277,20 +308,42 @@ class Api:
         message = answer.message
         if isinstance(message, Document):
             media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
-            return Reply(200, [media_type, *_encoded(answer.headers)], message.text.encode())
+            return Reply(200, (media_type, *_encoded(answer.headers)), message.text.encode())
         if isinstance(message, Stream):
             media_type = (b"content-type", message.media_type.encode())
-            return Reply(200, [media_type, *_encoded(answer.headers)], b"", message.pieces)
-        headers: Headers = [JSON_TYPE, *_encoded(answer.headers)]
+            return Reply(200, (media_type, *_encoded(answer.headers)), b"", message.pieces)
+        if isinstance(message, NoContent):
+            return Reply(204, _encoded(answer.headers), b"")
+        headers: Headers = (JSON_TYPE, *_encoded(answer.headers))
         if isinstance(message, Message):
             return Reply(200, headers, to_json(message))
         return Reply(200, headers, _json(message) if message else _EMPTY)
 
 
-async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+def resource_of(path: str) -> str:
+    """What the first parameter of a path names, such as "execution"; "resource" for a path without one."""
+    before, brace, _ = path.partition("/{")
+    return _RESOURCES[before.rpartition("/")[2]] if brace else "resource"
+
+
+def _head(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of one answer: a list of its own, with each name once."""
+    given = {name for name, _ in reply.headers}
+    head = [*reply.headers, _NO_SNIFF, (b"x-request-id", request_id.encode())]
+    if b"cache-control" not in given:
+        head.append(_NO_STORE)
+    if reply.pieces is None and reply.status != HTTPStatus.NO_CONTENT:
+        head.append((b"content-length", b"%d" % len(reply.body)))
+    return head
+
+
+async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send, *, is_head: bool) -> None:
     """Send what comes, until there is no more or the caller has gone."""
     gone = asyncio.ensure_future(until_gone(receive))
     try:
+        if is_head:
+            await send({"type": "http.response.body", "body": b""})
+            return
         while True:
             coming = asyncio.ensure_future(anext(pieces, None))
             await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -323,7 +376,7 @@ def _named_host(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> Headers:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
 
 
 def _address(scope: Scope) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -59,18 +60,21 @@ def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def read_query(raw: bytes, known: tuple[str, ...]) -> dict[str, str]:
     """The parameters of a query string that the operation knows; others are ignored, as unknown fields are.
 
+    Each is known in both spellings, `page_token` and `pageToken`, as the members of bodies are.
+
     Raises:
         InvalidArgument: with everything that is wrong with the known ones, or too many parameters to look at.
     """
     found: dict[str, str] = {}
     problems: list[Problem] = []
+    spelled = _spellings(known)
     pieces = raw.split(b"&") if raw else []
     if len(pieces) > MOST_PARAMETERS:
         raise InvalidArgument(f"there are more than {MOST_PARAMETERS} query parameters")
     for piece in pieces:
         name_bytes, _, value_bytes = piece.replace(b"+", b" ").partition(b"=")
-        name = unquote_to_bytes(name_bytes).decode("utf-8", "replace")
-        if name not in known:
+        name = spelled.get(unquote_to_bytes(name_bytes).decode("utf-8", "replace"), "")
+        if not name:
             continue
         if name in found:
             problems.append(Problem(name, "is given twice; give it once"))
@@ -82,6 +86,13 @@ def read_query(raw: bytes, known: tuple[str, ...]) -> dict[str, str]:
     if problems:
         raise InvalidArgument(problems=tuple(problems))
     return found
+
+
+@cache
+def _spellings(known: tuple[str, ...]) -> dict[str, str]:
+    """The name of each parameter by each of its spellings."""
+    in_camel_case = {name.split("_")[0] + "".join(map(str.title, name.split("_")[1:])): name for name in known}
+    return in_camel_case | {name: name for name in known}
 
 
 def announced(headers: Mapping[bytes, bytes], limit: int) -> int:

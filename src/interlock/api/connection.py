@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 HEAD_PATIENCE: Final = 30.0
 """Seconds from the first byte of a request within which its head, and the first of its body, must have come."""
-LARGEST_HEAD: Final = 65_536
+MAX_HEAD_BYTES: Final = 65_536
 """Bytes of a head that came in pieces, give or take one read."""
 
 _BODY: Final = b'{"code":3,"message":"the head of the request is too large","details":[]}'
@@ -64,7 +64,7 @@ class Connection(HttpToolsProtocol):
 
     def _wait_for_more(self, came: int) -> None:
         self._size += came
-        if self._size > LARGEST_HEAD and not self.transport.is_closing():
+        if self._size > MAX_HEAD_BYTES and not self.transport.is_closing():
             if not self._is_answering():
                 self.transport.write(_TOO_LARGE)
             self.transport.close()

@@ -46,7 +46,7 @@ def token(endpoint: TokenEndpoint) -> Endpoint:
             query=request.query.decode("latin-1"),
         )
         found = await endpoint.answer(asked)
-        headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in found.headers]
+        headers = tuple((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in found.headers)
         return Reply(found.status, headers, found.body)
 
     return Endpoint("POST", "/auth/v1/token", answer, TOKEN_BODY)
@@ -57,7 +57,7 @@ def key_set(key: SigningKey) -> Endpoint:
     content = json.dumps(key.key_set(), separators=(",", ":")).encode()
 
     async def answer(request: Request) -> Reply:
-        return Reply(200, [(b"content-type", b"application/jwk-set+json"), (b"cache-control", b"max-age=300")], content)
+        return Reply(200, ((b"content-type", b"application/jwk-set+json"), (b"cache-control", b"max-age=300")), content)
 
     return Endpoint("GET", "/auth/v1/jwks", answer)
 
@@ -66,7 +66,7 @@ def health() -> Endpoint:
     """`GET /healthz`: the process is alive."""
 
     async def answer(request: Request) -> Reply:
-        return Reply(200, [JSON_TYPE], _OK)
+        return Reply(200, (JSON_TYPE,), _OK)
 
     return Endpoint("GET", "/healthz", answer)
 
@@ -82,7 +82,7 @@ def readiness(health: Callable[[], Health]) -> Endpoint:
         found = health()
         status = "not ready" if not found.ready else "degraded" if found.reasons else "ready"
         body = json.dumps({"status": status, "reasons": found.reasons}, separators=(",", ":")).encode()
-        return Reply(200, [JSON_TYPE], body) if found.ready else Reply(503, [JSON_TYPE, (b"retry-after", b"5")], body)
+        return Reply(200, (JSON_TYPE,), body) if found.ready else Reply(503, (JSON_TYPE, (b"retry-after", b"5")), body)
 
     return Endpoint("GET", "/readyz", answer)
 
@@ -92,7 +92,7 @@ def document(suffix: str, media_type: str) -> Endpoint:
     content = resources.files("interlock.api").joinpath(f"openapi.{suffix}").read_bytes()
 
     async def answer(request: Request) -> Reply:
-        return Reply(200, [(b"content-type", media_type.encode())], content)
+        return Reply(200, ((b"content-type", media_type.encode()),), content)
 
     return Endpoint("GET", f"/openapi.{suffix}", answer)
 
@@ -110,7 +110,7 @@ def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
 
 
 def _page(path: str, file: Traversable, media_type: bytes) -> Endpoint:
-    headers = [(b"content-type", media_type), (b"content-security-policy", _PAGE_POLICY)]
+    headers = ((b"content-type", media_type), (b"content-security-policy", _PAGE_POLICY))
 
     @cache
     def content() -> bytes:
@@ -134,7 +134,7 @@ def metrics(found: Metrics, bearer: Bearer) -> Endpoint:
             if presented is None:
                 raise Unauthenticated
             bearer.authenticate(request.tenant.id, presented.decode("latin-1"))
-        return Reply(200, [(b"content-type", CONTENT_TYPE.encode())], found.render())
+        return Reply(200, ((b"content-type", CONTENT_TYPE.encode()),), found.render())
 
     return Endpoint("GET", "/metrics", answer)
 

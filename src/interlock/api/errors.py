@@ -26,7 +26,8 @@ from interlock.errors import (
 )
 
 JSON_TYPE = (b"content-type", b"application/json")
-Headers = list[tuple[bytes, bytes]]
+Headers = tuple[tuple[bytes, bytes], ...]
+"""A tuple, so that no answer can change the head of the next one."""
 
 _WIRE: dict[type[InterlockError], tuple[int, int]] = {
     PayloadTooLarge: (413, 3),
@@ -59,9 +60,9 @@ class WireError:
 TOO_SLOW = WireError(
     408,
     b'{"code":4,"message":"the body did not come in time","details":[]}',
-    [JSON_TYPE, (b"connection", b"close")],
+    (JSON_TYPE, (b"connection", b"close")),
 )
-INTERNAL = WireError(500, b'{"code":13,"message":"internal error","details":[]}', [JSON_TYPE])
+INTERNAL = WireError(500, b'{"code":13,"message":"internal error","details":[]}', (JSON_TYPE,))
 
 
 def wire_error(error: InterlockError, realm: str) -> WireError:
@@ -73,7 +74,7 @@ def wire_error(error: InterlockError, realm: str) -> WireError:
             break
     else:
         return INTERNAL
-    headers: Headers = [JSON_TYPE]
+    headers = [JSON_TYPE]
     match error:
         case Unauthenticated():
             challenge = f'Bearer realm="{realm}"' + (', error="invalid_token"' if error.token_presented else "")
@@ -85,7 +86,7 @@ def wire_error(error: InterlockError, realm: str) -> WireError:
             headers.append((b"allow", ", ".join(error.allowed).encode()))
         case TooManyRequests() | Unavailable():
             headers.append((b"retry-after", str(max(1, error.retry_after)).encode()))
-    return WireError(status, _status(code, error.message, _details(error)), headers)
+    return WireError(status, _status(code, error.message, _details(error)), tuple(headers))
 
 
 def _details(error: InterlockError) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def _details(error: InterlockError) -> list[dict[str, Any]]:
         return []
     if isinstance(error, FailedPrecondition):
         violations = [
-            {"type": "", "subject": problem.field, "description": _told(problem)} for problem in error.problems
+            {"type": error.code, "subject": problem.field, "description": _told(problem)} for problem in error.problems
         ]
         return [{"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": violations}]
     fields = [{"field": problem.field, "description": _told(problem)} for problem in error.problems]

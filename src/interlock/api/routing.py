@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
 
 R = TypeVar("R")
 
+MAX_PATH_CHARACTERS: Final = 4_096
+"""Characters of a path that are looked at; a longer one is unknown: no id or token is nearly as long."""
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,17 +63,19 @@ class Router(Generic[R]):
         exact = self._exact.get(path)
         if exact is not None:
             target = exact.get(method)
-            return tuple(sorted(exact)) if target is None else Match(target, NO_PARAMETERS)
+            return _allowed(exact) if target is None else Match(target, NO_PARAMETERS)
         walked = self._walk(path)
         if walked is None:
             return None
         node, values = walked
         named = node.methods.get(method)
         if named is None:
-            return tuple(sorted(node.methods))
+            return _allowed(node.methods)
         return Match(named[0], dict(zip(named[1], values, strict=True)))
 
     def _walk(self, path: str) -> tuple[_Node[R], list[str]] | None:
+        if len(path) > MAX_PATH_CHARACTERS:
+            return None
         node, values = self._root, []
         for part in path.split("/")[1:]:
             following = node.literal.get(part)
@@ -82,3 +86,8 @@ class Router(Generic[R]):
                 values.append(unquote(part) if "%" in part else part)
             node = following
         return (node, values) if node.methods else None
+
+
+def _allowed(methods: Mapping[str, object]) -> tuple[str, ...]:
+    """The methods of an Allow header: whatever takes GET takes HEAD."""
+    return tuple(sorted({*methods, "HEAD"} if "GET" in methods else methods))

@@ -20,6 +20,8 @@ DEFAULT_TENANT: Final = "default"
 
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _PORT: Final = re.compile(r"[0-9]{0,5}", re.ASCII)
+MAX_HOST_CHARACTERS: Final = 512
+"""Characters of a Host header that are looked at: a name has at most 253, and its form in Unicode is no longer."""
 _CACHED: Final = 1_024
 
 
@@ -31,6 +33,8 @@ def normalise(host: str) -> str:
     Raises:
         InvalidArgument: it is not a host.
     """
+    if len(host) > MAX_HOST_CHARACTERS:
+        raise _not_a_host()
     if host.startswith("["):
         inside, bracket, port = host[1:].partition("]")
         if not bracket or (port and not port.startswith(":")) or not _PORT.fullmatch(port[1:]):

@@ -9,7 +9,7 @@ from typing import Final
 from interlock.contract.base import Message, to_wire
 from interlock.errors import InvalidArgument, TooManyRequests
 from interlock.operations import executions, shown
-from interlock.operations.operation import Answer, Call, Stream
+from interlock.operations.operation import Answer, Call, NoContent, Stream
 from interlock.operations.services import Services
 from interlock.operations.views import ExecutionChange
 from interlock.rules.model import SECOND, Execution, Ref
@@ -28,7 +28,9 @@ _STILL_HERE: Final = b": still here\n\n"
 async def follow(services: Services, call: Call, body: None) -> Answer:
     """The run as it is, and then each change of it, until it has ended.
 
-    The id of an event is the run's epoch, which each change raises; with `Last-Event-ID` only later ones are sent.
+    The id of an event is the run's epoch, which each change raises; with `Last-Event-ID` only later ones are sent. An
+    id beyond the newest event is none of this stream, as after a restore: the run is then shown as it is. A client that
+    has the last event of a run that has ended gets 204, which tells it not to connect again.
 
     Raises:
         InvalidArgument: the last event's id is none.
@@ -39,9 +41,12 @@ async def follow(services: Services, call: Call, body: None) -> Answer:
     since = call.headers.get("last-event-id", "0")
     if not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise InvalidArgument.at("Last-Event-ID", "must be the id of an event of this stream")
+    last = int(since)
+    if last == row.epoch and row.state in TERMINAL:
+        return Answer(NoContent())
     if services.feed.watches >= MOST_STREAMS:
         raise TooManyRequests("too many are following executions; try again shortly")
-    return Answer(Stream(EVENT_STREAM, _changes(services, row.ref, int(since))))
+    return Answer(Stream(EVENT_STREAM, _changes(services, row.ref, last if last <= row.epoch else 0)))
 
 
 async def _changes(services: Services, ref: Ref, last: int) -> AsyncIterator[bytes]:

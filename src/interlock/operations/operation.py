@@ -75,10 +75,15 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: always 200. `headers` are additions."""
+class NoContent:
+    """An answer without a body: 204, which tells a client of a stream not to ask again."""
 
-    message: Message | Mapping[str, Any] | Document | Stream = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: 200, or 204 for `NoContent`. `headers` are additions."""
+
+    message: Message | Mapping[str, Any] | Document | Stream | NoContent = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
 
 

@@ -95,7 +95,8 @@ OURS: Final[tuple[Operation, ...]] = (
         ),
         more="Each event is named `execution`, its id is the execution's epoch, and its data is one ExecutionChange. A "
         "stream ends after fifteen minutes, when the execution has ended, or when the server stops; clients ask again "
-        "with `Last-Event-ID`.",
+        "with `Last-Event-ID`. A client that has seen the last event of an execution that has ended gets "
+        "204, without a body.",
         within_apps=True,
     ),
     Operation(

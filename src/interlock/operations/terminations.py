@@ -6,9 +6,7 @@ empty body nothing is parsed and nothing is built but the order itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +15,7 @@ from interlock.contract.ids import parse_id
 from interlock.errors import NotFound
 from interlock.operations import shown
 from interlock.operations.operation import Answer, Call
+from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.operations.views import TerminationView
@@ -28,8 +27,6 @@ from interlock.rules.states import TERMINAL, State
 from interlock.rules.stop import TERMINATE_ACTION
 
 HEADER: Final = "Interlock-Termination"
-LONGEST_HELD: Final = 30
-"""Seconds for which an answer is held back at most."""
 
 _ANSWERS: Final[Mapping[tuple[Verdict, State], Answer]] = MappingProxyType(
     {
@@ -38,24 +35,6 @@ _ANSWERS: Final[Mapping[tuple[Verdict, State], Answer]] = MappingProxyType(
         for state in State
     }
 )
-_PREFERENCE: Final = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*"?([^";,]*)"?)?\s*(?:;.*)?', re.DOTALL)
-_SECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """What a Prefer header (RFC 7240) asks for, as far as it is known here; the rest of it is ignored, as it says."""
-
-    representation: bool = False
-    wait: int | None = None
-    """Seconds, 0 to `LONGEST_HELD`."""
-
-    @property
-    def applied(self) -> str:
-        parts = ["return=representation"] if self.representation else []
-        if self.wait is not None:
-            parts.append(f"wait={self.wait}")
-        return ", ".join(parts)
 
 
 async def terminate(services: Services, call: Call, body: TerminateAutomationRequest) -> Answer:
@@ -142,20 +121,6 @@ def termination_view(
         settled_at=shown.moment(row.completed_at),
         descendants=descendants or found.below,
         more=more,
-    )
-
-
-def read_preferences(header: str) -> Preferences:
-    """The preferences in a Prefer header; of two with one name the first counts (RFC 7240, section 2)."""
-    named: dict[str, str] = {}
-    for part in header.split(","):
-        match = _PREFERENCE.fullmatch(part.strip())
-        if match is not None:
-            named.setdefault(match[1].lower(), (match[2] or "").strip())
-    wait = named.get("wait", "")
-    return Preferences(
-        named.get("return", "").lower() == "representation",
-        min(int(wait), LONGEST_HELD) if _SECONDS.fullmatch(wait) else None,
     )
 
 

@@ -1,0 +1,71 @@
+"""The Prefer header (RFC 7240): what a caller would like of an answer, read in one pass over a bounded text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MAX_PREFER_CHARACTERS: Final = 1_024
+"""Characters of a Prefer header that are read; a longer one is ignored as a whole, as an unknown preference is."""
+LONGEST_HELD: Final = 30
+"""Seconds for which an answer is held back at most."""
+
+_BLANK: Final = " \t"
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a Prefer header asks for, as far as it is known here; the rest of it is ignored, as RFC 7240 says."""
+
+    representation: bool = False
+    wait: int | None = None
+    """Seconds, 0 to `LONGEST_HELD`."""
+
+    @property
+    def applied(self) -> str:
+        parts = ["return=representation"] if self.representation else []
+        if self.wait is not None:
+            parts.append(f"wait={self.wait}")
+        return ", ".join(parts)
+
+
+def read_preferences(header: str) -> Preferences:
+    """The preferences in a Prefer header; of two with one name the first counts (RFC 7240, section 2).
+
+    A terminate carries this header, so no value of it is an error: what cannot be read is ignored.
+    """
+    if len(header) > MAX_PREFER_CHARACTERS:
+        return Preferences()
+    named: dict[str, str] = {}
+    for preference in _parts(header, ","):
+        # Parameters of a preference follow a semicolon; none of them is known here.
+        name, _, value = next(_parts(preference, ";")).partition("=")
+        named.setdefault(name.strip(_BLANK).lower(), _unquoted(value.strip(_BLANK)))
+    wait = named.get("wait", "")
+    return Preferences(
+        named.get("return", "").lower() == "representation",
+        min(int(wait), LONGEST_HELD) if len(wait) <= 9 and wait.isascii() and wait.isdigit() else None,
+    )
+
+
+def _parts(text: str, separator: str) -> Iterator[str]:
+    """The text between separators that stand outside of quotes."""
+    begin, is_quoted, is_escaped = 0, False, False
+    for place, character in enumerate(text):
+        if is_escaped:
+            is_escaped = False
+        elif character == '"':
+            is_quoted = not is_quoted
+        elif is_quoted:
+            is_escaped = character == "\\"
+        elif character == separator:
+            yield text[begin:place]
+            begin = place + 1
+    yield text[begin:]
+
+
+def _unquoted(value: str) -> str:
+    if len(value) < 2 or not (value.startswith('"') and value.endswith('"')):
+        return value
+    return value[1:-1].replace("\\", "").strip(_BLANK)
