@@ -17,7 +17,7 @@ from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.plans import Plans
 from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter, StartRequest
-from interlock.errors import Unavailable
+from interlock.errors import InterlockError, Unavailable
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.ports import (
@@ -169,11 +169,15 @@ class FlakyExecutions:
         """What happens to the run before the next commit."""
         self.events: list[Event] = []
         """What was put to the rules."""
+        self.refuses: Callable[[Event], bool] = lambda event: False
+        """Which events the store cannot write, by a defect."""
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         self.events.append(event)
         while self.meanwhile:
             await self._real.apply(ref, self.meanwhile.pop(0))
+        if self.refuses(event):
+            raise InterlockError("the store refused a statement")
         if self.lose_orders:
             self.lose_orders -= 1
             raise Unavailable

@@ -7,14 +7,16 @@ their answer says where the run stands. While that is an attempt of its own it g
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Final
 
 from interlock.engine.context import RunContext, assemble
 from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
-from interlock.errors import Unavailable
+from interlock.engine.reports import DEFECT, interpret, interpret_defect, lost, without_output
+from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions, Randomness, Run, StepRow
 from interlock.rules.decide import OUTCOME_UNKNOWN
 from interlock.rules.decision import Decision, Verdict
@@ -27,25 +29,20 @@ from interlock.rules.events import (
     Next,
     Prepared,
     Recovered,
-    Retry,
     Settled,
-    Wait,
     Woken,
 )
 from interlock.rules.model import SECOND, AttemptRef, Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
-from interlock.rules.retry import next_attempt
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
-from interlock.steps.documents import StepFailed, decode, encode_output, error_document
-from interlock.steps.kind import Accepted, Attempt, Failed, Report, Succeeded
+from interlock.steps.documents import decode, encode_output, error_document
+from interlock.steps.kind import Attempt, Report, Succeeded
 
 MOST_LOSSES: Final = 3
 """How many attempts at one step may be lost with their performer; a step that brings the server down is not tried for
 ever."""
 
-_DEFECT: Final = error_document(
-    "INTERNAL", "a defect of the server kept this run from going on; its log has the details"
-)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -58,6 +55,8 @@ class Carried:
     input: bytes = b"{}"
     began_at: int = 0
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
+    stale: bool = False
+    """A defect was met while the context was extended: the run has to be loaded again."""
 
 
 class Advance:
@@ -124,7 +123,7 @@ class Advance:
                 if not await self._attempt(carried, held):
                     return SUPERSEDED
             elif state is State.PENDING and execution.wake_at is not None:
-                if execution.wake_at > self._clock.now() or held.closing:
+                if execution.wake_at > self._clock.now() or held.closing or carried.stale:
                     return Again(execution.wake_at)
                 # This very turn does what the commit's own hint asks for.
                 held.noted = max(0, held.noted - 1)
@@ -151,7 +150,7 @@ class Advance:
         if execution.state in IN_FLIGHT:
             await self._apply(ref, Recovered(self._clock.now(), execution.epoch, repeatable=False))
         else:
-            await self._refuse(execution, _DEFECT)
+            await self._refuse(execution, DEFECT)
 
     async def overdue(self, ref: Ref) -> None:
         """Give up on the attempt of a stopping run whose deadline has passed. Safe beside a turn of the same run."""
@@ -167,9 +166,10 @@ class Advance:
         """Move a run on that was ready, or whose waiting is over. False: it moved meanwhile."""
         execution = carried.execution
         at = self._clock.now()
+        following: Next | None
         if execution.state is State.PENDING:
-            following = await self._entered(carried, at)
-            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, following, self.holder))
+            entered = await self._entered(carried, at)
+            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, entered, self.holder))
         by = execution.waiting_for
         assert by is not None
         result: Result | None = None
@@ -177,8 +177,7 @@ class Advance:
         if by is WaitingFor.TIMER:
             output = step.step.waited(execution.wake_at or at)
             result = Result(Outcome.SUCCEEDED, encode_output(output))
-            carried.context.add(step.name, output)
-            following = await self._preparer.following(carried.plan, execution.step + 1, carried.context, at)
+            following = await self._after(carried, output, at)
         elif by is WaitingFor.RETRY:
             following = await self._entered(carried, at)
         else:
@@ -226,15 +225,19 @@ class Advance:
             progress = attempt.progress
             cut = Result(report, status=progress.status, phase=progress.phase)
             return await self._settle_cut(carried, Settled(now, ref, cut, None, self.holder))
-        result, following = self._judged(carried, ref, report, attempt, now)
+        following: Next | None
+        if isinstance(report, tuple):
+            result, following = report
+        else:
+            result, following = interpret(report, attempt, now, self._chance.chance())
         # A run that is being stopped must not wait until what would have followed is evaluated.
-        if following is None and held.cut <= ref.epoch and not held.closing:
-            following = await self._preparer.following(carried.plan, execution.step + 1, carried.context, now)
+        if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
+            following = await self._after(carried, report.output, now)
             now = self._clock.now()
-        return await self._commit(carried, Settled(now, ref, result, following, self.holder))
+        return await self._settle(carried, Settled(now, ref, result, following, self.holder))
 
-    async def _perform(self, carried: Carried, held: Held, attempt: Attempt) -> Report | Outcome:
-        """The step's report, or, if it was interrupted, what that means for it."""
+    async def _perform(self, carried: Carried, held: Held, attempt: Attempt) -> Report | Outcome | tuple[Result, Next]:
+        """The step's report; if it was interrupted, what that means for it; if it met a defect, what is proven."""
         step = carried.plan.steps[attempt.attempt.position].step
         if not held.begin(attempt.attempt.epoch):
             return Outcome.INTERRUPTED_NOT_SENT
@@ -244,31 +247,50 @@ class Advance:
             if not held.end():
                 raise
             return step.interruption(attempt.progress)
+        except Exception:
+            interrupted = held.end()
+            proven = interpret_defect(step, attempt)
+            if proven is None and not interrupted:
+                raise
+            _log.exception("performing an attempt of execution %s failed", attempt.ref.id)
+            return step.interruption(attempt.progress) if proven is None or interrupted else proven
         except BaseException:
             held.end()
             raise
         held.end()
         return report
 
-    def _judged(
-        self, carried: Carried, ref: AttemptRef, report: Report, attempt: Attempt, now: int
-    ) -> tuple[Result, Next | None]:
-        """The result to record, and what follows; None: the step after this one."""
-        phase = attempt.progress.phase
-        match report:
-            case Succeeded(output, status):
-                try:
-                    text = encode_output(output)
-                except StepFailed as failure:
-                    return Result(Outcome.FAILED, None, failure.document(), status, phase), Fail(ref.position)
-                carried.context.add(carried.plan.steps[ref.position].name, output)
-                return Result(Outcome.SUCCEEDED, text, None, status, phase), None
-            case Accepted(until, status):
-                return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
-            case Failed(error, status, retries, last_start):
-                result = Result(Outcome.FAILED, None, error, status, phase)
-                again = next_attempt(retries, ref.number, now, self._chance.chance(), last_start)
-                return result, Fail(ref.position) if again is None else Retry(ref.position, again)
+    async def _after(self, carried: Carried, output: object, at: int) -> Next | None:
+        """What follows the present step, which succeeded. None if a defect was met: then the step is recorded as it
+        ended, and the run rests ready for the step after it, which fails if the defect is met again."""
+        execution = carried.execution
+        position = execution.step
+        steps = carried.plan.steps
+        try:
+            if position + 1 < len(steps):
+                carried.context.add(steps[position].name, output)
+            return await self._preparer.following(carried.plan, position + 1, carried.context, at)
+        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
+            _log.exception("what follows step %s of execution %s cannot be prepared", position, execution.id)
+            carried.stale = True
+            return None
+
+    async def _settle(self, carried: Carried, event: Settled) -> bool:
+        """Record a settled attempt with what follows it; else alone, else its outcome alone."""
+        try:
+            return await self._commit(carried, event)
+        except Fatal:
+            raise
+        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
+            _log.exception("recording an attempt of execution %s with what follows failed", carried.execution.id)
+        if event.result.outcome is Outcome.SUCCEEDED and event.next is not None:
+            try:
+                return await self._commit(carried, replace(event, next=None))
+            except Fatal:
+                raise
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("recording an attempt of execution %s failed", carried.execution.id)
+        return await self._commit(carried, without_output(event))
 
     async def _settle_cut(self, carried: Carried, event: Settled) -> bool:
         """Record an interrupted attempt. If nothing was stopped after all, it settles nothing and is made again."""
@@ -282,12 +304,8 @@ class Advance:
         if row.state is not State.PROCESS_STEP or row.attempt_epoch != event.attempt.epoch:
             return False
         step = carried.plan.steps[row.step].step
-        if step.repeatable or event.result.outcome is Outcome.INTERRUPTED_NOT_SENT:
-            following: Next = Retry(row.step, event.at)
-        else:
-            following = Fail(row.step)
-        lost = Result(Outcome.ABANDONED, error=OUTCOME_UNKNOWN, status=event.result.status, phase=event.result.phase)
-        return await self._commit(carried, Settled(event.at, event.attempt, lost, following, self.holder))
+        again = lost(event.attempt, event.result, event.at, step, OUTCOME_UNKNOWN, self.holder)
+        return await self._commit(carried, again)
 
     def _recovered(self, execution: Execution) -> Recovered:
         repeatable = execution.state is not State.STOPPING and self._may_repeat(execution)

@@ -174,7 +174,7 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
 _TIME_HAS_COME = Result(Outcome.SUCCEEDED)
 
 OUTCOME_UNKNOWN = (
-    b'{"code":"OUTCOME_UNKNOWN","message":"the server stopped while this step was at work; '
+    b'{"code":"OUTCOME_UNKNOWN","message":"the server stopped or failed while this step was at work; '
     b'whether it took effect is not known, and it may not be repeated"}'
 )
 RESULT_LOST = (

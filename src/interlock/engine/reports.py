@@ -1,0 +1,92 @@
+"""From what a step reported to the result that is recorded: what has settled is recorded as it is.
+
+The outcome of an attempt says what the attempt did. That its output cannot be kept, or that a defect was met while it
+was read, is told beside the outcome and ends the run; it never turns an answer that came into a failure or a doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from interlock.ports import Phase
+from interlock.rules.events import Fail, Next, Retry, Settled, Wait
+from interlock.rules.model import AttemptRef, Result
+from interlock.rules.outcomes import Outcome
+from interlock.rules.retry import next_attempt
+from interlock.rules.states import WaitingFor
+from interlock.steps.documents import StepFailed, encode_output, error_document
+from interlock.steps.kind import Accepted, Attempt, Failed, Report, Step, Succeeded
+
+DEFECT: Final = error_document(
+    "INTERNAL", "a defect of the server kept this run from going on; its log has the details"
+)
+ACCEPTED_STATUS: Final = 202
+"""The status of an answer that says that the real one comes later."""
+NOT_KEPT: Final = error_document(
+    "OUTPUT_NOT_KEPT",
+    "the step ended as its outcome says, and what it returned could not be recorded because of a defect of the server; "
+    "its log has the details",
+)
+
+_log = logging.getLogger(__name__)
+
+
+def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tuple[Result, Next | None]:
+    """The result to record, and what follows; None: the step after this one."""
+    ref, phase = attempt.attempt, attempt.progress.phase
+    match report:
+        case Succeeded(output, status):
+            text, error = _kept(attempt, output)
+            result = Result(Outcome.SUCCEEDED, text, error, status, phase)
+            return result, None if error is None else Fail(ref.position)
+        case Accepted(until, status):
+            return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
+        case Failed(error, status, retries, last_start):
+            result = Result(Outcome.FAILED, None, error, status, phase)
+            again = next_attempt(retries, ref.number, now, chance, last_start)
+            return result, Fail(ref.position) if again is None else Retry(ref.position, again)
+
+
+def interpret_defect(step: Step, attempt: Attempt) -> tuple[Result, Next] | None:
+    """The result of an attempt whose performance met a defect, if there is proof of how it ended; None: there is none.
+
+    Nothing was sent: it failed. A whole answer had come: its status says how it ended.
+    """
+    progress = attempt.progress
+    following = Fail(attempt.attempt.position)
+    if step.interruption(progress) is Outcome.INTERRUPTED_NOT_SENT:
+        return Result(Outcome.FAILED, error=DEFECT, phase=progress.phase), following
+    if progress.phase is not Phase.DONE or progress.status is None or progress.status == ACCEPTED_STATUS:
+        return None
+    outcome = Outcome.SUCCEEDED if 200 <= progress.status < 300 else Outcome.FAILED
+    return Result(outcome, None, NOT_KEPT, progress.status, progress.phase), following
+
+
+def without_output(event: Settled) -> Settled:
+    """The same outcome without the documents that the store does not take; the run ends there."""
+    result = replace(event.result, output=None, error=NOT_KEPT)
+    return replace(event, result=result, next=Fail(event.attempt.position))
+
+
+def lost(ref: AttemptRef, result: Result, at: int, step: Step, error: bytes, holder: str) -> Settled:
+    """The settlement of an attempt that was cut although nothing was stopped."""
+    if step.repeatable or result.outcome is Outcome.INTERRUPTED_NOT_SENT:
+        following: Next = Retry(ref.position, at)
+    else:
+        following = Fail(ref.position)
+    abandoned = Result(Outcome.ABANDONED, error=error, status=result.status, phase=result.phase)
+    return Settled(at, ref, abandoned, following, holder)
+
+
+def _kept(attempt: Attempt, output: Mapping[str, object]) -> tuple[bytes | None, bytes | None]:
+    """The output as it is stored, or the error that says why it is not."""
+    try:
+        return encode_output(output), None
+    except StepFailed as failure:
+        return None, failure.document()
+    except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
+        _log.exception("the output of step %s of execution %s cannot be kept", attempt.attempt.position, attempt.ref.id)
+        return None, NOT_KEPT

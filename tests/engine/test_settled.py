@@ -1,0 +1,220 @@
+"""What has settled is recorded as it is, whatever breaks after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from interlock.engine.context import RunContext
+from interlock.errors import Unavailable
+from interlock.ports import Phase
+from interlock.rules.events import Announce, Event, Next, Settled
+from interlock.rules.model import Mode
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State
+from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.registry import KINDS
+from interlock.steps.webhook import WebhookStep
+from tests.clocks import settle
+from tests.engine.worlds import Engine, engine, restarted, wait, webhook
+
+pytestmark = pytest.mark.anyio
+
+TWO_WEBHOOKS = [webhook("a"), webhook("b")]
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "interlock")
+
+
+def preparer_breaks(world: Engine) -> None:
+    real = world.preparer.following
+
+    async def following(plan: Any, position: int, *rest: Any, **named: Any) -> Next | None:
+        if position == 1:
+            raise RecursionError
+        return await real(plan, position, *rest, **named)
+
+    world.preparer.following = following  # type: ignore[method-assign,assignment]
+
+
+def announcement_is_refused(world: Engine) -> None:
+    world.executions.refuses = announces_the_second
+
+
+def announces_the_second(event: Event) -> bool:
+    following = getattr(event, "next", None)
+    return isinstance(following, Announce) and following.position == 1
+
+
+BREAKS: dict[str, Callable[[Engine], None]] = {
+    "a later expression": preparer_breaks,
+    "the next announcement": announcement_is_refused,
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+@pytest.mark.parametrize("crash", [False, True])
+async def test_settled_step_keeps_its_outcome_and_the_next_one_fails(breaks: str, crash: bool) -> None:
+    async with engine() as world:
+        BREAKS[breaks](world)
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        world.far.calls[0].answer()
+        await settle()
+        first = world.steps(ref)[0]
+        assert first.outcome is Outcome.SUCCEEDED
+        if crash:
+            async with restarted(world) as after:
+                BREAKS[breaks](after)
+                await after.clock.pass_time(20)
+        else:
+            await world.clock.pass_time(20)
+        assert len(world.far.calls) == 1 or crash
+        assert world.steps(ref)[0] == first
+        if not crash:
+            assert world.state(ref) is State.ERROR
+            assert [row.outcome for row in world.steps(ref)] == [Outcome.SUCCEEDED, Outcome.FAILED]
+            assert world.error(ref)["code"] == "INTERNAL"
+
+
+class Verbose(WebhookStep):
+    """Returns more than can be kept."""
+
+    async def perform(self, attempt: Attempt) -> Report:
+        await super().perform(attempt)
+        return Succeeded({"text": "x" * 300_000}, 200)
+
+
+class Strange(WebhookStep):
+    """Returns what is no JSON."""
+
+    async def perform(self, attempt: Attempt) -> Report:
+        await super().perform(attempt)
+        return Succeeded({"text": object()}, 200)
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Verbose, "OUTPUT_TOO_LARGE"), (Strange, "OUTPUT_NOT_KEPT")])
+async def test_step_whose_output_cannot_be_kept_has_succeeded_and_ends_the_run(
+    kind: type[WebhookStep], code: str
+) -> None:
+    async with engine(kinds={**KINDS, "webhook": kind}) as world:
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        world.far.calls[0].answer()
+        await world.clock.pass_time(20)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [Outcome.SUCCEEDED])
+        assert (world.error(ref)["code"], len(world.far.calls)) == (code, 1)
+
+
+async def test_result_that_the_store_does_not_take_is_recorded_without_its_output() -> None:
+    async with engine() as world:
+        world.executions.refuses = lambda event: isinstance(event, Settled) and event.result.output is not None
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        world.far.calls[0].answer()
+        await world.clock.pass_time(20)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [Outcome.SUCCEEDED])
+        assert (world.error(ref)["code"], len(world.far.calls)) == ("OUTPUT_NOT_KEPT", 1)
+
+
+async def test_output_that_expressions_cannot_read_fails_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(self: RunContext, name: str, output: object) -> None:
+        raise RecursionError
+
+    async with engine() as world:
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        monkeypatch.setattr(RunContext, "add", unreadable)
+        world.far.calls[0].answer()
+        await world.clock.pass_time(20)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [Outcome.SUCCEEDED, Outcome.FAILED])
+        assert len(world.far.calls) == 1
+
+
+async def test_last_step_whose_output_expressions_cannot_read_finishes_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreadable(self: RunContext, name: str, output: object) -> None:
+        raise RecursionError
+
+    async with engine() as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        monkeypatch.setattr(RunContext, "add", unreadable)
+        world.far.calls[0].answer()
+        await world.clock.pass_time(20)
+        assert (world.state(ref), world.outcomes(ref)) == (State.DONE, [Outcome.SUCCEEDED])
+
+
+async def test_wait_that_is_over_succeeded_though_what_follows_breaks() -> None:
+    async with engine() as world:
+        preparer_breaks(world)
+        ref = await world.start(await world.publish([wait("w", "5s"), webhook("a")]))
+        await world.clock.pass_time(30)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [Outcome.SUCCEEDED, Outcome.FAILED])
+
+
+class Clumsy(WebhookStep):
+    """Meets a defect when the call is over."""
+
+    async def perform(self, attempt: Attempt) -> Report:
+        await super().perform(attempt)
+        raise ZeroDivisionError
+
+
+class Early(WebhookStep):
+    """Meets an error before anything is sent."""
+
+    error: type[Exception] = ZeroDivisionError
+
+    async def perform(self, attempt: Attempt) -> Report:
+        raise self.error
+
+
+class Closed(Early):
+    error = Unavailable
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "outcome"),
+    [
+        (Clumsy, 200, Outcome.SUCCEEDED),
+        (Clumsy, 204, Outcome.SUCCEEDED),
+        (Clumsy, 410, Outcome.FAILED),
+        (Early, None, Outcome.FAILED),
+        (Closed, None, Outcome.FAILED),
+    ],
+)
+async def test_defect_of_a_step_changes_nothing_of_what_is_proven(
+    kind: type[WebhookStep], status: int | None, outcome: Outcome
+) -> None:
+    async with engine(kinds={**KINDS, "webhook": kind}) as world:
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        if status is not None:
+            world.far.calls[0].answer(status)
+        await world.clock.pass_time(20)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [outcome])
+        assert (world.steps(ref)[0].status, len(world.far.calls)) == (status, status is not None)
+
+
+@pytest.mark.parametrize("phase", [Phase.WRITING, Phase.WAITING, Phase.READING])
+async def test_defect_of_a_step_in_the_middle_of_a_call_leaves_it_in_doubt(phase: Phase) -> None:
+    class Halfway(WebhookStep):
+        async def perform(self, attempt: Attempt) -> Report:
+            attempt.progress.phase, attempt.progress.bytes_written = phase, 1
+            raise ZeroDivisionError
+
+    async with engine(kinds={**KINDS, "webhook": Halfway}) as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        await world.clock.pass_time(20)
+        assert world.state(ref) is State.ERROR
+        assert set(world.outcomes(ref)) <= {Outcome.ABANDONED, Outcome.INTERRUPTED_OUTCOME_UNKNOWN}
+
+
+async def test_termination_of_a_step_that_breaks_when_cut_is_settled_at_once() -> None:
+    async with engine(kinds={**KINDS, "webhook": Clumsy}) as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        await world.order(ref, mode=Mode.DRAIN)
+        world.far.calls[0].answer()
+        await settle()
+        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.SUCCEEDED])
