@@ -11,7 +11,19 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from interlock.api.connection import HEAD_PATIENCE, MAX_HEAD_BYTES, Connection
+from interlock.api.connection import (
+    CLOSED_AT_ONCE,
+    HEAD_PATIENCE,
+    LINGER,
+    MAX_DISCARDED_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_PARSED_BYTES,
+    MAX_STALLED,
+    MAX_UNREAD_BYTES,
+    WRITE_PATIENCE,
+    Connection,
+    make_room,
+)
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
 KEEP_ALIVE = 75
@@ -37,6 +49,9 @@ class Loop:
 
     timers: list[Timer] = field(default_factory=list)
     requests: int = 0
+
+    def time(self) -> float:
+        return 0.0
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         self.timers.append(Timer(delay, call))
@@ -65,6 +80,31 @@ class Transport(asyncio.Transport):
         super().__init__({"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 8_080)})
         self.written = b""
         self.is_closed = False
+        self.is_aborted = False
+        self.reads = True
+        self.high = 0
+        self.unread = 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high or 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.written += b"<end>"
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -82,10 +122,11 @@ class Line:
 
     loop: Loop = field(default_factory=Loop)
     transport: Transport = field(default_factory=Transport)
+    state: ServerState = field(default_factory=ServerState)
 
     def __post_init__(self) -> None:
         config = Config(application, timeout_keep_alive=KEEP_ALIVE, log_config=None)
-        self.connection = Connection(config, ServerState(), {}, cast(asyncio.AbstractEventLoop, self.loop))
+        self.connection = Connection(config, self.state, {}, cast(asyncio.AbstractEventLoop, self.loop))
         self.connection.connection_made(self.transport)
 
     def send(self, data: bytes) -> None:
@@ -138,12 +179,97 @@ def test_a_head_without_end_is_refused() -> None:
     line.send(HEAD)
     piece = b"X-Another: " + b"x" * 1_000 + b"\r\n"
     sent = 0
-    while not line.transport.is_closed:
+    while not line.transport.written:
         line.send(piece)
         sent += len(piece)
-    assert MAX_HEAD_BYTES - len(HEAD) < sent <= MAX_HEAD_BYTES + len(piece)
+    assert MAX_HEAD_BYTES - len(HEAD) < sent + len(HEAD) <= MAX_HEAD_BYTES + len(piece)
     assert line.transport.written.startswith(b"HTTP/1.1 431 ")
+    assert line.transport.written.endswith(b"<end>")
     assert line.loop.requests == 0
+    assert line.loop.pending == [LINGER]
+    line.loop.let_pass(LINGER)
+    assert line.transport.is_closed
+
+
+def test_what_follows_a_refused_request_is_dropped_up_to_a_bound() -> None:
+    line = Line()
+    line.send(b"nonsense\r\n\r\n")
+    assert line.transport.written.startswith(b"HTTP/1.1 400 ")
+    written = line.transport.written
+    for _ in range(MAX_DISCARDED_BYTES // 65_536):
+        line.send(bytes(65_536))
+        assert not line.transport.is_closed
+    line.send(b"x")
+    assert line.transport.is_aborted
+    assert line.transport.written == written
+
+
+def test_an_empty_line_keeps_no_connection_open() -> None:
+    line = Line()
+    line.send(b"\r\n")
+    line.loop.let_pass(KEEP_ALIVE)
+    assert line.transport.is_closed
+
+
+def test_a_caller_that_reads_nothing_is_cut_off() -> None:
+    line = Line()
+    assert line.transport.high == MAX_UNREAD_BYTES
+    line.send(HEAD + b"\r\n{}")
+    line.connection.pause_writing()
+    assert line.loop.pending == [WRITE_PATIENCE]
+    line.connection.resume_writing()
+    assert line.loop.pending == []
+    line.connection.pause_writing()
+    line.loop.let_pass(WRITE_PATIENCE)
+    assert line.transport.is_aborted
+
+
+def test_an_idle_connection_that_is_closed_is_not_kept_for_what_it_has_not_read() -> None:
+    line = Line()
+    line.transport.unread = 1
+    line.loop.let_pass(KEEP_ALIVE)
+    assert line.loop.pending == [KEEP_ALIVE, WRITE_PATIENCE]
+    line.loop.let_pass(WRITE_PATIENCE)
+    assert line.transport.is_aborted
+
+
+def test_of_too_many_that_do_not_read_the_first_is_cut_off() -> None:
+    state = ServerState()
+    lines = [Line(state=state) for _ in range(MAX_STALLED + 1)]
+    for line in lines:
+        line.connection.pause_writing()
+    assert [line.transport.is_aborted for line in lines] == [True] + [False] * MAX_STALLED
+    lines[0].connection.connection_lost(None)
+    lines[1].connection.resume_writing()
+    Line(state=state).connection.pause_writing()
+    assert not any(line.transport.is_aborted for line in lines[1:])
+
+
+def test_requests_behind_one_that_is_answered_are_held_up_to_a_bound() -> None:
+    line = Line()
+    request = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    line.send(request * (3 * MAX_PARSED_BYTES // len(request)))
+    assert line.loop.requests == 1
+    assert len(line.connection.pipeline) < MAX_PARSED_BYTES / len(request)
+    assert not line.transport.reads
+    line.transport.reads = True
+    line.connection.flow.read_paused = False
+    waiting = len(line.connection.pipeline)
+    while line.transport.reads:
+        line.send(request * 100)
+    assert len(line.connection.pipeline) == waiting
+    assert line.loop.requests == 1
+
+
+def test_idle_connections_make_room_for_new_ones() -> None:
+    state = ServerState()
+    lines = [Line(state=state) for _ in range(CLOSED_AT_ONCE + 3)]
+    lines[0].send(HEAD + b"\r\n{}")
+    for number, line in enumerate(lines):
+        line.connection.idle_since = float(number)
+    connections = {line.connection for line in lines}
+    make_room(connections, lines[-1].connection)
+    assert [line.transport.is_aborted for line in lines] == [False] + [True] * CLOSED_AT_ONCE + [False, False]
 
 
 def test_who_leaves_takes_his_timers_along() -> None:

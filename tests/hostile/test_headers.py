@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from interlock.api.bodies import check_json, read_headers, read_query
-from interlock.api.connection import MAX_HEAD_BYTES
+from interlock.api.connection import MAX_HEAD_BYTES, MAX_HEADER_FIELDS
 from interlock.api.routing import Router
 from interlock.auth import credentials, encoding, form, tenants, token_endpoint
 from interlock.auth.bearer import digest_of
@@ -175,9 +175,8 @@ def test_many_header_fields_are_gathered_in_linear_time(names: str) -> None:
         return [(b"x" if names == "one name" else b"x%d" % number, b"v") for number in range(count)]
 
     few, many = fields(8_000), fields(16_000)
-    took = cpu(lambda: read_headers(many))
-    assert took < MAX_SLICE_CPU_SECONDS
-    assert took < MAX_GROWTH * cpu(lambda: read_headers(few)) + TOO_SHORT_TO_COMPARE
+    assert cpu(lambda: read_headers(many)) < MAX_GROWTH * cpu(lambda: read_headers(few)) + TOO_SHORT_TO_COMPARE
+    assert cpu(lambda: read_headers(fields(MAX_HEADER_FIELDS))) < MAX_SLICE_CPU_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,12 @@ from interlock.api.bodies import (
 from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, Headers, wire_error
 from interlock.api.lanes import Buffer, Permits, reading, until_gone, work
 from interlock.api.routing import Match, Router
+from interlock.api.sending import Outbox
 from interlock.auth.bearer import Bearer, Principal
 from interlock.auth.tenants import Tenants
 from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
-from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound
+from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound, Unimplemented
 from interlock.operations.authorise import authorise
 from interlock.operations.operation import Call, Document, Lane, NoContent, Operation, Stream, nobody_in
 from interlock.operations.services import Services
@@ -92,6 +93,10 @@ class Reply:
     """What follows piece by piece; then `body` is empty, and the length not known."""
 
 
+_OF_THE_SERVER: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
+"""The answer to `OPTIONS *`, which asks about the server as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Something answered outside the operation table: tokens, health, documents."""
@@ -140,6 +145,7 @@ class Api:
         self._reading = reading(self._now)
         self._work = work(self._now)
         self._buffer = Buffer()
+        self._outbox = Outbox()
         self._unrouted = metrics.meter("none", Lane.STOP)
         self._router: Router[_Route] = Router()
         lanes = {Lane.STOP: None, Lane.WORK: self._work, Lane.READING: self._reading}
@@ -154,6 +160,10 @@ class Api:
         for name, lane in (("work", self._work), ("reading", self._reading)):
             metrics.watch(f"interlock_{name}_lane_waiting", f"Requests that wait in the {name} lane.", _waiting(lane))
             metrics.watch(f"interlock_{name}_lane_shed", f"Requests the {name} lane has turned away.", _shed(lane))
+        metrics.watch(
+            "interlock_unsent_bytes", "Bytes of large answers that wait to be read.", lambda: self._outbox.unsent
+        )
+        metrics.watch("interlock_answers_cut", "Large answers cut off unread to make room.", lambda: self._outbox.cut)
         self._streams = 0
         metrics.watch("interlock_streams_open", "Answers that are being sent piece by piece.", lambda: self._streams)
 
@@ -176,13 +186,17 @@ class Api:
             if isinstance(found, Match):
                 route, parameters = found.target, found.parameters
                 missing = f"{route.resource} not found, or not visible to this client"
-            if route is not None and route.endpoint is not None:
+            if path == "*":
+                reply = _OF_THE_SERVER
+            elif route is not None and route.endpoint is not None:
                 reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
             else:
                 principal = self._principal(route, path, tenant, headers)
                 if route is None:
                     raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
+                if reply.pieces is not None and scope.get("http_version") == "1.0":
+                    raise Unimplemented("an event stream needs HTTP/1.1")
         except InterlockError as error:
             wire = wire_error(NotFound(missing) if isinstance(error, NotFound) and not error.is_named else error, host)
             reply = Reply(wire.status, wire.headers, wire.body)
@@ -198,7 +212,7 @@ class Api:
         meter = route.meter if route is not None else self._unrouted
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
         if reply.pieces is None:
-            await send({"type": "http.response.body", "body": reply.body})
+            await self._outbox.send(reply.body, scope, receive, send)
             meter.done(reply.status, self._now() - began)
             return
         # A stream counts when it begins: how long it lasts says nothing about the server.

@@ -46,14 +46,13 @@ def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """
     headers = dict(raw)
     if len(headers) != len(raw):
-        headers.clear()
+        values: dict[bytes, list[bytes]] = {}
         for name, value in raw:
-            if name not in headers:
-                headers[name] = value
-            elif name in _ONCE:
+            given = values.setdefault(name, [])
+            if given and name in _ONCE:
                 raise InvalidArgument.at(name.decode("latin-1").title(), "is given twice; give it once")
-            else:
-                headers[name] += b", " + value
+            given.append(value)
+        headers = {name: b", ".join(given) for name, given in values.items()}
     return headers
 
 

@@ -1,0 +1,41 @@
+"""Fixtures of these tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from interlock.api.connection import Connection
+from tests.api.edge import Edge, edge
+
+
+@dataclass
+class Port:
+    """The application and the engine in memory, behind a real socket."""
+
+    edge: Edge
+    url: str
+    state: ServerState
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    async with edge() as made:
+        loop = asyncio.get_running_loop()
+        config = Config(made.api, log_config=None, access_log=False, date_header=False, server_header=False, ws="none")
+        config.load()
+        state = ServerState()
+        server = await loop.create_server(lambda: Connection(config, state, {}, loop), "127.0.0.1", 0)
+        host, number = server.sockets[0].getsockname()
+        try:
+            yield Port(made, f"http://{host}:{number}", state)
+        finally:
+            server.close()
+            for connection in list(state.connections):
+                connection.transport.abort()
+            await server.wait_closed()
