@@ -12,6 +12,9 @@ from uvicorn.server import ServerState
 
 from interlock.api.connection import Connection
 from tests.api.edge import Edge, edge
+from tests.cli.conftest import interlock, server
+
+__all__ = ["Port", "interlock", "port", "server"]
 
 
 @dataclass

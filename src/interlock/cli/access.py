@@ -1,5 +1,9 @@
 """`interlock clients` and `interlock tenants`: who may call."""
 
+import errno
+import os
+import shlex
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,10 +11,11 @@ from urllib.parse import quote
 
 import click
 
-from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, reason_of
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
-from interlock.cli.profile import Profile, write_private_json
+from interlock.cli.profile import Profile, url_of_client, write_private_json
 from interlock.cli.session import Session, output_option
+from interlock.cli.terminal import one_line, say
 
 _CLIENTS = "/interlock/v1/clients"
 _TENANTS = "/interlock/v1/tenants"
@@ -81,6 +86,7 @@ def create_client(
     body |= {"expiresIn": f"{expires_in * 86_400}s"} if expires_in else {}
     if save is not None and public_key:
         raise Failure("--save has nothing to save: with --public-key the secret is yours alone", Exit.USAGE)
+    _check_can_write(save)
     made = session.api().call("POST", _CLIENTS, body, repeatable=False).body
     _show_secret(session, made, save, output)
 
@@ -134,6 +140,7 @@ def create_tenant(session: Session, name: str, hosts: tuple[str, ...], save: Pat
     Examples:
       interlock tenants create acme --host acme.example --save acme.json
     """
+    _check_can_write(save)
     made = session.api().call("POST", _TENANTS, {"name": name, "hosts": hosts}, repeatable=False).body
     _show_secret(session, made, save, output)
 
@@ -169,10 +176,34 @@ def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
     print_rows(output, [reply.body.get("tenant") or {}], _TENANT_COLUMNS, "name")
 
 
+def _check_can_write(save: Path | None) -> None:
+    """Find out before anything is made whether its secret can be kept.
+
+    Raises:
+        Failure: the file cannot be written.
+    """
+    if save is None:
+        return
+    try:
+        if save.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=save.parent):
+            pass
+    except (OSError, ValueError) as error:
+        hint = "Name a file in a directory that is there and that you may write to. Nothing was made."
+        raise Failure(f"--save: cannot write {str(save)!r}: {reason_of(error)}", Exit.USAGE, hint=hint) from error
+
+
 def _show_secret(session: Session, made: dict[str, Any], save: Path | None, output: Form) -> None:
-    ident, secret = (made.get("client") or {}).get("id", ""), made.get("clientSecret", "")
+    ident, secret = str((made.get("client") or {}).get("id", "")), str(made.get("clientSecret", ""))
+    url = url_of_client(session.api().url, ident)
     if save is not None:
-        write_private_json(save, asdict(Profile(session.api().url, ident, secret)))
+        try:
+            write_private_json(save, asdict(Profile(url, ident, secret)))
+        except OSError as error:
+            what = f"the client {ident} was made, and its secret could not be written to {save}: {reason_of(error)}"
+            hint = f"Its secret is lost. Revoke it, and make another: interlock clients revoke {ident}"
+            raise Failure(what, hint=hint) from error
         made = {**made, "clientSecret": ""}
     if output != "table":
         print_object(output, {"id": ident, **made}, "id")
@@ -181,5 +212,9 @@ def _show_secret(session: Session, made: dict[str, Any], save: Path | None, outp
     if save is not None:
         session.hint(f"Use it: interlock --profile {save} …")
     elif secret:
-        click.echo(f"\nexport CONDUCTORONE_CLIENT_ID={ident}\nexport CONDUCTORONE_CLIENT_SECRET={secret}")
+        say(
+            f"\nexport CONDUCTORONE_SERVER_URL={shlex.quote(one_line(url))}"
+            f"\nexport CONDUCTORONE_CLIENT_ID={shlex.quote(one_line(ident))}"
+            f"\nexport CONDUCTORONE_CLIENT_SECRET={shlex.quote(one_line(secret))}"
+        )
         session.hint("The secret is shown this once.")

@@ -5,6 +5,7 @@ import click
 from interlock.cli.failures import EXIT_CODES, Exit, Failure
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
 from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.terminal import say
 
 _PATH = "/interlock/v1/audit"
 
@@ -62,10 +63,10 @@ def verify(session: Session, checkpoint: str | None, output: Form) -> None:
         if not (ident.isascii() and ident.isdigit() and digest):
             raise Failure(f"--checkpoint: not ID:HASH: {checkpoint!r}", Exit.USAGE)
         body = {"checkpointId": ident, "checkpointHash": digest}
-    found = session.api().call("POST", f"{_PATH}/actions/verify", body).body
+    found = session.api().call("POST", f"{_PATH}/actions/verify", body, reads=True).body
     if output == "table":
-        click.echo(f"{found['sealed']} rows are as they were sealed, {found['unsealed']} are not sealed yet.")
-        click.echo(f"Head: {found['headId']}:{found['headHash']}")
+        say(f"{found['sealed']} rows are as they were sealed, {found['unsealed']} are not sealed yet.")
+        say(f"Head: {found['headId']}:{found['headHash']}")
     else:
         print_object(output, found, "headId")
     if not found["intact"]:

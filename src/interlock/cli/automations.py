@@ -12,7 +12,7 @@ from interlock.cli.failures import EXIT_CODES, Exit, Failure, Refused, combined
 from interlock.cli.http import Api
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
 from interlock.cli.session import Session, limit_option, output_option
-from interlock.cli.waiting import check_ended, wait_until_ended
+from interlock.cli.waiting import check_ended, goes_on, wait_until_ended
 
 _PATH = "/api/v1/automations"
 _SEARCH = "/api/v1/search/automations"
@@ -69,7 +69,7 @@ def apply(session: Session, files: tuple[str, ...], dry_run: bool, output: Form)
         except Failure as failure:
             if failure.code is Exit.AUTH and not rows:
                 raise
-            click.echo(f"Error: {source}: {name}: {failure.message}", err=True)
+            session.report(failure, f"{source}: {name}")
             failures.append(failure.code)
     columns = (*_COLUMNS[:2], ("RESULT", lambda row: row.get("result")))
     print_rows(output, rows, columns, "id")
@@ -157,7 +157,8 @@ def run(
         headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
         repeatable=bool(idempotency_key),
     )
-    execution = str(reply.body["executionId"])
+    execution = str(reply.body.get("executionId") or "")
+    session.unfinished = goes_on(execution)
     if wait is None:
         columns: tuple[Column, ...] = (
             ("EXECUTION", lambda row: row["executionId"]),
@@ -168,7 +169,11 @@ def run(
         if length is not None:
             session.hint(f"Keep it: interlock executions renew {execution}")
         return
-    ended = wait_until_ended(api, session.clock, execution, seconds=wait)
+    try:
+        ended = wait_until_ended(api, session.clock, execution, seconds=wait)
+    except Failure as failure:
+        failure.hint = "\n".join(filter(None, (failure.hint, goes_on(execution))))
+        raise
     print_object(output, ended, "id")
     check_ended(ended)
 
@@ -193,7 +198,7 @@ def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> No
         except Failure as failure:
             if failure.code is not Exit.NOT_FOUND:
                 raise
-            click.echo(f"Error: {failure.message}", err=True)
+            session.report(failure)
             failures.append(Exit.NOT_FOUND)
     if targets:
         names = ", ".join(str(target.get("displayName") or target["id"]) for target in targets)
@@ -204,7 +209,7 @@ def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> No
             api.call("DELETE", f"{_PATH}/{target['id']}")
             done += 1
         except Failure as failure:
-            click.echo(f"Error: {target['id']}: {failure.message}", err=True)
+            session.report(failure)
             failures.append(failure.code)
     click.get_current_context().exit(combined(done, failures))
 

@@ -46,7 +46,8 @@ def backup() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_data_dir
 @output_option
-def create(file: Path, data_dir: Path, output: Form) -> None:
+@click.pass_obj
+def create(session: Session, file: Path, data_dir: Path, output: Form) -> None:
     """Copy a data directory's database to FILE, as it is at one moment, and check the copy.
 
     A server may go on meanwhile. FILE.sha256 beside it lets `verify` find any damage. The copy holds what runs were
@@ -57,7 +58,9 @@ def create(file: Path, data_dir: Path, output: Form) -> None:
       interlock backup create /backups/interlock-monday.db --data-dir /var/lib/interlock
     """
     with _told():
-        print_object(output, asdict(store.create(data_dir, file)), "file")
+        made = store.create(data_dir, file)
+    session.acted = True
+    print_object(output, asdict(made), "file")
 
 
 @backup.command()
@@ -93,7 +96,9 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
       interlock backup restore /backups/interlock-monday.db --data-dir ./restored
     """
     with _told():
-        print_object(output, asdict(store.restore(file, data_dir, session.clock.wall())), "file")
+        restored = store.restore(file, data_dir, session.clock.wall())
+    session.acted = True
+    print_object(output, asdict(restored), "file")
     session.hint(f"It is frozen. Look: interlock backup attempts --data-dir {data_dir}")
     session.hint(f"No secret is in a backup. To get a new one: interlock serve --data-dir {data_dir} --new-client")
 

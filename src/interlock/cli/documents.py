@@ -1,25 +1,35 @@
 """Reading JSON that a person wrote: automation files, and the context of a run."""
 
 import json
+import math
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
-from interlock.cli.failures import Exit, Failure
+from interlock.cli.failures import Exit, Failure, reason_of
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+"""Bytes of a file or of stdin that a command reads at most: far above the largest body that a server takes."""
 
 
 def read_text(source: str) -> str:
     """The text of a file, or of stdin for `-`.
 
     Raises:
-        Failure: it cannot be read.
+        Failure: it cannot be read, is not UTF-8, or is larger than any document can be.
     """
+    name = "stdin" if source == "-" else f"the file {source!r}"
     try:
         if source == "-":
-            return sys.stdin.read()
-        return Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"cannot read {source}: {error}", Exit.USAGE) from error
+            data = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
+        else:
+            with open(source, "rb") as file:
+                data = file.read(MAX_DOCUMENT_BYTES + 1)
+        text = data.decode("utf-8-sig") if len(data) <= MAX_DOCUMENT_BYTES else ""
+    except (OSError, ValueError) as error:
+        raise Failure(f"cannot read {name}: {reason_of(error)}", Exit.USAGE) from error
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise Failure(f"cannot read {name}: it is larger than {MAX_DOCUMENT_BYTES} bytes", Exit.USAGE)
+    return text
 
 
 def parse(text: str, source: str) -> Any:
@@ -40,11 +50,20 @@ def parse(text: str, source: str) -> Any:
     def constant(name: str) -> NoReturn:
         raise Failure(f"{source}: {name} is not JSON", Exit.USAGE)
 
+    def number(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            raise Failure(f"{source}: the number {digits[:40]} is too large", Exit.USAGE)
+        return value
+
     try:
-        return json.loads(text, object_pairs_hook=members, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=members, parse_constant=constant, parse_float=number)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Failure(f"{source}: not JSON: {error.msg} ({where})", Exit.USAGE) from error
+        why = error.msg if text.strip() else "it is empty"
+        raise Failure(f"{source}: not JSON: {why} ({where})", Exit.USAGE) from error
+    except ValueError as error:
+        raise Failure(f"{source}: a number has too many digits", Exit.USAGE) from error
     except RecursionError as error:
         raise Failure(f"{source}: nested too deeply", Exit.USAGE) from error
 

@@ -11,10 +11,13 @@ from interlock.cli.documents import parse, read_text
 from interlock.cli.durations import duration
 from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
 from interlock.cli.http import Api, Reply
-from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, printable, short_state
+from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, short_state
+from interlock.cli.retrying import STOP_RETRY_SECONDS
 from interlock.cli.session import Session, limit_option, output_option
+from interlock.cli.streams import reader_has_left
+from interlock.cli.terminal import one_line, say
 from interlock.cli.terminations import terminate_all
-from interlock.cli.waiting import ENDED, check_ended, has_ended, read_execution, wait_until_ended
+from interlock.cli.waiting import ENDED, check_ended, goes_on, has_ended, read_execution, wait_until_ended
 
 _PATH = "/api/v1/automation_executions"
 _OWN_PATH = "/interlock/v1/executions"
@@ -130,11 +133,15 @@ def watch(session: Session, execution: str, timeout: float | None, exit_status: 
         if state != seen:
             seen = state
             if output == "table":
-                click.echo(f"{instant(current.get('updatedAt'))}  {state}")
+                say(one_line(f"{instant(current.get('updatedAt'))}  {state}"))
             else:
                 print_rows(output, [current], _COLUMNS, "id")
+            if reader_has_left():
+                click.get_current_context().exit()
 
-    ended = wait_until_ended(api, session.clock, _ids([execution])[0], seconds=timeout, saw=saw)
+    ident = _ids([execution])[0]
+    session.unfinished = goes_on(ident)
+    ended = wait_until_ended(api, session.clock, ident, seconds=timeout, saw=saw)
     if exit_status:
         check_ended(ended)
 
@@ -153,8 +160,8 @@ def receipt(session: Session, execution: str, output: Form) -> None:
     """
     path = f"{_OWN_PATH}/{_ids([execution])[0]}/receipt"
     if output == "table":
-        text = session.api().call("GET", path, headers={"Accept": "text/markdown"}).raw.decode()
-        click.echo(printable(text), nl=False)
+        text = session.api().call("GET", path, headers={"Accept": "text/markdown"}).raw.decode("utf-8", "replace")
+        say(text, end="")
     else:
         print_object(output, session.api().call("GET", path).body, "executionId")
 
@@ -215,7 +222,7 @@ def _one_unknown(receipt: dict[str, Any]) -> dict[str, Any]:
         names = dict.fromkeys(
             str(entry.get("step")) + (f" --item {entry['item']}" if entry.get("item") else "") for entry in found
         )
-        raise Failure(printable(f"several are not known, name one by --step: {', '.join(names)}").rstrip(), Exit.USAGE)
+        raise Failure(one_line(f"several are not known, name one by --step: {', '.join(names)}"), Exit.USAGE)
     entry = found[0]
     return {"position": entry.get("position", 0), **({"item": entry["item"]} if entry.get("item") else {})}
 
@@ -258,6 +265,14 @@ def renew(session: Session, execution: str, lease: str | None, output: Form) -> 
 @click.option("--deadline", help="By when it must have stopped: 0 to 300 s, such as 10s, 500ms or 2m. Default: 10s.")
 @click.option("--cascade", is_flag=True, help="Also terminate what these executions started, and so on down.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for all to have stopped.")
+@click.option(
+    "--retry-for",
+    type=click.FloatRange(min=0, max=86_400),
+    metavar="SECONDS",
+    default=STOP_RETRY_SECONDS,
+    show_default=True,
+    help="Keep trying so long while the server is busy, away or being restarted.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @output_option
 @click.pass_obj
@@ -277,6 +292,7 @@ def terminate(
     deadline: str | None,
     cascade: bool,
     wait: float | None,
+    retry_for: float,
     yes: bool,
     output: Form,
 ) -> None:
@@ -305,6 +321,7 @@ def terminate(
         raise click.UsageError(f"name executions, or narrow them down by {_NARROWING}")
     if narrowed:
         api = session.api()
+        api.retrying.keep_trying("Nothing has been terminated yet", retry_for)
         narrowing = {
             "automationTemplateIds": [find_automation(api, name)["id"] for name in automations_],
             "states": [long_state(state) for state in states],
@@ -323,20 +340,29 @@ def terminate(
     if not wanted:
         raise Failure("stdin named no execution", Exit.NOT_FOUND)
     api = session.api()
+    api.retrying.keep_trying(f"{_named_executions(wanted)} not been terminated yet", retry_for)
     if session.interactive and not yes:
         _show_and_ask(session, api, wanted, cascade=cascade)
 
     # All are stopped before any is waited for: a wait must not lengthen the life of the next one.
     held = min(wait, _LONGEST_HELD) if wait is not None and len(wanted) == 1 else 0
     rows, failures = [], list[Exit]()
-    for ident in wanted:
+    for at, ident in enumerate(wanted):
+        left = wanted[at:]
+        api.retrying.purpose = f"{_named_executions(left)} not been terminated yet"
+        session.unfinished = (
+            f"{_named_executions(left)} perhaps not been terminated. "
+            f"Send it again: interlock executions terminate {' '.join(left)}"
+        )
         try:
             rows.append(_terminate_one(api, ident, body, held))
         except Failure as failure:
             if failure.code is Exit.AUTH and not rows and not failures:
                 raise
-            click.echo(f"Error: execution {ident}: {failure.message}", err=True)
+            session.report(failure, "" if f"execution {ident}" in failure.message else f"execution {ident}")
             failures.append(failure.code)
+    stopped = ", ".join(row["executionId"] for row in rows)
+    session.unfinished = f"The termination was accepted for {stopped}. Look: interlock executions get ID"
     late = _wait_for(session, api, rows, wait) if wait is not None else 0
     print_rows(output, rows, _STOPPED, "executionId")
     below, more = _stopped_below(rows)
@@ -346,6 +372,11 @@ def terminate(
         session.hint(f"Look at it: interlock executions receipt {rows[0]['executionId']}")
     code = combined(len(rows), failures)
     click.get_current_context().exit(Exit.TIMEOUT if late and code is Exit.OK else code)
+
+
+def _named_executions(idents: list[str]) -> str:
+    """Executions as the subject of a sentence in the perfect tense."""
+    return f"Execution {idents[0]} has" if len(idents) == 1 else f"{len(idents)} executions have"
 
 
 def _terminate_one(api: Api, ident: str, body: dict[str, Any], held: float) -> dict[str, Any]:
@@ -374,7 +405,7 @@ def _wait_for(session: Session, api: Api, rows: list[dict[str, Any]], wait: floa
         except Failure as failure:
             if failure.code is not Exit.TIMEOUT:
                 raise
-            click.echo(f"Error: {failure.message}", err=True)
+            session.report(failure)
             late += 1
     return late
 

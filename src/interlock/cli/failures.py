@@ -5,6 +5,8 @@ from typing import IO, Any
 
 import click
 
+from interlock.cli.terminal import lines, tell
+
 
 class Exit(IntEnum):
     """Exit codes. They are an interface: scripts depend on them, so a number never changes its meaning."""
@@ -18,6 +20,9 @@ class Exit(IntEnum):
     TIMEOUT = 6
 
 
+SIGNAL_EXIT_BASE = 128
+"""Exit code of a command that a signal ended, less the number of the signal: 130 for Ctrl-C, 143 for SIGTERM."""
+
 EXIT_CODES = """\b
 Exit codes:
   0  done
@@ -27,6 +32,7 @@ Exit codes:
   4  no or bad credentials, or not allowed
   5  done for some, not for others
   6  it took longer than the time given
+  130, 143  ended by Ctrl-C, by SIGTERM
 """
 """For the help text of a group; the first line keeps click from re-flowing it."""
 
@@ -44,21 +50,58 @@ class Failure(click.ClickException):
         return int(self.code)
 
     def show(self, file: IO[Any] | None = None) -> None:
-        super().show(file)
-        if self.hint:
-            click.echo(self.hint, err=True)
+        """Print it. Both texts may hold what a server or a file said."""
+        text = f"Error: {self.message}" + (f"\n{self.hint}" if self.hint else "")
+        if file is None:
+            tell(text)
+        else:
+            click.echo(lines(text), file=file)
 
 
 class Unreachable(Failure):
-    """The server gave no answer: it is not there, or the connection broke, or nothing came for too long."""
+    """The server gave no answer: it is not there, or the connection broke, or nothing came for too long.
+
+    `transient` says that it may be there in a moment, as during a restart; `sent`, that the request may have arrived.
+    """
+
+    def __init__(
+        self, message: str, code: Exit = Exit.ERROR, *, hint: str = "", transient: bool = True, sent: bool = True
+    ) -> None:
+        super().__init__(message, code, hint=hint)
+        self.transient = transient
+        self.sent = sent
 
 
 class Refused(Failure):
-    """The server said no. `status` is the HTTP status."""
+    """The server said no.
 
-    def __init__(self, message: str, code: Exit, status: int) -> None:
-        super().__init__(f"{message} (status {status})", code)
+    `status` is the HTTP status, `retry_after` the seconds after which it wants to be asked again. `before` says that
+    the request itself was not sent: the token for it was refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: Exit,
+        status: int,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        before: bool = False,
+    ) -> None:
+        super().__init__(f"{message} (status {status})", code, hint=hint)
         self.status = status
+        self.retry_after = retry_after
+        self.before = before
+
+
+def reason_of(error: OSError | UnicodeError | ValueError) -> str:
+    """Why something failed, in words: without the number of a system error, and without a path said elsewhere."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def combined(done: int, failures: list[Exit]) -> Exit:

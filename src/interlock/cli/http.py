@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from interlock.cli.failures import Exit, Failure, Refused, Unreachable
+from interlock.cli.clock import Clock, WallClock
+from interlock.cli.failures import Exit, Failure, Refused
 from interlock.cli.profile import Profile
+from interlock.cli.refusals import EXITS, named, retry_after_seconds, token_refused, told
+from interlock.cli.retrying import Retrying
+from interlock.cli.terminal import tell
+from interlock.cli.unreachable import Address, unreachable
 
 TIMEOUT = 60.0
 """Seconds without a byte from the server after which a call is given up; more than the longest `Prefer: wait`."""
@@ -21,8 +26,7 @@ PAGE = 100
 _EVENT_STREAM = "text/event-stream"
 _SHORTEST = 0.001
 """Seconds; a socket takes none for not waiting at all."""
-
-_EXITS = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 504: Exit.TIMEOUT}
+_TOKEN_PATH = "/auth/v1/token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +40,22 @@ class Reply:
 
 
 class Api:
-    """Calls the server of a profile; the token is fetched with the first call that needs it."""
+    """Calls the server of a profile; the token is fetched with the first call that needs it.
 
-    def __init__(self, profile: Profile) -> None:
-        try:
-            parts = urlsplit(profile.url)
-            host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise Failure(f"not the URL of a server: {profile.url!r}: {error}", Exit.USAGE) from error
-        if parts.scheme not in ("http", "https") or not host:
-            raise Failure(f"not the URL of a server: {profile.url!r}", Exit.USAGE)
+    A server that has no room at the moment is asked again as `retrying` says.
+    """
+
+    def __init__(self, profile: Profile, clock: Clock | None = None) -> None:
         self._profile = profile
-        self._base = parts.path.rstrip("/")
-        self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port = host, port
-        self._connection = self._make(host, port, timeout=TIMEOUT)
+        self._address = Address.of(profile.url)
+        self._make = http.client.HTTPSConnection if self._address.tls else http.client.HTTPConnection
+        self._connection = self._make(self._address.host, self._address.port, timeout=TIMEOUT)
         self._token: str | None = None
+        self.retrying = Retrying(clock or WallClock(), tell)
+        self.has_acted = False
+        """Whether the server has done something for this command, beyond showing what there is."""
+        self.is_acting = False
+        """Whether a request to do something is under way: its effect is not known."""
 
     @property
     def url(self) -> str:
@@ -68,18 +72,20 @@ class Api:
         Raises:
             Failure: the server is not reachable, or does not accept the credentials.
         """
+        return self.retrying.call(self._new_token, repeatable=True)
+
+    def _new_token(self) -> dict[str, Any]:
         form = {
             "grant_type": "client_credentials",
             "client_id": self._profile.client_id,
             "client_secret": self._profile.client_secret,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        status, _, raw = self._send("POST", "/auth/v1/token", urlencode(form).encode(), headers, repeatable=True)
+        data = urlencode(form, errors="surrogateescape").encode()
+        status, received, raw = self._send("POST", _TOKEN_PATH, data, headers, repeatable=True)
         reply = _object(raw)
         if status != 200 or not isinstance(reply.get("access_token"), str):
-            why = reply.get("error_description") or reply.get("message") or reply.get("error") or f"status {status}"
-            refused = status in (400, 401, 403)
-            raise Failure(f"no token from {self._profile.url}: {why}", Exit.AUTH if refused else Exit.ERROR)
+            raise token_refused(self._profile, status, received, reply)
         return reply
 
     def call(
@@ -90,12 +96,42 @@ class Api:
         *,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
+        reads: bool = False,
     ) -> Reply:
-        """Call an operation. `repeatable` says that doing it twice does no more than doing it once.
+        """Call an operation.
+
+        Args:
+            method: The HTTP method; a GET reads.
+            path: Path and query.
+            body: What to send as JSON.
+            headers: More headers.
+            repeatable: Doing it twice does no more than doing it once.
+            reads: It changes nothing, although it is no GET.
 
         Raises:
             Failure: the server is not reachable, or refused; the exit code says which kind of refusal.
         """
+        if reads or method == "GET":
+            return self.retrying.call(lambda: self._call(method, path, body, headers, repeatable), repeatable=True)
+        self.is_acting = True
+        try:
+            reply = self.retrying.call(
+                lambda: self._call(method, path, body, headers, repeatable), repeatable=repeatable
+            )
+        except Failure:
+            self.is_acting = False
+            raise
+        self.is_acting, self.has_acted = False, True
+        return reply
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        repeatable: bool,
+    ) -> Reply:
         sent = {"Accept": "application/json", **(headers or {})}
         data = None
         if body is not None:
@@ -106,7 +142,7 @@ class Api:
             if status != 401:
                 break
         if status != 200:
-            raise _refused(status, raw)
+            raise self._refused(method, path, status, received, raw)
         return Reply(_object(raw), received, raw)
 
     def lines(self, path: str, headers: Mapping[str, str], silence: Callable[[], float]) -> Iterator[str]:
@@ -120,9 +156,12 @@ class Api:
         """
         sent = {"Accept": _EVENT_STREAM, **headers}
         patience = max(_SHORTEST, silence())
-        with self._reaching(), closing(self._make(self._host, self._port, timeout=patience)) as connection:
+        with (
+            self._reaching(),
+            closing(self._make(self._address.host, self._address.port, timeout=patience)) as connection,
+        ):
             for authorization in self._authorizations():
-                connection.request("GET", self._base + path, headers={**authorization, **sent})
+                connection.request("GET", self._address.base + path, headers={**authorization, **sent})
                 # The connection lets go of its socket where the server says that it will close it.
                 sock = connection.sock
                 response = connection.getresponse()
@@ -130,7 +169,8 @@ class Api:
                     break
                 connection.close()
             if response.status != 200:
-                raise _refused(response.status, response.read())
+                received = {name.lower(): value for name, value in response.getheaders()}
+                raise self._refused("GET", path, response.status, received, response.read())
             if response.headers.get_content_type() != _EVENT_STREAM:
                 raise Refused("the answer is no stream of events", Exit.ERROR, 406)
             while True:
@@ -145,7 +185,7 @@ class Api:
         known = self._token
         if known is not None:
             yield {"Authorization": f"Bearer {known}"}
-        self._token = str(self.token()["access_token"])
+        self._token = str(self._new_token()["access_token"])
         yield {"Authorization": f"Bearer {self._token}"}
 
     def pages(self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
@@ -164,7 +204,7 @@ class Api:
         while True:
             size = min(PAGE, limit - given) if limit else PAGE
             if method == "POST":
-                reply = self.call(method, path, {**body, "pageSize": size, "pageToken": token})
+                reply = self.call(method, path, {**body, "pageSize": size, "pageToken": token}, reads=True)
             else:
                 reply = self.call(method, f"{path}?{urlencode({'page_size': size, 'page_token': token})}")
             for row in reply.body.get(key) or ():
@@ -198,20 +238,14 @@ class Api:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except ssl.SSLCertVerificationError as error:
-            hint = "If it is the server's own certificate, name it: SSL_CERT_FILE=path/to/cert.pem"
-            raise Failure(f"{self._profile.url} is not trusted: {error.verify_message}", hint=hint) from error
-        except TimeoutError as error:
-            raise Unreachable(f"no answer from {self._profile.url} in time", Exit.TIMEOUT) from error
-        except (OSError, http.client.HTTPException) as error:
-            hint = "Is it running? Start one with: interlock serve"
-            raise Unreachable(f"cannot reach {self._profile.url}: {error}", hint=hint) from error
+        except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+            raise unreachable(self._address, error) from error
 
     def _exchange(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         try:
-            self._connection.request(method, self._base + path, body=data, headers=dict(headers))
+            self._connection.request(method, self._address.base + path, body=data, headers=dict(headers))
             response = self._connection.getresponse()
             raw = response.read()
         except (OSError, http.client.HTTPException):
@@ -220,15 +254,25 @@ class Api:
             raise
         return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
 
-
-def _refused(status: int, raw: bytes) -> Refused:
-    message = _object(raw).get("message") or http.client.responses.get(status, "no reason given")
-    return Refused(str(message), _EXITS.get(status, Exit.ERROR), status)
+    def _refused(self, method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes) -> Refused:
+        what, hint = named(path)
+        why = told(_object(raw))
+        if not why:
+            what, why = what or f"{method} {path}", http.client.responses.get(status, "no reason given")
+        if not raw.lstrip().startswith(b"{"):
+            hint = f"{self.url} gave no answer of this API. Is it the right URL and port?"
+        return Refused(
+            f"{what}: {why}" if what else why,
+            EXITS.get(status, Exit.ERROR),
+            status,
+            hint=hint if status == 404 else "",
+            retry_after=retry_after_seconds(headers),
+        )
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -1,17 +1,23 @@
 """The command `interlock`: finds the command that was asked for, and loads its module only then."""
 
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
 from interlock import __version__
-from interlock.cli.failures import EXIT_CODES
+from interlock.cli.failures import EXIT_CODES, SIGNAL_EXIT_BASE, Exit, reason_of
 from interlock.cli.session import Session
+from interlock.cli.streams import attach_streams, output_lost
+from interlock.cli.terminal import tell
 
 
 class LazyGroup(click.Group):
@@ -86,9 +92,54 @@ def cli(session: Session, profile: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
+    attach_streams()
+    signal.signal(signal.SIGTERM, _interrupt)
     session = Session(
         environ=os.environ,
         terminal=sys.stdout.isatty(),
         interactive=sys.stdin.isatty() and sys.stderr.isatty(),
     )
-    cli.main(prog_name="interlock", obj=session)
+    sys.exit(outcome(session, sys.argv[1:]))
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def outcome(session: Session, arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name, and return the exit code: it tells what was done, not what was shown."""
+    try:
+        code = cli.main(list(arguments), prog_name="interlock", obj=session, standalone_mode=False) or Exit.OK
+    except click.ClickException as failure:
+        shown = io.StringIO()
+        failure.show(shown)
+        tell(shown.getvalue(), end="")
+        code = failure.exit_code
+    except (click.Abort, KeyboardInterrupt) as end:
+        return _interrupted(session, end)
+    lost = output_lost()
+    if lost is None or lost.errno == errno.EPIPE:
+        return int(code)
+    why = f"cannot write to stdout: {reason_of(lost)}"
+    if not session.has_acted:
+        tell(f"Error: {why}")
+        return int(code) or int(Exit.ERROR)
+    tell(f"Warning: {why}; the exit code tells what was done, and only the output is lost")
+    return int(code)
+
+
+def _interrupted(session: Session, end: BaseException) -> int:
+    cause = end if isinstance(end, KeyboardInterrupt) else end.__cause__
+    number = signal.SIGTERM if isinstance(cause, Interrupted) else signal.SIGINT
+    tell("Interrupted.")
+    if session.unfinished:
+        tell(session.unfinished)
+    elif session.is_acting:
+        tell("The server had been asked and had not answered: it may have done it, or not.")
+    elif not session.has_acted:
+        tell("Nothing was changed.")
+    return SIGNAL_EXIT_BASE + number

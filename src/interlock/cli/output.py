@@ -1,10 +1,11 @@
-"""What a command prints: data on stdout, as a table on a terminal and as JSON lines otherwise; all else on stderr."""
+"""The data that a command prints on stdout: a table on a terminal, JSON lines otherwise."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import click
+from interlock.cli.streams import reader_has_left
+from interlock.cli.terminal import json_text, one_line, say
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], object]]
@@ -17,21 +18,24 @@ def print_rows(form: Form, rows: Iterable[Row], columns: Sequence[Column], ident
         return _print_table(list(rows), columns)
     count = 0
     for row in rows:
-        click.echo(str(row.get(ident, "")) if form == "ids" else compact(row))
+        say(one_line(row.get(ident, "")) if form == "ids" else compact(row))
         count += 1
+        if reader_has_left():
+            break
     return count
 
 
 def print_object(form: Form, value: Row, ident: str) -> None:
     """Print one object: indented for a person, one line for a program."""
     if form == "table":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        say(json_text(json.dumps(value, indent=2, ensure_ascii=False)))
     else:
         print_rows(form, [value], (), ident)
 
 
 def compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """JSON on one line; characters that could command a terminal are escaped."""
+    return json_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 def _print_table(rows: list[Row], columns: Sequence[Column]) -> int:
@@ -41,22 +45,12 @@ def _print_table(rows: list[Row], columns: Sequence[Column]) -> int:
     lines += [[_cell(value(row)) for _, value in columns] for row in rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
     return len(rows)
 
 
 def _cell(value: object) -> str:
-    """Text for one cell. Names come from whoever wrote them: no control character reaches the terminal."""
-    return "" if value is None else _harmless(str(value))
-
-
-def printable(text: str) -> str:
-    """Lines of text, with nothing in them that would command the terminal."""
-    return "".join(f"{_harmless(line)}\n" for line in text.splitlines())
-
-
-def _harmless(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "" if value is None else one_line(value)
 
 
 def instant(text: object) -> str:

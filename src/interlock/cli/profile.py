@@ -9,19 +9,29 @@
 4. `interlock/profile.json` in `XDG_CONFIG_HOME` (by default `~/.config`), a link that `make up` makes.
 """
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from interlock.cli.failures import Exit, Failure
+from interlock.cli.failures import Exit, Failure, reason_of
 
 DEFAULT_DATA_DIR = Path(".interlock")
 """Where `serve` keeps its data unless told otherwise."""
 
 PROFILE_NAME = "profile.json"
 
+MAX_PROFILE_BYTES = 65_536
+"""Bytes of a profile that are read at most; one has some hundred."""
+
+_ANOTHER = (
+    "Name another profile (interlock --profile FILE …), or have the server make a client and write one anew:\n"
+    "interlock serve --data-dir DATA_DIR --new-client"
+)
 _VARIABLES = ("CONDUCTORONE_CLIENT_ID", "CONDUCTORONE_CLIENT_SECRET")
 
 
@@ -68,15 +78,45 @@ def read_profile(path: Path) -> Profile:
     Raises:
         Failure: the file cannot be read, or is no profile.
     """
+    profile = _read_profile(path)
+    if profile is None:
+        raise Failure(f"cannot read the profile {str(path)!r}: {os.strerror(errno.ENOENT)}", Exit.AUTH, hint=_ANOTHER)
+    return profile
+
+
+def _read_profile(path: Path) -> Profile | None:
+    """The profile in a file; None if there is no such file."""
+    name = f"the profile {str(path)!r}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Failure(f"cannot read {name}: it is no regular file", Exit.AUTH, hint=_ANOTHER)
+            data = file.read(MAX_PROFILE_BYTES + 1)
+        if len(data) > MAX_PROFILE_BYTES:
+            raise Failure(f"cannot read {name}: it is larger than {MAX_PROFILE_BYTES} bytes", Exit.AUTH, hint=_ANOTHER)
+        content = json.loads(data.decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError as error:
+        why = (
+            f"it is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+            if data.strip()
+            else "it is empty"
+        )
+        raise Failure(f"cannot read {name}: {why}", Exit.AUTH, hint=_ANOTHER) from error
+    except RecursionError as error:
+        raise Failure(f"cannot read {name}: it is nested too deeply", Exit.AUTH, hint=_ANOTHER) from error
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot read the profile {path}: {error}", Exit.AUTH) from error
-    fields = {name: content.get(name) if isinstance(content, dict) else None for name in Profile.__slots__}
-    values = {name: value for name, value in fields.items() if isinstance(value, str) and value}
+        raise Failure(f"cannot read {name}: {reason_of(error)}", Exit.AUTH, hint=_ANOTHER) from error
+    fields = {field: content.get(field) if isinstance(content, dict) else None for field in Profile.__slots__}
+    values = {field: value for field, value in fields.items() if isinstance(value, str) and value}
     missing = sorted(fields.keys() - values.keys())
     if missing:
-        raise Failure(f"the profile {path} has no {', '.join(missing)}", Exit.AUTH)
+        needed = "each of url, client_id and client_secret has to be text"
+        raise Failure(f"{name} has no {', '.join(missing)}: {needed}", Exit.AUTH, hint=_ANOTHER)
+    for field, value in values.items():
+        if not value.isprintable() or any(letter.isspace() for letter in value):
+            raise Failure(f"{name}: {field} has a blank or a control character in it", Exit.AUTH, hint=_ANOTHER)
     return Profile(values["url"].rstrip("/"), values["client_id"], values["client_secret"])
 
 
@@ -98,14 +138,31 @@ def find_profile(environ: Mapping[str, str], explicit: Path | None = None) -> Pr
         missing = [name for name in _VARIABLES if not environ.get(name)]
         raise Failure(f"{' and '.join(missing)} not set; the credentials go together", Exit.AUTH)
     for path in _places(environ):
-        if path.exists():
-            return read_profile(path)
+        profile = _read_profile(path)
+        if profile is not None:
+            return profile
     raise Failure(
         "no credentials",
         Exit.AUTH,
         hint="Set CONDUCTORONE_CLIENT_ID, CONDUCTORONE_CLIENT_SECRET and CONDUCTORONE_SERVER_URL, or name the profile\n"
         "that the server wrote: interlock --profile DATA_DIR/profile.json …",
     )
+
+
+def url_of_client(url: str, client_id: str) -> str:
+    """Where a client calls: at the host in its id, by the scheme and port of `url`.
+
+    A tenant answers to hosts of its own, so a client of another tenant than the caller's has another URL.
+    """
+    host = client_id.rpartition("@")[2].partition("/")[0]
+    parts = urlsplit(url)
+    if not host:
+        return url
+    named = urlsplit(f"//{host}")
+    if named.hostname == parts.hostname:
+        return url
+    port = f":{parts.port}" if parts.port is not None and named.port is None else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def _places(environ: Mapping[str, str]) -> Iterator[Path]:

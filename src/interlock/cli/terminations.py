@@ -69,6 +69,7 @@ def watch(session: Session, order: str, timeout: float | None, output: Form) -> 
     Examples:
       interlock terminations watch 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
     """
+    session.unfinished = _goes_on(order)
     ended = _follow(session, session.api(), order, timeout)
     print_rows(output, [ended], _COLUMNS, "id")
 
@@ -107,8 +108,8 @@ def terminate_all(
         Failure: nothing was found (exit code 3), or it took longer than `wait` (6).
     """
     api = session.api()
-    plan = api.call("POST", f"{PATH}/plan", {"filter": dict(narrowing)}).body
-    _warn_of_failures(plan)
+    plan = api.call("POST", f"{PATH}/plan", {"filter": dict(narrowing)}, reads=True).body
+    _warn_of_failures(session, plan)
     if plan_only:
         if output == "json":
             print_object(output, plan, "id")
@@ -124,7 +125,12 @@ def terminate_all(
     number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
     below = ", and all that was started by them" if options.get("cascade") else ""
     session.confirmed(f"Terminate {number}{below}?", yes=yes)
+    session.unfinished = (
+        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock terminations list; "
+        f"abort it: interlock terminations abort {plan['id']}"
+    )
     order = api.call("POST", PATH, {"planId": plan["id"], **options}).body["terminations"]
+    session.unfinished = _goes_on(order["id"])
     if wait is not None:
         order = _follow(session, api, order["id"], wait)
     print_rows(output, [order], _COLUMNS, "id")
@@ -134,13 +140,12 @@ def terminate_all(
         session.hint(f"Follow it: interlock terminations watch {order['id']}")
 
 
-def _warn_of_failures(plan: Mapping[str, Any]) -> None:
+def _warn_of_failures(session: Session, plan: Mapping[str, Any]) -> None:
     failures = plan.get("expressionFailures")
     if failures:
-        click.echo(
-            f"Warning: --where failed for {failures['count']:,}, which would not be stopped; "
-            f"first for execution {failures['executionId']}: {failures['error']}",
-            err=True,
+        session.warn(
+            f"--where failed for {failures['count']:,}, which would not be stopped; "
+            f"first for execution {failures['executionId']}: {failures['error']}"
         )
 
 
@@ -165,8 +170,17 @@ def _follow(session: Session, api: Api, order: str, seconds: float | None) -> di
 
     found = look_until(look, _is_over, session.clock, seconds)
     if not _is_over(found):
-        raise Failure(f"order {order} is still at it after {seconds:g} s", Exit.TIMEOUT)
+        raise Failure(
+            f"bulk termination {order} has not finished after {seconds:g} s", Exit.TIMEOUT, hint=_goes_on(order)
+        )
     return found
+
+
+def _goes_on(order: str) -> str:
+    return (
+        f"The bulk termination {order} goes on. Follow it: interlock terminations watch {order}; "
+        f"abort it: interlock terminations abort {order}"
+    )
 
 
 def _is_over(order: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import click
 
 from interlock.cli.output import compact
 from interlock.cli.session import Session
+from interlock.cli.terminal import one_line, say
 
 
 @click.command()
@@ -27,4 +28,4 @@ def token(session: Session, output: Literal["token", "json"]) -> None:
       interlock token -o json
     """
     reply = session.api().token()
-    click.echo(compact(reply) if output == "json" else reply["access_token"])
+    say(compact(reply) if output == "json" else one_line(reply["access_token"]))

@@ -55,6 +55,14 @@ def has_ended(execution: dict[str, Any]) -> bool:
     return short_state(execution.get("state")) in ENDED
 
 
+def goes_on(ident: str) -> str:
+    """What to tell a person who stops watching an execution."""
+    return (
+        f"Execution {ident} goes on. Follow it: interlock executions watch {ident}; "
+        f"stop it: interlock executions terminate {ident}"
+    )
+
+
 def wait_until_ended(
     api: Api,
     clock: Clock,
@@ -72,6 +80,19 @@ def wait_until_ended(
     """
     end = float("inf") if seconds is None else clock.monotonic() + seconds
     followed = _Followed(api, clock, ident, end, saw)
+    with api.retrying.left_to_the_caller():
+        _follow(followed)
+    execution = followed.execution
+    if not has_ended(execution):
+        state = short_state(execution.get("state"))
+        if followed.away is not None:
+            why = f"it was last seen in {state}, and then: {followed.away.message}"
+            raise Failure(f"execution {ident} has not been seen to end within {seconds:g} s: {why}", Exit.TIMEOUT)
+        raise Failure(f"execution {ident} is still {state} after {seconds:g} s", Exit.TIMEOUT)
+    return execution
+
+
+def _follow(followed: "_Followed") -> None:
     followed.look()
     while not followed.over:
         try:
@@ -85,14 +106,6 @@ def wait_until_ended(
             if refused.status not in _PASSES:
                 raise
             followed.lost(refused)
-    execution = followed.execution
-    if not has_ended(execution):
-        state = short_state(execution.get("state"))
-        if followed.away is not None:
-            why = f"it was last seen in {state}, and then: {followed.away.message}"
-            raise Failure(f"execution {ident} has not been seen to end within {seconds:g} s: {why}", Exit.TIMEOUT)
-        raise Failure(f"execution {ident} is still {state} after {seconds:g} s", Exit.TIMEOUT)
-    return execution
 
 
 @dataclass(slots=True)

@@ -1,0 +1,69 @@
+"""The standard streams of a command: always there, and never the reason why it ends.
+
+A command may be started without stdin, stdout or stderr, and its output may go to a full disk or to a pipe that is no
+longer read. What a command did decides how it ends; output that was lost is remembered here, and told where it can be.
+"""
+
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+
+class GuardedWriter(io.FileIO):
+    """A descriptor whose writes never fail: the first error is kept in `lost`, and what follows is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self.lost: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write what the descriptor takes; once it has failed, take everything and write nothing."""
+        if self.lost is None:
+            try:
+                return super().write(data) or 0
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self.lost = error
+        return memoryview(data).nbytes
+
+
+def attach_streams() -> None:
+    """Give the process the three standard streams, whatever it was started with. Called before anything else.
+
+    A missing one becomes the null device, its descriptor included, so that no file that is opened later takes its
+    place. Output streams are guarded, and encode what their encoding does not have as an escape.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # lives as long as the process
+    sys.stdout = _guarded(sys.stdout, 1)
+    sys.stderr = _guarded(sys.stderr, 2)
+
+
+def _guarded(given: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+    encoding = getattr(given, "encoding", None) or "utf-8"
+    writer = io.BufferedWriter(GuardedWriter(descriptor))
+    return io.TextIOWrapper(writer, encoding=encoding, errors="backslashreplace", line_buffering=True)
+
+
+def output_lost() -> OSError | None:
+    """Why stdout took no more of what was printed; None while all was taken."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.lost if isinstance(raw, GuardedWriter) else None
+
+
+def reader_has_left() -> bool:
+    """Whether stdout is a pipe that is no longer read: a command that only shows something may stop."""
+    lost = output_lost()
+    return lost is not None and lost.errno == errno.EPIPE
