@@ -53,6 +53,58 @@ def test_results_are_plain_json(source: str, gives: object) -> None:
     assert type(result) is type(gives)
 
 
+@pytest.mark.parametrize(
+    ("source", "gives"),
+    [
+        ("ctx.i == ctx.d", False),
+        ("ctx.i != ctx.d", True),
+        ("ctx.d < ctx.i", True),
+        ("ctx.i in [ctx.d]", False),
+        ("ctx.d in [ctx.i, 1]", False),
+        ("[ctx.i] == [ctx.d]", False),
+        ("ctx.list == [ctx.d]", False),
+        ("{'a': ctx.i} == {'a': ctx.d}", False),
+        ("ctx.list.exists(x, x == ctx.d)", False),
+        ("math.greatest(ctx.i, ctx.d) == ctx.i", True),
+        ("ctx.i == 9007199254740992.0", False),
+        ("ctx.i in [9007199254740992.0, 9.007199254740992e15]", False),
+        ("9007199254740992.0 == ctx.i", False),
+        ("dyn(9007199254740993) == 9007199254740992.0", False),
+        ("-ctx.i == -9007199254740992.0", False),
+        ("ctx.d == 9007199254740992.0", True),
+        ("double(ctx.d) == 9007199254740992.0", True),
+        ("ctx.half < 1e17", True),
+        ("ctx.max == 18446744073709551614u", False),
+        ("ctx.max > 1.8446744073709548e19", True),
+        ("ctx.max == ctx.max - 1u", False),
+        ("ctx.max > ctx.i", True),
+        ("string(ctx.max)", "18446744073709551615"),
+        ("{ctx.max: 1}", {"18446744073709551615": 1}),
+        ("'1e17 == ' + string(ctx.i)", "1e17 == 9007199254740993"),
+    ],
+)
+def test_no_comparison_rounds_an_integer(source: str, gives: object) -> None:
+    values = {"i": 2**53 + 1, "d": 2.0**53, "list": [2**53 + 1], "max": 2**64 - 1, "half": 0.5}
+    assert evaluate(source, values) == gives
+
+
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False).filter(
+    lambda number: number != 2.0**64
+)
+
+
+@given(NUMBERS | st.sampled_from([2**53, 2**53 + 1, 2.0**53, 2**63, 2.0**63, 2**64 - 1, -(2.0**63)]), NUMBERS)
+def test_numbers_of_data_compare_by_their_value(left: float, right: float) -> None:
+    for a, b in ((left, right), (left, left), (left, float(int(left) % 2**63))):
+        for operator in ("==", "!=", "<", "<=", ">", ">="):
+            expected = {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[operator]
+            assert evaluate(f"ctx.a {operator} ctx.b", {"a": a, "b": b}) is expected
+
+
+def test_a_double_that_an_integer_would_be_rounded_to_is_named() -> None:
+    assert "cannot be told from the integer 2^64 - 1" in failure("ctx.a == ctx.b", a=2**64 - 1, b=2.0**64).reason
+
+
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet="aé\0\ud800 ", max_size=3)
 TREES = st.recursive(
     LEAVES, lambda inner: st.dictionaries(st.sampled_from("ab"), inner) | st.lists(inner), max_leaves=8

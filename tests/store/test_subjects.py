@@ -25,7 +25,15 @@ TOLD: list[tuple[Any, dict[str, Any], str | None]] = [
     (None, {"userId": "u1"}, "u1"),
     (None, {"user_id": "u1", "userId": "u2"}, "u1"),
     (None, {"userId": "u2", "user_id": ""}, "u2"),
-    (None, {"userId": "u2", "user_id": 7}, "u2"),
+    (None, {"userId": "u2", "user_id": 7}, "7"),
+    (None, {"user_id": 12345}, "12345"),
+    (None, {"userId": -7}, "-7"),
+    (None, {"user_id": 18446744073709551615}, "18446744073709551615"),
+    (None, {"user_id": 9007199254740993}, "9007199254740993"),
+    (None, {"user_id": True}, None),
+    (None, {"user_id": 7.0}, None),
+    ({"user_id": 7}, {}, "7"),
+    ({"user_id": 7}, {"user_id": "u1"}, "u1"),
     (None, {"user_id": ["u1"]}, None),
     (None, {"nested": {"user_id": "u1"}}, None),
     (None, {"name": "u1"}, None),
@@ -40,7 +48,8 @@ TOLD: list[tuple[Any, dict[str, Any], str | None]] = [
     ({"n": 1}, {"n": 2}, None),
 ]
 """The automation's own context, what a run is started with, and whom that is about."""
-OTHERS = ["u1", "u2", "é\u0000\U0001f600", "7", '["u1"]', "", "null"]
+OTHERS = ["u1", "u2", "é\u0000\U0001f600", "7", '["u1"]', "", "null", "1", "true", "7.0"]
+OTHERS += ["12345", "-7", "18446744073709551615", "1.8446744073709552e+19", "9007199254740993", "9007199254740992"]
 
 
 def about(here: World, subject: str, **narrowing: Any) -> list[int]:

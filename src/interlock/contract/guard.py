@@ -19,18 +19,26 @@ from typing import Any, Final
 from interlock.errors import InvalidArgument, Problem
 
 MAX_DEPTH: Final = 64
+"""Levels of nesting of JSON that comes from outside."""
+MAX_STORED_DEPTH: Final = 128
+"""Levels of nesting of JSON that is stored: templates and results put what came from outside into further levels."""
+MAX_MEMBERS: Final = 100_000
+"""Items of lists and members of objects of one document, all levels together: it bounds the work on what is read."""
 MAX_PROBLEMS: Final = 100
 """How many places are named; nobody reads more."""
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _SAFE_DIGITS: Final = 18
 _BOM: Final = b"\xef\xbb\xbf"
-_TOO_DEEP: Final = b"(" * (MAX_DEPTH + 1)
 _TO_PARENTHESES: Final = bytes.maketrans(b"[{]}", b"(())")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[{]}")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 Path = tuple[str | int, ...]
+
+
+class NotJson(InvalidArgument):
+    """The bytes are no JSON at all, as opposed to JSON beyond a limit."""
 
 
 class _Refused(Exception):
@@ -52,15 +60,14 @@ class _Doubled(dict[str, Any]):
     names: tuple[str, ...] = ()
 
 
-def loads(raw: bytes) -> Any:
+def loads(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """The JSON value in `raw`, any kind of it.
 
     Refuses (with InvalidArgument) what is not UTF-8, a byte order mark, NaN and infinities, numbers beyond a double or
-    whole numbers beyond 64 bits, names given twice in one object, half surrogate pairs, and nesting beyond 64 levels.
-    Takes time in proportion to the length; the caller has limited that.
+    whole numbers beyond 64 bits, names given twice in one object, half surrogate pairs, nesting beyond `max_depth`
+    levels, and more than MAX_MEMBERS members. Takes time in proportion to the length; the caller has limited that.
     """
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-        _check_depth(raw)
+    check_depth(raw, max_depth)
     text = _decode(raw)
     try:
         tree = _STRICT.decode(text)
@@ -68,9 +75,22 @@ def loads(raw: bytes) -> Any:
         raise _not_json(error) from None
     except _Refused:
         raise _second_look(text) from None
+    # Each member but the first of its list or object has a comma before it.
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_MEMBERS and _members(tree) > MAX_MEMBERS:
+        raise InvalidArgument.at("", f"the JSON must not hold more than {MAX_MEMBERS:,} items and members")
     if ("\\ud" in text or "\\uD" in text) and (halves := tuple(islice(_half_pairs(tree, ()), MAX_PROBLEMS))):
         raise InvalidArgument(problems=halves)
     return tree
+
+
+def check_depth(raw: bytes, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse JSON that is nested deeper than `max_depth` levels, without parsing it.
+
+    Raises:
+        InvalidArgument: it is nested too deeply, or no parser could tell how deeply.
+    """
+    if raw.count(b"[") + raw.count(b"{") > max_depth:
+        _peel(raw, max_depth)
 
 
 def path_text(path: Path, prefix: str = "") -> str:
@@ -95,12 +115,13 @@ def _decode(raw: bytes) -> str:
         raise InvalidArgument.at("", f"the JSON must be UTF-8; the byte at offset {error.start} is not") from None
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuses nesting beyond MAX_DEPTH without parsing, by peeling off innermost pairs of brackets, all at once."""
+def _peel(raw: bytes, max_depth: int) -> None:
+    """Refuses nesting beyond the limit by peeling off innermost pairs of brackets, all at once."""
     outside_strings = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     brackets = outside_strings.translate(_TO_PARENTHESES, delete=_NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        if _TOO_DEEP in brackets:
+    too_deep = b"(" * (max_depth + 1)
+    for _ in range(max_depth):
+        if too_deep in brackets:
             break
         peeled = brackets.replace(b"()", b"")
         if len(peeled) == len(brackets):
@@ -108,15 +129,27 @@ def _check_depth(raw: bytes) -> None:
         brackets = peeled
     # What is left of well-formed JSON is nested too deeply; what is left of other text the parser will complain about,
     # unless it would run out of stack first.
-    if b"()" in brackets or _TOO_DEEP in brackets or brackets.count(b"(") > MAX_DEPTH:
-        raise InvalidArgument.at("", f"the JSON must not be nested deeper than {MAX_DEPTH} levels")
+    if b"()" in brackets or too_deep in brackets or brackets.count(b"(") > max_depth:
+        raise InvalidArgument.at("", f"the JSON must not be nested deeper than {max_depth} levels")
 
 
-def _not_json(error: json.JSONDecodeError) -> InvalidArgument:
+def _members(tree: Any) -> int:
+    count = 0
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if type(item) is dict:
+            count += len(item)
+            pending.extend(item.values())
+        elif type(item) is list:
+            count += len(item)
+            pending.extend(item)
+    return count
+
+
+def _not_json(error: json.JSONDecodeError) -> NotJson:
     reason = error.msg[:1].lower() + error.msg[1:]
-    return InvalidArgument(
-        problems=(Problem("", f"the body is not JSON: {reason}", line=error.lineno, column=error.colno),)
-    )
+    return NotJson(problems=(Problem("", f"the body is not JSON: {reason}", line=error.lineno, column=error.colno),))
 
 
 # ── hooks of the parser ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -35,7 +35,7 @@ from interlock.rules.events import (
 from interlock.rules.model import SECOND, AttemptRef, Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
-from interlock.steps.documents import decode, encode_output, error_document
+from interlock.steps.documents import Unreadable, decode, encode_output, error_document
 from interlock.steps.kind import Attempt, Report, Succeeded
 
 MOST_LOSSES: Final = 3
@@ -109,7 +109,12 @@ class Advance:
         except PlanUnusable as error:
             await self._refuse(execution, error_document("PLAN_UNUSABLE", error.message))
             return FINISHED
-        carried = Carried(execution, plan, assemble(plan, run))
+        try:
+            context = assemble(plan, run)
+        except Unreadable as error:
+            await self._refuse(execution, error_document(error.code, error.message))
+            return FINISHED
+        carried = Carried(execution, plan, context)
         if not await self._take_on(carried):
             return SUPERSEDED
         return await self.carry(carried, held)

@@ -59,7 +59,7 @@ class RunContext:
 
 
 def assemble(plan: Plan, run: Run) -> RunContext:
-    """The context of a run as it stands in the store."""
+    """The context of a run as it stands in the store. Raises Unreadable."""
     trigger = decode(run.input)
     context = RunContext(plan, trigger if isinstance(trigger, dict) else {})
     for position, output in run.outputs:

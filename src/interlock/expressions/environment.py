@@ -10,6 +10,7 @@ from interlock.errors import InvalidArgument, Problem
 from interlock.expressions.cel import Compiled, CompileError, Engine, Finding
 from interlock.expressions.checked import Facts, read
 from interlock.expressions.context import Inputs
+from interlock.expressions.exactness import compared_exactly
 from interlock.expressions.failures import Origin
 from interlock.expressions.functions import IMPLEMENTATIONS
 from interlock.expressions.limits import MAX_LOOPS, MAX_NESTING, MAX_PATTERN, MAX_SOURCE
@@ -125,8 +126,10 @@ class Environment:
         key = (place, source)
         known = self._known.get(key)
         if known is None:
-            compiled = self._engine(place).compile(source)
-            known = (compiled, read(compiled.serialize()))
+            engine = self._engine(place)
+            compiled = engine.compile(source)
+            serialized = compiled.serialize()
+            known = (compared_exactly(engine, source, compiled, serialized), read(serialized))
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[key] = known

@@ -19,6 +19,11 @@ ADDRESS: Final = "@address"
 """The member that marks a map as an IP address; as a result it is written as that address."""
 
 _LARGEST: Final = 2**53 - 1
+LEAST_INTEGER: Final = -(2**63)
+GREATEST_INTEGER: Final = 2**64 - 1
+"""Integers are exact between these two; JSON from outside is refused beyond them."""
+_WHOLE: Final = 2.0**53
+"""From here on a double has no fraction, and the engine would round an integer that it compares with one."""
 _SMALL_WEIGHT: Final = 8
 _NUL: Final = "a text that it reads holds a NUL character, which expressions cannot carry"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -27,8 +32,8 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def plain(raw: object) -> object:
     """A result of the engine as plain JSON, copied.
 
-    Whole doubles become integers, integers beyond 2^53 - 1 become text (as in proto3 JSON), times RFC 3339 text,
-    durations text such as `5400s`, bytes base64. Members of a map are sorted. Raises Unusable.
+    Whole doubles below 2^64 become integers, integers beyond 2^53 - 1 become text (as in proto3 JSON), times RFC 3339
+    text, durations text such as `5400s`, bytes base64. Members of a map are sorted. Raises Unusable.
     """
     kind = type(raw)
     if kind is bool or raw is None:
@@ -61,7 +66,7 @@ class _Plain:
             return raw
         if isinstance(raw, int):
             self.take(8)
-            return raw if -_LARGEST <= raw <= _LARGEST else str(raw)
+            return _integer(raw)
         if isinstance(raw, float):
             self.take(8)
             return number(raw)
@@ -105,7 +110,23 @@ def number(value: float) -> object:
     if not math.isfinite(value):
         raise Unusable("the result is not a finite number")
     whole = int(value)
-    return whole if whole == value and -_LARGEST <= whole <= _LARGEST else value
+    return _integer(whole) if whole == value and LEAST_INTEGER <= whole <= GREATEST_INTEGER else value
+
+
+def _integer(value: int) -> object:
+    return value if -_LARGEST <= value <= _LARGEST else str(value)
+
+
+def exact(value: float) -> float | int:
+    """A double that is compared by its value: from 2^53 on it is an integer, which the engine does not round.
+
+    Raises Unusable for 2^64, the one double above all integers to which one of them would be rounded.
+    """
+    if -_WHOLE < value < _WHOLE:
+        return value
+    if value == 2.0**64:
+        raise Unusable("what it reads holds the double 2^64, which cannot be told from the integer 2^64 - 1")
+    return int(value) if LEAST_INTEGER <= value < 2.0**64 else value
 
 
 def timestamp_text(value: datetime) -> str:
@@ -180,25 +201,32 @@ def fits(value: Any) -> bool:
             raise Unusable(_NUL)
         return value.isascii() or _SURROGATE.search(value) is None
     if kind is int:
-        return bool(-(2**63) <= value < 2**63)
+        return bool(LEAST_INTEGER <= value <= GREATEST_INTEGER)
+    if kind is float:
+        return bool(-_WHOLE < value < _WHOLE)
     if kind is list:
         fitting = True
         for item in value:
             fitting = fits(item) and fitting
         return fitting
-    return value is None or kind is bool or kind is float
+    return value is None or kind is bool
 
 
 def readable(value: object, depth: int = 0) -> object:
-    """A copy that the engine takes: times as text, whole numbers beyond 64 bits as doubles, broken Unicode mended."""
+    """A copy that the engine takes: times as text, broken Unicode repaired, doubles from 2^53 on as integers.
+
+    Integers beyond 64 bits, which no JSON from outside holds, become doubles.
+    """
     if depth > 4 * MAX_DEPTH:
         raise Unusable("what it reads is nested too deeply")
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
-    if value is None or isinstance(value, (bool, float, bytes)):
+    if value is None or isinstance(value, (bool, bytes)):
         return value
+    if isinstance(value, float):
+        return exact(value)
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else float(value)
+        return value if LEAST_INTEGER <= value <= GREATEST_INTEGER else float(value)
     if isinstance(value, datetime):
         return timestamp_text(value)
     if isinstance(value, timedelta):

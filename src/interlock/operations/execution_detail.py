@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
+from interlock.steps import documents
 from interlock.steps.kind import idempotency_key
 from interlock.steps.masking import shown_output
 
@@ -87,7 +87,7 @@ def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
         waiting_for=row.waiting_for or "",
         wake_at=shown.moment(row.wake_at),
         step=row.step,
-        trigger=json.loads(store.executions.input(ref)),
+        trigger=documents.shown(store.executions.input(ref)),
         created_at=shown.moment(row.created_at),
         updated_at=shown.moment(row.updated_at),
         completed_at=shown.moment(ended),
@@ -98,7 +98,7 @@ def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
         steps=_steps(
             services,
             row,
-            json.loads(definition.steps) if definition is not None else [],
+            documents.decode(definition.steps) if definition is not None else [],
             store.executions.steps(ref),
             store.executions.items(ref),
             store.addenda.of(ref),
@@ -205,7 +205,7 @@ def _step(
             "idempotency_key": key,
             "input": _json(last.input),
             "output": None if last.output is None else _json(shown_output(last.output)),
-            "error": _json(telling.error),
+            "error": _error(telling.error),
             "started_at": shown.moment(attempts[0].started_at),
             "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
             "attempts": tuple(
@@ -224,18 +224,18 @@ def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> Atte
         waiting_for=attempt.waiting_for or "",
         status=attempt.status or 0,
         phase=attempt.phase or "",
-        error=_json(attempt.error),
+        error=_error(attempt.error),
         items=tuple(
             ItemView(
                 name=item.name,
                 outcome=shown_item(item.outcome, attempt.outcome, row.state) or "",
                 settled_at=shown.moment(item.settled_at),
                 output=None if item.output is None else _json(shown_output(item.output)),
-                error=_json(item.error),
+                error=_error(item.error),
             )
             for item in items
         ),
-        late=tuple(_late(evidence, items) for evidence in _json(attempt.late) or ()),
+        late=tuple(_late(evidence, items) for evidence in _evidence(attempt.late)),
     )
 
 
@@ -257,4 +257,16 @@ def _settled_at(row: Execution, attempt: StepRow) -> int | None:
 
 
 def _json(text: bytes | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else documents.shown(text)
+
+
+def _error(text: bytes | None) -> Any:
+    """An error that can be read, also where the stored one cannot."""
+    error = _json(text)
+    return error if error is None or isinstance(error, dict) else {"code": documents.Unreadable.code, "message": error}
+
+
+def _evidence(text: bytes | None) -> list[dict[str, Any]]:
+    """The late results; of a list that cannot be read, one that says so."""
+    found = _json(text)
+    return found if isinstance(found, list) else [] if found is None else [{"output": found}]

@@ -34,6 +34,7 @@ from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency
 from interlock.rules.model import Execution, Ref
 from interlock.rules.states import State
+from interlock.rules.subject import REFUSAL, unusable_subject
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 """Says that the answer is that of an earlier request with the same key."""
@@ -72,10 +73,12 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
         definition: int | None = await _draft(services, row)
     else:
         definition = row.definition
-    if definition is None or shown.plan_facts(services, row.tenant, definition).empty:
+    facts = None if definition is None else shown.plan_facts(services, row.tenant, definition)
+    if definition is None or facts is None or facts.empty:
         raise FailedPrecondition(
             "the automation's draft has no steps" if body.is_draft else "the automation has no published steps"
         )
+    _check_subject(trigger or _NOTHING, facts.unusable_subject)
     started = await services.starter.start(
         StartRequest(
             row.tenant,
@@ -95,6 +98,19 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
 
 def _replay(execution: int) -> Answer:
     return Answer({"executionId": str(execution)}, ((REPLAYED_HEADER, "true"),))
+
+
+def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
+    """`by_default` is the member that is unusable in the automation's own context.
+
+    Raises:
+        InvalidArgument: the member that names the run's subject is neither text nor an integer.
+    """
+    wrong = unusable_subject(trigger)
+    if wrong is None and by_default is not None and by_default not in trigger:
+        wrong = by_default
+    if wrong is not None:
+        raise InvalidArgument.at(f"context.context.{wrong}", REFUSAL)
 
 
 async def _draft(services: Services, row: AutomationRow) -> int:

@@ -6,7 +6,6 @@ runs could otherwise guess at them, by one question after the other.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
-from interlock.steps.documents import decode
+from interlock.steps.documents import Unreadable, decode
 from interlock.steps.masking import shown_output
 
 MOST: Final = 100_000
@@ -121,7 +120,7 @@ def _subjects(narrowing: TerminationFilter) -> Sequence[str]:
 
 def step_names(steps: bytes) -> list[str]:
     """The names of a definition's steps, in order."""
-    return [step["stepName"] for step in json.loads(steps)]
+    return [step["stepName"] for step in decode(steps)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +157,12 @@ class _Question:
         asked: list[Execution] = []
         contexts: list[Context] = []
         for number, row in enumerate(rows, 1):
-            asked.append(row)
-            contexts.append(self._context(row))
+            try:
+                contexts.append(self._context(row))
+                asked.append(row)
+            except Unreadable as error:
+                # Nothing of it can be asked about, and that is true of this run alone.
+                found.failed(row.id, self._program.refused(error.message))
             if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE or number == len(rows):
                 answers = await self._services.evaluator.evaluate_each(self._program, contexts)
                 for one, answer in zip(asked, answers, strict=True):
@@ -179,7 +182,7 @@ class _Question:
             )
 
     def _context(self, row: Execution) -> Context:
-        """What the expression may read of a run."""
+        """What the expression may read of a run. Raises Unreadable."""
         store = self._services.store.executions
         ctx: dict[str, object] = {}
         if self._trigger:

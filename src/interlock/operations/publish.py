@@ -17,6 +17,7 @@ from interlock.errors import FailedPrecondition, InvalidArgument, Problem
 from interlock.expressions.check import Checker
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
+from interlock.rules.subject import REFUSAL, unusable_subject
 
 MAX_STEPS: Final = 250
 RUNNABLE_TRIGGERS: Final = frozenset({"manual"})
@@ -53,7 +54,11 @@ def check(services: Services, automation: Automation, *, draft: bool = False, pr
         return Findings((Problem(steps_field, f"has {len(steps)} steps; at most {MAX_STEPS} are allowed"),), ())
     compiled = services.steps.compile(steps, services.environment, steps_field)
     started = _check_triggers(services, triggers, f"{prefix}{'draftTriggers' if draft else 'triggers'}")
-    return Findings(compiled.problems + started.problems, compiled.unavailable + started.unavailable)
+    problems = compiled.problems + started.problems
+    context = automation.context.context if automation.context is not None else None
+    if (wrong := unusable_subject(context or {})) is not None:
+        problems = (*problems, Problem(f"{prefix}context.context.{wrong}", REFUSAL))
+    return Findings(problems, compiled.unavailable + started.unavailable)
 
 
 def definition_of(row: AutomationRow, automation: Automation, at: int, *, draft: bool = False) -> Definition:

@@ -19,6 +19,8 @@ class PlanFacts:
 
     version: int
     empty: bool
+    unusable_subject: str | None = None
+    """The member of its context that should name the subject of its runs and cannot."""
 
 
 @dataclass(frozen=True, slots=True)

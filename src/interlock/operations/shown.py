@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -13,11 +12,14 @@ from interlock.contract.executions import AutomationExecution
 from interlock.contract.refs import AutomationContext
 from interlock.contract.times import Duration, Timestamp
 from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
+from interlock.engine.plans import defaults_of
 from interlock.operations.services import PlanFacts, Services
 from interlock.operations.views import ActorView
 from interlock.ports import AutomationRow
 from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
+from interlock.rules.subject import unusable_subject
+from interlock.steps.documents import Unreadable, decode
 
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 _PLANS_KEPT: Final = 10_000
@@ -61,7 +63,9 @@ def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
     facts = known.get((tenant, definition))
     if facts is None:
         found = services.store.automations.definition(tenant, definition)
-        facts = PlanFacts(0, True) if found is None else PlanFacts(found.version, found.steps == b"[]")
+        facts = PlanFacts(0, True)
+        if found is not None:
+            facts = PlanFacts(found.version, found.steps == b"[]", unusable_subject(defaults_of(found)))
         if len(known) >= _PLANS_KEPT:
             known.clear()
         known[tenant, definition] = facts
@@ -77,12 +81,20 @@ def execution(services: Services, row: Execution, input: bytes | None = None) ->
         current_version=plan_facts(services, row.tenant, row.definition).version,
         is_draft=row.is_draft,
         state=STATE_NAMES[row.state],
-        context=None if input is None else AutomationContext(context=json.loads(input)),
+        context=None if input is None else _context(input),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
         completed_at=moment(ended),
         duration=None if ended is None else length(max(0, ended - row.created_at)),
     )
+
+
+def _context(input: bytes) -> AutomationContext | None:
+    """The data that a run was started with; None if they cannot be read."""
+    try:
+        return AutomationContext(context=decode(input))
+    except Unreadable:
+        return None
 
 
 def automation(services: Services, row: AutomationRow) -> Automation:

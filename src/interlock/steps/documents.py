@@ -1,15 +1,19 @@
-"""JSON as steps read and write it: compact UTF-8, no NaN, no lone surrogates."""
+"""JSON as steps read and write it. The guard reads it all, so what is stored can be read again by the same rules."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, to_json
 
-from interlock.errors import Permanent
+from interlock.contract.guard import MAX_STORED_DEPTH, check_depth, loads
+from interlock.errors import InvalidArgument, Permanent
 
 MAX_OUTPUT: Final = 256 * 1024
 """Most bytes of JSON that a step may return; beyond it the step fails, as cutting would break the steps after it."""
+
+MAX_MADE_DEPTH: Final = 120
+"""Levels of nesting of what a run makes; less than can be stored, since views and announcements put it into more."""
 
 
 class StepFailed(Permanent):
@@ -26,23 +30,47 @@ class StepFailed(Permanent):
         return error_document(self.error_code, self.message, **self.details)
 
 
+class Unreadable(Permanent):
+    """A stored document is beyond the limits that every document has; only an older release can have written it."""
+
+    code = "DOCUMENT_UNREADABLE"
+
+
 def encode(value: object) -> bytes:
-    """Compact JSON."""
+    """Compact JSON of a value that is within the limits."""
     return to_json(value)
 
 
-def decode(text: bytes) -> object:
-    """The value of JSON text; of members with the same name the last one counts.
+def encode_made(value: object) -> bytes:
+    """Compact JSON of a value that a run has made out of others. Raises StepFailed if it is nested too deeply."""
+    try:
+        made = to_json(value)
+        check_depth(made, MAX_MADE_DEPTH)
+    except (InvalidArgument, PydanticSerializationError, RecursionError):
+        message = f"the step's data with its values are nested deeper than {MAX_MADE_DEPTH} levels"
+        raise StepFailed("TOO_DEEP", message) from None
+    return made
 
-    Raises ValueError for anything else, NaN, lone surrogates and nesting beyond about 200 levels included.
-    """
-    value: object = from_json(text, allow_inf_nan=False)
-    return value
+
+def decode(text: bytes) -> Any:
+    """The value of a stored document. Raises Unreadable."""
+    try:
+        return loads(text, max_depth=MAX_STORED_DEPTH)
+    except InvalidArgument as error:
+        raise Unreadable(f"a stored document cannot be read: {error.message}") from None
+
+
+def shown(text: bytes) -> Any:
+    """The value of a stored document for a view; of one that cannot be read, a text that says so."""
+    try:
+        return decode(text)
+    except Unreadable as error:
+        return error.message
 
 
 def encode_output(value: object) -> bytes:
-    """What a step returns, as it is stored. Raises StepFailed if it is too large."""
-    output = to_json(value)
+    """What a step returns, as it is stored. Raises StepFailed if it is too large or nested too deeply."""
+    output = encode_made(value)
     if len(output) > MAX_OUTPUT:
         raise StepFailed(
             "OUTPUT_TOO_LARGE", f"the step returned {len(output):,} bytes of JSON; at most {MAX_OUTPUT:,} can be kept"

@@ -10,7 +10,8 @@ from interlock.expressions.program import Program
 from interlock.expressions.template import Template
 from interlock.ports import Ids
 from interlock.rules.events import Change, StartChild
-from interlock.steps.documents import encode
+from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import Drafting, Form, Moment, Ready, Step, StepEnvironment, reference
 
 
@@ -49,7 +50,10 @@ class RunAutomationStep(Step):
         if not isinstance(target, str):
             target = await moment.text(target, "automationTemplateIdCel")
         context = await moment.render(self.context)
-        child = StartChild(self._ids.execution(), target, encode(context))
+        wrong = unusable_subject(context) if isinstance(context, dict) else None
+        if wrong is not None:
+            raise StepFailed("INVALID_SUBJECT", f"context.context.{wrong} {REFUSAL}", field=f"context.context.{wrong}")
+        child = StartChild(self._ids.execution(), target, encode_made(context))
         shown = encode({"automationTemplateId": target, "context": context})
         output = encode({"execution_id": str(child.id)})
         return Change(moment.position, child, shown, output, moment.passed)

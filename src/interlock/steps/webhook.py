@@ -3,7 +3,8 @@
 How an answer is read, as C1 documents it:
 
 - 2xx other than 202: done. JSON with `version` and a `context` object gives that object; other JSON is taken whole; an
-  empty body gives an empty object; anything else is taken as text.
+  empty body gives an empty object; anything else is taken as text. JSON beyond the limits (`contract.guard`) is text,
+  too, and `ctx.<step>.response_problem` says why: the call was made and answered, whatever the answer holds.
 - 202: the answer is POSTed to the callback URL later, until the webhook's callback timeout has passed since the first
   attempt.
 - 410: the far end wants no more of it: the step fails at once.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import Final, Self
 
+from interlock.contract.guard import NotJson, loads
 from interlock.contract.steps import Webhook
 from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
@@ -24,7 +26,7 @@ from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
 from interlock.rules.retry import WEBHOOK_RETRIES
 from interlock.steps.callback_token import callback_url
-from interlock.steps.documents import StepFailed, decode, encode, error_document
+from interlock.steps.documents import StepFailed, decode, encode, encode_made, error_document
 from interlock.steps.kind import (
     Accepted,
     Attempt,
@@ -121,7 +123,7 @@ class WebhookStep(Step):
         if status == 202:
             return Accepted(until, status)
         if 200 <= status < 300:
-            return Succeeded({"response": read_answer(response.body), "status_code": status}, status)
+            return Succeeded(answer_output(response.body, status), status)
         return _refused(response, until)
 
     def expired(self) -> bytes:
@@ -160,14 +162,27 @@ class WebhookStep(Step):
         )
 
 
+def answer_output(body: bytes, status: int) -> dict[str, object]:
+    """What `ctx.<step>` holds after this answer."""
+    output: dict[str, object] = {"response": {}, "status_code": status}
+    if body.strip():
+        try:
+            output["response"] = _context_of(loads(body))
+        except NotJson:
+            output["response"] = body.decode("utf-8", "replace")
+        except InvalidArgument as refused:
+            output["response"] = body.decode("utf-8", "replace")
+            output["response_problem"] = refused.message
+    return output
+
+
 def read_answer(body: bytes) -> object:
     """What a response document gives, in the answer itself or in a callback."""
-    if not body.strip():
-        return {}
-    try:
-        document = decode(body)
-    except ValueError:
-        return body.decode("utf-8", "replace")
+    return answer_output(body, 0)["response"]
+
+
+def _context_of(document: object) -> object:
+    """What of a response document is the answer."""
     if isinstance(document, dict) and "version" in document and isinstance(document.get("context"), dict):
         return document["context"]
     return document
@@ -183,7 +198,7 @@ def _refused(response: HttpResponse, until: int) -> Failed:
 
 
 def _input(webhook_id: str, payload: object) -> bytes:
-    return b'{"webhookId":' + encode(webhook_id) + _PAYLOAD + encode(payload) + b"}"
+    return b'{"webhookId":' + encode(webhook_id) + _PAYLOAD + encode_made(payload) + b"}"
 
 
 def _parts(announced: bytes) -> tuple[str, bytes]:

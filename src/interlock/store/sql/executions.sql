@@ -1,6 +1,7 @@
 -- name: execution_insert
--- A new run, and whom it is about: `user_id`, else `userId`, its own data over those of its automation. Most runs are about
--- nobody, and few automations have data: those pay for the question alone.
+-- A new run, and its subject: `user_id`, else `userId`, its own data over those of its automation; a text, or an integer
+-- as its decimal digits (as JSON writes them: SQLite's own numbers end at 63 bits). Most runs have no subject, and few
+-- automations have data: those pay for the question alone.
 INSERT INTO executions (
     tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
     created_at, updated_at, completed_at, is_draft, parent, root, depth, subject
@@ -13,22 +14,26 @@ VALUES (
         (SELECT context FROM definitions WHERE tenant = ?1 AND id = ?4)
     ) IS NOT NULL THEN (
         SELECT coalesce(
-            iif(
-                coalesce(json_type(own, '$.user_id'), json_type(under, '$.user_id')) = 'text',
-                nullif(coalesce(own ->> '$.user_id', under ->> '$.user_id'), ''),
-                NULL
-            ),
-            iif(
-                coalesce(json_type(own, '$.userId'), json_type(under, '$.userId')) = 'text',
-                nullif(coalesce(own ->> '$.userId', under ->> '$.userId'), ''),
-                NULL
-            )
+            CASE json_type(said.user_id, '$')
+                WHEN 'text' THEN nullif(said.user_id ->> '$', '')
+                WHEN 'integer' THEN said.user_id
+            END,
+            CASE json_type(said.userid, '$')
+                WHEN 'text' THEN nullif(said.userid ->> '$', '')
+                WHEN 'integer' THEN said.userid
+            END
         )
         FROM (
             SELECT
-                CAST(?21 AS TEXT) AS own,
-                (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = ?1 AND id = ?4) AS under
-        ) given
+                coalesce(own -> '$.user_id', under -> '$.user_id') AS user_id,
+                coalesce(own -> '$.userId', under -> '$.userId') AS userid
+            FROM (
+                SELECT
+                    CAST(?21 AS TEXT) AS own,
+                    (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = ?1 AND id = ?4)
+                        AS under
+            ) given
+        ) said
     ) END
 );
 

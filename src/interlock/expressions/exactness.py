@@ -1,0 +1,98 @@
+"""Numbers that are written out with a fraction or exponent and are compared: from 2^53 on they become integers.
+
+The engine compares an integer with a double by rounding the integer: `ctx.trigger.n == 9007199254740992.0` would be
+true of …993. As an integer, which it is, such a literal is compared exactly. Data are changed in the same way
+(`values.exact`).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from interlock.expressions.cel import Compiled, CompileError, Engine
+from interlock.expressions.checked import Fields, _bytes, _each, _fields, _int, _text
+from interlock.expressions.values import GREATEST_INTEGER, LEAST_INTEGER
+
+_COMPARISONS: Final = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "@in", "_in_", "in"})
+_LITERAL: Final = re.compile(r"-?\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_WHOLE: Final = 2.0**53
+
+
+def compared_exactly(engine: Engine, source: str, compiled: Compiled, serialized: bytes) -> Compiled:
+    """The expression with such literals as integers; as it is if there are none, as in nearly every source."""
+    if not any(mark in source for mark in ".eE") or not any(digit in source for digit in "123456789"):
+        return compiled
+    # From the back, so that the offsets of those before stay true.
+    for offset, number in sorted(_compared(serialized), reverse=True):
+        written = _LITERAL.match(source, offset)
+        if written is None or not _is_written(written[0], number):
+            continue
+        integer_text = f"{int(number)}u" if number >= 2.0**63 else str(int(number))
+        changed = source[: written.start()] + integer_text + source[written.end() :]
+        try:
+            compiled = engine.compile(changed)
+        except CompileError:
+            # Both sides are doubles for certain: there is no integer that could be rounded.
+            continue
+        source = changed
+    return compiled
+
+
+def _is_written(found: str, number: float) -> bool:
+    try:
+        return float("".join(found.split())) == number
+    except ValueError:
+        return False
+
+
+def _compared(serialized: bytes) -> Iterator[tuple[int, float]]:
+    """Offset (in characters) and value of each double literal that stands in a comparison and is whole by its size."""
+    checked = _fields(_bytes(_fields(serialized), 2))
+    positions: dict[int, int] = {}
+    for number, value in _fields(_bytes(checked, 5)):
+        if number == 4 and isinstance(value, bytes):
+            entry = _fields(value)
+            positions[_int(entry, 1)] = _int(entry, 2)
+    pending = [(_bytes(checked, 4), False)]
+    while pending:
+        data, compared = pending.pop()
+        fields = _fields(data)
+        for number, value in fields:
+            if not isinstance(value, bytes):
+                continue
+            node = _fields(value)
+            if number == 3 and compared:
+                identity = _int(fields, 2)
+                for kind, constant in node:
+                    if kind == 5 and isinstance(constant, bytes):
+                        (double,) = struct.unpack("<d", constant)
+                        if abs(double) >= _WHOLE and LEAST_INTEGER <= double < GREATEST_INTEGER:
+                            yield positions.get(identity, 0), double
+            elif number in (5, 6, 7, 8, 9):
+                pending.extend(_parts(number, node, compared))
+
+
+def _parts(number: int, node: Fields, compared: bool) -> Iterator[tuple[bytes, bool]]:
+    """The expressions inside another one, and whether they are compared there."""
+    if number == 5:
+        yield _bytes(node, 1), False
+    elif number == 6:
+        name = _text(node, 2)
+        inside = name in _COMPARISONS or (compared and name == "dyn")
+        for argument in (*_each(node, 1), *_each(node, 3)):
+            yield argument, inside
+    elif number == 7:
+        for item in _each(node, 1):
+            yield item, compared
+    elif number == 8:
+        for entry in _each(node, 2):
+            fields = _fields(entry)
+            for part in (*_each(fields, 3), *_each(fields, 4)):
+                yield part, compared
+    else:
+        for member in (2, 4, 5, 6, 7):
+            for part in _each(node, member):
+                yield part, False

@@ -1,0 +1,327 @@
+"""JSON from every door: what is accepted can be stored, read again, shown, evaluated and filtered."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, loads
+from interlock.errors import InvalidArgument
+from interlock.operations.bulk_terminations import carry_out_next
+from interlock.ports import AuditEntry, ClientRow, Role
+from interlock.rules.model import SYSTEM, Ref
+from tests.clocks import settle
+from tests.engine.worlds import evaluate, run_automation
+from tests.operations.desk import CALL, WAIT, Desk, desk
+
+pytestmark = pytest.mark.anyio
+
+ODD_NUMBERS = [
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "9007199254740993",
+    "9007199254740992.0",
+    "1.8446744073709552e+19",
+    "1e17",
+    "1e300",
+    "5e-324",
+    "-0",
+    "-0.0",
+    "9" * 5000,
+]
+ODD_TEXTS = ['"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"', '"\u2028"', '"{{ ctx.trigger }}"', '"[secret]"']
+SCALARS = (
+    st.sampled_from(["null", "true", "[]", "{}", '""', *ODD_NUMBERS, *ODD_TEXTS])
+    | st.integers(-(2**70), 2**70).map(str)
+    | st.floats(allow_nan=False).map(json.dumps)
+    | st.text(max_size=5).map(json.dumps)
+)
+NAMES = st.sampled_from(['"a"', '"b"', '"interlock.secret"', '"version"', '"context"', '"\\u0000"', '"@address"', '""'])
+RAW = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(NAMES, inner), max_size=3).map(
+            lambda members: "{" + ",".join(f"{name}:{value}" for name, value in members) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+"""Raw text, so that what no JSON writer would write is there: numbers beyond every type, names given twice."""
+
+DEEP = [f"{'[' * depth}{']' * depth}" for depth in (60, 63, 64, 65, 100, 5_000)]
+
+ECHO = evaluate("echo", x="ctx.trigger.x", same="ctx.trigger.x == ctx.trigger.x")
+SEND = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.trigger.x }}", "t": "a"}}}
+MIX = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"x": "text {{ ctx.trigger.x }}"}}}
+AFTER = evaluate("after", x="ctx.call.response")
+ACTIVE_RUNS = 4
+FILTERS = (
+    "ctx.trigger.x == ctx.trigger.x",
+    "ctx.call.response == 18446744073709551614u",
+    "ctx.exists(name, name == 'call')",
+)
+
+
+def strict(value: Any) -> Any:
+    """The value as a client reads it that is as strict as we are."""
+    return loads(json.dumps(value).encode(), max_depth=MAX_STORED_DEPTH + 10)
+
+
+async def seen_everywhere(ann: Desk, run: int) -> Any:
+    """Look at a run in every way there is; its detail."""
+    strict((await ann.ask("GetAutomationExecution", id=run)).body)
+    strict((await ann.ask("OwnGetReceipt", id=run)).body)
+    for expression in FILTERS:
+        plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+        strict(plan)
+        failed = plan.get("expressionFailures", {}).get("count", 0)
+        assert plan["total"] + failed <= ACTIVE_RUNS
+    return strict(await ann.detail(run))
+
+
+async def accepted(ann: Desk, automation: str, raw: bytes) -> int | None:
+    """A run that was started with this as its `x`; None if that was refused by name."""
+    try:
+        reply = await ann.ask("ExecuteAutomation", b'{"context":{"context":{"x":' + raw + b"}}}", id=automation)
+    except InvalidArgument:
+        return None
+    await settle()
+    return int(reply.body["executionId"])
+
+
+@given(RAW | st.sampled_from(DEEP))
+async def test_what_a_request_brings_is_refused_or_lives_through_the_whole_run(raw: str) -> None:
+    async with desk() as ann:
+        child = run_automation("go", await ann.make(WAIT), {"x": {"y": "{{ ctx.trigger.x }}"}})
+        for steps in ((ECHO, SEND, AFTER, WAIT), (MIX, WAIT), (child, WAIT)):
+            run = await accepted(ann, await ann.make(*steps), raw.encode())
+            if run is None:
+                return
+            for call in ann.engine.far.open:
+                strict(call.body)
+                call.answer(200, raw.encode())
+            await settle()
+            detail = await seen_everywhere(ann, run)
+            assert detail["trigger"] == {"x": loads(b"[" + raw.encode() + b"]", max_depth=MAX_DEPTH + 1)[0]}
+            assert "INTERNAL" not in str(detail)
+
+
+@given(RAW | st.sampled_from(DEEP) | st.binary(max_size=8))
+async def test_whatever_a_receiver_answers_the_call_was_made_and_the_run_goes_on(raw: str | bytes) -> None:
+    body = raw if isinstance(raw, bytes) else raw.encode()
+    async with desk() as ann:
+        run = await ann.start(await ann.make(CALL, AFTER, WAIT), x=1)
+        ann.engine.far.calls[0].answer(200, body)
+        await settle()
+        detail = await seen_everywhere(ann, run)
+        step = detail["steps"][0]
+        assert (step["outcome"], step["attempts"][0]["status"]) == ("SUCCEEDED", 200)
+        assert "INTERNAL" not in str(detail)
+        if "response_problem" in step["output"]:
+            assert isinstance(step["output"]["response"], str)
+
+
+@given(RAW | st.sampled_from(DEEP))
+async def test_what_a_callback_brings_is_refused_or_lives_on(raw: str) -> None:
+    async with desk() as ann:
+        run = await ann.start(await ann.make(CALL, AFTER, WAIT), x=1)
+        call = ann.engine.far.calls[0]
+        call.answer(202, b"")
+        await settle()
+        token = str(call.request.headers["Webhook-Callback-Url"]).rsplit("/", 1)[1]
+        path = {"execution": str(run), "token": token}
+        with suppress(InvalidArgument):
+            await ann.ask("OwnReceiveCallback", b'{"x":' + raw.encode() + b"}", path=path)
+        await settle()
+        detail = await seen_everywhere(ann, run)
+        assert "INTERNAL" not in str(detail)
+
+
+# --- what an answer beyond the limits becomes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"n": 1e400}', "n: the number is too large"),
+        (b'{"n": 18446744073709551616}', "n: the whole number does not fit"),
+        (b'{"a": 1, "a": 2}', "a: is given twice"),
+        (b'{"a": "\\ud800"}', "half of a surrogate pair"),
+        (b"[" * 65 + b"]" * 65, "deeper than 64"),
+        (b"\xff", "must be UTF-8"),
+        (b"[" + b"1," * MAX_MEMBERS + b"1]", "more than 100,000 items"),
+    ],
+)
+async def test_an_answer_beyond_the_limits_is_kept_as_text_and_says_why(ann: Desk, body: bytes, problem: str) -> None:
+    run = await ann.start(await ann.make(CALL, WAIT))
+    ann.engine.far.calls[0].answer(200, body)
+    await settle()
+    [call, _] = (await ann.detail(run))["steps"]
+    assert call["outcome"] == "SUCCEEDED"
+    assert call["output"]["response"] == body.decode("utf-8", "replace")
+    assert problem in call["output"]["response_problem"]
+
+
+async def test_text_that_is_no_json_is_an_answer_without_a_problem(ann: Desk) -> None:
+    run = await ann.start(await ann.make(CALL, WAIT))
+    ann.engine.far.calls[0].answer(200, b"fine, {thanks")
+    await settle()
+    assert (await ann.detail(run))["steps"][0]["output"] == {"response": "fine, {thanks", "status_code": 200}
+
+
+def nested(inner: Any, levels: int) -> Any:
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
+async def test_data_that_templates_nest_too_deeply_fail_the_step_by_name(ann: Desk) -> None:
+    send = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": nested("{{ ctx.trigger.a }}", 40)}}
+    child = await ann.make(send)
+    run = await ann.start(
+        await ann.make(run_automation("go", child, nested("{{ ctx.trigger.x }}", 40))), x=nested(1, 50)
+    )
+    [found] = (await ann.detail(run))["children"]
+    detail = await seen_everywhere(ann, int(found["id"]))
+    assert (detail["state"], detail["steps"][0]["error"]["code"]) == ("ERROR", "TOO_DEEP")
+
+
+# --- what an older release stored -------------------------------------------------------------------------------------
+
+UNREADABLE = [b'{"n":Infinity}', b'{"n":1e400}', b'{"n":1,"n":2}', b"not json", b"\xff", b"[" * 500 + b"]" * 500]
+
+
+async def spoil(ann: Desk, run: int, column: str, document: bytes) -> None:
+    """Put a document into the row as a release without the limits would have."""
+    sql = {
+        "input": "UPDATE inputs SET input = ? WHERE execution = ?",
+        "output": "UPDATE steps SET output = ? WHERE execution = ? AND output IS NOT NULL",
+        "late": "UPDATE steps SET late = ? WHERE execution = ?",
+        "error": "UPDATE steps SET error = ? WHERE execution = ?",
+    }[column]
+    await ann.engine.store.writer.submit(lambda connection: connection.execute(sql, (document, run)).fetchall())
+
+
+@pytest.mark.parametrize("column", ["input", "output", "late", "error"])
+@pytest.mark.parametrize("document", UNREADABLE)
+async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str, document: bytes) -> None:
+    client = ClientRow(ann.tenant.id, "ann@localhost", "", b"k" * 32, (Role.SUPER_ADMIN,), 1)
+    await ann.services.store.access.create_client(client, AuditEntry(SYSTEM, "client.create", client.id))
+    automation = await ann.make(evaluate("made", x="ctx.trigger.x"), WAIT)
+    first, odd, last = [await ann.start(automation, x=1) for _ in range(3)]
+    await spoil(ann, odd, column, document)
+    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}})).body
+    found = sorted(int(row["executionId"]) for row in plan["executions"])
+    if column in {"input", "output"}:
+        assert found == [first, last]
+        assert (plan["expressionFailures"]["count"], plan["expressionFailures"]["executionId"]) == (1, str(odd))
+    else:
+        assert found == [first, odd, last]
+    strict((await ann.ask("GetAutomationExecution", id=odd)).body)
+    strict((await ann.ask("OwnGetReceipt", id=odd)).body)
+    assert strict(await ann.detail(odd))["state"] == "WAITING"
+    order = {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}}
+    given_ = (await ann.ask("OwnCreateTerminations", order)).body
+    while await carry_out_next(ann.services):
+        await settle()
+    assert given_["terminations"]["total"] == len(found)
+    assert [await ann.state(run) for run in (first, last)] == ["TERMINATE", "TERMINATE"]
+
+
+@pytest.mark.parametrize("column", ["input", "output"])
+async def test_an_unreadable_run_ends_with_what_is_wrong_and_not_as_a_defect(ann: Desk, column: str) -> None:
+    run = await ann.start(await ann.make(evaluate("made", x="ctx.trigger.x"), WAIT), x=1)
+    await spoil(ann, run, column, b'{"n":Infinity}')
+    await ann.wait(1209600)
+    assert await ann.state(run) == "ERROR"
+    assert ann.engine.store.executions.steps(Ref(ann.tenant.id, run))[-1].error is not None
+    [*_, step] = (await ann.detail(run))["steps"]
+    assert step["error"]["code"] == "DOCUMENT_UNREADABLE"
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+async def where(ann: Desk, expression: str) -> list[int]:
+    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+    assert "expressionFailures" not in plan
+    return sorted(int(row["executionId"]) for row in plan["executions"])
+
+
+async def test_a_filter_by_a_large_number_finds_that_number_alone(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    numbers = [2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1, -(2**63), -(2**63) + 1]
+    runs = {number: await ann.start(automation, account=number) for number in numbers}
+    for number in numbers:
+        written = f"{number}u" if number >= 2**63 else str(number)
+        assert await where(ann, f"ctx.trigger.account == {written}") == [runs[number]]
+        assert await where(ann, f"ctx.trigger.account in [{written}, 5]") == [runs[number]]
+        above = sorted(run for other, run in runs.items() if other > number)
+        assert await where(ann, f"ctx.trigger.account > {written}") == above
+    assert await where(ann, "ctx.trigger.account == 9007199254740992.0") == [runs[2**53]]
+
+
+async def test_a_template_writes_every_integer_with_all_its_digits(ann: Desk) -> None:
+    payload = {"text": "id {{ ctx.trigger.n }}", "alone": "{{ ctx.trigger.n }}", "list": "{{ [ctx.trigger.n] }}"}
+    automation = await ann.make({"stepName": "call", "webhook": {"webhookId": "hook", "payload": payload}})
+    for number in (2**53 - 1, 2**53 + 1, 2**63, 2**64 - 1, -(2**63)):
+        await ann.start(automation, n=number)
+        sent = ann.engine.far.calls[-1].body["payload"]["context"]
+        assert sent["text"] == f"id {number}"
+        assert str(sent["alone"]) == str(sent["list"][0]) == str(number)
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+async def test_an_integer_beyond_64_bits_is_refused_where_it_stands(ann: Desk, number: int) -> None:
+    automation = await ann.make(WAIT)
+    with pytest.raises(InvalidArgument, match=r"context\.context\.a\[0\]: the whole number does not fit into 64 bits"):
+        await ann.start(automation, a=[number])
+
+
+# --- subjects ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["user_id", "userId"])
+@pytest.mark.parametrize("number", [0, 12345, -7, 2**53 + 1, 2**64 - 1])
+async def test_a_run_about_a_number_is_found_by_its_digits(ann: Desk, name: str, number: int) -> None:
+    automation = await ann.make(WAIT)
+    run, _ = await ann.start(automation, **{name: number}), await ann.start(automation, **{name: number // 2 + 1})
+    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": [str(number)]}})).body
+    assert [row["executionId"] for row in plan["executions"]] == [str(run)]
+
+
+@pytest.mark.parametrize("name", ["user_id", "userId"])
+@pytest.mark.parametrize("value", [True, 1.5, 7.0, ["u1"], {"id": "u1"}])
+async def test_a_subject_that_is_neither_text_nor_integer_is_refused(ann: Desk, name: str, value: Any) -> None:
+    with pytest.raises(InvalidArgument, match=rf"context\.context\.{name}: names the subject"):
+        await ann.start(await ann.make(WAIT), **{name: value})
+    with pytest.raises(InvalidArgument, match=rf"context\.context\.{name}: names the subject"):
+        await ann.make(WAIT, context={"context": {name: value}})
+
+
+async def test_a_child_with_an_unusable_subject_is_not_started(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    run = await ann.start(await ann.make(run_automation("go", child, {"user_id": "{{ ctx.trigger.who }}"})), who=[1])
+    [step] = (await ann.detail(run))["steps"]
+    assert step["error"]["code"] == "INVALID_SUBJECT"
+    assert not (await ann.detail(run)).get("children")
+
+
+async def test_a_child_about_a_number_is_found_by_its_digits(ann: Desk) -> None:
+    child = await ann.make(WAIT)
+    await ann.start(await ann.make(run_automation("go", child, {"user_id": "{{ ctx.trigger.who }}"})), who=12345)
+    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": ["12345"]}})).body
+    assert [row["automationTemplateId"] for row in plan["executions"]] == [child]
