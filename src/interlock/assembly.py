@@ -91,6 +91,9 @@ class System:
     feed: Feed
     failed: asyncio.Future[Fatal]
     """Done when the process has to end."""
+    starter: Starter
+    grace: float
+    """Seconds that attempts in flight are given at an orderly stop."""
     connection: type[asyncio.Protocol] = Connection
     """What the port speaks to each caller."""
     draining: bool = False
@@ -100,10 +103,21 @@ class System:
         self.urls.reached_at(url)
 
     def wind_up(self) -> None:
-        """Begin an orderly stop: start nothing more, while what was asked is still answered."""
+        """Begin an orderly stop: start nothing more. Terminations, reads and health are still served."""
         self.draining = True
+        self.starter.close()
         self.dispatcher.take_no_more()
-        self.feed.close()
+
+    async def drain(self) -> None:
+        """Let attempts in flight end for as long as they are given; then end what waits for changes."""
+        try:
+            await self.dispatcher.drain(self.grace)
+        finally:
+            self.feed.close()
+
+    def hurry(self) -> None:
+        """Give attempts in flight no more time: they are cut off, and the next start settles them."""
+        self.grace = 0
 
     def health(self) -> Health:
         """Whether requests should be sent here, and what is wrong."""
@@ -217,7 +231,9 @@ async def assembled(
             ),
             metrics,
         )
-        system = System(api, store, dispatcher, tenant, credential, environment, urls, feed, failed)
+        system = System(
+            api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace
+        )
         await _settle_overdue(supervisor, dispatcher, store, clock)
         sealer = Sealer(store.audit, clock)
         background = [
@@ -232,7 +248,7 @@ async def assembled(
             finally:
                 system.wind_up()
                 if not failed.done():
-                    await dispatcher.drain(settings.grace)
+                    await system.drain()
                 for task in work:
                     task.cancel()
         if not failed.done():

@@ -33,6 +33,10 @@ FATAL_PATIENCE: Final = 2.0
 COLLECTED_EVERY: Final = (20_000, 50, 100)
 """Objects more than before, and rounds of the younger generations, after which cycles are looked for; Python's own
 figures cost a seventh of all time here."""
+ANSWER_PATIENCE: Final = 2.0
+"""Seconds for which the port stays open after the drain, for the requests that are being answered."""
+ANSWER_LOOK: Final = 0.02
+"""Seconds between two looks at whether a request is being answered."""
 BACKLOG: Final = 2_048
 ACCEPTS: Final = 16
 """Connections that are taken in a turn of the loop: libuv takes one for each socket that it listens on, and under load
@@ -167,7 +171,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             timeout_keep_alive=75,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
-            timeout_graceful_shutdown=round(settings.grace) + 1,
+            timeout_graceful_shutdown=round(ANSWER_PATIENCE),
         )
 
         async def ready() -> None:
@@ -184,8 +188,9 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
 
         server = serving = Server(config, ready)
         loop = asyncio.get_running_loop()
+        ending = Ending(server, system)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, server, system)
+            loop.add_signal_handler(number, ending.signalled)
         await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
     return Exit.ERROR if system.failed.done() or untold is not None else Exit.OK
 
@@ -204,17 +209,56 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         await self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was asked, and only then close the port: until then a run can be stopped."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ANSWER_PATIENCE
+        while self._is_answering() and not self.force_exit and loop.time() < until:  # noqa: ASYNC110  # no event says so
+            await asyncio.sleep(ANSWER_LOOK)
+        await super().shutdown(sockets)
+
+    def _is_answering(self) -> bool:
+        return any(getattr(connection, "is_answering", False) for connection in self.server_state.connections)
+
+
+class Ending:
+    """The end of the server on a signal: in order on the first, at once on the second.
+
+    In order means that starts are refused and attempts in flight are given their time, while terminations, reads and
+    health are served as ever, on new connections too. The port closes last.
+    """
+
+    def __init__(self, server: Server, system: System) -> None:
+        self._server = server
+        self._system = system
+        self._draining: asyncio.Task[None] | None = None
+
+    def signalled(self) -> None:
+        """Take a SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        if self._draining is None:
+            log.info("draining", extra={"grace": self._system.grace})
+            self._system.wind_up()
+            self._draining = loop.create_task(self._drain())
+            return
+        log.warning("the process ends", extra={"reason": "a second signal came while it was draining"})
+        self._system.hurry()
+        self._draining.cancel()
+        self._server.should_exit = self._server.force_exit = True
+        loop.call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
+
+    async def _drain(self) -> None:
+        try:
+            await self._system.drain()
+        finally:
+            self._server.should_exit = True
+
 
 def _permit_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _stop(server: Server, system: System) -> None:
-    system.wind_up()
-    server.should_exit = True
 
 
 def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> None:

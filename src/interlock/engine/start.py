@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from interlock.engine.advance import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.held import Held
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
+from interlock.errors import Unavailable
 from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
@@ -19,6 +20,9 @@ from interlock.rules.states import State
 from interlock.steps.documents import encode
 
 START_ACTION = "execution.start"
+RETRY_AFTER_SECONDS: Final = 5
+"""Seconds after which a start that a stopping server refused should be tried again."""
+_STOPPING: Final = "the server is stopping and starts no more runs; send the request again when it is back"
 
 
 class Slots(Protocol):
@@ -68,6 +72,11 @@ class Starter:
         self._slots = slots
         self._clock = clock
         self._ids = ids
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Begin no more runs: the server is stopping. Each start is refused from now on."""
+        self._is_closed = True
 
     async def start(self, request: StartRequest) -> Started:
         """Create the run and, if a slot is free, announce its first attempt in the same commit.
@@ -77,6 +86,8 @@ class Starter:
             AlreadyExists: the idempotency key was used with another body.
             Unavailable: the disk is full, or the server is closing.
         """
+        if self._is_closed:
+            raise Unavailable(_STOPPING, retry_after=RETRY_AFTER_SECONDS)
         id_ = self._ids.execution()
         newcomer = Newcomer(request.tenant, id_, request.automation, request.definition, request.is_draft)
         details = b'{"automation":' + encode(request.automation) + b"}"

@@ -75,7 +75,7 @@ async def _with_preferences(
         state = decision.execution.state
         if preferences.wait and state not in TERMINAL:
             until = services.clock.now() + preferences.wait * SECOND
-            while state not in TERMINAL and await watch.change(services.clock, until):
+            while state not in TERMINAL and not services.feed.closed and await watch.change(services.clock, until):
                 state = _state(services, ref, state)
             state = _state(services, ref, state)
     headers = [(HEADER, f"{decision.verdict}; state={state}")]
