@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _LISTS: Final = ("done", "interrupted", "unknown", "neverStarted", "open")
+_CALLED_AND_FAILED: Final = frozenset({Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS})
 _BY_CAUSE: Final = {
     Cause.LEASE_EXPIRED: Situation.LEASE,
     Cause.TENANT_SWITCH: Situation.SWITCH,
@@ -233,6 +234,8 @@ class Account:
         saw, seen = self._world.saw, self._world.oracle.seen.get(row.id)
         if any(call.fate is Fate.ACCEPTED_FIRST and 200 in call.callbacks for call in ledger):
             saw(Situation.CALLBACK_FIRST)
+        if any(call.fate in _CALLED_AND_FAILED and 200 in call.callbacks for call in ledger):
+            saw(Situation.CALLBACK_SETTLES)
         if len([call for call in ledger if call.first_byte_at is not None]) > 1:
             saw(Situation.RETRIED)
             if self._world.host.crashes:

@@ -28,6 +28,7 @@ class Situation(StrEnum):
     LATE = "a result after the end of its run"
     CALLBACK_AFTER_STOP = "a callback after the terminate"
     CALLBACK_FIRST = "a callback before its own 202"
+    CALLBACK_SETTLES = "a callback that settled a call which then failed"
     CHILD_BEFORE_STOP = "a child started before its parent was stopped"
     CHILD_NEVER = "a child that its parent's stop kept from starting"
     CASCADE = "a cascade that stopped a descendant"

@@ -40,6 +40,10 @@ class Fate(StrEnum):
     TOO_LARGE = "answers more than is read"
     ACCEPTED = "202 and a callback"
     ACCEPTED_FIRST = "202 after its callback"
+    CALLED_ANSWERED = "200 after its callback"
+    CALLED_FAILS = "500 after its callback"
+    CALLED_RESET = "reset after its callback"
+    CALLED_HANGS = "no answer after its callback"
     ACCEPTED_TWICE = "202 and two callbacks"
     ACCEPTED_NEVER = "202 and no callback"
 
@@ -47,7 +51,13 @@ class Fate(StrEnum):
 CALM: Final = (Fate.ANSWERED,) * 8 + (Fate.ACCEPTED,) * 2
 ROUGH: Final = (*CALM, *Fate, Fate.FAILS, Fate.HANGS, Fate.DRIPS)
 _ACCEPTED: Final = frozenset({Fate.ACCEPTED, Fate.ACCEPTED_FIRST, Fate.ACCEPTED_TWICE, Fate.ACCEPTED_NEVER})
-_STATUS: Final = {Fate.FAILS: 500, Fate.GONE: 410, **dict.fromkeys(_ACCEPTED, 202)}
+CALLS_FIRST: Final = frozenset(
+    {Fate.ACCEPTED_FIRST, Fate.CALLED_ANSWERED, Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS}
+)
+"""Fates of a call whose callback is sent before the call is answered, if it ever is."""
+_RESET: Final = frozenset({Fate.RESET_AFTER, Fate.CALLED_RESET})
+_HANGS: Final = frozenset({Fate.HANGS, Fate.CALLED_HANGS})
+_STATUS: Final = {Fate.FAILS: 500, Fate.CALLED_FAILS: 500, Fate.GONE: 410, **dict.fromkeys(_ACCEPTED, 202)}
 
 
 @dataclass(slots=True)
@@ -223,14 +233,14 @@ class Network:
             return
         call.acted_at = self._loop.microseconds
         self._note(f"far end acted on {call.execution} {call.step} #{call.number}: {call.fate}")
-        if call.fate is Fate.RESET_AFTER:
+        if call.fate in CALLS_FIRST:
+            await self._deliver(call, chance)
+        if call.fate in _RESET:
             self._reset(reply)
             return
-        if call.fate is Fate.HANGS:
+        if call.fate in _HANGS:
             return
-        if call.fate is Fate.ACCEPTED_FIRST:
-            await self._deliver(call, chance)
-        else:
+        if call.fate not in CALLS_FIRST:
             await self._pause(chance.choice((0, 0, 1, 5)) * MILLISECOND)
         call.status = _STATUS.get(call.fate, 200)
         if not reply.done():

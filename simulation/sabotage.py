@@ -8,12 +8,12 @@ from typing import Final
 
 from interlock.ports import Phase, Progress
 from interlock.rules.decide import decide
-from interlock.rules.decision import AuditRecord, Decision, Interrupt, StepSettled, Verdict, WakeAt
-from interlock.rules.events import DeadlinePassed, Event, Prepared, Recovered, Settled, Terminated, Woken
+from interlock.rules.decision import AuditRecord, CallbackTaken, Decision, Interrupt, StepSettled, Verdict, WakeAt
+from interlock.rules.events import CalledBack, DeadlinePassed, Event, Prepared, Recovered, Settled, Terminated
 from interlock.rules.follow import follow, hand_over
 from interlock.rules.model import Situation
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import TERMINAL, State
+from interlock.rules.states import TERMINAL, State, WaitingFor
 from interlock.store.sqlite.executions import Rules
 from simulation.disk import DATABASE, FILES
 
@@ -78,10 +78,19 @@ def takes_over(situation: Situation, event: Event) -> Decision:
 def late_result_counts(situation: Situation, event: Event) -> Decision:
     """Whoever answers a waiting run is believed, whatever the run has become since."""
     execution = situation.execution
-    if isinstance(event, Woken) and event.attempt is not None and execution.state is State.TERMINATE:
-        waiting = replace(execution, state=State.WAITING, waiting_for=event.by, wake_at=event.at, completed_at=None)
-        return decide(replace(situation, execution=waiting), replace(event, epoch=execution.epoch))
+    if isinstance(event, CalledBack) and execution.state is State.TERMINATE:
+        waits = WaitingFor.CALLBACK
+        waiting = replace(execution, state=State.WAITING, waiting_for=waits, wake_at=None, completed_at=None)
+        return decide(replace(situation, execution=waiting), event)
     return decide(situation, event)
+
+
+def forgets_the_callback(situation: Situation, event: Event) -> Decision:
+    """A callback that was accepted while its step was attempted is dropped when the attempt ends."""
+    decision = decide(replace(situation, callback=None), event)
+    if situation.callback is not None and decision.moved and not decision.execution.in_flight:
+        return replace(decision, records=(*decision.records, CallbackTaken(situation.execution.step)))
+    return decision
 
 
 def prepared_wins(situation: Situation, event: Event) -> Decision:
@@ -183,6 +192,7 @@ SABOTAGES: Final = (
     Sabotage("an order over a finished run", _named("S4", "S5"), overwrites),
     Sabotage("a second order that takes over", _named("S6"), takes_over),
     Sabotage("a late result that counts", _named("S4", "S7", "S8"), late_result_counts),
+    Sabotage("a kept callback that is forgotten", _named("S7", "S9"), forgets_the_callback),
     Sabotage("a prepared step that wins over the stop", _named("S2", "S4", "S8", "S14"), prepared_wins),
     Sabotage("a deadline that is forgotten", _named("L1"), forgets_the_deadline),
     Sabotage("no audit row", _named("S16"), leaves_no_audit),

@@ -14,7 +14,7 @@ from interlock.ports import WebhookRow
 from interlock.rules.events import Recovered
 from interlock.rules.model import Ref
 from tests.clocks import settle
-from tests.engine.worlds import AUDIT
+from tests.engine.worlds import AUDIT, restarted
 from tests.operations.desk import CALL, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
@@ -79,56 +79,115 @@ async def test_a_callback_is_good_once(ann: Desk) -> None:
     assert (await ann.detail(execution))["step"] == 1
 
 
-async def test_a_callback_may_overtake_its_own_202(ann: Desk) -> None:
+async def test_a_callback_before_its_own_202_is_accepted_at_once(ann: Desk) -> None:
     execution, url = await asked(ann)
-    early = asyncio.ensure_future(call_back(ann, url))
-    await settle()
-    assert not early.done()
+    assert await call_back(ann, url) == {}
+    assert (await ann.detail(execution))["state"] == "PROCESS_STEP"
+    with pytest.raises(FailedPrecondition, match="was used already"):
+        await call_back(ann, url, {"ticket": "INC-2"})
     ann.engine.far.calls[-1].answer(202, b"")
-    assert await early == {}
-    assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
+    await settle()
+    detail = await ann.detail(execution)
+    assert (detail["state"], detail["step"]) == ("WAITING", 1)
+    assert detail["steps"][0]["outcome"] == "SUCCEEDED"
+    assert detail["steps"][0]["output"] == {"response": {"ticket": "INC-1"}, "status_code": 202}
 
 
-async def test_a_callback_may_come_before_the_attempt_that_is_made_again(ann: Desk) -> None:
+@pytest.mark.parametrize("status", [400, 410, 500])
+async def test_a_callback_before_a_refusal_is_the_answer_and_spares_the_retry(ann: Desk, status: int) -> None:
+    execution, url = await asked(ann)
+    assert await call_back(ann, url) == {}
+    ann.engine.far.calls[-1].answer(status, b"no")
+    await ann.wait(3_600)
+    step = (await ann.detail(execution))["steps"][0]
+    assert (step["outcome"], step["output"]["response"]) == ("SUCCEEDED", {"ticket": "INC-1"})
+    [attempt] = step["attempts"]
+    assert (attempt["status"], attempt["late"][0]["outcome"]) == (status, "LATE_FAILED")
+    assert len(ann.engine.far.calls) == 1
+
+
+async def test_a_callback_before_an_answer_of_its_own_is_evidence(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    assert await call_back(ann, url) == {}
+    ann.engine.far.calls[-1].answer(200, b'{"ticket": "INC-0"}')
+    await settle()
+    step = (await ann.detail(execution))["steps"][0]
+    assert step["output"] == {"response": {"ticket": "INC-0"}, "status_code": 200}
+    [late] = step["attempts"][0]["late"]
+    assert (late["outcome"], late["output"]["response"]) == ("LATE_SUCCEEDED", {"ticket": "INC-1"})
+    with pytest.raises(FailedPrecondition):
+        await call_back(ann, url)
+
+
+async def test_a_callback_between_two_attempts_settles_the_step(ann: Desk) -> None:
     execution, url = await asked(ann)
     ann.engine.far.calls[-1].fail()
     await settle()
     assert (await ann.detail(execution))["waitingFor"] == "retry"
-    early = asyncio.ensure_future(call_back(ann, url))
-    await settle()
-    assert not early.done()
-    await ann.wait(4)
-    ann.engine.far.calls[-1].answer(202, b"")
-    assert await early == {}
-    assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
+    assert await call_back(ann, url) == {}
+    await ann.wait(60)
+    detail = await ann.detail(execution)
+    assert (detail["step"], detail["steps"][0]["outcome"]) == (1, "SUCCEEDED")
+    assert len(ann.engine.far.calls) == 1
 
 
-async def test_a_callback_may_come_before_a_crashed_attempt_is_made_again(ann: Desk) -> None:
+async def test_a_callback_outlives_the_server_that_made_the_call(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    assert await call_back(ann, url) == {}
+    async with restarted(ann.engine):
+        detail = await ann.detail(execution)
+        assert (detail["step"], detail["steps"][0]["outcome"]) == (1, "SUCCEEDED")
+        assert detail["steps"][0]["output"]["response"] == {"ticket": "INC-1"}
+    assert len(ann.engine.far.calls) == 1
+
+
+async def test_a_callback_before_a_crashed_attempt_is_made_again_settles_the_step(ann: Desk) -> None:
     execution, url = await asked(ann)
     ref, executions = Ref(ann.tenant.id, execution), ann.services.store.executions
     row = executions.get(ref)
     assert row is not None
     await executions.apply(ref, Recovered(ann.engine.clock.now(), row.epoch, repeatable=True))
-    early = asyncio.ensure_future(call_back(ann, url))
-    await settle()
-    assert not early.done()
+    assert await call_back(ann, url) == {}
     ann.engine.far.calls[0].answer(202, b"")
     await settle()
-    ann.engine.far.calls[1].answer(202, b"")
-    assert await early == {}
     assert (await ann.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
 
 
-async def test_a_callback_that_nobody_asked_for_is_refused(ann: Desk) -> None:
+async def test_the_step_after_an_early_callback_reads_what_it_brought(ann: Desk) -> None:
+    read = {"expressions": [{"key": "ticket", "expressionCel": "ctx.call.response.ticket"}]}
+    execution = await ann.start(await ann.make(CALL, {"stepName": "read", "evaluateExpressions": read}))
+    url = str(ann.engine.far.calls[-1].request.headers["Webhook-Callback-Url"])
+    assert await call_back(ann, url) == {}
+    ann.engine.far.calls[-1].answer(202, b"")
+    await settle()
+    assert (await ann.detail(execution))["steps"][1]["output"] == {"ticket": "INC-1"}
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "drain"])
+async def test_a_run_stopped_after_an_early_callback_says_that_the_work_was_done(ann: Desk, mode: str) -> None:
     execution, url = await asked(ann)
-    early = asyncio.ensure_future(call_back(ann, url))
-    await settle()
-    await ann.wait(5)
+    assert await call_back(ann, url) == {}
+    await ann.ask("TerminateAutomation", {"mode": mode}, id=execution)
+    await ann.wait(11)
     with pytest.raises(FailedPrecondition):
-        await early
-    ann.engine.far.calls[-1].answer(200)
-    await settle()
-    assert (await ann.detail(execution))["step"] == 1
+        await call_back(ann, url)
+    detail = await ann.detail(execution)
+    assert (detail["state"], detail["steps"][0]["outcome"]) == ("TERMINATE", "SUCCEEDED")
+    receipt = (await ann.ask("OwnGetReceipt", id=execution)).body
+    assert [entry["step"] for entry in receipt["done"]] == ["call"]
+
+
+async def test_a_callback_while_the_run_is_stopping_is_refused_and_kept_as_evidence(ann: Desk) -> None:
+    execution, url = await asked(ann)
+    ann.engine.far.deaf = True
+    await ann.ask("TerminateAutomation", id=execution)
+    assert (await ann.detail(execution))["state"] == "STOPPING"
+    with pytest.raises(FailedPrecondition, match="its run was stopped"):
+        await call_back(ann, url)
+    await ann.wait(11)
+    detail = await ann.detail(execution)
+    assert (detail["state"], detail["steps"][0]["outcome"]) == ("TERMINATE", "ABANDONED")
+    assert [late["outcome"] for late in detail["steps"][0]["attempts"][0]["late"]] == ["LATE_SUCCEEDED"]
 
 
 async def test_a_callback_to_a_stopped_run_is_refused_and_kept_as_evidence_once(ann: Desk) -> None:

@@ -18,6 +18,8 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import (
     AuditRecord,
+    CallbackKept,
+    CallbackTaken,
     Decision,
     Interrupt,
     LateEvidence,
@@ -29,6 +31,7 @@ from interlock.rules.decision import (
 )
 from interlock.rules.events import (
     Announce,
+    CalledBack,
     Created,
     DeadlinePassed,
     Event,
@@ -47,7 +50,9 @@ from interlock.rules.model import (
     SECOND,
     Actor,
     AttemptRef,
+    CalledStep,
     Execution,
+    KeptCallback,
     Mode,
     Result,
     Situation,
@@ -60,6 +65,8 @@ from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 NOW, RETRY_AT, CALLBACK_UNTIL = 100, 200, 10**12
 LAST = 1
 """Position of the last step; the first may be answered with 202."""
+CALLED = 0
+"""Position of the step that the remote calls back for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class Protocol:
     )
     crashes: int = 1
     losses: int = 1
+    callbacks: int = 1
+    """How often the remote calls back."""
 
 
 class Row(NamedTuple):
@@ -115,6 +124,11 @@ class World(NamedTuple):
     told: tuple[Verdict | None, ...] = (None, None)
     crashes: int = 0
     losses: int = 0
+    callbacks: int = 0
+    kept: int | None = None
+    """The step with which a callback is kept."""
+    taken: bool = False
+    """A callback was accepted."""
 
 
 class Violation(Exception):
@@ -190,6 +204,7 @@ def steps_from(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
     else:
         yield from _engine(world, protocol)
         yield from _worker(world, protocol)
+        yield from _remote(world, protocol)
         for client, verdict in enumerate(world.told):
             if verdict is None:
                 yield from _client(world, protocol, client)
@@ -223,9 +238,6 @@ def _engine(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
     if row.waiting_for is WaitingFor.RETRY:
         following = Announce(row.step)
         yield from _outcomes(world, protocol, Woken(RETRY_AT, row.epoch, WaitingFor.RETRY, None, following), "retry")
-    if row.waiting_for is WaitingFor.CALLBACK:
-        woken = Woken(NOW, row.epoch, WaitingFor.CALLBACK, Result(Outcome.SUCCEEDED), Announce(row.step + 1), "me")
-        yield from _outcomes(world, protocol, woken, "callback")
 
 
 def _worker(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
@@ -249,6 +261,14 @@ def _worker(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
         if attempt.position != LAST:
             yield "failed", _with_report(world, attempt, Result(Outcome.FAILED))
             yield "answered 202", _with_report(world, attempt, Result(None))
+
+
+def _remote(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
+    """The remote has the request, and calls back whenever it likes: before its own answer, after it, or twice."""
+    called = any(position == CALLED for position, _ in world.sent)
+    if called and world.callbacks < protocol.callbacks:
+        event = CalledBack(NOW, CALLED, Result(Outcome.SUCCEEDED))
+        yield from _outcomes(world._replace(callbacks=world.callbacks + 1), protocol, event, "callback")
 
 
 def _with_report(world: World, attempt: AttemptRef, result: Result) -> World:
@@ -328,7 +348,13 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
     """
     before = world.row
     termination = world.termination if before.state is State.STOPPING else None
-    decision = protocol.decide(Situation(before, termination), event)
+    kept = KeptCallback(NOW, Result(Outcome.SUCCEEDED)) if before.in_flight and world.kept == before.step else None
+    called = _called(world, event.position) if isinstance(event, CalledBack) else None
+    decision = protocol.decide(Situation(before, termination, callback=kept, called=called), event)
+    if isinstance(event, CalledBack) and decision.verdict is Verdict.ACCEPTED:
+        require(world.termination is None, "S7 a stopped run accepts no callback")
+        require(not world.taken, "a callback is accepted once")
+        world = world._replace(taken=True)
     row, rows = decision.execution, dict(world.rows)
     world = world._replace(row=row)
     for record in decision.records:
@@ -336,6 +362,8 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
             case StepOpened(position, attempt):
                 require(world.termination is None, "S2 nothing starts after the order")
                 require((position, attempt) not in rows, "S10 one row for each attempt")
+                asked_again = position == CALLED and world.taken and not isinstance(event, CalledBack)
+                require(not asked_again, "a remote that has called back is not asked again")
                 rows[position, attempt] = Row()
             case StepSettled(position, attempt, _, result, accepted):
                 key = (position, attempt)
@@ -345,6 +373,10 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
             case LateEvidence(attempt_):
                 key = (attempt_.position, attempt_.number)
                 rows[key] = rows[key]._replace(late=True)
+            case CallbackKept(position):
+                world = world._replace(kept=position)
+            case CallbackTaken():
+                world = world._replace(kept=None)
             case TerminationRecord(order, new):
                 require(new == (world.termination is None), "S6 n orders equal one")
                 first = world.termination
@@ -369,6 +401,14 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
     # When the row was last written tells worlds apart that are the same from here on.
     world = world._replace(row=replace(row, updated_at=NOW), rows=tuple(sorted(rows.items())), task=task)
     return check(world), decision
+
+
+def _called(world: World, position: int) -> CalledStep | None:
+    rows = {attempt: row for (at, attempt), row in world.rows if at == position}
+    if not rows:
+        return None
+    newest = rows[max(rows)]
+    return CalledStep(AttemptRef(position, max(rows), 0), newest.outcome, newest.late)
 
 
 def _check_outcome(world: World, event: Event, key: Key, outcome: Outcome | None) -> None:
@@ -405,6 +445,9 @@ def check(world: World) -> World:
     """
     row, rows = world.row, dict(world.rows)
     over = row.state in TERMINAL
+    require(world.kept is None or (row.in_flight and world.kept == row.step), "S13 no callback is left")
+    done = any(position == CALLED and kept.outcome is Outcome.SUCCEEDED for (position, _), kept in world.rows)
+    require(not world.taken or world.kept is not None or done, "a callback that was accepted is never lost")
     ended = row.state in {State.DONE, State.ERROR}
     for verdict in world.told:
         require(not ended or verdict is not Verdict.ACCEPTED, "S5 nobody gets a false answer")

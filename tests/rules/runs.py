@@ -8,6 +8,8 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import (
     AuditRecord,
+    CallbackKept,
+    CallbackTaken,
     ChildCreated,
     Decision,
     ItemRecord,
@@ -18,13 +20,15 @@ from interlock.rules.decision import (
     TerminationRecord,
     Verdict,
 )
-from interlock.rules.events import Announce, Created, Event, Fail, Finish, Settled, Terminated, Wait
+from interlock.rules.events import Announce, CalledBack, Created, Event, Fail, Finish, Settled, Terminated, Wait
 from interlock.rules.model import (
     SECOND,
     Actor,
     AttemptRef,
+    CalledStep,
     ChildTarget,
     Execution,
+    KeptCallback,
     Mode,
     Result,
     Situation,
@@ -78,6 +82,7 @@ class Ledger:
     steps: dict[tuple[int, int], Kept] = field(default_factory=dict)
     audits: list[AuditRecord] = field(default_factory=list)
     children: list[ChildCreated] = field(default_factory=list)
+    callbacks: dict[int, KeptCallback] = field(default_factory=dict)
 
     @staticmethod
     def of(decision: Decision) -> Ledger:
@@ -92,10 +97,21 @@ class Ledger:
         fence: TerminationRequest | None = None,
         hold: bool = False,
         child: ChildTarget | None = None,
+        called: int | None = None,
     ) -> Situation:
         row = self.row
         items = tuple(enumerate(self.steps[row.step, row.attempt].items)) if row.items > 1 else ()
-        return Situation(row, self.termination if row.state is State.STOPPING else None, items, fence, hold, child)
+        termination = self.termination if row.state is State.STOPPING else None
+        callback = self.callbacks.get(row.step) if row.in_flight else None
+        return Situation(row, termination, items, fence, hold, child, callback, self.called(called))
+
+    def called(self, position: int | None) -> CalledStep | None:
+        """The newest attempt at the step that a callback is for."""
+        numbers = [number for at, number in self.steps if at == position]
+        if position is None or not numbers:
+            return None
+        kept = self.steps[position, max(numbers)]
+        return CalledStep(AttemptRef(position, max(numbers), kept.epoch), kept.outcome, bool(kept.late))
 
     def apply(
         self,
@@ -106,7 +122,8 @@ class Ledger:
         child: ChildTarget | None = None,
     ) -> Decision:
         """One transaction: read, decide, write."""
-        decision = decide(self.situation(fence=fence, hold=hold, child=child), event)
+        called = event.position if isinstance(event, CalledBack) else None
+        decision = decide(self.situation(fence=fence, hold=hold, child=child, called=called), event)
         self.write(decision)
         return decision
 
@@ -133,6 +150,11 @@ class Ledger:
                     self.steps[position, attempt].items[item] = result.outcome
                 case LateEvidence(attempt, _, outcome):
                     self.steps[attempt.position, attempt.number].late.append(outcome)
+                case CallbackKept(position, at, result):
+                    assert position not in self.callbacks, "the first callback stands"
+                    self.callbacks[position] = KeptCallback(at, result)
+                case CallbackTaken(position):
+                    del self.callbacks[position]
                 case TerminationRecord(termination, new):
                     assert new == (self.termination is None)
                     self.termination = termination

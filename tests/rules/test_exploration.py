@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from interlock.rules.decide import decide
-from interlock.rules.decision import Decision, Interrupt, LateEvidence, StepSettled, Verdict
-from interlock.rules.events import Event, Prepared, Recovered, Settled, Terminated
+from interlock.rules.decision import CallbackTaken, Decision, Interrupt, LateEvidence, StepSettled, Verdict
+from interlock.rules.events import CalledBack, Event, Prepared, Recovered, Settled, Terminated
 from interlock.rules.follow import follow
 from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import INTERRUPTED, Outcome
@@ -27,8 +27,9 @@ AT_ONCE = TerminationRequest(Actor("bob"), "second", deadline=0)
         Protocol(),
         Protocol(repeatable=False, crashes=2),
         Protocol(orders=(GENTLY, AT_ONCE), losses=0, crashes=2),
+        Protocol(callbacks=2, crashes=0),
     ],
-    ids=["interrupt and drain", "not repeatable, crashing twice", "drain and at once, crashing twice"],
+    ids=["interrupt and drain", "not repeatable, crashing twice", "drain and at once, crashing twice", "called twice"],
 )
 def test_every_property_of_the_stop_holds_in_every_world(protocol: Protocol) -> None:
     finding = explore(protocol)
@@ -161,6 +162,36 @@ def settled_run_goes_on_stopping(situation: Situation, event: Event) -> Decision
     return decision
 
 
+def callback_is_forgotten(situation: Situation, event: Event) -> Decision:
+    """The attempt ends as if its step had not been called back, and what was kept is dropped."""
+    kept = situation.callback is not None
+    decision = decide(replace(situation, callback=None), event)
+    if kept and decision.moved and decision.execution.attempt_epoch != situation.execution.attempt_epoch:
+        return replace(decision, records=(*decision.records, CallbackTaken(situation.execution.step)))
+    return decision
+
+
+def callback_is_left_behind(situation: Situation, event: Event) -> Decision:
+    """What was kept settles the step, and is still there afterwards."""
+    decision = decide(situation, event)
+    return replace(decision, records=tuple(r for r in decision.records if not isinstance(r, CallbackTaken)))
+
+
+def callback_of_a_stopping_run_is_kept(situation: Situation, event: Event) -> Decision:
+    """A run that is to stop takes its callback all the same."""
+    if isinstance(event, CalledBack) and situation.execution.state is State.STOPPING:
+        return decide(replace(situation, execution=replace(situation.execution, state=State.PROCESS_STEP)), event)
+    return decide(situation, event)
+
+
+def second_callback_is_accepted(situation: Situation, event: Event) -> Decision:
+    """Each callback that comes early is told that it was the first."""
+    decision = decide(situation, event)
+    if isinstance(event, CalledBack) and situation.callback is not None:
+        return replace(decision, verdict=Verdict.ACCEPTED)
+    return decision
+
+
 BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (no_epoch_check, {"S7"}),
     (no_epoch_check_when_taken_on, {"S2", "S10", "S12"}),
@@ -181,6 +212,9 @@ BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (crash_counts_as_order, {"S5"}),
     (resting_run_is_stopping, {"S12"}),
     (settled_run_goes_on_stopping, {"S12"}),
+    (callback_is_forgotten, {"a callback that was accepted is never lost", "S10"}),
+    (callback_is_left_behind, {"S13"}),
+    (callback_of_a_stopping_run_is_kept, {"S7"}),
 ]
 
 
@@ -195,6 +229,11 @@ def test_a_broken_rule_is_found_out(mutant: Callable[[Situation, Event], Decisio
     finding = explore(Protocol(decide=mutant))
     assert name(finding.broken) in properties, finding
     assert finding.trace
+
+
+def test_a_second_callback_that_is_accepted_is_found_out() -> None:
+    finding = explore(Protocol(decide=second_callback_is_accepted, callbacks=2))
+    assert name(finding.broken) in {"a callback is accepted once", "S7"}, finding
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from interlock.rules.decision import (
 )
 from interlock.rules.events import (
     Announce,
+    CalledBack,
     Change,
     Created,
     DeadlinePassed,
@@ -168,6 +169,8 @@ class Lifetime(RuleBasedStateMachine):
         self.promise = Promise()
         self.readings: list[Execution] = []
         self.history: list[Event] = []
+        self.called: set[int] = set()
+        """Steps whose callback was accepted."""
 
     @initialize(data=st.data(), at=times, disabled=st.booleans(), paused=st.booleans(), child=targets)
     def create(self, data: st.DataObject, at: int, disabled: bool, paused: bool, child: ChildTarget) -> None:
@@ -207,8 +210,12 @@ class Lifetime(RuleBasedStateMachine):
             self._happens(data, Woken(at, reading.epoch, by, None, Announce(reading.step), "me"))
         elif result.outcome not in INTERRUPTED and result.outcome is not None:
             following = data.draw(st.none() | after_a_result(reading.step, result))
-            attempt = self._attempt(data) if by is not WaitingFor.TIMER and self.run.steps else None
-            self._happens(data, Woken(at, reading.epoch, by, result, following, "me", attempt))
+            self._happens(data, Woken(at, reading.epoch, by, result, following, "me"))
+
+    @rule(data=st.data(), at=times)
+    def called_back(self, data: st.DataObject, at: int) -> None:
+        position = self._reading(data).step if data.draw(st.booleans()) else data.draw(st.integers(0, STEPS))
+        self._happens(data, CalledBack(at, position, Result(Outcome.SUCCEEDED, b"{}", status=202)))
 
     @rule(data=st.data(), at=times, repeatable=st.booleans())
     def found_in_flight(self, data: st.DataObject, at: int, repeatable: bool) -> None:
@@ -260,6 +267,10 @@ class Lifetime(RuleBasedStateMachine):
             hold=data.draw(st.integers(0, 7)) == 0,
             child=data.draw(targets) if getattr(event, "next", None).__class__ is Change else None,
         )
+        if isinstance(event, CalledBack) and decision.verdict is Verdict.ACCEPTED:
+            assert event.position not in self.called, "a callback is accepted once"
+            assert not stopped, "a stopped run accepts no callback"
+            self.called.add(event.position)
         self.history.append(event)
         self.readings.append(self.run.row)
         if expected is not None:
@@ -327,9 +338,9 @@ class Lifetime(RuleBasedStateMachine):
             assert decision.execution is before
             assert decision.effects == ()
         elif isinstance(event, Settled) and decision.moved and before.state is State.STOPPING:
-            [settled] = decision.records
-            assert isinstance(settled, StepSettled)
-            assert settled.result.outcome is (event.result.outcome or Outcome.INTERRUPTED_WAITING)
+            [settled] = [record for record in decision.records if isinstance(record, StepSettled)]
+            reported = event.result.outcome or Outcome.INTERRUPTED_WAITING
+            assert settled.result.outcome is (Outcome.SUCCEEDED if before.step in self.called else reported)
 
     def s8_nothing_revives_a_stopped_run(self, before: Execution, stopped: bool, decision: Decision) -> None:
         if stopped:
@@ -382,6 +393,13 @@ class Lifetime(RuleBasedStateMachine):
             assert kept.outcome is not None or kept.waiting_for is not None or in_hand
             assert shown(kept.outcome, row.state) is not None or in_hand
             assert kept.outcome not in INTERRUPTED or row.state in {State.TERMINATE, State.ERROR}
+
+    @invariant()
+    def an_accepted_callback_is_kept_until_it_stands_with_its_step(self) -> None:
+        row, run = self.run.row, self.run
+        assert set(run.callbacks) <= ({row.step} if row.in_flight else set())
+        for position in self.called - set(run.callbacks):
+            assert any(kept.outcome is Outcome.SUCCEEDED for (at, _), kept in run.steps.items() if at == position)
 
     @invariant()
     def s12_stopping_means_that_an_attempt_is_in_flight(self) -> None:

@@ -5,6 +5,7 @@ import pytest
 from interlock.rules.decision import LateEvidence, Perform, StepSettled, Verdict, WakeAt
 from interlock.rules.events import (
     Announce,
+    CalledBack,
     Fail,
     Finish,
     ItemSettled,
@@ -108,10 +109,9 @@ def test_an_answer_that_comes_after_the_stop_is_evidence_and_a_timeout_of_ours_i
     run = a_run(State.WAITING)
     waiting = run.row
     run.apply(Terminated(LATER, order()))
-    attempt = AttemptRef(0, 1, run.steps[0, 1].epoch)
     timeout = Woken(LATER, waiting.epoch, WaitingFor.CALLBACK, FAILED, Fail(0))
     assert run.apply(timeout).records == ()
-    run.apply(Woken(LATER, waiting.epoch, WaitingFor.CALLBACK, SUCCEEDED, Announce(1), attempt=attempt))
+    assert run.apply(CalledBack(LATER, 0, SUCCEEDED)).verdict is Verdict.SUPERSEDED
     assert (run.row.state, run.steps[0, 1].late) == (State.TERMINATE, [Outcome.LATE_SUCCEEDED])
 
 

@@ -27,6 +27,7 @@ from interlock.rules.decision import (
 )
 from interlock.rules.events import (
     Announce,
+    CalledBack,
     Change,
     Created,
     DeadlinePassed,
@@ -434,11 +435,12 @@ def test_an_answer_that_comes_too_late() -> None:
     late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED)
     expected = Decision(Verdict.SUPERSEDED, run.row, (late,))
     events: list[Event] = [
+        CalledBack(LATER, 0, SUCCEEDED),
         Settled(LATER, attempt, SUCCEEDED, Announce(1)),
-        Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED, Announce(1), attempt=attempt),
     ]
     for event in events:
         assert run.apply(event) == expected
+    assert run.apply(CalledBack(LATER, 0, SUCCEEDED)) == Decision(Verdict.SUPERSEDED, run.row)
     item = replace(expected, records=(replace(late, item=1),))
     assert run.apply(ItemSettled(LATER, attempt, 1, SUCCEEDED)) == item
 
@@ -479,7 +481,6 @@ def stale(run: Ledger) -> list[Event]:
     return [
         Prepared(UNTIL, old, Announce(0)),
         Woken(UNTIL, old, waiting_for, None, Announce(1)),
-        Woken(UNTIL, old, waiting_for, None, Announce(1), attempt=attempt),
         DeadlinePassed(UNTIL, old),
         Recovered(UNTIL, old, repeatable=True),
         Settled(UNTIL, attempt, Result(Outcome.INTERRUPTED_NOT_SENT), Announce(1)),

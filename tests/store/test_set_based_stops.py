@@ -12,6 +12,7 @@ import pytest
 from interlock.ports import AuditEntry, AutomationRow, Definition, StepRow
 from interlock.rules.events import (
     Announce,
+    CalledBack,
     Event,
     Fail,
     Finish,
@@ -59,8 +60,8 @@ async def here() -> AsyncIterator[World]:
         yield await world(store)
 
 
-async def one_in_every_state(here: World, parent: Ref | None = None) -> list[int]:
-    """Runs in each state, STOPPING by drain included; returns their ids."""
+async def one_in_every_state(here: World, parent: Ref | None = None, *, called: bool = False) -> list[int]:
+    """Runs in each state, STOPPING by drain included; returns their ids. `called`: those in flight were called back."""
     executions = here.store.executions
     ids = []
     for state in State:
@@ -74,6 +75,9 @@ async def one_in_every_state(here: World, parent: Ref | None = None) -> list[int
                 await here.store.writer.submit(partial(pause, row.id))
             case _:
                 row = (await here.start(Announce(0), parent=parent)).execution
+        if called and state in {State.PROCESS_STEP, State.STOPPING}:
+            answer = Result(Outcome.SUCCEEDED, b'{"ticket":1}', status=202)
+            await executions.apply(row.ref, CalledBack(1_500, 0, answer))
         if state in {State.STOPPING, State.TERMINATE}:
             order = FIRST if state is State.STOPPING else replace(FIRST, deadline=0)
             await executions.apply(row.ref, Terminated(2_000, order))
@@ -88,15 +92,27 @@ async def one_in_every_state(here: World, parent: Ref | None = None) -> list[int
     return ids
 
 
+@pytest.mark.parametrize("called", [False, True], ids=["", "called back"])
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
-async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(here: World, order: TerminationRequest) -> None:
+async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(
+    here: World, order: TerminationRequest, called: bool
+) -> None:
     root = (await here.start()).execution
-    by_rule, by_set = await one_in_every_state(here), await one_in_every_state(here, parent=root.ref)
+    by_rule = await one_in_every_state(here, called=called)
+    by_set = await one_in_every_state(here, parent=root.ref, called=called)
     below = replace(order, cause=Cause.CASCADE, cause_execution=root.id)
     for id_ in by_rule:
         await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, below))
     await here.store.executions.terminate_tree(root.ref, AT, order)
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
+    assert await here.store.writer.submit(left_of_callbacks) == 0
+
+
+def left_of_callbacks(connection: apsw.Connection) -> int:
+    """How many kept callbacks belong to runs that have nothing in flight."""
+    sql = "SELECT count(*) FROM callbacks c JOIN executions e ON e.tenant = c.tenant AND e.id = c.execution"
+    (left,) = next(connection.execute(f"{sql} WHERE e.attempt_epoch = 0"))
+    return int(left)
 
 
 async def test_a_run_that_is_named_twice_is_stopped_and_audited_once(here: World) -> None:
@@ -147,10 +163,13 @@ def said(here: World, id_: int) -> list[AuditEntry]:
     return [replace(row.entry, target="") for row in rows if row.entry.target == str(id_)]
 
 
+@pytest.mark.parametrize("called", [False, True], ids=["", "called back"])
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
-async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, order: TerminationRequest) -> None:
-    by_rule = await one_in_every_state(here)
-    by_set = await one_in_every_state(here)
+async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
+    here: World, order: TerminationRequest, called: bool
+) -> None:
+    by_rule = await one_in_every_state(here, called=called)
+    by_set = await one_in_every_state(here, called=called)
     here.listener.interrupts.clear()
     here.listener.woken.clear()
     verdicts = {}
@@ -168,6 +187,7 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(here: World, orde
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
     assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
     assert [said(here, id_) for id_ in by_set] == [said(here, id_) for id_ in by_rule]
+    assert await here.store.writer.submit(left_of_callbacks) == 0
 
 
 class Follower:

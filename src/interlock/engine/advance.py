@@ -29,7 +29,9 @@ from interlock.rules.events import (
     Next,
     Prepared,
     Recovered,
+    Retry,
     Settled,
+    Wait,
     Woken,
 )
 from interlock.rules.model import SECOND, AttemptRef, Execution, Ref, Result
@@ -56,7 +58,7 @@ class Carried:
     began_at: int = 0
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
     stale: bool = False
-    """A defect was met while the context was extended: the run has to be loaded again."""
+    """The context is not that of the row, because of a defect or an early callback: the run has to be loaded again."""
 
 
 class Advance:
@@ -340,6 +342,9 @@ class Advance:
             return False
         row = carried.execution = decision.execution
         following = event.next
+        if row.state is State.PENDING and isinstance(event, Settled) and isinstance(following, _NO_SUCCESS):
+            # A callback that was kept settled the step: what it brought is not in this context.
+            carried.stale = True
         if isinstance(following, Announce):
             if following.input is not None:
                 carried.input = following.input
@@ -373,6 +378,10 @@ class Advance:
         if not _is_own(run, event, self.holder, self._executions.steps(ref)):
             return None
         return Decision(Verdict.ACCEPTED, run.execution, moved=True)
+
+
+_NO_SUCCESS: Final = (Wait, Retry, Fail)
+"""What can follow an attempt that has not succeeded."""
 
 
 def _moved(decision: Decision | None) -> Execution | None:

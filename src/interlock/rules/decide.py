@@ -9,8 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interlock.rules.admit import Newcomer, admit
-from interlock.rules.decision import Decision, ItemRecord, LateEvidence, Record, StepSettled, Verdict
+from interlock.rules.callbacks import settle_attempt, settled_by_callback
+from interlock.rules.decision import (
+    CallbackKept,
+    Decision,
+    ItemRecord,
+    LateEvidence,
+    Record,
+    StepOpened,
+    StepSettled,
+    Verdict,
+)
 from interlock.rules.events import (
+    CalledBack,
     Created,
     DeadlinePassed,
     Event,
@@ -27,7 +38,7 @@ from interlock.rules.follow import end_in_error, follow, hand_over
 from interlock.rules.model import AttemptRef, Cause, ChildTarget, Execution, Result, Situation
 from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late
 from interlock.rules.states import State, WaitingFor
-from interlock.rules.stop import cut_off, settle_stopped, stop_at_boundary, stopped_waiting, terminate
+from interlock.rules.stop import abandon, cut_off, settle_stopped, stop_at_boundary, stopped_waiting, terminate
 
 
 def decide(situation: Situation, event: Event) -> Decision:
@@ -43,6 +54,8 @@ def decide(situation: Situation, event: Event) -> Decision:
             return _prepared(situation, event)
         case Woken():
             return _woken(situation, event)
+        case CalledBack():
+            return _called_back(situation, event)
         case ItemSettled():
             return _item_settled(situation, event)
         case Terminated():
@@ -90,16 +103,18 @@ def _settled(situation: Situation, event: Settled) -> Decision:
         return _evidence(execution, event.attempt, result, event.at)
     if execution.state is State.STOPPING:
         return settle_stopped(situation, event.attempt, result, event.at)
-    if result.outcome in INTERRUPTED or (event.next is None and result.outcome is not Outcome.SUCCEEDED):
+    called_back = settled_by_callback(situation, result)
+    unfinished = event.next is None and result.outcome is not Outcome.SUCCEEDED
+    if result.outcome in INTERRUPTED or (unfinished and not called_back):
         # An interrupt is never an outcome: nothing was terminated, so nothing is settled.
         return superseded(execution)
     accepted = None
     if result.outcome is None:
         accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.CALLBACK
-    settled = StepSettled(event.attempt.position, event.attempt.number, event.at, result, accepted)
-    if event.next is None:
-        return hand_over(situation, execution.step + 1, event.at, (settled,))
-    return follow(situation, event.next, event.at, event.holder, (settled,))
+    settled = settle_attempt(situation, event.attempt, event.at, result, accepted)
+    if event.next is None or called_back:
+        return hand_over(situation, execution.step + 1, event.at, settled)
+    return follow(situation, event.next, event.at, event.holder, settled)
 
 
 def _item_settled(situation: Situation, event: ItemSettled) -> Decision:
@@ -123,9 +138,7 @@ def _item_settled(situation: Situation, event: ItemSettled) -> Decision:
 def _woken(situation: Situation, event: Woken) -> Decision:
     execution, by, result = situation.execution, event.by, event.result
     if execution.epoch != event.epoch or execution.state is not State.WAITING or execution.waiting_for is not by:
-        if event.attempt is None or result is None:
-            return superseded(execution)
-        return _evidence(execution, event.attempt, result, event.at)
+        return superseded(execution)
     early = execution.wake_at is not None and event.at < execution.wake_at
     if early and by in {WaitingFor.TIMER, WaitingFor.RETRY}:
         return superseded(execution)
@@ -139,6 +152,29 @@ def _woken(situation: Situation, event: Woken) -> Decision:
     if by is WaitingFor.RETRY:
         return hand_over(situation, execution.step, event.at, records, attempt=execution.attempt)
     return hand_over(situation, execution.step + 1, event.at, records)
+
+
+def _called_back(situation: Situation, event: CalledBack) -> Decision:
+    """The answer that a remote gives later: it settles its step once, whenever it comes before the run has moved on."""
+    execution, called, kept = situation.execution, situation.called, situation.callback
+    if called is None:
+        return superseded(execution)
+    state, waiting_for, at = execution.state, execution.waiting_for, event.at
+    if execution.step == event.position:
+        if state is State.PROCESS_STEP and kept is None:
+            return Decision(Verdict.ACCEPTED, execution, (CallbackKept(event.position, at, event.result),))
+        if waiting_for is WaitingFor.CALLBACK and (execution.wake_at is None or at < execution.wake_at):
+            settled = StepSettled(execution.step, execution.attempt, at, event.result)
+            return hand_over(situation, execution.step + 1, at, (settled,))
+        if waiting_for in {WaitingFor.READY, WaitingFor.RETRY} and situation.fence is None:
+            # Between two attempts there is no open row: what the remote says has one of its own, and no call is made.
+            number = execution.attempt + 1
+            opened = StepOpened(event.position, number, execution.epoch + 1, at, None, WaitingFor.CALLBACK)
+            settled = StepSettled(event.position, number, at, replace(event.result, status=None))
+            return hand_over(situation, execution.step + 1, at, (opened, settled))
+    if kept is not None or called.outcome is Outcome.SUCCEEDED or called.late:
+        return superseded(execution)
+    return _evidence(execution, called.attempt, event.result, at)
 
 
 def _deadline_passed(situation: Situation, event: DeadlinePassed) -> Decision:
@@ -156,19 +192,21 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
         return superseded(execution)
     if execution.state is State.STOPPING:
         return cut_off(situation, event.at)
-    abandoned = StepSettled(execution.step, execution.attempt, event.at, Result(Outcome.ABANDONED))
+    abandoned = abandon(situation, event.at)
+    if situation.callback is not None:
+        return hand_over(situation, execution.step + 1, event.at, abandoned)
     if event.repeatable:
-        return hand_over(situation, execution.step, event.at, (abandoned,), attempt=execution.attempt)
+        return hand_over(situation, execution.step, event.at, abandoned, attempt=execution.attempt)
     fence = situation.fence
     if fence is not None and fence.cause is Cause.CASCADE:
-        return stop_at_boundary(situation, event.at, (abandoned,))
+        return stop_at_boundary(situation, event.at, abandoned)
     settled = [outcome for _, outcome in situation.items if outcome is not None]
     if settled and len(settled) == len(situation.items):
         result = Result(derive(settled), error=RESULT_LOST)
     else:
         # As items settle one by one, one at most is in doubt; those that had not begun do not change the whole.
         result = Result(derive([*settled, Outcome.INTERRUPTED_OUTCOME_UNKNOWN]), error=OUTCOME_UNKNOWN)
-    return end_in_error(execution, event.at, (replace(abandoned, result=result),))
+    return end_in_error(execution, event.at, (StepSettled(execution.step, execution.attempt, event.at, result),))
 
 
 _TIME_HAS_COME = Result(Outcome.SUCCEEDED)

@@ -76,6 +76,22 @@ class LateEvidence:
 
 
 @value(frozen=True, slots=True)
+class CallbackKept:
+    """A callback that came while its step was being attempted is kept until the attempt ends."""
+
+    position: int
+    at: int
+    result: Result
+
+
+@value(frozen=True, slots=True)
+class CallbackTaken:
+    """The attempt has ended: what was kept stands with the step now, as its outcome or as evidence."""
+
+    position: int
+
+
+@value(frozen=True, slots=True)
 class ItemRecord:
     """One of several items has its outcome."""
 
@@ -114,7 +130,16 @@ class ChildCreated:
 
 
 Record = (
-    StepOpened | StepClosed | StepSettled | LateEvidence | ItemRecord | TerminationRecord | AuditRecord | ChildCreated
+    StepOpened
+    | StepClosed
+    | StepSettled
+    | LateEvidence
+    | CallbackKept
+    | CallbackTaken
+    | ItemRecord
+    | TerminationRecord
+    | AuditRecord
+    | ChildCreated
 )
 
 # --- effects ----------------------------------------------------------------------------------------------------------

@@ -144,8 +144,7 @@ class Woken:
     """What a waiting run waited for has come; without `next` the run is ready.
 
     `result` settles the waiting step. A timer needs none (it succeeded), and a retry has none (its step's last attempt
-    is settled). `attempt` names the step row an answer from outside belongs to, so that one which comes too late is
-    kept as evidence; a timeout of ours is no answer and has none.
+    is settled).
     """
 
     at: int
@@ -154,7 +153,15 @@ class Woken:
     result: Result | None = None
     next: Next | None = None
     holder: str = ""
-    attempt: AttemptRef | None = None
+
+
+@value(frozen=True, slots=True)
+class CalledBack:
+    """A remote called the callback URL of the step at `position`, wherever the run stands by now."""
+
+    at: int
+    position: int
+    result: Result
 
 
 @value(frozen=True, slots=True)
@@ -190,4 +197,4 @@ class Released:
     cancel: TerminationRequest | None = None
 
 
-Event = Prepared | ItemSettled | Settled | Woken | Recovered | Terminated | DeadlinePassed | Released
+Event = Prepared | ItemSettled | Settled | Woken | CalledBack | Recovered | Terminated | DeadlinePassed | Released

@@ -170,6 +170,24 @@ class Result:
 
 
 @value(frozen=True, slots=True)
+class KeptCallback:
+    """A callback that was accepted while its step was being attempted."""
+
+    at: int
+    result: Result
+
+
+@value(frozen=True, slots=True)
+class CalledStep:
+    """The newest attempt at the step that a callback is for."""
+
+    attempt: AttemptRef
+    outcome: Outcome | None
+    late: bool
+    """Evidence stands beside it already."""
+
+
+@value(frozen=True, slots=True)
 class TerminationRequest:
     """An order to stop. `deadline` is microseconds from acceptance, 0 to `MAX_DEADLINE`."""
 
@@ -227,3 +245,7 @@ class Situation:
     """Nothing new may start (the disk is full)."""
     child: ChildTarget | None = None
     """For an event that starts a child."""
+    callback: KeptCallback | None = None
+    """What the step of the attempt in flight has been told by an early callback."""
+    called: CalledStep | None = None
+    """For a callback: the step that it is for, if that was ever attempted."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from interlock.rules.callbacks import settle_attempt
 from interlock.rules.decision import (
     AuditRecord,
     Decision,
     Effect,
     Interrupt,
     Record,
-    StepSettled,
     TerminationRecord,
     Verdict,
     WakeAt,
@@ -39,7 +39,7 @@ def terminate(situation: Situation, request: TerminationRequest, at: int) -> Dec
         case State.STOPPING:
             return _repeated(situation, request, at)
         case State.PROCESS_STEP:
-            return _in_flight(execution, request, at)
+            return _in_flight(situation, request, at)
         case State.PENDING | State.WAITING | State.PAUSED_BY_CIRCUIT_BREAKER:
             records = (_accepted(request, at, at, execution.state), _audit(request, Verdict.ACCEPTED, execution))
             return Decision(Verdict.ACCEPTED, _terminated(execution, at), records, moved=True)
@@ -48,8 +48,8 @@ def terminate(situation: Situation, request: TerminationRequest, at: int) -> Dec
 def settle_stopped(situation: Situation, attempt: AttemptRef, result: Result, at: int) -> Decision:
     """The attempt in flight of a stopping run has reported: that is what it is recorded as, and the run is at rest."""
     # The output is kept with the step as evidence; a terminated run never assembles a context again.
-    settled = StepSettled(attempt.position, attempt.number, at, stopped_waiting(result))
-    return Decision(Verdict.ACCEPTED, _terminated(situation.execution, at), (settled,), moved=True)
+    settled = settle_attempt(situation, attempt, at, stopped_waiting(result))
+    return Decision(Verdict.ACCEPTED, _terminated(situation.execution, at), settled, moved=True)
 
 
 def stopped_waiting(result: Result) -> Result:
@@ -59,10 +59,15 @@ def stopped_waiting(result: Result) -> Result:
 
 def cut_off(situation: Situation, at: int) -> Decision:
     """Give up on the attempt in flight of a stopping run: its deadline has passed, or its holder is dead."""
+    row = _terminated(situation.execution, at)
+    return Decision(Verdict.ACCEPTED, row, abandon(situation, at), (Interrupt(row.ref, row.epoch),), moved=True)
+
+
+def abandon(situation: Situation, at: int) -> tuple[Record, ...]:
+    """The records of an attempt in flight that is given up: in doubt, unless its step was called back."""
     execution = situation.execution
-    row = _terminated(execution, at)
-    abandoned = StepSettled(execution.step, execution.attempt, at, Result(Outcome.ABANDONED))
-    return Decision(Verdict.ACCEPTED, row, (abandoned,), (Interrupt(row.ref, row.epoch),), moved=True)
+    attempt = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
+    return settle_attempt(situation, attempt, at, Result(Outcome.ABANDONED))
 
 
 def stop_at_boundary(situation: Situation, at: int, records: tuple[Record, ...]) -> Decision:
@@ -73,16 +78,16 @@ def stop_at_boundary(situation: Situation, at: int, records: tuple[Record, ...])
     return Decision(Verdict.ACCEPTED, _terminated(execution, at), (*records, *accepted), moved=True)
 
 
-def _in_flight(execution: Execution, request: TerminationRequest, at: int) -> Decision:
+def _in_flight(situation: Situation, request: TerminationRequest, at: int) -> Decision:
+    execution = situation.execution
     deadline_at = at + request.deadline
     records: tuple[Record, ...] = (
         _accepted(request, at, deadline_at, execution.state),
         _audit(request, Verdict.ACCEPTED, execution),
     )
     if request.deadline == 0:
-        row = _terminated(execution, at)
-        abandoned = StepSettled(execution.step, execution.attempt, at, Result(Outcome.ABANDONED))
-        return Decision(Verdict.ACCEPTED, row, (*records, abandoned), (Interrupt(row.ref, row.epoch),), moved=True)
+        cut = cut_off(situation, at)
+        return replace(cut, records=(*records, *cut.records))
     row = execution.moved(
         State.STOPPING,
         at,

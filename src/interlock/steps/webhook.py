@@ -6,7 +6,7 @@ How an answer is read, as C1 documents it:
   empty body gives an empty object; anything else is taken as text. JSON beyond the limits (`contract.guard`) is text,
   too, and `ctx.<step>.response_problem` says why: the call was made and answered, whatever the answer holds.
 - 202: the answer is POSTed to the callback URL later, until the webhook's callback timeout has passed since the first
-  attempt.
+  attempt. It may come earlier than the 202: then it is kept, and settles the step when the attempt ends.
 - 410: the far end wants no more of it: the step fails at once.
 - Anything else, and no answer: tried again, up to 50 attempts and the callback timeout.
 """

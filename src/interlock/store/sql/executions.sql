@@ -163,6 +163,23 @@ WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome 
 UPDATE steps SET late = CAST(json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(?)) AS BLOB)
 WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ?;
 
+-- name: step_newest
+-- The newest attempt at a step.
+SELECT attempt, epoch, outcome, late IS NOT NULL FROM steps
+WHERE tenant = ? AND execution = ? AND position = ? ORDER BY attempt DESC LIMIT 1;
+
+-- name: callback_keep
+-- A callback that came before its step was settled.
+INSERT INTO callbacks (tenant, execution, position, at, output, status) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: callback_kept
+-- What the step of an attempt in flight was told.
+SELECT at, output, status FROM callbacks WHERE tenant = ? AND execution = ? AND position = ?;
+
+-- name: callback_taken
+-- It stands with the step now.
+DELETE FROM callbacks WHERE tenant = ? AND execution = ? AND position = ?;
+
 -- name: steps_of
 -- All that the steps of a run did, in order.
 SELECT

@@ -95,11 +95,19 @@ WHERE terminations.tenant = :tenant AND terminations.execution IN (SELECT id FRO
     AND d.id = terminations.execution AND d.state = 'STOPPING';
 
 -- name: doomed_abandon
--- Attempts in flight whose deadline is now.
-UPDATE steps SET settled_at = :at, outcome = 'ABANDONED'
+-- Attempts in flight whose deadline is now: in doubt, unless their step was called back.
+UPDATE steps SET settled_at = :at, outcome = iif(k.output IS NULL, 'ABANDONED', 'SUCCEEDED'), output = k.output
 FROM temp.doomed d
+LEFT JOIN callbacks k ON k.tenant = :tenant AND k.execution = d.id AND k.position = d.step
 WHERE steps.tenant = :tenant AND steps.execution IN (SELECT id FROM temp.doomed)
     AND d.id = steps.execution AND d.step = steps.position AND d.attempt = steps.attempt AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
+
+-- name: doomed_callbacks
+-- What was kept for them stands with their steps now.
+DELETE FROM callbacks
+WHERE tenant = :tenant AND execution IN (
+    SELECT id FROM temp.doomed WHERE state IN ('PROCESS_STEP', 'STOPPING') AND deadline_at <= :at
+);
 
 -- name: doomed_move
 -- The same transition as for one run: at rest at once, or stopping until the attempt in flight has settled.

@@ -23,6 +23,7 @@ from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import ChildCreated, Decision, Interrupt, Perform, WakeAt
 from interlock.rules.events import (
+    CalledBack,
     Change,
     Created,
     Event,
@@ -34,7 +35,16 @@ from interlock.rules.events import (
     Terminated,
     Woken,
 )
-from interlock.rules.model import ChildTarget, Execution, Ref, Situation, Termination, TerminationRequest
+from interlock.rules.model import (
+    CalledStep,
+    ChildTarget,
+    Execution,
+    KeptCallback,
+    Ref,
+    Situation,
+    Termination,
+    TerminationRequest,
+)
 from interlock.rules.states import State
 from interlock.store.sqlite import breakers, rows, stops
 from interlock.store.sqlite.audit import append_audit
@@ -52,6 +62,7 @@ _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
 _LEASE = load("leases")["lease_put"]
 _GET = _SQL["execution_get"]
+_CALLBACK_KEPT = _SQL["callback_kept"]
 
 
 class SqliteExecutions(ExecutionReads):
@@ -246,7 +257,8 @@ class SqliteExecutions(ExecutionReads):
         if kind in _STARTS_SOMETHING:
             child = self._child_target(connection, execution, event)
             fence = self._fence(connection, execution, bool(row[20]))
-            if child is None and fence is None and not self._writer.full:
+            callback = self._callback(connection, execution)
+            if child is None and fence is None and callback is None and not self._writer.full:
                 return Situation(execution, self._termination(connection, execution))
             return Situation(
                 execution,
@@ -254,6 +266,7 @@ class SqliteExecutions(ExecutionReads):
                 fence=fence,
                 hold=self._writer.full,
                 child=child,
+                callback=callback,
             )
         items: tuple[tuple[int, Any], ...] = ()
         if execution.items > 1 and kind in {ItemSettled, Recovered}:
@@ -261,7 +274,26 @@ class SqliteExecutions(ExecutionReads):
             found = connection.execute(_SQL["items_of_attempt"], key)
             items = tuple((item, rows.outcome(outcome)) for item, outcome in found)
         fence = self._fence(connection, execution, bool(row[20])) if kind in _ENDS_UNDER_AN_ORDER else None
-        return Situation(execution, self._termination(connection, execution), items, fence)
+        return Situation(
+            execution,
+            self._termination(connection, execution),
+            items,
+            fence,
+            callback=self._callback(connection, execution),
+            called=self._called(connection, ref, event.position) if isinstance(event, CalledBack) else None,
+        )
+
+    def _callback(self, connection: apsw.Connection, execution: Execution) -> KeptCallback | None:
+        """What the step of an attempt in flight was told by a callback."""
+        if not execution.in_flight:
+            return None
+        key = (execution.tenant, execution.id, execution.step)
+        found = connection.execute(_CALLBACK_KEPT, key).fetchone()
+        return None if found is None else rows.kept_callback(found)
+
+    def _called(self, connection: apsw.Connection, ref: Ref, position: int) -> CalledStep | None:
+        found = connection.execute(_SQL["step_newest"], (ref.tenant, ref.id, position)).fetchone()
+        return None if found is None else rows.called_step(position, found)
 
     def _termination(self, connection: apsw.Connection, execution: Execution) -> Termination | None:
         if execution.state is not State.STOPPING:
@@ -345,7 +377,7 @@ def _count_children(connection: apsw.Connection, decision: Decision, at: int) ->
 
 
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
-_ENDS_UNDER_AN_ORDER = frozenset({ItemSettled, Recovered, Released})
+_ENDS_UNDER_AN_ORDER = frozenset({CalledBack, ItemSettled, Recovered, Released})
 """What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""
 
 

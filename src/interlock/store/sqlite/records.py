@@ -11,6 +11,8 @@ import apsw
 from interlock.ports import AuditEntry
 from interlock.rules.decision import (
     AuditRecord,
+    CallbackKept,
+    CallbackTaken,
     ChildCreated,
     Decision,
     ItemRecord,
@@ -38,6 +40,8 @@ _CLOSED = _SQL["step_closed"]
 _SETTLE = _SQL["step_settle"]
 _ACCEPT = _SQL["step_accept"]
 _LATE = _SQL["step_late"]
+_CALLBACK_KEEP = _SQL["callback_keep"]
+_CALLBACK_TAKEN = _SQL["callback_taken"]
 _ITEM_OPEN = _SQL["item_open"]
 _ITEM_SETTLE = _SQL["item_settle"]
 _TERMINATION = _SQL["termination_insert"]
@@ -149,6 +153,16 @@ def _late(connection: apsw.Connection, row: Execution, record: LateEvidence, at:
     connection.execute(_LATE, (json.dumps(evidence), row.tenant, row.id, attempt.position, attempt.number))
 
 
+def _callback_kept(connection: apsw.Connection, row: Execution, record: CallbackKept, at: int) -> None:
+    result = record.result
+    key = (row.tenant, row.id, record.position)
+    connection.execute(_CALLBACK_KEEP, (*key, record.at, result.output, result.status))
+
+
+def _callback_taken(connection: apsw.Connection, row: Execution, record: CallbackTaken, at: int) -> None:
+    connection.execute(_CALLBACK_TAKEN, (row.tenant, row.id, record.position))
+
+
 def _item(connection: apsw.Connection, row: Execution, record: ItemRecord, at: int) -> None:
     result = record.result
     key = (row.tenant, row.id, record.position, record.attempt, record.item)
@@ -177,6 +191,8 @@ _WRITERS: dict[type, Callable[[apsw.Connection, Execution, Any, int], None]] = {
     StepClosed: _closed,
     StepSettled: _settled,
     LateEvidence: _late,
+    CallbackKept: _callback_kept,
+    CallbackTaken: _callback_taken,
     ItemRecord: _item,
     TerminationRecord: _termination,
     AuditRecord: _audit,

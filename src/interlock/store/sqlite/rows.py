@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.ports import ItemRow, StepRow
-from interlock.rules.model import Actor, Cause, Execution, Mode, Termination, TerminationRequest
+from interlock.rules.model import (
+    Actor,
+    AttemptRef,
+    CalledStep,
+    Cause,
+    Execution,
+    KeptCallback,
+    Mode,
+    Result,
+    Termination,
+    TerminationRequest,
+)
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 
@@ -125,6 +136,18 @@ def item(row: Row) -> ItemRow:
 
 def outcome(value: str | None) -> Outcome | None:
     return _OUTCOMES[value]
+
+
+def kept_callback(row: Row) -> KeptCallback:
+    """From the columns of `callback_kept`."""
+    at, output, status = row
+    return KeptCallback(at, Result(Outcome.SUCCEEDED, output, status=status))
+
+
+def called_step(position: int, row: Row) -> CalledStep:
+    """From the columns of `step_newest`."""
+    attempt, epoch, outcome_, late = row
+    return CalledStep(AttemptRef(position, attempt, epoch), _OUTCOMES[outcome_], bool(late))
 
 
 def termination(row: Row) -> Termination:

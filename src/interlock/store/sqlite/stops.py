@@ -179,7 +179,7 @@ def _stop(
     if stopped.count:
         stopped.first = sum(_VERDICTS[state] is Verdict.ACCEPTED for state in found.values())
         stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
-        for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_move"):
+        for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_callbacks", "doomed_move"):
             connection.execute(_SQL[name], scope)
         for id_, epoch, state, due in connection.execute(_SQL["doomed_in_flight"], {"tenant": tenant}):
             if request.mode is Mode.INTERRUPT or state == State.TERMINATE:
