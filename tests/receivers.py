@@ -339,6 +339,13 @@ class ReceiverConnection(asyncio.Protocol):
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self._transport.abort()
 
+    def end(self, *, is_reset: bool) -> None:
+        """Close the connection in order, or reset it."""
+        if is_reset:
+            self.reset()
+        elif self._transport is not None:
+            self._transport.close()
+
     def _drip(self, piece: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             if self._writable:

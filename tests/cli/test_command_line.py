@@ -15,7 +15,6 @@ from tests.cli.conftest import CommandLine, Server, lines, ok, refusal
 SERVER_SIDE = {
     "pydantic",
     "uvicorn",
-    "aiohttp",
     "apsw",
     "asyncio",
     "anyio",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from interlock.net.egress import EgressPolicy
 from interlock.net.http import GuardedHttp
+from interlock.net.trust import tls_context, tls_fault
 from interlock.ports import HttpFailed, HttpFailureKind, Phase, Progress
 from tests.net.clients import Names, post
 from tests.receivers import HANG, Answer, Receiver
@@ -41,11 +43,13 @@ class Authority:
         self.file = folder / "ca.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, host: str, until: datetime.datetime = VALID_UNTIL) -> ssl.SSLContext:
+    def server(
+        self, host: str, until: datetime.datetime = VALID_UNTIL, since: datetime.datetime = VALID_FROM
+    ) -> ssl.SSLContext:
         """A server's context for `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            self._builder(x509.Name([]), key, until)
+            self._builder(x509.Name([]), key, until, since)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -61,7 +65,11 @@ class Authority:
         return context
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.datetime = VALID_UNTIL
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        until: datetime.datetime = VALID_UNTIL,
+        since: datetime.datetime = VALID_FROM,
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
@@ -69,7 +77,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(VALID_FROM)
+            .not_valid_before(since)
             .not_valid_after(until)
         )
 
@@ -106,11 +114,22 @@ async def test_a_certificate_of_a_trusted_authority_for_the_name_is_accepted(aut
         assert receiver.requests[0].headers["host"] == f"hooks.example:{receiver.port}"
 
 
-@pytest.mark.parametrize("wrong", ["authority", "name", "date"])
-async def test_any_other_is_refused_and_sees_nothing_of_the_request(authority: Authority, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("authority", "its certificate is not signed by an authority that is trusted here; add the authority with"),
+        ("name", "its certificate is for another name; check the host in the URL"),
+        ("past", "its certificate has expired; ask its operator to renew it"),
+        ("future", "its certificate is not valid yet; check the clock of this machine"),
+    ],
+)
+async def test_any_other_is_refused_by_name_and_sees_nothing_of_the_request(
+    authority: Authority, wrong: str, why: str
+) -> None:
     context = authority.server(
         "other.example" if wrong == "name" else "hooks.example",
-        VALID_FROM + datetime.timedelta(days=1) if wrong == "date" else VALID_UNTIL,
+        VALID_FROM + datetime.timedelta(days=1) if wrong == "past" else VALID_UNTIL,
+        VALID_UNTIL - datetime.timedelta(days=1) if wrong == "future" else VALID_FROM,
     )
     async with (
         Receiver(tls=context, name="hooks.example") as receiver,
@@ -120,7 +139,7 @@ async def test_any_other_is_refused_and_sees_nothing_of_the_request(authority: A
         with pytest.raises(HttpFailed) as failed:
             await http.send(post(receiver.url()), progress)
         assert failed.value.kind is HttpFailureKind.TLS
-        assert failed.value.message == "no trusted TLS connection could be made"
+        assert failed.value.message.startswith(f"no trusted TLS connection to hooks.example: {why}")
         assert progress == Progress(Phase.TLS, 0, None)
         assert receiver.bytes_received == 0
 
@@ -135,7 +154,54 @@ async def test_a_far_end_that_does_not_speak_tls(authority: Authority) -> None:
             with pytest.raises(HttpFailed) as failed:
                 await task
             assert failed.value.kind is HttpFailureKind.TLS
+            assert failed.value.message.endswith(
+                "it does not speak TLS on this port; check the scheme and the port of the URL"
+            )
             assert progress.bytes_written == 0
+
+
+def fault(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLError | None:
+    """How a handshake fails for the client, in memory: a loop's own server drops the alert that says why."""
+    here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(here, there, server_hostname="hooks.example")
+    theirs = server.wrap_bio(there, here, server_side=True)
+    for _ in range(8):
+        for side in (ours, theirs):
+            try:
+                side.do_handshake()
+                side.read(1)
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                pass
+            except ssl.SSLError as failed:
+                if side is ours:
+                    return failed
+    return None
+
+
+def test_what_a_receiver_lacks_is_named(authority: Authority) -> None:
+    def changed(change: Callable[[ssl.SSLContext], None]) -> str:
+        context = authority.server("hooks.example")
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            change(context)
+        return tls_fault("hooks.example", fault(context, tls_context(authority.file)))
+
+    def old(context: ssl.SSLContext) -> None:
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+
+    def other_ciphers(context: ssl.SSLContext) -> None:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+
+    def wants_certificate(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority.file)
+
+    assert "it offers no TLS version from 1.2 on; ask its operator" in changed(old)
+    assert "it has no cipher in common with this server; ask its operator" in changed(other_ciphers)
+    assert "it asks for a client certificate, and Interlock sends none; ask" in changed(wants_certificate)
+    assert "it closed the connection during the TLS handshake; check the port" in tls_fault("hooks.example", None)
 
 
 async def test_a_far_end_that_resets_the_handshake(authority: Authority) -> None:

@@ -1,258 +1,428 @@
-"""Where the HTTP library is held to the policy, and watched while it works.
+"""One connection of the HTTP client: a transport, TLS over it if the URL says so, and one request at a time.
 
-The library offers places to hook in: resolver, socket factory, connector, request and response class. What they need to
-know of the attempt they work for, and what they find out, is in a `Call`, which travels in a context variable.
+The loop is never held by what comes in: raw bytes are taken in slices, with a turn of the loop between two of them and
+with reading paused meanwhile. TLS is done here over memory buffers instead of by the loop, so that its records are
+counted and sliced as well, and a fault of a certificate keeps its name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
-import aiohttp
-from aiohttp import abc
+from interlock.net.answers import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, AnswerFailed, AnswerReader
+from interlock.net.trust import tls_fault
+from interlock.ports import HttpFailed, HttpFailureKind, Phase, Progress
 
-from interlock.net.egress import EgressPolicy, Target
-from interlock.ports import Phase, Progress
+MAX_SLICE_BYTES: Final = 16 * 1024
+"""Raw bytes of an answer that are processed in one turn of the loop."""
+MAX_HANDSHAKE_BYTES: Final = 256 * 1024
+"""Raw bytes of a TLS handshake that are read."""
+MAX_TLS_OVERHEAD: Final = 4
+"""Raw bytes of TLS per byte of the answer's own limits: many tiny records are cut off beyond it."""
+PIECE_BYTES: Final = 64 * 1024
+"""Bytes of a request that are handed to the transport at once."""
+MAX_UNSENT_BYTES: Final = 512 * 1024
+"""Bytes in the transport's buffer beyond which the connection is reset: a receiver that asks for TLS key updates
+without reading the replies."""
 
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter, ResolveResult
-    from aiohttp.connector import AddrInfoType, Connection
-    from aiohttp.tracing import Trace
-
-_PIECE = 64 * 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Resolver(Protocol):
-    """Finds the addresses of a host name. Raises OSError if it has none."""
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]: ...
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_EARLY = "the connection was closed before an answer came"
+_CUT = "the connection ended before the answer was complete"
 
 
-class SystemResolver:
-    """The machine's own resolver, in threads of its own: a slow name server must not hold up other work in threads."""
+class Settled(asyncio.Future[None]):
+    """Ends when the connection has done what was asked of it. Cancelling it cuts the connection there and then."""
 
-    def __init__(self, threads: int = 16) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="interlock-dns")
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._connection = connection
 
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, _getaddrinfo, host, port)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _getaddrinfo(host: str, port: int) -> list[Any]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    def cancel(self, msg: Any | None = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._connection.cut()
+        return cancelled
 
 
-class Call:
-    """What the hooks below know of the attempt they work for."""
+class Owner(Protocol):
+    """Who keeps the connections."""
 
-    __slots__ = ("fresh", "has_body", "progress", "refused", "target", "writer")
+    def opened(self, connection: Connection) -> None: ...
 
-    def __init__(self, target: Target, progress: Progress, has_body: bool) -> None:
-        self.target = target
-        self.progress = progress
-        self.has_body = has_body
-        self.writer: AbstractStreamWriter | None = None
-        self.fresh = False
-        """Whether a connection was opened for it."""
-        self.refused = False
-
-    def count_what_left(self, transport: asyncio.WriteTransport) -> None:
-        """What is still in the transport's buffer goes nowhere any more; what the kernel took may have left."""
-        if self.writer is not None:
-            handed = self.writer.output_size
-            self.progress.bytes_written = min(handed, max(1, handed - transport.get_write_buffer_size()))
+    def lost(self, connection: Connection) -> None: ...
 
 
-CURRENT: ContextVar[Call] = ContextVar("interlock_http_call")
+class Connection(asyncio.Protocol):
+    """A connection to `address`, which the policy permits."""
 
-
-class Lost(Exception):
-    """A connection that ended before its answer; not an error that the HTTP library would repeat the request for."""
-
-
-class Refused(Exception):
-    """A destination that the policy does not permit; raised through the HTTP library."""
-
-
-class CheckedResolver(abc.AbstractResolver):
-    """Every address of a name must pass: one that does not makes the whole name suspect."""
-
-    def __init__(self, policy: EgressPolicy, resolver: Resolver) -> None:
-        self._policy = policy
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AddressFamily.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        addresses = await self._resolver.resolve(host, port)
-        if not addresses:
-            raise OSError("no address")
-        scheme = CURRENT.get().target.scheme
-        if not all(self._policy.permits(address, port, host, scheme=scheme) for address in addresses):
-            raise Refused
-        return [
-            {
-                "hostname": host,
-                "host": address,
-                "port": port,
-                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
-                "proto": socket.IPPROTO_TCP,
-                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            }
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        return None
-
-
-class GuardedConnector(aiohttp.TCPConnector):
-    """Checks the far end of a new connection once more when it stands, before a byte of the request is written."""
-
-    def __init__(self, policy: EgressPolicy, **options: Any) -> None:
-        super().__init__(socket_factory=self._dial, **options)
-        self._policy = policy
-
-    def _dial(self, info: AddrInfoType) -> socket.socket:
-        # An address in a URL never meets the resolver, so here is the one place that every connection passes.
-        family, kind, protocol, _, address = info
-        call = CURRENT.get()
-        call.progress.phase = Phase.CONNECTING
-        call.fresh = True
-        if not self._permitted(call, address):
-            call.refused = True
-            raise PermissionError("not permitted")  # an OSError: it has to pass through the race between addresses
-        return socket.socket(family, kind, protocol)
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        call = CURRENT.get()
-        call.progress.phase = Phase.RESOLVING
-        connection = await super().connect(req, traces, timeout)
-        if call.fresh and (transport := connection.transport) is not None:
-            peer = transport.get_extra_info("peername")
-            if call.refused or peer is None or not self._permitted(call, peer):
-                connection.close()
-                raise Refused
-        return connection
-
-    def _permitted(self, call: Call, address: tuple[Any, ...]) -> bool:
-        scoped = len(address) == 4 and address[3] != 0
-        return not scoped and self._policy.permits(address[0], address[1], call.target.host, scheme=call.target.scheme)
-
-
-class WatchedRequest(aiohttp.ClientRequest):
-    """Notes when bytes begin to leave. The count goes up before they do, so that 0 stays a proof."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        call = CURRENT.get()
-        progress = call.progress
-        progress.phase = Phase.WRITING
-        if not call.has_body:
-            progress.bytes_written = 1
-        response = await super().send(conn)
-        if isinstance(response, WatchedResponse):
-            response.call = call
-        if not call.has_body:
-            progress.bytes_written = len(f"{self.method} {self.url.raw_path_qs} HTTP/1.1\r\n\r\n") + sum(
-                len(name) + len(value) + 4 for name, value in self.headers.items()
-            )
-            progress.phase = Phase.WAITING
-        return response
-
-    async def write_bytes(
-        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: str,
+        permitted: Callable[[tuple[Any, ...]], bool],
+        owner: Owner,
+        tls: ssl.SSLContext | None,
+        host: str,
     ) -> None:
-        call = CURRENT.get()
-        progress = call.progress
-        call.writer = writer
-        progress.bytes_written = 1
-        await super().write_bytes(writer, conn, content_length)
-        progress.bytes_written = writer.output_size
-        if progress.phase is Phase.WRITING:
+        self.address = address
+        self.is_permitted = False
+        """Whether the address that the kernel names as the peer is permitted too."""
+        self.is_closed = False
+        self.keep_seconds = 0.0
+        """How long it may be idle; 0: it must not be used again."""
+        self._loop = loop
+        self._permitted = permitted
+        self._owner = owner
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._is_full = False
+        # TLS
+        self._tls: ssl.SSLObject | None = None
+        self._shaken = tls is None
+        if tls is not None:
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        # what has come in and is not processed
+        self._backlog: deque[memoryview] = deque()
+        self._ended: list[Exception | None] = []
+        """How the connection ended, while a backlog is still to be read."""
+        self._raw = 0
+        self._raw_limit = MAX_HANDSHAKE_BYTES
+        # the request under way
+        self._settled: Settled | None = None
+        self._reader: AnswerReader | None = None
+        self._progress = Progress()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timeout = 0.0
+        self._unsent: memoryview | None = None
+        self._handed = 0
+        self._sealed = 0
+        """Raw bytes of the request that the transport was handed: with TLS more than `_handed`."""
+
+    # --- for the client -------------------------------------------------------------------------------------------
+
+    def shake_hands(self) -> asyncio.Future[None]:
+        """Begin TLS. The future raises HttpFailed if the receiver cannot be trusted."""
+        settled = self._settled = Settled(self, self._loop)
+        if self.is_closed:
+            self._fail(HttpFailed(HttpFailureKind.TLS, tls_fault(self._host, None)))
+        else:
+            self._handshake()
+        return settled
+
+    def exchange(self, request: bytes, reader: AnswerReader, progress: Progress, timeout: float) -> Settled:
+        """Send `request` and read its answer into `reader`, within `timeout` seconds from now.
+
+        The future raises HttpFailed if no complete answer comes. `progress` is final when it is done, or cancelled.
+        """
+        settled = self._settled = Settled(self, self._loop)
+        self._reader, self._progress, self._timeout = reader, progress, timeout
+        self._handed = self._sealed = self._raw = 0
+        self._raw_limit = MAX_TLS_OVERHEAD * (MAX_HEAD_BYTES + reader.limit + MAX_FRAMING_BYTES)
+        self.keep_seconds = 0.0
+        progress.phase = Phase.WRITING
+        if self.is_closed:
+            self._settle(HttpFailed(HttpFailureKind.RESET, _EARLY))
+            return settled
+        self._timer = self._loop.call_later(timeout, self._out_of_time)
+        if len(request) <= PIECE_BYTES and self._tls is None and self._transport is not None:
+            # The usual case, without the detour.
+            progress.bytes_written = self._handed = self._sealed = len(request)
+            self._transport.write(request)
             progress.phase = Phase.WAITING
+        else:
+            self._unsent = memoryview(request)
+            self._write_on()
+        return settled
 
-
-class WatchedResponse(aiohttp.ClientResponse):
-    """Resets its connection when it is closed before its end. (One that is read to the end is released, not closed.)
-
-    An ordinary close would go on writing what is buffered, and a far end that does not read would not see it.
-    """
-
-    call: Call | None = None
+    def cut(self) -> None:
+        """Reset the connection now (TCP RST). What the transport has not handed to the kernel stays here."""
+        self._count_what_left()
+        self._forget()
+        self._reset()
 
     def close(self) -> None:
-        connection = self.connection
-        transport = None if connection is None else connection.transport
-        if transport is not None:
-            if self.call is not None:
-                self.call.count_what_left(transport)
-            _reset(transport)
-        super().close()
+        """Close an idle connection in order."""
+        self.is_closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+        self._owner.opened(self)
+        peer = transport.get_extra_info("peername")
+        self.is_permitted = peer is not None and self._permitted(peer)
+        if not self.is_permitted:
+            self._reset()
+
+    def data_received(self, data: bytes) -> None:
+        if self._backlog:
+            self._backlog.append(memoryview(data))
+        elif len(data) <= MAX_SLICE_BYTES:
+            self._take(data)
+        else:
+            self._backlog.append(memoryview(data))
+            if self._transport is not None:
+                self._transport.pause_reading()
+            self._next_slice()
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
+        self._transport = None
+        self._end(exc)
+        self._owner.lost(self)
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._write_on()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _next_slice(self) -> None:
+        if self._settled is None:  # settled or cut since
+            self._backlog.clear()
+        if self._backlog:
+            first = self._backlog[0]
+            if len(first) > MAX_SLICE_BYTES:
+                self._backlog[0] = first[MAX_SLICE_BYTES:]
+            else:
+                self._backlog.popleft()
+            self._take(bytes(first[:MAX_SLICE_BYTES]))
+        if self._backlog:
+            self._loop.call_soon(self._next_slice)
+        elif self._ended:
+            self._end(self._ended.pop())
+        elif self._transport is not None and not self.is_closed:
+            self._transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        if self._tls is None:
+            if self._settled is None:  # nothing was asked: the connection is in no state for another request
+                self._reset()
+            else:
+                self._read(data)
+            return
+        self._raw += len(data)
+        if self._raw > self._raw_limit:
+            kind = HttpFailureKind.TOO_LARGE if self._shaken else HttpFailureKind.TLS
+            self._fail(HttpFailed(kind, f"{self._host} sends too many bytes of TLS for what it says; ask its operator"))
+            return
+        self._incoming.write(data)
+        if not self._shaken:
+            self._handshake()
+        elif self._settled is not None:
+            self._decrypt()
+        elif not self._is_quiet():
+            self._reset()
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        if reader is None:
+            return
+        try:
+            is_complete = reader.feed(data)
+        except AnswerFailed as failed:
+            self._progress.status = reader.status
+            self._fail(HttpFailed(failed.kind, failed.message))
+            return
+        if is_complete:
+            self._complete(reader)
+        elif reader.is_head_read and self._progress.phase is not Phase.READING:
+            self._progress.status, self._progress.phase = reader.status, Phase.READING
+
+    def _end(self, error: Exception | None) -> None:
+        """Nothing more comes."""
+        if self._backlog:
+            self._ended.append(error)
+            return
+        if self._settled is None:
+            if not self.is_closed:
+                self.close()
+            return
+        reader = self._reader
+        if reader is None or not self._shaken:
+            self._fail(HttpFailed(HttpFailureKind.TLS, tls_fault(self._host, None)))
+            return
+        try:
+            is_complete = error is None and reader.end()
+        except AnswerFailed as failed:
+            self._fail(HttpFailed(failed.kind, failed.message))
+            return
+        if is_complete:
+            self._complete(reader)
+        else:
+            self._fail(HttpFailed(HttpFailureKind.RESET, _EARLY if reader.status is None else _CUT))
+
+    def _complete(self, reader: AnswerReader) -> None:
+        self._progress.status = reader.status
+        if self._unsent is not None:  # answered before the request was written to its end
+            self._count_what_left()
+            self._reset()
+        elif self._backlog or not self._is_quiet():
+            self._reset()
+        elif not reader.is_reusable or self.is_closed:
+            self.close()
+        else:
+            self.keep_seconds = _keep_seconds(reader.headers.get("keep-alive", ""))
+        self._settle(None)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def _write_on(self) -> None:
+        while self._unsent is not None and not self._is_full and self._transport is not None:
+            piece = self._unsent[:PIECE_BYTES]
+            raw: bytes | memoryview = piece
+            if self._tls is not None:
+                self._tls.write(piece)
+                raw = self._outgoing.read()
+            self._handed += len(piece)
+            self._sealed += len(raw)
+            self._progress.bytes_written = self._handed
+            self._unsent = self._unsent[len(piece) :] if len(self._unsent) > len(piece) else None
+            self._transport.write(raw)
+            if self._unsent is None and self._progress.phase is Phase.WRITING:
+                self._progress.phase = Phase.WAITING
+
+    def _count_what_left(self) -> None:
+        """Bytes that wait in the transport's buffer go nowhere any more; the kernel's may have left."""
+        if self._reader is not None and self._transport is not None:
+            left = self._sealed - self._transport.get_write_buffer_size()
+            self._progress.bytes_written = max(0, min(self._handed, left))
+
+    # --- TLS ------------------------------------------------------------------------------------------------------
+
+    def _handshake(self) -> None:
+        assert self._tls is not None
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except (ssl.SSLError, ssl.CertificateError) as fault:
+            self._flush()  # the alert, which a reset would discard
+            self.close()
+            self._settle(HttpFailed(HttpFailureKind.TLS, tls_fault(self._host, fault)))
+            return
+        self._shaken = True
+        self._flush()
+        self._settle(None)
+
+    def _decrypt(self) -> None:
+        assert self._tls is not None
+        while self._reader is not None:
+            try:
+                data = self._tls.read(MAX_SLICE_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                data = b""
+            except ssl.SSLError as fault:
+                self._progress.status = self._reader.status
+                self._fail(HttpFailed(HttpFailureKind.TLS, tls_fault(self._host, fault)))
+                return
+            if not data:
+                self._backlog.clear()
+                self._end(None)
+                return
+            self._read(data)
+        self._flush()
+
+    def _is_quiet(self) -> bool:
+        """Whether no byte of an answer waits between two requests; TLS's own messages may."""
+        if self._tls is None:
+            return True
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            self._flush()
+            return True
+        except ssl.SSLError:
+            pass
+        return False
+
+    def _flush(self) -> None:
+        if self._outgoing.pending and self._transport is not None:
+            self._transport.write(self._outgoing.read())
+            if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+                self._fail(HttpFailed(HttpFailureKind.TLS, f"{self._host} asks for TLS key updates and reads none"))
+
+    # --- the end of a request -------------------------------------------------------------------------------------
+
+    def _out_of_time(self) -> None:
+        self._timer = None
+        reader = self._reader
+        if reader is not None:
+            self._progress.status = reader.status
+        self._fail(
+            HttpFailed(
+                HttpFailureKind.TIMEOUT, f"no complete answer within {self._timeout:g} s after the request was sent"
+            )
+        )
+
+    def _fail(self, failure: HttpFailed) -> None:
+        self._count_what_left()
+        self._reset()
+        self._settle(failure)
+
+    def _settle(self, failure: HttpFailed | None) -> None:
+        settled = self._forget()
+        if settled is not None and not settled.done():
+            if failure is None:
+                settled.set_result(None)
+            else:
+                settled.set_exception(failure)
+
+    def _forget(self) -> Settled | None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        settled, self._settled = self._settled, None
+        self._reader = self._unsent = None
+        return settled
+
+    def _reset(self) -> None:
+        """Close at once. An ordinary close would write the buffer first, and wait for a receiver that reads nothing."""
+        self.is_closed = True
+        transport = self._transport
+        raw = None if transport is None else transport.get_extra_info("socket")
+        if transport is None or raw is None:
+            return
+        try:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            # The loop closes it in its next turn. Until then it must not write what waits in its buffer.
+            with socket.socket(fileno=os.dup(raw.fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the receiver was first
+        transport.abort()
 
 
-def _reset(transport: asyncio.Transport) -> None:
-    try:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    except OSError:
-        pass  # the far end was first
-    transport.abort()
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""Seconds that an idle connection is kept, unless its receiver says that it closes earlier."""
+_KEEP_ALIVE_MARGIN: Final = 1.0
+_KEEP_ALIVE_TIMEOUT: Final = "timeout="
 
 
-class LargeBody(aiohttp.Payload):
-    """A body that is written piece by piece, so that no more than a piece of it waits in a buffer of ours."""
-
-    def __init__(self, value: bytes) -> None:
-        super().__init__(value)
-        self._size = len(value)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return str(self._value, encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        view = memoryview(self._value)
-        for start in range(0, len(view), _PIECE):
-            await writer.write(view[start : start + _PIECE])
-
-
-async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keeps the library from repeating a GET, PUT or DELETE of its own accord when a kept connection turns out dead."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
-        raise Lost from lost
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """A context that trusts the authorities in the file; the system's are still to be loaded."""
-    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
-
-
-class _TlsContext(ssl.SSLContext):
-    """Notes when a handshake begins: the loop calls `wrap_bio` then, and nothing else tells."""
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        if (call := CURRENT.get(None)) is not None:
-            call.progress.phase = Phase.TLS
-        return super().wrap_bio(*args, **kwargs)
+def _keep_seconds(keep_alive: str) -> float:
+    if not keep_alive:
+        return KEEP_ALIVE_SECONDS
+    for part in keep_alive.split(","):
+        name, _, value = part.strip().lower().partition("=")
+        if name == "timeout" and value.isascii() and value.isdigit() and len(value) < 10:
+            return max(0.0, min(KEEP_ALIVE_SECONDS, int(value) - _KEEP_ALIVE_MARGIN))
+    return KEEP_ALIVE_SECONDS

@@ -3,75 +3,89 @@ far a request came.
 
 One attempt is one request: no redirect is followed, nothing is sent twice, no proxy, cookie or netrc is picked up from
 the environment. Cancelling `send` resets the connection (TCP RST): unlike an ordinary close, that discards what is
-still on its way, and a far end that has stopped reading sees it too. A connection whose answer was read to its end is
-kept for the next request to the same host.
+still on its way, and a receiver that has stopped reading sees it too. A connection whose answer was read to its end is
+kept for the next request to the same origin and address.
 
-What an interrupted attempt's `Progress` says:
+Nothing waits here: a request takes an idle connection or opens one. Who may call whom, and how often at once, is
+decided before an attempt is announced.
+
+The `Progress` of an interrupted attempt says:
 
     bytes_written == 0   nothing of the request left this machine (a TLS handshake may have)
-    bytes_written > 0    the far end may have it; the number errs on the high side
-    status is not None   the head of the answer was read
+    bytes_written > 0    the receiver may have it; the number errs on the high side
+    status is not None   the final status was read
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.http_exceptions import ContentEncodingError
-from yarl import URL
+from typing import Any, Final, Self
 
 from interlock.errors import InvalidArgument
-from interlock.net.connections import (
-    CURRENT,
-    Call,
-    CheckedResolver,
-    GuardedConnector,
-    LargeBody,
-    Lost,
-    Refused,
-    Resolver,
-    SystemResolver,
-    WatchedRequest,
-    WatchedResponse,
-    send_once,
-    tls_context,
-)
+from interlock.net.answers import AnswerReader
+from interlock.net.connections import Connection
 from interlock.net.egress import EgressPolicy, Target
+from interlock.net.names import MAX_ADDRESSES, Resolver, SystemResolver, in_turn
+from interlock.net.trust import tls_context
 from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 
-MAX_HEADER_BYTES = 32 * 1024
-"""Of an answer's head, in all."""
-
-_MAX_FIELD_BYTES = 8 * 1024
-_MAX_FIELDS = 100
-_KEEP_ALIVE_SECONDS = 15.0
-_DNS_TTL_SECONDS = 10
-_MAX_KNOWN_TARGETS = 1024
+MAX_CONNECTIONS: Final = 4096
+"""Connections open at once, idle ones included: a last resort, far above what the engine has in flight."""
+MAX_IDLE_CONNECTIONS: Final = 512
+MAX_IDLE_PER_ORIGIN: Final = 128
+ADDRESS_TTL_SECONDS: Final = 10.0
+"""Seconds for which the addresses of a name are used without another lookup."""
+MAX_KNOWN_TARGETS: Final = 1024
+MAX_ADDRESS_SECONDS: Final = 3.0
+"""Seconds for one address of a name, while others are left to try."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 _FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "expect"})
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 section 5.6.2
 _NOT_IN_FIELD_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_DEFAULT_HEADERS = {"User-Agent": "Interlock", "Accept": "*/*", "Accept-Encoding": "identity"}
-_NEVER_REPEATED = frozenset({"POST", "PATCH"})  # by the library, that is; for the others see send_once
-_ONCE = (send_once,)
-_LARGE_BODY = 64 * 1024
+_DEFAULTS = (("user-agent", "User-Agent: Interlock"), ("accept", "Accept: */*"))
+_DEFAULT_CODING = ("accept-encoding", "Accept-Encoding: identity")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NOT_ALLOWED: Final = "the destination is not allowed"
+
+
+class _Origin:
+    """A scheme, host and port: what its name was found to be, and the idle connections to it."""
+
+    __slots__ = ("addresses", "expires_at", "host", "idle", "lookup", "port", "scheme")
+
+    def __init__(self, target: Target) -> None:
+        self.scheme, self.host, self.port = target.scheme, target.host, target.port
+        self.addresses: list[str] = [] if target.address is None else [str(target.address)]
+        self.expires_at = 0.0 if target.address is None else float("inf")
+        self.lookup: asyncio.Task[list[str]] | None = None
+        self.idle: list[Connection] = []
+
+
+class _Destination:
+    """A URL, ready to be called."""
+
+    __slots__ = ("host_line", "origin", "path")
+
+    def __init__(self, target: Target, origin: _Origin) -> None:
+        self.origin = origin
+        self.path = target.path + (f"?{target.query}" if target.query else "")
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        port = "" if target.port == _DEFAULT_PORTS[target.scheme] else f":{target.port}"
+        self.host_line = f" HTTP/1.1\r\nHost: {host}{port}\r\n"
 
 
 class GuardedHttp:
     """A client for one event loop, used as a context manager inside it.
 
-    `ca_file` holds certificate authorities in PEM that are trusted beside the system's. `connections` and
-    `connections_per_host` bound what is open at once; a request that waits for its turn does so within its timeout.
+    `ca_file` holds certificate authorities in PEM that are trusted beside the system's.
     """
 
     def __init__(
@@ -80,8 +94,7 @@ class GuardedHttp:
         *,
         resolver: Resolver | None = None,
         ca_file: Path | None = None,
-        connections: int = 512,
-        connections_per_host: int = 128,
+        connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._policy = policy
         self._tls = tls_context(ca_file)
@@ -89,32 +102,20 @@ class GuardedHttp:
         self._own_resolver: SystemResolver | None = None
         if resolver is None:
             resolver = self._own_resolver = SystemResolver()
-        self._targets: dict[str, tuple[Target, URL]] = {}
-        connector = GuardedConnector(
-            policy,
-            resolver=CheckedResolver(policy, resolver),
-            ssl=self._tls,
-            limit=connections,
-            limit_per_host=connections_per_host,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ttl_dns_cache=_DNS_TTL_SECONDS,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            request_class=WatchedRequest,
-            response_class=WatchedResponse,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-            trust_env=False,
-            headers=_DEFAULT_HEADERS,
-            skip_auto_headers=(hdrs.CONTENT_TYPE,),
-            max_line_size=_MAX_FIELD_BYTES,
-            max_field_size=_MAX_FIELD_BYTES,
-            max_headers=_MAX_FIELDS,
-        )
+        self._resolver = resolver
+        self._max_connections = connections
+        self._destinations: dict[str, _Destination] = {}
+        self._origins: dict[tuple[str, str, int], _Origin] = {}
+        self._open: set[Connection] = set()
+        self._dialling = 0
+        self._idle: dict[Connection, tuple[float, _Origin]] = {}
+        """Idle connections and when they end, the longest idle first."""
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
-        # The system's authorities take a while to load: nobody waits for them but the first over TLS.
+        self._loop = asyncio.get_running_loop()
+        # The system's authorities take a while to load: only the first request over TLS waits for them.
         self._trusting = asyncio.ensure_future(asyncio.to_thread(self._tls.load_default_certs, ssl.Purpose.SERVER_AUTH))
         return self
 
@@ -122,7 +123,21 @@ class GuardedHttp:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection, those in use included."""
-        await self._session.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        lookups = [origin.lookup for origin in self._origins.values() if origin.lookup is not None]
+        for lookup in lookups:
+            lookup.cancel()
+        if lookups:
+            await asyncio.wait(lookups)
+        for connection in list(self._open):
+            if connection in self._idle:
+                connection.close()
+            else:
+                connection.cut()
+        if self._open:
+            self._closed = self._loop.create_future()
+            await self._closed
         if self._trusting is not None:
             await self._trusting
         if self._own_resolver is not None:
@@ -133,122 +148,250 @@ class GuardedHttp:
 
         Raises HttpFailed; everything the attempt had open is closed by then.
         """
-        target, url = self._target(request.url)
-        if request.method not in _METHODS:
-            raise HttpFailed(HttpFailureKind.BLOCKED, f"the method must be one of {', '.join(sorted(_METHODS))}")
-        _check_headers(request.headers)
-        call = Call(target, progress, bool(request.body))
-        token = CURRENT.set(call)
+        destination = self._destinations.get(request.url) or self._destination(request.url)
+        wire = _encoded(request, destination)
+        origin = destination.origin
+        connection = self._take_idle(origin)
+        if connection is None:
+            connection = await self._connect(origin, request.connect_timeout, progress)
+        reader = AnswerReader(request.method, request.max_response)
         try:
-            async with asyncio.timeout(request.timeout):
-                if self._trusting is not None and target.scheme == "https":
-                    await asyncio.shield(self._trusting)
-                    self._trusting = None
-                response = await self._session.request(
-                    request.method,
-                    url,
-                    headers=request.headers,
-                    data=_payload(request.body),
-                    allow_redirects=False,
-                    middlewares=() if request.method in _NEVER_REPEATED else _ONCE,
-                )
-                body = await _read(response, request.max_response, progress)
-        except TimeoutError:
-            raise HttpFailed(HttpFailureKind.TIMEOUT, "no complete answer in time") from None
-        except (aiohttp.ClientError, OSError, Refused, Lost) as error:
-            raise _failure(call, error) from error
+            await connection.exchange(wire, reader, progress, request.timeout)
         finally:
-            CURRENT.reset(token)
+            if connection.keep_seconds:
+                self._keep(connection, origin)
         progress.phase = Phase.DONE
-        return HttpResponse(response.status, _lower_case(response.headers), body)
+        return HttpResponse(reader.status or 0, reader.headers, reader.body, reader.coding)
 
     def check_url(self, url: str) -> None:
         """Refuse, when it is saved, a URL that could never be called. Raises InvalidArgument."""
         self._policy.check_url(url)
 
-    def _target(self, url: str) -> tuple[Target, URL]:
-        known = self._targets.get(url)
-        if known is None:
-            if len(self._targets) >= _MAX_KNOWN_TARGETS:
-                self._targets.clear()
+    def _destination(self, url: str) -> _Destination:
+        try:
+            target = self._policy.check_url(url)
+        except InvalidArgument as wrong:
+            raise HttpFailed(HttpFailureKind.BLOCKED, f"{_NOT_ALLOWED}: {wrong}") from None
+        if len(self._destinations) >= MAX_KNOWN_TARGETS:
+            self._destinations.clear()
+            self._origins = {key: origin for key, origin in self._origins.items() if origin.idle or origin.lookup}
+        key = target.scheme, target.host, target.port
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = self._origins[key] = _Origin(target)
+        # Put together from the checked parts, so that no second parser can read another host out of the text.
+        found = self._destinations[url] = _Destination(target, origin)
+        return found
+
+    # --- connections that are kept --------------------------------------------------------------------------------
+
+    def _take_idle(self, origin: _Origin) -> Connection | None:
+        """An idle connection to an address that the name still has."""
+        if not origin.idle or origin.expires_at < self._loop.time():
+            return None
+        addresses = origin.addresses
+        for number in range(len(origin.idle) - 1, -1, -1):
+            connection = origin.idle[number]
+            if connection.address in addresses and not connection.is_closed:
+                del origin.idle[number]
+                del self._idle[connection]
+                return connection
+        return None
+
+    def _keep(self, connection: Connection, origin: _Origin) -> None:
+        if connection.is_closed:
+            return
+        if len(origin.idle) >= MAX_IDLE_PER_ORIGIN or len(self._idle) >= MAX_IDLE_CONNECTIONS:
+            connection.close()
+            return
+        origin.idle.append(connection)
+        self._idle[connection] = self._loop.time() + connection.keep_seconds, origin
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(connection.keep_seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in [each for each, (until, _) in self._idle.items() if until <= now]:
+            self._drop(connection)
+            connection.close()
+        earliest = min((until for until, _ in self._idle.values()), default=None)
+        self._sweeper = None if earliest is None else self._loop.call_at(earliest, self._sweep)
+
+    def _drop(self, connection: Connection) -> None:
+        kept = self._idle.pop(connection, None)
+        if kept is not None:
+            kept[1].idle.remove(connection)
+
+    def opened(self, connection: Connection) -> None:
+        self._open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._drop(connection)
+        self._open.discard(connection)
+        if self._closed is not None and not self._open and not self._closed.done():
+            self._closed.set_result(None)
+
+    # --- new connections ------------------------------------------------------------------------------------------
+
+    async def _connect(self, origin: _Origin, timeout: float, progress: Progress) -> Connection:
+        """Look the name up, dial, and shake hands: a connection that nothing was sent over."""
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                if origin.expires_at < self._loop.time():
+                    progress.phase = Phase.RESOLVING
+                    await self._look_up(origin)
+                    connection = self._take_idle(origin)
+                    if connection is not None:
+                        return connection
+                progress.phase = Phase.CONNECTING
+                connection = await self._dial(origin, limit)
+                if origin.scheme == "https":
+                    progress.phase = Phase.TLS
+                    await connection.shake_hands()
+                return connection
+        except TimeoutError:
+            raise _out_of_time(progress.phase, origin, timeout) from None
+
+    async def _look_up(self, origin: _Origin) -> None:
+        """Find the addresses. Requests at the same time share one lookup, which none of them can cancel."""
+        lookup = origin.lookup
+        if lookup is None:
+            lookup = origin.lookup = asyncio.ensure_future(self._addresses(origin))
+            lookup.add_done_callback(lambda _: _looked_up(origin))
+        await asyncio.wait((lookup,))
+        if lookup.cancelled():
+            raise HttpFailed(HttpFailureKind.RESOLVE, "the server is ending")
+        failure = lookup.exception()
+        if isinstance(failure, HttpFailed):
+            raise HttpFailed(failure.kind, failure.message)
+        if failure is not None:
+            raise failure
+        origin.addresses, origin.expires_at = lookup.result(), self._loop.time() + ADDRESS_TTL_SECONDS
+
+    async def _addresses(self, origin: _Origin) -> list[str]:
+        host, port = origin.host, origin.port
+        try:
+            addresses = await self._resolver.resolve(host, port)
+        except OSError as error:
+            raise HttpFailed(HttpFailureKind.RESOLVE, _unresolved(host, error)) from None
+        if not addresses:
+            raise HttpFailed(HttpFailureKind.RESOLVE, _unresolved(host, None))
+        if len(addresses) > MAX_ADDRESSES:
+            raise HttpFailed(HttpFailureKind.RESOLVE, f"{host} has more than {MAX_ADDRESSES} addresses; check its DNS")
+        # Every address of a name must pass: one that does not makes the whole name suspect.
+        if not all(self._policy.permits(address, port, host, scheme=origin.scheme) for address in addresses):
+            raise HttpFailed(HttpFailureKind.BLOCKED, _NOT_ALLOWED)
+        return in_turn(addresses)
+
+    async def _dial(self, origin: _Origin, limit: asyncio.Timeout) -> Connection:
+        addresses = origin.addresses
+        for number, address in enumerate(addresses, 1):
             try:
-                target = self._policy.check_url(url)
-            except InvalidArgument as wrong:
-                raise HttpFailed(HttpFailureKind.BLOCKED, f"the destination is not allowed: {wrong}") from None
-            # Put together from the checked parts, so that no second parser can read another host out of the text.
-            built = URL.build(
-                scheme=target.scheme,
-                host=target.host,
-                port=target.port,
-                path=target.path,
-                query_string=target.query,
-                encoded=True,
+                if number == len(addresses):
+                    return await self._dial_one(origin, address)
+                deadline = limit.when() or self._loop.time()
+                share = (deadline - self._loop.time()) / (len(addresses) - number + 1)
+                async with asyncio.timeout(min(MAX_ADDRESS_SECONDS, share)):
+                    return await self._dial_one(origin, address)
+            except OSError:  # which a share of the time that has run out is too
+                pass
+        raise HttpFailed(HttpFailureKind.CONNECT, f"could not connect to {origin.host}; is it up, and the port right?")
+
+    async def _dial_one(self, origin: _Origin, address: str) -> Connection:
+        """Open a connection to exactly this address. Raises OSError if it does not answer."""
+
+        def permitted(peer: tuple[Any, ...]) -> bool:
+            scoped = len(peer) == 4 and peer[3] != 0
+            return not scoped and self._policy.permits(peer[0], peer[1], origin.host, scheme=origin.scheme)
+
+        # An address in a URL never meets the resolver, so here is the one place that every connection passes.
+        if not permitted((address, origin.port)):
+            raise HttpFailed(HttpFailureKind.BLOCKED, _NOT_ALLOWED)
+        self._make_room()
+        tls = self._tls if origin.scheme == "https" else None
+        if tls is not None and self._trusting is not None:
+            await asyncio.shield(self._trusting)
+            self._trusting = None
+
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Connection(self._loop, address, permitted, self, tls, origin.host))
+            return made[-1]
+
+        self._dialling += 1
+        try:
+            _, connection = await self._loop.create_connection(
+                make,
+                address,
+                origin.port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            known = self._targets[url] = target, built
-        return known
+        except BaseException:
+            for unwanted in made:  # the loop closes it, and may not say so
+                unwanted.cut()
+                self._open.discard(unwanted)
+            raise
+        finally:
+            self._dialling -= 1
+        # Once more now that it stands, before a byte of the request is written.
+        if not connection.is_permitted:
+            raise HttpFailed(HttpFailureKind.BLOCKED, _NOT_ALLOWED)
+        return connection
+
+    def _make_room(self) -> None:
+        if len(self._open) + self._dialling < self._max_connections:
+            return
+        longest = next(iter(self._idle), None)
+        if longest is None:
+            raise HttpFailed(
+                HttpFailureKind.CONNECT,
+                f"{self._max_connections:,} outbound connections are open and none is idle; it will be tried again",
+            )
+        self._drop(longest)
+        longest.close()
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int, progress: Progress) -> bytes:
-    try:
-        if response.status < 200:
-            raise HttpFailed(HttpFailureKind.PROTOCOL, "the answer is not valid HTTP")
-        progress.status = response.status
-        progress.phase = Phase.READING
-        if sum(len(name) + len(value) + 4 for name, value in response.raw_headers) > MAX_HEADER_BYTES:
-            raise HttpFailed(HttpFailureKind.TOO_LARGE, f"the answer's head is larger than {MAX_HEADER_BYTES} bytes")
-        chunks: list[bytes] = []
-        size = 0
-        while chunk := await response.content.readany():
-            size += len(chunk)
-            if size > limit:
-                raise HttpFailed(HttpFailureKind.TOO_LARGE, f"the answer is larger than {limit} bytes")
-            chunks.append(chunk)
-    except BaseException:
-        response.close()
-        raise
-    if response.connection is not None:  # answered before the request was written to its end
-        response.close()
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _payload(body: bytes) -> bytes | LargeBody | None:
-    return LargeBody(body) if len(body) > _LARGE_BODY else body or None
-
-
-def _check_headers(headers: Mapping[str, str]) -> None:
-    for name in headers:
-        if not _can_be_set(name):
-            raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} cannot be set")
+def _encoded(request: HttpRequest, destination: _Destination) -> bytes:
+    """The request as it goes over the wire. Raises HttpFailed for what could change its meaning."""
+    method, headers, body = request.method, request.headers, request.body
+    if method not in _METHODS:
+        raise HttpFailed(HttpFailureKind.BLOCKED, f"the method must be one of {', '.join(sorted(_METHODS))}")
     if _NOT_IN_FIELD_VALUE.search("".join(headers.values())):
         raise HttpFailed(HttpFailureKind.BLOCKED, "a header holds a character that no header can hold")
+    lines = [f"{method} {destination.path}{destination.host_line}{_defaults(tuple(headers))}"]
+    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if body or method in _WITH_CONTENT:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1") + body
 
 
 @lru_cache(maxsize=256)
-def _can_be_set(name: str) -> bool:
-    return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _FRAMING
+def _defaults(names: tuple[str, ...]) -> str:
+    """The header lines that are sent unless the request has its own. Raises HttpFailed for names that cannot be set."""
+    for name in names:
+        if _FIELD_NAME.fullmatch(name) is None or name.lower() in _FRAMING:
+            raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} cannot be set")
+    given = {name.lower() for name in names}
+    return "".join(f"{line}\r\n" for name, line in (*_DEFAULTS, _DEFAULT_CODING) if name not in given)
 
 
-def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
-    """Header fields by lower-case name; repeated ones joined (RFC 9110 section 5.3)."""
-    found: dict[str, str] = {}
-    for given, value in headers.items():
-        name = given.lower()
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+def _looked_up(origin: _Origin) -> None:
+    lookup, origin.lookup = origin.lookup, None
+    if lookup is not None and not lookup.cancelled():
+        lookup.exception()  # seen, whether or not a request still waits for it
 
 
-def _failure(call: Call, error: Exception) -> HttpFailed:
-    phase = call.progress.phase
-    if call.refused or isinstance(error, Refused):
-        return HttpFailed(HttpFailureKind.BLOCKED, "the destination is not allowed")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return HttpFailed(HttpFailureKind.RESOLVE, "the host name could not be resolved")
-    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError, ssl.CertificateError)) or phase is Phase.TLS:
-        return HttpFailed(HttpFailureKind.TLS, "no trusted TLS connection could be made")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return HttpFailed(HttpFailureKind.CONNECT, "could not connect")
-    if isinstance(error, aiohttp.ClientResponseError) or isinstance(error.__cause__, ContentEncodingError):
-        return HttpFailed(HttpFailureKind.PROTOCOL, "the answer is not valid HTTP")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return HttpFailed(HttpFailureKind.RESET, "the connection ended before the answer was complete")
-    return HttpFailed(HttpFailureKind.RESET, "the connection was closed before an answer came")
+def _unresolved(host: str, error: OSError | None) -> str:
+    why = "it has no address" if error is None else (error.strerror or str(error) or "no answer").lower()
+    return f"the host name {host} could not be resolved ({why}); check the URL and the DNS of this machine"
+
+
+def _out_of_time(phase: Phase, origin: _Origin, seconds: float) -> HttpFailed:
+    kind, what = {
+        Phase.RESOLVING: (HttpFailureKind.RESOLVE, "the host name {} was not resolved"),
+        Phase.TLS: (HttpFailureKind.TLS, "the TLS handshake with {} did not end"),
+    }.get(phase, (HttpFailureKind.CONNECT, "could not connect to {}"))
+    return HttpFailed(kind, f"{what.format(origin.host)} within {seconds:g} s; is it up, and the port right?")

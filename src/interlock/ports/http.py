@@ -31,11 +31,17 @@ class Progress:
     bytes_written: int = 0
     """Bytes that may have left this machine; 0 is proof that none did."""
     status: int | None = None
+    """The final status, once it was read; the body may be cut or beyond a limit all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """An outbound request. `timeout` is seconds for the whole of it, `max_response` bytes after decompression."""
+    """An outbound request.
+
+    `connect_timeout` is seconds for the name, the connection and TLS; a kept connection needs none of them. `timeout`
+    is seconds from the moment the request begins to be sent until its answer is complete, so that a receiver has the
+    whole of it. `max_response` is bytes of the body, before and after decompression.
+    """
 
     method: str
     url: str
@@ -43,6 +49,7 @@ class HttpRequest:
     body: bytes = b""
     timeout: float = 30.0
     max_response: int = 250_000
+    connect_timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    coding: str = ""
+    """The content coding (`br`, …) that is still on `body`, because it is unknown or the body is not of it."""
 
 
 class HttpFailureKind(StrEnum):

@@ -9,10 +9,17 @@ How an answer is read, as C1 documents it:
   attempt. It may come earlier than the 202: then it is kept, and settles the step when the attempt ends.
 - 410: the far end wants no more of it: the step fails at once.
 - Anything else, and no answer: tried again, up to 50 attempts and the callback timeout.
+
+A final status settles the attempt wherever the status says it all (202, 410, whatever refuses), even if the rest of the
+answer is cut, beyond a limit or not HTTP. Only for a 2xx is the body needed: one that was cut with its connection is
+tried again; one that the receiver sent beyond a limit, or so that its end cannot be told, fails for good, because the
+receiver has done its work and would answer so again. A body whose content coding (`br`, …) cannot be undone is kept:
+`response` is its base64, and `content_encoding` beside it names the coding.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Final, Self
 
 from interlock.contract.guard import NotJson, loads
@@ -50,7 +57,7 @@ MAX_PAYLOAD: Final = 256 * 1024
 SHOWN_BODY: Final = 4096
 """Bytes of a refusing answer that are kept with the error."""
 _PAYLOAD: Final = b',"payload":'
-_NEVER_AGAIN: Final = frozenset({HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE})
+_NOT_KEPT: Final = frozenset({HttpFailureKind.PROTOCOL, HttpFailureKind.TOO_LARGE})
 
 
 class WebhookStep(Step):
@@ -113,17 +120,14 @@ class WebhookStep(Step):
         try:
             response = await environment.http.send(request, attempt.progress)
         except HttpFailed as failure:
-            error = error_document("WEBHOOK_NOT_REACHED", failure.message, reason=str(failure.kind))
-            if failure.kind in _NEVER_AGAIN:
-                return Failed(error, attempt.progress.status)
-            return Failed(error, attempt.progress.status, WEBHOOK_RETRIES, until)
+            return _unread(failure, attempt.progress.status, until)
         except InvalidArgument as refused:
             return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
         status = response.status
         if status == 202:
             return Accepted(until, status)
         if 200 <= status < 300:
-            return Succeeded(answer_output(response.body, status), status)
+            return Succeeded(_output(response), status)
         return _refused(response, until)
 
     def expired(self) -> bytes:
@@ -188,13 +192,38 @@ def _context_of(document: object) -> object:
     return document
 
 
+def _output(response: HttpResponse) -> dict[str, object]:
+    if response.coding:
+        kept = b64encode(response.body).decode("ascii")
+        return {"response": kept, "content_encoding": response.coding, "status_code": response.status}
+    return answer_output(response.body, response.status)
+
+
+def _unread(failure: HttpFailed, status: int | None, until: int) -> Report:
+    """What becomes of an attempt whose answer did not come, or not as a whole."""
+    if status == 202:
+        return Accepted(until, status)
+    if status is not None and not 200 <= status < 300:
+        return _refused(HttpResponse(status, {}, b""), until)
+    error = error_document("WEBHOOK_NOT_REACHED", failure.message, reason=str(failure.kind))
+    if status is not None and failure.kind in _NOT_KEPT:
+        message = f"the receiver answered {status}, but its answer cannot be kept: {failure.message}"
+        return Failed(error_document("WEBHOOK_ANSWER_NOT_KEPT", message, reason=str(failure.kind)), status)
+    if not failure.retryable:
+        return Failed(error, status)
+    return Failed(error, status, WEBHOOK_RETRIES, until)
+
+
 def _refused(response: HttpResponse, until: int) -> Failed:
     status = response.status
     message = f"the far end answered {status}"
-    shown = response.body[:SHOWN_BODY].decode("utf-8", "replace")
+    if response.coding:
+        details = {"body": b64encode(response.body[:SHOWN_BODY]).decode("ascii"), "content_encoding": response.coding}
+    else:
+        details = {"body": response.body[:SHOWN_BODY].decode("utf-8", "replace")}
     if status == 410:
-        return Failed(error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", body=shown), status)
-    return Failed(error_document("WEBHOOK_REFUSED", message, body=shown), status, WEBHOOK_RETRIES, until)
+        return Failed(error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", **details), status)
+    return Failed(error_document("WEBHOOK_REFUSED", message, **details), status, WEBHOOK_RETRIES, until)
 
 
 def _input(webhook_id: str, payload: object) -> bytes:
