@@ -69,6 +69,10 @@ CONFIGURATIONS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
         | {"automationSteps": [{"stepName": "w", "waitForDuration": {"duration": "60s"}}]},
     ),
     "steps cleared": (FULL, {**FULL, "automationSteps": [], "triggers": []}),
+    "annotation removed, one changed, one added": (
+        {**RUNNABLE, "annotations": {"team": "x", "owner": "ann", "tier": "1"}},
+        {**RUNNABLE, "annotations": {"team": "y", "tier": "1", "site": "Bern"}},
+    ),
     "minimal": ({"displayName": "min"}, {"displayName": "min2"}),
     "webhook trigger": ({"displayName": "wh", "triggers": [{"webhook": {"hmac": {}}}]},) * 2,
 }

@@ -64,7 +64,7 @@ def _properties(model: type[Message]) -> dict[str, Any]:
 
 @cache
 def trees(model: type[Message]) -> st.SearchStrategy[dict[str, Any]]:
-    """Valid JSON trees of a message: some fields, in either spelling, some of them null, at most one arm of a oneof."""
+    """Valid JSON trees of a message: required and other fields, in either spelling, some null, one arm of a oneof."""
 
     @st.composite
     def draw_tree(draw: st.DrawFn) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def trees(model: type[Message]) -> st.SearchStrategy[dict[str, Any]]:
         tree: dict[str, Any] = {}
         taken: set[str] = set()
         for field in {field.wire: field for field in shape.fields.values()}.values():
-            if not draw(st.booleans()):
+            if field.wire not in model.required and not draw(st.booleans()):
                 continue
             key = draw(st.sampled_from([field.wire, field.name]))
             if draw(st.integers(0, 9)) == 0:

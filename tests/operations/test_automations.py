@@ -143,6 +143,27 @@ async def test_annotations_merge_and_an_empty_value_takes_one_away(ann: Desk) ->
     assert (await update(ann, automation, {}, "annotations"))["annotations"] == {}
 
 
+@pytest.mark.parametrize("mask", [None, "", {"paths": []}])
+async def test_without_mask_given_annotations_replace_and_absent_ones_stay(ann: Desk, mask: object) -> None:
+    automation = await ann.make(WAIT, annotations={"managed_by": "terraform", "owner": "ann"})
+    step = {"displayName": "n", "automationSteps": [WAIT]}
+
+    async def after(**fields: object) -> object:
+        return (await update(ann, automation, {**step, **fields}, mask))["annotations"]
+
+    assert await after() == {"managed_by": "terraform", "owner": "ann"}
+    assert await after(annotations=None) == {"managed_by": "terraform", "owner": "ann"}
+    assert await after(annotations={"owner": "bob", "gone": ""}) == {"owner": "bob"}
+    assert await after(annotations={}) == {}
+
+
+@pytest.mark.parametrize("mask", ["annotations", "*", "displayName,annotations"])
+async def test_with_mask_annotations_merge_and_empty_values_delete(ann: Desk, mask: str) -> None:
+    automation = await ann.make(WAIT, annotations={"managed_by": "terraform", "owner": "ann"})
+    sent = {"displayName": "n", "automationSteps": [WAIT], "annotations": {"owner": "", "team": "x"}}
+    assert (await update(ann, automation, sent, mask))["annotations"] == {"managed_by": "terraform", "team": "x"}
+
+
 @pytest.mark.parametrize(
     ("annotations", "complaint"),
     [

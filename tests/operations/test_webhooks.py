@@ -55,8 +55,14 @@ async def test_a_url_that_could_never_be_called_is_refused_when_it_is_saved(ann:
 
 async def test_everything_that_is_wrong_is_told_at_once(ann: Desk) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await make(ann, url="", callbackTimeout="1s")
-    assert [row.field for row in refused.value.problems] == ["url", "callbackTimeout"]
+        await make(ann, displayName="", url="", callbackTimeout="1s")
+    assert [row.field for row in refused.value.problems] == ["displayName", "url", "callbackTimeout"]
+
+
+@pytest.mark.parametrize("name", [{}, {"displayName": None}, {"displayName": ""}, {"displayName": " "}])
+async def test_a_webhook_needs_a_name_when_it_is_made(ann: Desk, name: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=r"^displayName: is required"):
+        await ann.ask("CreateWebhook", {"url": URL, **name})
 
 
 async def test_updates_follow_the_mask_or_replace_all(ann: Desk) -> None:

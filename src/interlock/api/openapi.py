@@ -228,4 +228,12 @@ def _described(schema: dict[str, Any], model: type[Message]) -> dict[str, Any]:
     name = model.__name__
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     text = f"The {name} message." if model.proto_name.startswith("c1.") else schema.get("description", "")
-    return {**schema, "description": text, "title": words, "type": "object", "x-speakeasy-name-override": name}
+    required = {"required": list(model.required)} if model.required else {}
+    return {
+        **schema,
+        "description": text,
+        **required,
+        "title": words,
+        "type": "object",
+        "x-speakeasy-name-override": name,
+    }

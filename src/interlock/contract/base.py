@@ -47,6 +47,9 @@ class Message(BaseModel):
 
     oneofs: ClassVar[Oneofs] = NO_ONEOFS
 
+    required: ClassVar[tuple[str, ...]] = ()
+    """Members, in wire spelling, that a caller has to give: those that C1's schema requires."""
+
     def arm(self, oneof: str) -> tuple[str, Any] | None:
         """The arm of `oneof` that is set, as (wire name, value); None if none is."""
         for wire, field in shape_of(type(self)).arms[oneof]:

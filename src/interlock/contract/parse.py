@@ -111,6 +111,10 @@ def _clean(shape: Shape, tree: Any, path: Path, notes: _Notes) -> Any:
             clean[wire] = _clean(inner, value, (*path, wire), notes)
         elif mapping and wire in shape.text_maps and type(value) is dict:
             notes.count(len(value), (*path, wire))
+    for wire in shape.model.required:
+        # C1's schema takes null for the zero value of a member that has to be there.
+        if wire not in tree and fields[wire].name not in tree:
+            notes.problems.append(((*path, wire), "is required"))
     if len(arms) > 1:
         for oneof in dict.fromkeys(arms):
             given = [wire for wire, _ in shape.arms[oneof] if wire in clean]

@@ -220,6 +220,7 @@ class RunDelayed(Message):
     """Start after some days."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.RunDelayed"
+    required: ClassVar[tuple[str, ...]] = ("coldStartDelayDays",)
 
     cold_start_delay_days: UInt32 = 0
 

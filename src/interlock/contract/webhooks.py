@@ -37,6 +37,7 @@ class CreateRequest(Message):
     """Make a webhook."""
 
     proto_name: ClassVar[str] = "c1.api.webhooks.v1.WebhooksServiceCreateRequest"
+    required: ClassVar[tuple[str, ...]] = ("displayName", "url")
 
     display_name: str = ""
     description: str = ""

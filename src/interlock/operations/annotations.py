@@ -1,4 +1,8 @@
-"""Annotations: short notes of tools on what they manage. Writes merge; an empty value takes a key away."""
+"""Annotations: short notes of tools on what they manage.
+
+A write without an update mask replaces them as a whole, or leaves them if it has none, so that a key which is no longer
+in a tool's configuration goes away. A write whose mask names them merges, and an empty value deletes the key.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,15 @@ _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,127}", re.ASCII)
 _VALUE: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*", re.ASCII)
 """The characters of RFC 3986."""
 _RESERVED: Final = "c1/"
+
+
+def replaced(written: Mapping[str, str], field: str) -> dict[str, str]:
+    """What stands after a write that gives all annotations there are.
+
+    Raises:
+        InvalidArgument: as `merged` does.
+    """
+    return merged({}, written, field)
 
 
 def merged(standing: Mapping[str, str], written: Mapping[str, str], field: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from interlock.contract.fieldmask import apply as apply_mask
 from interlock.contract.fieldmask import check as check_mask
 from interlock.errors import Conflict, InvalidArgument, NotFound
 from interlock.operations import publish, shown
-from interlock.operations.annotations import merged
+from interlock.operations.annotations import merged, replaced
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import ROWS_AT_ONCE, Page, give_way, page_of_query
 from interlock.operations.scope import require_app, require_visible
@@ -59,7 +59,7 @@ MAX_UPDATE_TRIES: Final = 16
 async def create(services: Services, call: Call, body: CreateAutomationRequest) -> Answer:
     """Make an automation. Unless it is a draft, version 1 is published at once."""
     fields: dict[str, Any] = {name: getattr(body, name) for name in MUTABLE}
-    fields["annotations"] = merged({}, body.annotations, "annotations")
+    fields["annotations"] = replaced(body.annotations, "annotations")
     if not body.given("draft_automation_steps"):
         fields["draft_automation_steps"] = body.automation_steps
     if not body.given("draft_triggers"):
@@ -216,13 +216,15 @@ async def _rows(services: Services, call: Call, page: Page) -> list[AutomationRo
 
 def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Automation:
     """What `stored` becomes."""
-    notes = stored.annotations
     if not mask:
         fields = {name: getattr(sent, name) for name in MUTABLE}
         if not sent.given("enabled"):
             # An omitted `enabled: false` must never switch anything on or off.
             fields["enabled"] = stored.enabled
-        fields["annotations"] = merged(notes, sent.annotations, "automation.annotations")
+        if sent.given("annotations"):
+            fields["annotations"] = replaced(sent.annotations, "automation.annotations")
+        else:
+            fields["annotations"] = stored.annotations
         return with_fields(stored, **fields)
     mask = FieldMask.of([path for path in mask.paths if not _set_by_server(path)])
     problems = check_mask(mask, Automation, MUTABLE)
@@ -231,8 +233,8 @@ def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Au
     changed = apply_mask(stored, sent, mask, MUTABLE)
     if {"*", "annotations"}.isdisjoint(mask.paths):
         return changed
-    if "annotations" in mask.paths and not sent.given("annotations"):
-        notes = {}
+    cleared = "annotations" in mask.paths and not sent.given("annotations")
+    notes = {} if cleared else stored.annotations
     if "*" in mask.paths and not sent.given("enabled"):
         changed = with_fields(changed, enabled=stored.enabled)
     return with_fields(changed, annotations=merged(notes, sent.annotations, "automation.annotations"))

@@ -42,7 +42,7 @@ MAX_URL: Final = 2_048
 async def create(services: Services, call: Call, body: CreateRequest) -> Answer:
     """Make a webhook."""
     webhook = _complete(Webhook(**{name: getattr(body, name) for name in MUTABLE}))
-    _check(services, webhook, "")
+    _check(services, webhook, "", named=True)
     at = services.clock.now()
     row = _row(call.tenant.id, services.ids.text(), webhook, at, at)
     await services.store.webhooks.create(row, _audit(call, "webhook.create", row))
@@ -136,9 +136,11 @@ def _complete(webhook: Webhook) -> Webhook:
     return webhook if webhook.callback_timeout is not None else with_fields(webhook, callback_timeout=DEFAULT_TIMEOUT)
 
 
-def _check(services: Services, webhook: Webhook, prefix: str) -> None:
-    """Refuse, when it is saved, what could never be called."""
+def _check(services: Services, webhook: Webhook, prefix: str, *, named: bool = False) -> None:
+    """Refuse, when it is saved, what could never be called, and where C1's schema requires a name, one without."""
     problems: list[Problem] = []
+    if named and not webhook.display_name.strip():
+        problems.append(Problem(f"{prefix}displayName", "is required"))
     if not webhook.url:
         problems.append(Problem(f"{prefix}url", "is required"))
     elif len(webhook.url) > MAX_URL:
