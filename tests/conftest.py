@@ -1,10 +1,12 @@
 """What every test shares: the event loop, how hard hypothesis looks, and what the long loops are told and tell."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.loops import METER, MeasuredLoop
 
 # Examples are cut by count, never by time: a busy machine must not make a property fail.
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,9 +21,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """asyncio on uvloop: the loop that the server runs on."""
-    return "asyncio", {"use_uvloop": True}
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """asyncio on uvloop, the loop that the server runs on, with the CPU time of each callback measured."""
+    return "asyncio", {"loop_factory": MeasuredLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_slow_callbacks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which one callback of the event loop took more CPU time than it may.
+
+    In a test that has the server in a process of its own, the test's task is only a client: that process measures.
+    """
+    METER.take()
+    METER.skips_test_steps = any(map(request.node.get_closest_marker, ("e2e", "crash", "faults")))
+    yield
+    slow = METER.take()
+    assert not slow, "\n".join(slow)
 
 
 # --- the long loops: how much of them, and what they found ------------------------------------------------------------
@@ -41,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    METER.watch_collections()
     config.stash[_FIGURES] = []
 
 

@@ -17,9 +17,12 @@ import httpx2
 from conductorone_sdk import SDK
 from conductorone_sdk.models import shared
 
+from tests.loops import REPORT_VARIABLE
+
 PATIENCE = 30.0
 """Seconds until a wait gives up, so that a broken test fails instead of hanging. No test passes by it."""
 LOOK = 0.005
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -52,6 +55,13 @@ class ServerProcess:
             await client.aclose()
         if self.process is not None:
             await self.kill()
+        if kind is None and self.slow_callbacks.exists():
+            raise AssertionError(self.slow_callbacks.read_text())
+
+    @property
+    def slow_callbacks(self) -> Path:
+        """Where the process reports callbacks of its event loop that took too much CPU time."""
+        return self.directory / "slow-callbacks.txt"
 
     async def start(self) -> None:
         ready = self.directory / "ready.json"
@@ -60,16 +70,18 @@ class ServerProcess:
         arguments += ["--data-dir", str(self.directory / "data")]
         for entry in self.egress:
             arguments += ["--allow-egress", entry]
-        command = Path(sys.executable).with_name("interlock")
         log = (self.directory / "server.log").open("ab")
         self.process = await asyncio.create_subprocess_exec(
             *self.within,
-            str(command),
+            sys.executable,
+            "-m",
+            "tests.loops",
             *arguments,
             *self.options,
             stdout=log,
             stderr=log,
-            env={**os.environ, "HOME": str(self.directory)},
+            cwd=ROOT,
+            env={**os.environ, "HOME": str(self.directory), REPORT_VARIABLE: str(self.slow_callbacks)},
         )
         log.close()
         async with asyncio.timeout(PATIENCE):

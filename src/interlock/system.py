@@ -25,8 +25,14 @@ async def everybody_else() -> None:
     long as a hundred stops take.)"""
     loop = asyncio.get_running_loop()
     turn: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(turn.set_result, None)
+    loop.call_soon(_end_turn, turn)
     await turn
+
+
+def _end_turn(turn: asyncio.Future[None]) -> None:
+    # The waiting task may have been cancelled in this very turn.
+    if not turn.done():
+        turn.set_result(None)
 
 
 class SystemClock:

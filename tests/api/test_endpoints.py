@@ -10,6 +10,7 @@ import yaml
 from interlock.api.endpoints import pages
 from interlock.ports import Health
 from tests.api.edge import Edge
+from tests.loops import METER
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,8 @@ async def test_the_document_can_be_read_by_everybody(ann: Edge, name: str) -> No
     answer = await ann.ask("GET", f"/openapi.{name}", token=None)
     assert answer.status == 200
     assert answer.headers["content-type"] == {"json": "application/json", "yaml": "application/yaml"}[name]
-    assert yaml.safe_load(answer.body)["openapi"] == "3.1.0"
+    with METER.leaving_out():
+        assert yaml.safe_load(answer.body)["openapi"] == "3.1.0"
 
 
 async def test_a_token_request_that_is_none_is_refused_as_oauth_has_it(ann: Edge) -> None:

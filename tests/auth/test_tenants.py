@@ -14,6 +14,7 @@ from interlock.errors import AlreadyExists, InvalidArgument, NotFound
 from interlock.ports import Access, AuditEntry
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite.store import SqliteStore
+from tests.loops import METER
 
 pytestmark = pytest.mark.anyio
 
@@ -138,7 +139,8 @@ async def test_an_unknown_host_is_not_found_until_it_is_known(access: Access) ->
 async def test_spellings_of_a_host_do_not_fill_the_memory(access: Access) -> None:
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
     tenants = Tenants(access)
-    assert all(tenants.resolve(f"acme.example:{port}")[0] == made for port in range(3_000))
+    with METER.leaving_out():
+        assert all(tenants.resolve(f"acme.example:{port}")[0] == made for port in range(3_000))
     assert len(tenants._known) <= 1_024
 
 

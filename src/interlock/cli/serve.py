@@ -22,6 +22,7 @@ from interlock.assembly import Machine, System, assembled
 from interlock.cli.failures import Exit
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.operations.messages import build_messages
 from interlock.ports import Http
 from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
 from interlock.telemetry.logs import LogFormat, configure
@@ -191,7 +192,12 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         ending = Ending(server, system)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.signalled)
-        await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
+        building = asyncio.create_task(build_messages(), name="messages")
+        try:
+            await server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
+        finally:
+            building.cancel()
+            await asyncio.wait((building,))
     return Exit.ERROR if system.failed.done() or untold is not None else Exit.OK
 
 

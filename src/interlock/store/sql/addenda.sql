@@ -8,3 +8,13 @@ INSERT INTO addenda (
 -- Those of a run, oldest first.
 SELECT number, position, attempt, item, finding, note, client, principal, address, at
 FROM addenda WHERE tenant = ? AND execution = ? ORDER BY number;
+
+-- name: addendum_newest
+-- The newest of a run about one step, attempt and item.
+SELECT number, position, attempt, item, finding, note, client, principal, address, at
+FROM addenda WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND item = ?
+ORDER BY number DESC LIMIT 1;
+
+-- name: addenda_count
+-- How many a run has: they are numbered without a gap.
+SELECT ifnull(max(number), 0) FROM addenda WHERE tenant = ? AND execution = ?;

@@ -37,16 +37,16 @@ class SqliteAddenda:
         def job(connection: apsw.Connection) -> Addendum | None:
             if self._executions.read_in(connection, ref) is None:
                 return None
-            standing = _of(connection, ref)
-            known = _repeated(standing, addendum)
-            if known is not None:
+            known = _newest(connection, addendum)
+            if known is not None and _repeats(addendum, known):
                 return known
             if self._writer.full:
                 # What is left of the disk is for stops, and for what becomes of the runs under way.
                 raise Unavailable("the disk is full: runs can be stopped, and nothing can be added", retry_after=30)
-            if len(standing) >= MOST:
+            count = connection.execute(_SQL["addenda_count"], (ref.tenant, ref.id)).get
+            if count >= MOST:
                 raise FailedPrecondition(f"the execution has {MOST} addenda, which is as many as it can have")
-            made = replace(addendum, number=len(standing) + 1)
+            made = replace(addendum, number=count + 1)
             connection.execute(_SQL["addendum_insert"], _values(made))
             append_audit(connection, ref.tenant, made.at, audit)
             return made
@@ -54,21 +54,21 @@ class SqliteAddenda:
         return self._writer.submit(job)
 
     def of(self, ref: Ref) -> list[Addendum]:
-        return _of(self._reader, ref)
+        rows = self._reader.execute(_SQL["addenda_of"], (ref.tenant, ref.id))
+        return [_addendum(ref, row) for row in rows]
 
 
-def _of(connection: apsw.Connection, ref: Ref) -> list[Addendum]:
-    return [_addendum(ref, row) for row in connection.execute(_SQL["addenda_of"], (ref.tenant, ref.id))]
+def _newest(connection: apsw.Connection, about: Addendum) -> Addendum | None:
+    """The newest one about the same step, attempt and item."""
+    key = (about.ref.tenant, about.ref.id, about.position, about.attempt, about.item)
+    row = connection.execute(_SQL["addendum_newest"], key).fetchone()
+    return None if row is None else _addendum(about.ref, row)
 
 
-def _repeated(standing: list[Addendum], new: Addendum) -> Addendum | None:
-    """The newest one about the same thing, if it says the same, by the same client, and is not long ago."""
-    about = (new.position, new.attempt, new.item)
-    newest = next((each for each in reversed(standing) if (each.position, each.attempt, each.item) == about), None)
-    if newest is None or new.at - newest.at > REPEATED_WITHIN:
-        return None
+def _repeats(new: Addendum, newest: Addendum) -> bool:
+    """Whether the same client says the same again, and the first time is not long ago."""
     said = (newest.finding, newest.note, newest.actor.client)
-    return newest if said == (new.finding, new.note, new.actor.client) else None
+    return new.at - newest.at <= REPEATED_WITHIN and said == (new.finding, new.note, new.actor.client)
 
 
 def _values(made: Addendum) -> tuple[Any, ...]:

@@ -1,0 +1,172 @@
+"""An event loop that measures the CPU time of each callback, for every test.
+
+A callback that keeps the event loop of the server busy keeps every termination waiting. The loop records the CPU time
+of the thread, so a busy machine changes nothing, and leaves out garbage collections, whose length depends on what the
+test suite holds in memory.
+
+`python -m tests.loops serve …` runs the server of the command line on this loop, for tests that need a real process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import os
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import uvloop
+
+from interlock.cli.main import main
+
+T = TypeVar("T")
+
+MAX_CALLBACK_CPU_SECONDS: Final = 0.1
+"""CPU time that one callback of the event loop may take."""
+REPORT_VARIABLE: Final = "MEASURED_LOOP_REPORT"
+"""Environment variable: the file to which a server process writes its slow callbacks, one a line."""
+_PROTOCOL_METHODS: Final = (
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "eof_received",
+    "buffer_updated",
+    "pause_writing",
+    "resume_writing",
+    "pipe_data_received",
+    "pipe_connection_lost",
+    "process_exited",
+)
+
+
+class Meter:
+    """Measures callbacks and keeps a text for each that took too much CPU time."""
+
+    def __init__(self, report: Callable[[str], None] | None = None) -> None:
+        self.found: list[str] = []
+        self.skips_test_steps = False
+        """Whether the steps of the test's own task are left out: what is tested then runs elsewhere."""
+        self._report = report or self.found.append
+        self._collecting_since = 0.0
+        self._left_out = 0.0
+
+    def watch_collections(self) -> None:
+        """Leave garbage collections out from now on."""
+        gc.callbacks.append(self._collection)
+
+    def _collection(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting_since = time.thread_time()
+        else:
+            self._left_out += time.thread_time() - self._collecting_since
+
+    def run(self, callback: Callable[..., T], *arguments: Any) -> T:
+        """Call, and record the call if it takes too much CPU time."""
+        left_out, began = self._left_out, time.thread_time()
+        try:
+            return callback(*arguments)
+        finally:
+            taken = time.thread_time() - began - (self._left_out - left_out)
+            if taken > MAX_CALLBACK_CPU_SECONDS and not (self.skips_test_steps and _is_test_step(callback)):
+                self._report(f"{taken * 1000:,.0f} ms of CPU in one callback: {_described(callback)}")
+
+    def take(self) -> list[str]:
+        """The texts since the last call."""
+        found, self.found[:] = self.found[:], []
+        return found
+
+    @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Leave out the work within this context, because it is the test's own."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self._left_out += time.thread_time() - began
+
+
+METER: Final = Meter()
+"""The meter of this process."""
+
+
+def measured_loop(meter: Meter) -> type[uvloop.Loop]:
+    """uvloop with every callback of tasks, timers, files and protocols measured."""
+
+    def callback(name: str, position: int) -> Callable[..., Any]:
+        method = getattr(uvloop.Loop, name)
+
+        def call(self: object, *args: Any, **named: Any) -> Any:
+            return method(self, *args[:position], meter.run, *args[position:], **named)
+
+        return call
+
+    def factory(name: str) -> Callable[..., Any]:
+        method = getattr(uvloop.Loop, name)
+
+        def call(self: object, make: Callable[[], object], *args: Any, **named: Any) -> Any:
+            def made() -> object:
+                protocol = make()
+                protocol.__class__ = _measured_class(cast(Hashable, type(protocol)), meter)
+                return protocol
+
+            return method(self, made, *args, **named)
+
+        return call
+
+    methods = {name: callback(name, 0) for name in ("call_soon", "call_soon_threadsafe")}
+    methods |= {name: callback(name, 1) for name in ("call_later", "call_at", "add_reader", "add_writer")}
+    methods |= {name: factory(name) for name in ("create_server", "create_connection", "subprocess_exec")}
+    return type("MeasuredLoop", (uvloop.Loop,), methods)
+
+
+MeasuredLoop: Final = measured_loop(METER)
+
+
+@functools.cache
+def _measured_class(protocol: Hashable, meter: Meter) -> type:
+    """The protocol class with its callbacks measured, of the same layout: an instance can change over to it."""
+
+    def measured(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: object, *args: Any) -> Any:
+            return meter.run(method, self, *args)
+
+        return call
+
+    assert isinstance(protocol, type)
+    methods = {name: measured(getattr(protocol, name)) for name in _PROTOCOL_METHODS if hasattr(protocol, name)}
+    return type(protocol.__name__, (protocol,), {"__slots__": (), **methods})
+
+
+def _is_test_step(callback: Any) -> bool:
+    task = getattr(callback, "__self__", None)
+    return isinstance(task, asyncio.Task) and "TestRunner._run_tests_and_fixtures" in repr(task.get_coro())
+
+
+def _described(callback: Any) -> str:
+    """A callback, with the coroutine it drives where it is a step of a task."""
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        return f"a step of {task.get_coro()!r}"
+    return repr(callback)
+
+
+def _serve() -> None:
+    """Run the command line with its event loop measured; slow callbacks go to the report file."""
+    report = Path(os.environ[REPORT_VARIABLE])
+
+    def write(text: str) -> None:
+        with report.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    meter = Meter(write)
+    meter.watch_collections()
+    uvloop.Loop = measured_loop(meter)  # type: ignore[misc]
+    main()
+
+
+if __name__ == "__main__":
+    _serve()
