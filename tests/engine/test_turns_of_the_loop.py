@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from interlock.system import everybody_else
 
@@ -13,7 +14,7 @@ async def test_a_turn_that_is_cancelled_leaves_nothing_to_be_called() -> None:
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     turn = asyncio.ensure_future(everybody_else())
-    await asyncio.sleep(0)
+    await checkpoint()
     turn.cancel()
     await asyncio.wait((turn,))
     assert turn.cancelled()
