@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import pytest
@@ -19,11 +19,12 @@ from interlock.auth.assertion import MAX_AHEAD, SKEW
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import SECRET_PREFIX
 from interlock.auth.failures import MOST
-from interlock.auth.token_endpoint import TokenAnswer
+from interlock.auth.token_endpoint import FAILURE_DELAY, MAX_HELD_FAILURES, TokenAnswer, TokenEndpoint
 from interlock.errors import Unauthenticated
-from interlock.ports import AuditEntry, Role
-from interlock.rules.model import SYSTEM
-from tests.auth.clients import HOST, World, b64, content, forge, headers, with_client
+from interlock.ports import Access, AuditEntry, Role
+from interlock.rules.model import SECOND, SYSTEM
+from tests.auth.clients import ADDRESS, HOST, World, b64, content, forge, headers, with_client
+from tests.clocks import settle
 
 pytestmark = pytest.mark.anyio
 
@@ -372,25 +373,91 @@ async def test_a_secret_is_in_no_representation(here: World) -> None:
     assert here.credential.secret not in repr(here.credential)
 
 
-async def test_an_address_that_fails_often_waits_and_nobody_else_does(here: World) -> None:
+async def test_failures_of_an_address_are_slowed_down_after_too_many(here: World) -> None:
     wrong = here.secret_form(client_secret="x")
     for _ in range(MOST):
         assert (await here.post(wrong)).status == 401
     rows = len(here.store.audit.rows(here.tenant.id))
-    answer = await here.post(here.secret_form())
+    answer = await late(here, wrong)
     assert answer.status == 429
     assert int(headers(answer)["Retry-After"]) == 60
     assert len(here.store.audit.rows(here.tenant.id)) == rows
-    assert (await here.post(here.secret_form(), address="198.51.100.1")).status == 200
+    assert (await here.post(wrong, address="198.51.100.1")).status == 401
     here.clock.advance(60)
+    assert (await here.post(wrong)).status == 401
+
+
+async def late(here: World, form: dict[str, str], address: str = ADDRESS) -> TokenAnswer:
+    """An answer that is held back: nothing comes before its time."""
+    asking = asyncio.ensure_future(here.post(form, address=address))
+    await settle()
+    assert not asking.done()
+    here.clock.advance(FAILURE_DELAY / SECOND)
+    return await asking
+
+
+@pytest.mark.parametrize("client_id", ["known", "unknown"])
+@pytest.mark.parametrize("by", ["secret", "assertion"])
+async def test_correct_credentials_get_a_token_whatever_others_did(here: World, by: str, client_id: str) -> None:
+    """L2, at the door: failures at one's address, or with one's client id, lock no caller out."""
+    known = {"client_id": here.credential.client_id} if client_id == "known" else {"client_id": "nobody@x/pcc"}
+    wrong = here.secret_form(client_secret="x", **known)
+    for _ in range(MOST):
+        await here.post(wrong)
+    failing = [asyncio.ensure_future(here.post(wrong)) for _ in range(200)]
+    await settle()
+    answer = await (here.post(here.secret_form()) if by == "secret" else here.present(here.go()))
+    assert answer.status == 200
+    assert not any(task.done() for task in failing)
+    here.clock.advance(FAILURE_DELAY / SECOND)
+    assert {answer.status for answer in await asyncio.gather(*failing)} == {429}
+
+
+async def test_of_many_failures_only_so_many_are_held_back(here: World) -> None:
+    wrong = here.secret_form(client_secret="x")
+    for _ in range(MOST):
+        await here.post(wrong)
+    failing = [asyncio.ensure_future(here.post(wrong)) for _ in range(MAX_HELD_FAILURES + 10)]
+    async with asyncio.timeout(30):
+        while sum(task.done() for task in failing) < 10:
+            await settle()
+    assert sum(task.done() for task in failing) == 10
+    here.clock.advance(FAILURE_DELAY / SECOND)
+    assert {answer.status for answer in await asyncio.gather(*failing)} == {429}
     assert (await here.post(here.secret_form())).status == 200
+
+
+async def test_proofs_are_checked_one_in_a_turn_of_the_loop(here: World) -> None:
+    turns: list[int] = []
+    turn, counting = 0, True
+    loop = asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if counting:
+            loop.call_soon(count)
+
+    class Watched:
+        """The store's clients; tells in which turn each is looked up, which is done once for each proof."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "client":
+                turns.append(turn)
+            return getattr(here.store.access, name)
+
+    here.endpoint = TokenEndpoint(cast(Access, Watched()), here.store.audit, here.clock, here.ids)
+    loop.call_soon(count)
+    await asyncio.gather(*(here.post(here.secret_form(client_secret="x")) for _ in range(15)))
+    counting = False
+    assert len(set(turns)) == len(turns) == 15
 
 
 async def test_an_ipv6_caller_cannot_hop_within_its_network(here: World) -> None:
     wrong = here.secret_form(client_secret="x")
     for n in range(MOST):
         await here.post(wrong, address=f"2001:db8::{n:x}")
-    assert (await here.post(wrong, address="2001:db8::ffff")).status == 429
+    assert (await late(here, wrong, address="2001:db8::ffff")).status == 429
     assert (await here.post(wrong, address="2001:db8:0:1::1")).status == 401
 
 

@@ -1,7 +1,7 @@
-"""How often an address may fail to authenticate.
+"""How often an address may fail to authenticate before its failures are slowed down.
 
-It is the address that has to wait, never the client id: whoever could lock a client out could keep its owner from
-stopping a run.
+Only failures are ever slowed down or refused. A caller with correct credentials gets a token whatever other callers at
+its address, or with its client id, have done: a lock-out would keep it from stopping a run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Failures:
         self._times: dict[str, deque[int]] = {}
 
     def wait(self, address: str, now: int) -> int:
-        """Whole seconds that this address has to wait; 0 if it may try."""
+        """Whole seconds until a failure of this address is answered at once again; 0 if it is now."""
         times = self._times.get(_group(address))
         if times is None:
             return 0

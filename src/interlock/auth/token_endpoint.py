@@ -1,11 +1,13 @@
 """`POST /auth/v1/token`: OAuth 2.0 client credentials (RFC 6749 section 4.4, RFC 7523), free of any transport.
 
 A caller who fails hears the same words whatever the reason, and waits as long for an unknown client as for a known one;
-the reason is in the audit record.
+the reason is in the audit record. The proof is checked first, one in a turn of the loop; then failures alone are slowed
+down, once their address has had too many.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -22,11 +24,19 @@ from interlock.auth.tenants import audiences
 from interlock.errors import TooManyRequests, Transient
 from interlock.ports import Access, AuditEntry, AuditLog, ClientRow, Clock, Ids, Role
 from interlock.rules.model import SECOND, Actor
+from interlock.system import everybody_else
 
+FAILURE_DELAY: Final = 500_000
+"""Microseconds for which a failure's answer is held back once its address has had too many."""
+MAX_HELD_FAILURES: Final = 1_000
+"""Answers that are held back at a time; beyond it they go out at once, so that nothing piles up."""
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _NOBODY: Final = bytes.fromhex("58" + "66" * 31)
 """A public key (the curve's base point) to check against where there is no client, so that it takes the same time."""
+_TOO_MANY: Final = (
+    "client authentication failed, as too often from this address; correct credentials are accepted at once"
+)
 _CLIENT_ID: Final = re.compile(r"[\x21-\x7e]{1,340}", re.ASCII)
 _ANSWER_HEADERS: Final = (
     ("Content-Type", "application/json"),
@@ -92,6 +102,8 @@ class TokenEndpoint:
         self._ids = ids
         self._lifetime = lifetime
         self._failures = Failures()
+        self._checking = asyncio.Lock()
+        self._held = 0
 
     async def answer(self, request: TokenRequest) -> TokenAnswer:
         """Answer one request. Everything that can go wrong is an answer too."""
@@ -108,13 +120,13 @@ class TokenEndpoint:
 
     async def _answer(self, request: TokenRequest) -> TokenAnswer:
         form = read_form(request.headers, request.query, request.body)
-        wait = self._failures.wait(request.address, self._clock.now())
-        if wait:
-            raise TooManyRequests("too many failures from this address", retry_after=wait)
         basic = request.headers.get("authorization", "").lower().startswith("basic ")
         _check_methods(form, basic=basic)
         try:
-            proven = self._prove(request, form)
+            # Checking a proof is the costly part: one in a turn of the loop, so that it holds up no stop.
+            async with self._checking:
+                await everybody_else()
+                proven = self._prove(request, form)
             return await self._issue(request, form, proven)
         except Refused as refused:
             return await self._refuse(request, form, refused.cause, basic=basic)
@@ -196,13 +208,27 @@ class TokenEndpoint:
         return TokenAnswer(200, json.dumps(body).encode(), _ANSWER_HEADERS)
 
     async def _refuse(self, request: TokenRequest, form: Mapping[str, str], cause: str, *, basic: bool) -> TokenAnswer:
-        self._failures.add(request.address, self._clock.now())
+        now = self._clock.now()
+        wait = self._failures.wait(request.address, now)
+        if wait:
+            await self._hold_back(now)
+            raise TooManyRequests(_TOO_MANY, retry_after=wait)
+        self._failures.add(request.address, now)
         presented = form.get("client_id", "")
         client = presented if _CLIENT_ID.fullmatch(presented) else ""
         entry = AuditEntry(Actor(client, request.address), "token.issue", f"client:{client}", "denied", cause)
         await self._audit.append(request.tenant, self._clock.wall(), entry)
         challenge = ("WWW-Authenticate", f'{"Basic" if basic else "Bearer"} realm="{request.host}"')
         return _error(401, "invalid_client", "client authentication failed", challenge)
+
+    async def _hold_back(self, now: int) -> None:
+        if self._held >= MAX_HELD_FAILURES:
+            return
+        self._held += 1
+        try:
+            await self._clock.sleep_until(now + FAILURE_DELAY)
+        finally:
+            self._held -= 1
 
 
 def _check_methods(form: Mapping[str, str], *, basic: bool) -> None:
