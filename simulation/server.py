@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from interlock.assembly import Machine, System, assembled
 from interlock.errors import Fatal, InterlockError
+from interlock.expressions.evaluate import LocalEvaluator
 from interlock.ports import ChangeListener
 from interlock.rules.decide import decide
 from interlock.settings import Settings
@@ -270,7 +271,7 @@ class Server:
         def ids(greatest: int) -> SeededIds:
             return SeededIds(clock, greatest, chance)
 
-        machine = Machine(clock, _Chance(chance), ids, self._store, self._network)
+        machine = Machine(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator)
         try:
             async with assembled(
                 Settings(data_dir=self.directory, grace=GRACE), HOST, machine=machine, on_fatal=self._fatal

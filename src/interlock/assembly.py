@@ -31,6 +31,7 @@ from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.pool import EvaluatorPool
 from interlock.net.egress import EgressPolicy
 from interlock.net.http import GuardedHttp
 from interlock.operations import bulk_terminations
@@ -63,6 +64,7 @@ class Machine:
     """Opens the store in a directory; told what to call when it can no longer be vouched for."""
     http: Http | None = None
     """The way out; None: the guarded client, as the settings have it."""
+    evaluator: Callable[[], Evaluator] = EvaluatorPool
 
     @classmethod
     def real(cls, http: Http | None = None) -> Self:
@@ -172,14 +174,15 @@ async def assembled(
         http = machine.http
         if http is None:
             http = await stack.enter_async_context(GuardedHttp(policy, ca_file=settings.ca_file))
-        evaluator = Evaluator()
+        evaluator = machine.evaluator()
         stack.push_async_callback(evaluator.aclose)
+        evaluator.start()
 
         tenant = await ensure_default_tenant(store.access, settings.hosts, clock.wall())
         credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
         urls = PublicUrls(store.access)
-        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, evaluator, installation, secret, urls)
+        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, installation, secret, urls)
         registry, expressions = StepRegistry(environment), Environment()
         plans = Plans(store.automations, registry, expressions)
         preparer = Preparer(clock, evaluator)
@@ -234,6 +237,7 @@ async def assembled(
         system = System(
             api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace
         )
+        await evaluator.ready()
         await _settle_overdue(supervisor, dispatcher, store, clock)
         sealer = Sealer(store.audit, clock)
         background = [

@@ -39,7 +39,7 @@ def preparer_breaks(world: Engine) -> None:
             raise RecursionError
         return await real(plan, position, *rest, **named)
 
-    world.preparer.following = following  # type: ignore[method-assign,assignment]
+    world.preparer.following = following  # type: ignore[method-assign]
 
 
 def announcement_is_refused(world: Engine) -> None:

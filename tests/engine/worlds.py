@@ -19,7 +19,7 @@ from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter, StartRequest
 from interlock.errors import InterlockError, Unavailable
 from interlock.expressions.environment import Environment
-from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.evaluate import LocalEvaluator
 from interlock.ports import (
     AuditEntry,
     AutomationRow,
@@ -209,7 +209,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
-        self.evaluator = Evaluator()
+        self.evaluator = LocalEvaluator()
         self.urls = PublicUrls(self.store.access, "https://interlock.example")
         self.environment = StepEnvironment(
             http=self.far,
@@ -217,7 +217,6 @@ class Engine:
             ids=self.ids,
             chance=self.chance,
             webhooks=self.store.webhooks,
-            evaluator=self.evaluator,
             installation="inst",
             secret=b"s" * 32,
             urls=self.urls,

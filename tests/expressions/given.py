@@ -10,6 +10,10 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.failures import Origin
 from interlock.expressions.names import Kind, Place
+from interlock.expressions.worker import own_none
+
+# These tests evaluate in their own process, which has to survive the nulls of thousands of examples.
+own_none()
 
 NOW: Final = datetime(2026, 6, 10, 14, 30, tzinfo=UTC)
 ENVIRONMENT: Final = Environment()

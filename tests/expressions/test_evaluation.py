@@ -105,23 +105,6 @@ def test_a_double_that_an_integer_would_be_rounded_to_is_named() -> None:
     assert "cannot be told from the integer 2^64 - 1" in failure("ctx.a == ctx.b", a=2**64 - 1, b=2.0**64).reason
 
 
-LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet="aé\0\ud800 ", max_size=3)
-TREES = st.recursive(
-    LEAVES, lambda inner: st.dictionaries(st.sampled_from("ab"), inner) | st.lists(inner), max_leaves=8
-)
-
-
-@given(TREES, st.sampled_from(["ctx.a", "ctx.a.b", "ctx.a.b.a", "ctx.b"]), st.sampled_from([Kind.ANY, Kind.STRING]))
-def test_a_plain_selection_gives_what_the_engine_gives(value: object, source: str, kind: Kind) -> None:
-    def outcome(spelled: str) -> object:
-        try:
-            return evaluate(spelled, {"a": value}, kind)
-        except ExpressionFailed:
-            return ExpressionFailed
-
-    assert outcome(source) == outcome(f"({source})")
-
-
 def test_a_result_is_a_copy() -> None:
     output = {"list": [1, 2]}
     result = evaluate("ctx.a", {"a": output})

@@ -183,8 +183,3 @@ def test_the_whole_is_capped() -> None:
         text("{{ ctx.a }}" * 10, a="x" * 40_000)
     with pytest.raises(InvalidExpression, match="at most 500"):
         text("{{ 1 }}" * 501)
-
-
-def test_a_template_of_many_expressions_leaves_the_event_loop() -> None:
-    template = compile_template(ENVIRONMENT, "{{ 1 }}" * 65, NOWHERE, as_text=True)
-    assert not template.inline(context())

@@ -12,7 +12,7 @@ import pytest
 
 from interlock.errors import InvalidArgument
 from interlock.expressions.context import Context
-from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.evaluate import LocalEvaluator
 from interlock.expressions.names import VARIABLES, Place
 from interlock.expressions.program import Program
 from interlock.operations.narrowing import LONGEST, MEMBERS
@@ -219,16 +219,7 @@ async def test_what_an_expression_does_not_read_is_not_loaded(ann: Desk, express
     assert all(reads[name] == (3 if name in ("input", "outputs") else 1) for name in read)
 
 
-async def test_a_dear_expression_starts_one_child_and_a_cheap_one_none(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    runs = [await ann.start(automation, numbers=[1, 2]) for _ in range(3)]
-    assert await where(ann, "ctx.trigger.numbers.size() == 2") == runs
-    assert len(ann.services.evaluator.children) == 0
-    assert await where(ann, DEAR) == runs
-    assert len(ann.services.evaluator.children) == 1
-
-
-class SlowEvaluator(Evaluator):
+class SlowEvaluator(LocalEvaluator):
     """Takes ten seconds of the desk's time for each batch of runs."""
 
     def __init__(self, ann: Desk) -> None:

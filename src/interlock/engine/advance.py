@@ -175,8 +175,10 @@ class Advance:
         at = self._clock.now()
         following: Next | None
         if execution.state is State.PENDING:
-            entered = await self._entered(carried, at)
-            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, entered, self.holder))
+            following = await self._entered(carried, at)
+            if following is None:
+                return False
+            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, following, self.holder))
         by = execution.waiting_for
         assert by is not None
         result: Result | None = None
@@ -190,10 +192,12 @@ class Advance:
         else:
             result = Result(Outcome.FAILED, error=step.step.expired())
             following = Fail(execution.step)
+        if following is None:
+            return False
         event = Woken(self._clock.now(), execution.epoch, by, result, following, self.holder)
         return await self._commit(carried, event)
 
-    async def _entered(self, carried: Carried, at: int) -> Next:
+    async def _entered(self, carried: Carried, at: int) -> Next | None:
         """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
         execution = carried.execution
         if execution.attempt > 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,8 @@ from interlock.contract.refs import AutomationContext
 from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition
 from interlock.expressions.environment import Environment
+from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
+from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
 from interlock.steps.registry import PlannedStep, StepRegistry
 
@@ -36,6 +39,27 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     defaults: dict[str, object]
     """`Automation.context`: under the run's own data in `ctx.trigger`, member by member."""
+    scripts: dict[int, Script] = field(default_factory=dict, compare=False)
+    """What is evaluated ahead from a position on, made when first needed."""
+
+    def script(self, position: int) -> Script:
+        """Everything from `position` on that is evaluated before the next commit, up to a number of expressions."""
+        script = self.scripts.get(position)
+        if script is None:
+            script = self.scripts[position] = Script(tuple(_ahead(self.steps[position:])))
+        return script
+
+
+def _ahead(steps: Sequence[PlannedStep]) -> Iterator[ScriptStep]:
+    count = 0
+    for planned in steps:
+        step = planned.step
+        count += (planned.skip is not None) + sum(map(len, step.units))
+        if count > MAX_AHEAD_EXPRESSIONS and planned is not steps[0]:
+            return
+        yield ScriptStep(planned.name, planned.skip, step.units, step.keys)
+        if step.keys is None:
+            return
 
 
 def defaults_of(definition: Definition) -> dict[str, object]:

@@ -1,22 +1,30 @@
 """From where a run stands to what comes next: skip conditions, pure steps, and the input of the step after them.
 
-Nothing here touches the world or the store, so it may be thrown away when the run moved meanwhile. An expression that
-is too dear for the event loop is awaited here, never inside a transaction.
+Nothing here touches the world or the store, so it may be thrown away when the run moved meanwhile. Expressions that
+need an evaluator process are awaited here, never inside a transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from interlock.engine.context import RunContext
 from interlock.engine.plans import Plan
 from interlock.errors import Unavailable
-from interlock.expressions.evaluate import Evaluator
+from interlock.expressions.evaluate import EvaluationStopped, Evaluator, Stopped, never
 from interlock.expressions.failures import ExpressionFailed
+from interlock.expressions.script import Failure, Outcome, Unit
 from interlock.ports import Clock
 from interlock.rules.events import Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome as StepOutcome
 from interlock.steps.documents import StepFailed, encode_output, error_document
 from interlock.steps.kind import Evaluated, Moment
+from interlock.system import everybody_else
+
+_EXPRESSIONS_AT_ONCE: Final = 64
+"""Expressions evaluated without a process before other tasks get a turn of the loop."""
 
 
 class Preparer:
@@ -26,33 +34,111 @@ class Preparer:
         self._clock = clock
         self._evaluator = evaluator
 
-    async def following(self, plan: Plan, position: int, context: RunContext, at: int) -> Next:
-        """What comes at `position` and after it, at the time `at`. Steps passed on the way are added to the context."""
+    async def following(
+        self, plan: Plan, position: int, context: RunContext, at: int, stopped: Stopped = never
+    ) -> Next | None:
+        """What comes at `position` and after it, at the time `at`. Steps passed on the way are added to the context.
+
+        None: `stopped` said that the run is stopped. It is asked between expressions, and while they are evaluated
+        elsewhere.
+        """
         passed: tuple[Passed, ...] = ()
         steps = plan.steps
+        ahead = _Ahead(self._evaluator, plan, context, at, stopped)
         while position < len(steps):
             step = steps[position]
-            moment = Moment(position, at, context, self._evaluator, context.secrets, passed)
+            moment = Moment(position, at, ahead, context.secrets, passed)
             try:
+                await ahead.reach(position)
                 if step.skip is not None and await moment.evaluate(step.skip):
-                    passed = (*passed, Passed(position, Outcome.SKIPPED))
+                    passed = (*passed, Passed(position, StepOutcome.SKIPPED))
                     position += 1
                     continue
                 ready = await step.step.prepare(moment)
                 if not isinstance(ready, Evaluated):
                     return ready
-                passed = (*passed, Passed(position, Outcome.SUCCEEDED, ready.input, encode_output(ready.output)))
+                passed = (*passed, Passed(position, StepOutcome.SUCCEEDED, ready.input, encode_output(ready.output)))
             except ExpressionFailed as failure:
                 return Fail(position, _expression_error(failure), passed=passed)
             except StepFailed as failure:
                 return Fail(position, failure.document(), passed=passed)
+            except EvaluationStopped:
+                return None
             except Unavailable:
-                # No process for a dear expression could be had: nothing is wrong with the run.
+                # No evaluator process can be had: nothing is wrong with the run.
+                if stopped():
+                    return None
                 await self._clock.sleep_until(self._clock.now() + SECOND)
                 continue
             context.add(step.name, ready.output)
             position += 1
         return Finish(len(steps), passed)
+
+
+class _Ahead:
+    """The values of a run's expressions, evaluated ahead of the steps that ask for them.
+
+    The first step that needs an evaluator process has everything evaluated that comes before the next commit. What is
+    missing of it (an expression failed, a batch was given back or died) is asked for one by one.
+    """
+
+    def __init__(self, evaluator: Evaluator, plan: Plan, context: RunContext, at: int, stopped: Stopped) -> None:
+        self._evaluator = evaluator
+        self._plan = plan
+        self._context = context
+        self._at = at
+        self._stopped = stopped
+        self._known: dict[int, Outcome] = {}
+        """By the identity of the first expression of the unit."""
+        self._reached = 0
+        self._count = 0
+
+    async def reach(self, position: int) -> None:
+        """Before the step at `position` is looked at."""
+        if position < self._reached:
+            return
+        step = self._plan.steps[position]
+        if _plain(step.skip is None or step.skip.plain, step.step.units):
+            return
+        script = self._plan.script(position)
+        if script.single is not None:
+            # It may be told without a process.
+            return
+        outcomes = await self._evaluator.run(script, self._context.at(self._at), self._stopped)
+        known = 0
+        for unit, outcome in script.assigned(outcomes):
+            self._known[id(unit[0])] = outcome
+            known += 1
+        self._reached = position + len(script.steps)
+        if known < sum(1 for _ in script.all_units()):
+            self._reached = position + self._steps_known(position, len(script.steps))
+
+    def _steps_known(self, position: int, count: int) -> int:
+        """How many steps of a script that was given back unfinished are not asked for together again: at least one."""
+        for number in range(count):
+            units = self._plan.steps[position + number].step.units
+            if any(id(unit[0]) not in self._known for unit in units):
+                return number + 1
+        return count
+
+    async def values(self, unit: Unit) -> Sequence[object]:
+        """The values of expressions of the present step. Raises ExpressionFailed, EvaluationStopped, Unavailable."""
+        if self._stopped():
+            raise EvaluationStopped
+        outcome = self._known.pop(id(unit[0]), None)
+        if outcome is not None:
+            if isinstance(outcome, Failure):
+                raise outcome.raised(unit)
+            return outcome
+        self._count += len(unit)
+        if self._count > _EXPRESSIONS_AT_ONCE:
+            self._count = 0
+            await everybody_else()
+        return await self._evaluator.values(unit, self._context.at(self._at), self._stopped)
+
+
+def _plain(skip: bool, units: Sequence[Unit]) -> bool:
+    return skip and all(program.plain for unit in units for program in unit)
 
 
 def _expression_error(failure: ExpressionFailed) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads a checked expression: which steps and functions it uses, and what can make it dear.
+"""Reads a checked expression: which steps and functions it uses, how it loops, and whether it is a plain selection.
 
 The engine serialises a checked expression as `cel.expr.CheckedExpr` (google/cel-spec, checked.proto), wrapped in a
 `google.protobuf.Any`. This is a reader for the members we need; the wire format is protobuf's: varints and
@@ -7,24 +7,20 @@ length-delimited fields.
 
 from __future__ import annotations
 
+import re
+import struct
 from dataclasses import dataclass, field
 
-_ADD_SCALAR = frozenset(
-    {
-        "add_int64",
-        "add_uint64",
-        "add_double",
-        "add_duration_duration",
-        "add_duration_timestamp",
-        "add_timestamp_duration",
-    }
-)
+from interlock.expressions.selection import Selection
+
 _OPTIONAL = frozenset({"_?._", "_[?_]", "optional.of", "optional.none", "optional.ofNonZeroValue"})
-_SEARCH = frozenset({"contains", "indexOf", "lastIndexOf", "split", "startsWith", "endsWith"})
-_GROW = frozenset({"join", "format"})
 _MATCH = frozenset({"matches", "_=~_"})
 _INDEX = frozenset({"_[_]", "_[?_]", "_?._"})
 _CONTEXT_ROOTS = frozenset({"ctx", "steps"})
+_SELECTABLE = frozenset({"ctx", "trigger", "subject"})
+_NO_LITERAL = object()
+_PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\"'\\]*")
+"""A name that the engine writes as it is when it says that it is missing."""
 
 Fields = list[tuple[int, int | bytes]]
 
@@ -46,47 +42,37 @@ class Facts:
     """Every field and key that is written out."""
     loops: int = 0
     nesting: int = 0
-    strong: int = 0
-    soft: int = 0
     optional: bool = False
     patterns: dict[str, int] = field(default_factory=dict)
     """Regular expressions that are written out."""
+    selection: Selection | None = None
+    """The whole expression, if it is a constant or a plain selection."""
 
 
 def read(serialized: bytes) -> Facts:
     """The facts of an expression serialised by the engine."""
     checked = _fields(_bytes(_fields(serialized), 2))
     overloads: dict[int, tuple[str, ...]] = {}
-    types: dict[int, bytes] = {}
     for number, value in checked:
-        if number in (2, 3) and isinstance(value, bytes):
+        if number == 2 and isinstance(value, bytes):
             entry = _fields(value)
-            if number == 2:
-                reference = _fields(_bytes(entry, 2))
-                overloads[_int(entry, 1)] = tuple(v.decode() for n, v in reference if n == 3 and isinstance(v, bytes))
-            else:
-                types[_int(entry, 1)] = _bytes(entry, 2)
+            reference = _fields(_bytes(entry, 2))
+            overloads[_int(entry, 1)] = tuple(v.decode() for n, v in reference if n == 3 and isinstance(v, bytes))
     positions: dict[int, int] = {}
     for number, value in _fields(_bytes(checked, 5)):
         if number == 4 and isinstance(value, bytes):
             entry = _fields(value)
             positions[_int(entry, 1)] = _int(entry, 2)
     facts = Facts(overloads={key for keys in overloads.values() for key in keys})
-    _Walk(facts, overloads, types, positions).expression(_bytes(checked, 4), frozenset(), 0)
+    root = _bytes(checked, 4)
+    _Walk(facts, positions).expression(root, frozenset(), 0)
+    facts.selection = _selection(root)
     return facts
 
 
 class _Walk:
-    def __init__(
-        self,
-        facts: Facts,
-        overloads: dict[int, tuple[str, ...]],
-        types: dict[int, bytes],
-        positions: dict[int, int],
-    ) -> None:
+    def __init__(self, facts: Facts, positions: dict[int, int]) -> None:
         self.facts = facts
-        self.overloads = overloads
-        self.types = types
         self.positions = positions
 
     def expression(self, data: bytes, bound: frozenset[str], depth: int) -> None:
@@ -104,10 +90,10 @@ class _Walk:
             elif number == 5:
                 self.select(node, offset, bound, depth)
             elif number == 6:
-                self.call(node, _int(fields, 2), offset, bound, depth)
+                self.call(node, offset, bound, depth)
             elif number == 7:
                 for item in _each(node, 1):
-                    self.element(item, bound, depth)
+                    self.expression(item, bound, depth)
             elif number == 8:
                 for entry in _each(node, 2):
                     self.entry(_fields(entry), bound, depth)
@@ -135,7 +121,7 @@ class _Walk:
         # A selection stands at its dot; the name of the field follows it.
         self.member(_bytes(node, 1), _text(node, 2), offset + 1, bound, depth)
 
-    def call(self, node: Fields, identity: int, offset: int, bound: frozenset[str], depth: int) -> None:
+    def call(self, node: Fields, offset: int, bound: frozenset[str], depth: int) -> None:
         name = _text(node, 2)
         arguments = [*_each(node, 1), *_each(node, 3)]
         facts = self.facts
@@ -145,34 +131,16 @@ class _Walk:
         if name in _INDEX and len(arguments) == 2 and (key := constants[1]) is not None:
             self.member(arguments[0], key, self.offset_of(arguments[1], offset), bound, depth)
             return
-        if name == "_+_":
-            plain = all(overload in _ADD_SCALAR for overload in self.overloads.get(identity, ("dyn",)))
-            facts.soft += not plain and _identifier(arguments[0]) != "@result"
-        elif name == "replace":
-            old, new = (*constants[1:3], None, None)[:2]
-            facts.strong += old is None or new is None or len(new.encode()) > max(1, len(old.encode())) or not old
-        elif name in _GROW or (name in _SEARCH and None in constants[1:2]):
-            facts.strong += 1
-        elif name in _MATCH:
-            if (pattern := constants[1]) is None:
-                facts.strong += 1
-            else:
-                facts.patterns.setdefault(pattern, self.offset_of(arguments[1], offset))
+        if name in _MATCH and (pattern := constants[1]) is not None:
+            facts.patterns.setdefault(pattern, self.offset_of(arguments[1], offset))
         for argument in arguments:
             self.expression(argument, bound, depth)
-
-    def element(self, item: bytes, bound: frozenset[str], depth: int) -> None:
-        """An element of a list or map literal: what is not a scalar there multiplies the size of the result."""
-        kind = _fields(self.types.get(_int(_fields(item), 2), b""))
-        scalar = any(number in (2, 3, 5) and not (number == 3 and value in (5, 6)) for number, value in kind)
-        self.facts.soft += not scalar and not _constant(item)
-        self.expression(item, bound, depth)
 
     def entry(self, node: Fields, bound: frozenset[str], depth: int) -> None:
         for key in _each(node, 3):
             self.expression(key, bound, depth)
         for value in _each(node, 4):
-            self.element(value, bound, depth)
+            self.expression(value, bound, depth)
 
     def loop(self, node: Fields, bound: frozenset[str], depth: int) -> None:
         self.facts.loops += 1
@@ -189,6 +157,99 @@ class _Walk:
 
     def offset_of(self, data: bytes, default: int) -> int:
         return self.positions.get(_int(_fields(data), 2), default)
+
+
+def _selection(data: bytes) -> Selection | None:
+    """The expression as a selection, or None if it is anything else."""
+    fields = _fields(data)
+    constant = _literal(fields)
+    if constant is not _NO_LITERAL:
+        return Selection(None, default=constant)
+    for number, value in fields:
+        if number == 5 and isinstance(value, bytes) and _int(_fields(value), 3):
+            node = _fields(value)
+            path = _path(_bytes(node, 1))
+            return None if path is None else _of_path(path.member(_text(node, 2), optional=False), present=True)
+        if number == 6 and isinstance(value, bytes) and _text(_fields(value), 2) == "orValue":
+            node = _fields(value)
+            path = _path(_bytes(node, 1))
+            given = [_literal(_fields(argument)) for argument in _each(node, 3)]
+            if path is None or path.optional_from is None or len(given) != 1 or given[0] is _NO_LITERAL:
+                return None
+            return _of_path(path, default=given[0])
+    path = _path(data)
+    # The result of an optional path is an optional, which nothing may be.
+    return None if path is None or path.optional_from is not None else _of_path(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    root: str
+    names: tuple[str, ...] = ()
+    optional_from: int | None = None
+
+    def member(self, name: str, *, optional: bool) -> _Path:
+        begins = len(self.names) if optional and self.optional_from is None else self.optional_from
+        return _Path(self.root, (*self.names, name), begins)
+
+
+def _of_path(path: _Path, *, present: bool = False, default: object = None) -> Selection | None:
+    root, names, optional_from = path.root, path.names, path.optional_from
+    if root == "steps":
+        # What `steps` shows of a step is one member, `output`.
+        if len(names) < 3 or names[0] == "trigger" or names[1] != "output" or optional_from in (0, 1):
+            return None
+        root, names = "ctx", (names[0], *names[2:])
+        optional_from = None if optional_from is None else optional_from - 1
+    if root not in _SELECTABLE or not all(map(_PLAIN_NAME.fullmatch, names)) or (not names and root != "trigger"):
+        return None
+    return Selection(root, names, optional_from, present, default)
+
+
+def _path(data: bytes) -> _Path | None:
+    """A variable with members selected by name."""
+    for number, value in _fields(data):
+        if not isinstance(value, bytes):
+            continue
+        node = _fields(value)
+        if number == 4:
+            return _Path(_text(node, 1).removeprefix("."))
+        if number == 5:
+            operand = None if _int(node, 3) else _path(_bytes(node, 1))
+            return None if operand is None else operand.member(_text(node, 2), optional=False)
+        if number == 6 and (function := _text(node, 2)) in _INDEX:
+            arguments = [*_each(node, 1), *_each(node, 3)]
+            name = _string_constant(_constant(arguments[1])) if len(arguments) == 2 else None
+            operand = None if name is None else _path(arguments[0])
+            return None if operand is None or name is None else operand.member(name, optional=function != "_[_]")
+    return None
+
+
+def _literal(fields: Fields) -> object:
+    """The value of a literal: a text, a number, true, false, null, an empty list or map."""
+    for number, value in fields:
+        if number == 3 and isinstance(value, bytes):
+            return _scalar(_fields(value))
+        if number == 7 and value == b"":
+            return []
+        if number == 8 and value == b"":
+            return {}
+    return _NO_LITERAL
+
+
+def _scalar(constant: Fields) -> object:
+    for number, value in constant:
+        if number == 1:
+            return None
+        if number == 2:
+            return bool(value)
+        if number == 3 and isinstance(value, int):
+            return value - 2**64 if value >= 2**63 else value
+        if number == 5 and isinstance(value, bytes):
+            return struct.unpack("<d", value)[0]
+        if number == 6 and isinstance(value, bytes):
+            return value.decode()
+    return _NO_LITERAL
 
 
 def _fields(data: bytes) -> Fields:

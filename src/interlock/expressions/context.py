@@ -12,7 +12,7 @@ from interlock.expressions import networks
 from interlock.expressions.cel import Activation, BadInputError, Engine
 from interlock.expressions.failures import FunctionFailed, Unusable
 from interlock.expressions.functions import DirectoryFunctions, Frame, asking
-from interlock.expressions.limits import MAX_INPUT
+from interlock.expressions.limits import MAX_INPUT, MAX_READ_WEIGHT
 from interlock.expressions.names import VARIABLES
 from interlock.expressions.values import fits, readable, weigh
 
@@ -47,7 +47,7 @@ class Context:
     and policies.
     """
 
-    __slots__ = ("_activations", "_weights", "ctx", "directory", "ip", "now", "others", "subject")
+    __slots__ = ("_activations", "ctx", "directory", "ip", "now", "others", "subject")
 
     def __init__(
         self,
@@ -67,7 +67,6 @@ class Context:
         self.others = others
         # By identity, which is quicker than by value; each entry holds what its key is the identity of.
         self._activations: dict[tuple[int, int], tuple[Engine, Inputs, Activation]] = {}
-        self._weights: dict[int, tuple[Inputs, int]] = {}
 
     def frame(self) -> Frame:
         """What functions see during one evaluation."""
@@ -110,13 +109,16 @@ class Context:
             known = self._activations[key] = (engine, inputs, _converted(engine, variables))
         return known[2]
 
-    def weight(self, inputs: Inputs, limit: int) -> int:
-        """How much an expression carries, exact up to `limit` (see `values.weigh`)."""
-        key = id(inputs)
-        known = self._weights.get(key)
-        if known is None or known[1] > limit:
-            known = self._weights[key] = (inputs, weigh(self.selected(inputs), limit))
-        return known[1]
+    def with_step(self, name: str, output: object) -> Context:
+        """The same after another step has completed."""
+        return Context(
+            {**self.ctx, name: output},
+            self.now,
+            subject=self.subject,
+            ip=self.ip,
+            directory=self.directory,
+            others=self.others,
+        )
 
     def packed(self, inputs: Inputs) -> str:
         """The context as JSON for another process, with what is read and no more. Raises Unusable if too large."""
@@ -126,13 +128,22 @@ class Context:
         chosen["ctx"] = {name: self.ctx[name] for name in names if name in self.ctx}
         chosen["others"] = {name: _packed(self.others[name]) for name in inputs.variables if name in self.others}
         chosen["now"] = _packed(self.now)
+        if weigh(chosen, MAX_READ_WEIGHT) > MAX_READ_WEIGHT:
+            raise _too_much()
         try:
             text = json.dumps(chosen, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError):
-            text = json.dumps(readable(chosen), separators=(",", ":"))
+            try:
+                text = json.dumps(readable(chosen), separators=(",", ":"))
+            except (OverflowError, ValueError):
+                raise Unusable("what it reads is not plain JSON") from None
         if len(text) > MAX_INPUT:
-            raise Unusable(f"it reads more than {MAX_INPUT // 1024} KiB", over_budget=True)
+            raise _too_much()
         return text
+
+
+def _too_much() -> Unusable:
+    return Unusable(f"it reads more than {MAX_INPUT // 1024} KiB", over_budget=True)
 
 
 _TRIGGER: Final = frozenset({"trigger"})
@@ -162,9 +173,8 @@ def _converted(engine: Engine, variables: dict[str, object]) -> Activation:
         raise Unusable("what it reads is not plain JSON") from None
 
 
-def unpacked(text: bytes, directory: DirectoryFunctions | None) -> Context:
+def unpacked(packed: Mapping[str, Any], directory: DirectoryFunctions | None) -> Context:
     """The context that `Context.packed` wrote, in the other process."""
-    packed = json.loads(text)
     return Context(
         packed["ctx"],
         datetime.fromisoformat(packed["now"]),

@@ -28,12 +28,6 @@ from interlock.expressions.program import Program
 
 _TRIGGER: Final = "trigger"
 _FUNCTION_OF: Final = {overload.key: function.name for function in FUNCTIONS for overload in function.overloads}
-_TAKES_STRUCTURE: Final = frozenset(
-    overload.key
-    for function in FUNCTIONS
-    for overload in function.overloads
-    if not {"map", "list", "strings"}.isdisjoint(overload.parameters)
-)
 _RESULTS: Final = {
     Kind.BOOL: ("BOOL",),
     Kind.INT: ("INT", "UINT"),
@@ -84,8 +78,9 @@ class Environment:
     they cannot be evaluated yet.
     """
 
-    def __init__(self, *, directory: bool = False) -> None:
+    def __init__(self, *, directory: bool = False, remembers: int = MOST_KNOWN) -> None:
         self._directory = directory
+        self._remembers = remembers
         self._engines: dict[Place, Engine] = {}
         self._inputs: dict[Inputs, Inputs] = {}
         self._known: dict[tuple[Place, str], tuple[Compiled, Facts]] = {}
@@ -130,9 +125,10 @@ class Environment:
             compiled = engine.compile(source)
             serialized = compiled.serialize()
             known = (compared_exactly(engine, source, compiled, serialized), read(serialized))
-            if len(self._known) >= MOST_KNOWN:
+            if len(self._known) >= self._remembers:
                 self._known.clear()
-            self._known[key] = known
+            if self._remembers:
+                self._known[key] = known
         return known
 
     def _program(
@@ -155,8 +151,6 @@ class Environment:
             functions_used=functions,
             needs_directory=bool(asks),
             framed=bool(functions & FRAMED_FUNCTIONS),
-            # The engine dies of an optional in a structure that a function of ours is given.
-            isolated=facts.optional and not _TAKES_STRUCTURE.isdisjoint(facts.overloads),
             unavailable=() if self._directory else tuple(sorted(asks)),
         )
 

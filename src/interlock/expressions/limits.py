@@ -1,10 +1,7 @@
-"""What an expression may cost. No CEL engine bounds memory, so these caps and the child process do.
+"""What an expression may cost. No CEL engine bounds memory or time, so these caps and the evaluator processes do.
 
-Three costs are told apart, because nothing can interrupt an expression once it runs on the event loop:
-
-- *loops* (`map`, `filter`, `all`, `exists`, `exists_one`, `cel.bind` and the optional macros) repeat their body;
-- *strong* growth (`replace`, `join`, searching with a computed text) can square the size of its input;
-- *soft* growth (joining texts or lists, putting them in a literal) multiplies it by the number of its operands.
+Nothing can interrupt an expression once it runs, so CEL runs in processes of its own (`worker`), where the kernel ends
+what takes too long or too much. In the server process runs only what is small by a limit on its input.
 """
 
 from __future__ import annotations
@@ -38,23 +35,62 @@ MAX_DEPTH: Final = 100
 MAX_TEMPLATE_EXPRESSIONS: Final = 500
 """Most `{{ }}` in one template."""
 
-INLINE_LOOP_INPUT: Final = 2 * 1024
-"""Most input, in weight, over which one loop or one strong growth runs on the event loop."""
+MAX_SELECTED_TEXT: Final = 32 * 1024
+"""Longest text that a plain selection gives without an evaluator process, in characters."""
 
-INLINE_GROWTH_INPUT: Final = 64 * 1024
-"""Most input, in weight and times the number of soft growths, that grows on the event loop."""
+MAX_SELECTED_WEIGHT: Final = 4 * 1024
+"""Largest other value that it gives, in weight (see `values.weigh`)."""
 
-INLINE_EXPRESSIONS: Final = 64
-"""Most expressions of one template that are evaluated in one turn of the event loop."""
+MAX_READ_WEIGHT: Final = 4 * MAX_INPUT
+"""Most that is written as JSON for an evaluator before its size is known, in weight."""
 
-CHILD_CPU_SECONDS: Final = 0.1
-"""Processor time of a job in a child process; the kernel ends the child that uses more."""
+EVALUATION_CPU_SECONDS: Final = 0.1
+"""Processor time of an expression, or of all of one template; the kernel ends the evaluator that uses more."""
 
-CHILD_WALL_SECONDS: Final = 1.0
-"""Time of a job by the clock on the wall, for a child that is starved or hangs without using the processor."""
+EVALUATION_WALL_SECONDS: Final = 1.0
+"""Time of a batch by the clock on the wall, for an evaluator that is starved or hangs without using the processor."""
 
-CHILD_MEMORY: Final = 256 * 1024 * 1024
-"""Address space of a child process, in bytes."""
+COMPILE_CPU_SECONDS: Final = 1.0
+"""Processor time of compiling one expression in an evaluator."""
 
-CHILD_START_SECONDS: Final = 20.0
-"""How long a child process may take to be ready for its first job."""
+BATCH_SECONDS: Final = 0.02
+"""Processor time after which an evaluator begins nothing more of a batch and gives it back."""
+
+MAX_BATCH_JOBS: Final = 32
+"""Most jobs sent to an evaluator at once."""
+
+MAX_BATCH_BYTES: Final = 512 * 1024
+"""Size at which a batch takes no further job, in bytes."""
+
+MAX_ANSWER_BYTES: Final = 512 * 1024
+"""Size of the answers at which an evaluator begins nothing more of a batch, in bytes."""
+
+MAX_AHEAD_EXPRESSIONS: Final = 64
+"""Most expressions of a run that are evaluated ahead in one job; the rest follows in further ones."""
+
+MAX_KILLS: Final = 3
+"""Evaluators that an expression may end, one after the other, before it fails."""
+
+MAX_TRIES: Final = 20
+"""Evaluators that a job may lose, whatever ended them, before the server is said to be unable to evaluate it."""
+
+EVALUATORS: Final = 2
+"""Evaluator processes that work at once. One more is kept as a spare."""
+
+MAX_EVALUATOR_JOBS: Final = 20_000
+"""Jobs after which an evaluator is replaced."""
+
+MAX_EVALUATOR_GROWTH_BYTES: Final = 96 * 1024 * 1024
+"""Memory that an evaluator may gain before it is replaced: the engine leaks what our functions take and give."""
+
+EVALUATOR_MEMORY_BYTES: Final = 256 * 1024 * 1024 + MAX_EVALUATOR_GROWTH_BYTES
+"""Address space of an evaluator process."""
+
+MAX_EVALUATOR_SOURCE: Final = 256 * 1024
+"""Sources of which an evaluator keeps the compiled form, in characters."""
+
+EVALUATOR_START_SECONDS: Final = 20.0
+"""How long an evaluator may take to be ready for its first job."""
+
+EVALUATOR_RESTART_SECONDS: Final = 1.0
+"""Wait before another try to start an evaluator after one that did not start."""

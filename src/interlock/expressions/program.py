@@ -1,8 +1,7 @@
-"""A compiled expression, and its evaluation on the spot."""
+"""A compiled expression, and its evaluation in the process that asks for it."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from interlock.expressions.cel import OPTIONAL_RESULT, BudgetError, Compiled, Engine, EvaluationError
@@ -10,8 +9,8 @@ from interlock.expressions.checked import Facts
 from interlock.expressions.context import Context, Inputs
 from interlock.expressions.failures import ExpressionFailed, Origin, OverBudget, Unusable, explain
 from interlock.expressions.functions import FRAME
-from interlock.expressions.limits import INLINE_GROWTH_INPUT, INLINE_LOOP_INPUT, MAX_RESULT
 from interlock.expressions.names import Kind, Place
+from interlock.expressions.selection import ELSEWHERE, MissingError
 from interlock.expressions.values import plain, type_name_of
 
 _PYTHON_TYPES: Final[dict[Kind, type]] = {
@@ -22,10 +21,6 @@ _PYTHON_TYPES: Final[dict[Kind, type]] = {
     Kind.LIST: list,
     Kind.MAP: dict,
 }
-
-
-_SELECTION: Final = re.compile(r"ctx((?:\.[A-Za-z_][A-Za-z0-9_]*)+)", re.ASCII)
-_NONE_FOUND: Final = object()
 
 
 class Program:
@@ -41,8 +36,6 @@ class Program:
         "_engine",
         "_facts",
         "_framed",
-        "_isolated",
-        "_selected",
         "_type",
         "functions_used",
         "inputs",
@@ -70,7 +63,6 @@ class Program:
         functions_used: frozenset[str],
         needs_directory: bool,
         framed: bool,
-        isolated: bool,
         unavailable: tuple[str, ...],
     ) -> None:
         self.source = source
@@ -87,39 +79,39 @@ class Program:
         self._compiled = compiled
         self._facts = facts
         self._framed = framed
-        self._isolated = isolated
         self._careful = facts.optional
         self._type = _PYTHON_TYPES.get(kind)
-        selection = _SELECTION.fullmatch(source)
-        self._selected = None if selection is None else tuple(selection[1][1:].split("."))
 
     def __repr__(self) -> str:
         return f"Program({self.source!r})"
 
-    def inline(self, context: Context) -> bool:
-        """Whether this may be evaluated on the event loop, by what it does and how much it reads."""
-        facts = self._facts
-        if self._isolated:
-            return False
-        costly = facts.loops + facts.strong
-        if costly == 0 and facts.soft == 0:
-            return True
-        if costly > 1:
-            return False
-        limit = (INLINE_LOOP_INPUT if costly else INLINE_GROWTH_INPUT) // (1 + facts.soft)
-        own = len(self.source) if costly else 0
-        return own <= limit and context.weight(self.inputs, limit) + own <= limit
+    @property
+    def plain(self) -> bool:
+        """Whether it is a constant or a plain selection, which `select` can mostly tell."""
+        return self._facts.selection is not None
+
+    def select(self, context: Context) -> object:
+        """The result as `evaluate` gives it, without CEL; ELSEWHERE if only CEL can tell. Raises ExpressionFailed."""
+        selection = self._facts.selection
+        if selection is None:
+            return ELSEWHERE
+        try:
+            value = selection.of(context)
+        except MissingError as missing:
+            raise self._failed(f'Key not found in map : "{missing.name}"') from None
+        except Unusable as error:
+            raise self.refused(error.reason, over_budget=error.over_budget) from None
+        if self._type is not None and value is not ELSEWHERE:
+            self._check(value)
+        return value
 
     def evaluate(self, context: Context, inputs: Inputs | None = None) -> object:
-        """The result as plain JSON, of the kind asked for. Evaluates here and now: see `inline`.
+        """The result as plain JSON, of the kind asked for, by CEL: here and now, without any bound.
 
-        `inputs` are this program's and others', for several that are evaluated together: one conversion does for all.
+        Only an evaluator process does this (see `evaluate`), and a simulation of one. `inputs` are this program's and
+        others', for several that are evaluated together: one conversion does for all.
         Raises ExpressionFailed, OverBudget; and what the directory raises.
         """
-        if self._selected is not None:
-            text = _text_at(context, self._selected)
-            if text is not _NONE_FOUND and self._type in (None, str):
-                return text
         try:
             activation = context.activation(self._engine, inputs or self.inputs)
             if self._framed:
@@ -181,18 +173,3 @@ class Program:
     def _nested(self, name: str) -> bool:
         """Whether a step's name is a field elsewhere in the source, too: then which one is missing is not known."""
         return self.source.count(name) > 1
-
-
-def _text_at(context: Context, path: tuple[str, ...]) -> object:
-    """The plain text that `ctx.a.b` selects, without asking the engine; `_NONE_FOUND` where that might say otherwise.
-
-    Most of what templates hold is this, and the engine takes fifty times as long, mostly to convert its input.
-    """
-    value: object = context.ctx
-    for name in path:
-        if type(value) is not dict:
-            return _NONE_FOUND
-        value = value.get(name, _NONE_FOUND)
-    if type(value) is str and len(value) < MAX_RESULT // 6 and value.isascii() and "\0" not in value:
-        return value
-    return _NONE_FOUND

@@ -21,7 +21,7 @@ from interlock.errors import Problem
 from interlock.expressions.context import Context, joined
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
-from interlock.expressions.limits import INLINE_EXPRESSIONS, MAX_DEPTH, MAX_RESULT, MAX_TEMPLATE_EXPRESSIONS
+from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT, MAX_TEMPLATE_EXPRESSIONS
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.values import text as written
@@ -74,6 +74,9 @@ _SOURCE: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+TOO_LARGE: Final = f"the template with its values is larger than {MAX_RESULT // 1024} KiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,8 @@ class Template:
     def steps_read(self) -> frozenset[str]:
         return frozenset().union(*(program.steps_read for program in self.programs))
 
-    def inline(self, context: Context) -> bool:
-        """Whether this may be rendered on the event loop."""
-        programs = self.programs
-        return len(programs) <= INLINE_EXPRESSIONS and all(program.inline(context) for program in programs)
-
     def render(self, context: Context) -> object:
-        """The text, or the tree, with all values in it. Evaluates here and now: see `inline`.
+        """The text, or the tree, with all values in it. Evaluates here and now: see `Program.evaluate`.
 
         Raises ExpressionFailed, OverBudget.
         """
@@ -176,14 +174,23 @@ class Template:
         """The same, with the values of `programs` already evaluated."""
         if self._build is None:
             return self._constant
+        if len(values) > 1 and sum(map(least_size, values)) > MAX_RESULT:
+            raise self._too_large()
         try:
             rendered = self._build(values)
         except Unusable as error:
             raise self.programs[0].refused(error.reason) from None
         if len(values) > 1 and _size(rendered) > MAX_RESULT:
-            reason = f"the template with its values is larger than {MAX_RESULT // 1024} KiB"
-            raise OverBudget(reason, source=self.programs[0].source, origin=self.origin)
+            raise self._too_large()
         return rendered
+
+    def _too_large(self) -> OverBudget:
+        return OverBudget(TOO_LARGE, source=self.programs[0].source, origin=self.origin)
+
+
+def least_size(value: object) -> int:
+    """A lower bound of what a value takes up when it is written."""
+    return len(value) if isinstance(value, (str, list, dict)) else 1
 
 
 def _size(rendered: object) -> int:

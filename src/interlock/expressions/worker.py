@@ -1,33 +1,49 @@
-"""The child process: evaluates what might be dear, so that it can be killed.
+"""The evaluator process: CEL reads execution data here, so that whatever it does ends this process and no other.
 
 It is started with one pipe in and one out, holds no secret, opens nothing, and ends when its pipe is closed, however
-its parent ended. Each frame is four bytes of length (big-endian) and JSON. A job is evaluated within a budget of
-processor time that the kernel enforces: nothing else can interrupt an expression. A job over several contexts has the
-budget for each.
+its parent ended. Each frame is four bytes of length (big-endian) and JSON. A frame holds jobs; the answers come back in
+order, in one frame or more, the last of which says `end`. What was not begun within the time of a batch is left out and
+asked for again. Each unit of a job (see `script`) has a budget of processor time that the kernel enforces: nothing else
+can interrupt an expression.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import signal
 import struct
 import sys
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from interlock.expressions.context import unpacked
 from interlock.expressions.environment import Environment, Scope
-from interlock.expressions.failures import ExpressionFailed, FunctionFailed, Origin, OverBudget
-from interlock.expressions.functions import ASKABLE, DirectoryFunctions
-from interlock.expressions.limits import CHILD_CPU_SECONDS, CHILD_MEMORY
+from interlock.expressions.failures import FunctionFailed, Origin
+from interlock.expressions.functions import ASKABLE
+from interlock.expressions.limits import (
+    BATCH_SECONDS,
+    COMPILE_CPU_SECONDS,
+    EVALUATION_CPU_SECONDS,
+    EVALUATOR_MEMORY_BYTES,
+    MAX_ANSWER_BYTES,
+    MAX_EVALUATOR_GROWTH_BYTES,
+    MAX_EVALUATOR_JOBS,
+    MAX_EVALUATOR_SOURCE,
+)
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.program import Program
+from interlock.expressions.script import Failure, Outcome, ScriptStep, play
 
 HEADER: Final = struct.Struct(">I")
-_KEPT: Final = 256
+_FLUSH_SECONDS: Final = 0.002
+"""Time after which finished answers are not held back for those that follow."""
+_REFERENCES_OF_NONE: Final = 1 << 60
 
 
 class Pipe:
@@ -35,7 +51,7 @@ class Pipe:
 
     def __init__(self, source: int, target: int) -> None:
         self._source = os.fdopen(source, "rb")
-        self._target = os.fdopen(target, "wb")
+        self._target = target
 
     def read(self) -> bytes | None:
         header = self._source.read(HEADER.size)
@@ -45,24 +61,26 @@ class Pipe:
         body = self._source.read(size)
         return body if len(body) == size else None
 
-    def write(self, message: Mapping[str, object]) -> None:
-        body = json.dumps(message, separators=(",", ":")).encode()
-        self._target.write(HEADER.pack(len(body)) + body)
-        self._target.flush()
+    def write(self, text: str) -> None:
+        body = text.encode()
+        left = memoryview(HEADER.pack(len(body)) + body)
+        while left:
+            left = left[os.write(self._target, left) :]
 
 
 class RemoteDirectory:
-    """The directory, asked of the parent process."""
+    """The directory, asked of the parent process for the job number `job` of the frame."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
+        self.job = 0
 
     def __getattr__(self, method: str) -> Any:
         if method not in ASKABLE:
             raise AttributeError(method)
 
         def ask(*arguments: object) -> object:
-            self._pipe.write({"ask": method, "arguments": arguments})
+            self._pipe.write(json.dumps({"ask": method, "arguments": arguments, "job": self.job}))
             answer = self._pipe.read()
             if answer is None:
                 raise SystemExit
@@ -75,49 +93,119 @@ class RemoteDirectory:
 
 
 class Programs:
-    """Compiled expressions, the latest used kept."""
+    """Compiled expressions; those unused for the longest make way."""
 
     def __init__(self) -> None:
-        self._environment = Environment(directory=True)
+        self._environment = Environment(directory=True, remembers=0)
         self._kept: OrderedDict[tuple[str, str, str], Program] = OrderedDict()
+        self._size = 0
 
     def get(self, place: str, kind: str, source: str) -> Program:
         key = (place, kind, source)
         program = self._kept.get(key)
-        if program is None:
-            program = self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
-            self._kept[key] = program
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        else:
+        if program is not None:
             self._kept.move_to_end(key)
+            return program
+        _limit(COMPILE_CPU_SECONDS)
+        program = self._kept[key] = self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
+        self._size += len(source)
+        while self._size > MAX_EVALUATOR_SOURCE and len(self._kept) > 1:
+            (_, _, old), _ = self._kept.popitem(last=False)
+            self._size -= len(old)
         return program
 
-
-def evaluate(job: Mapping[str, Any], programs: Programs, directory: DirectoryFunctions | None) -> dict[str, object]:
-    """The answer to a job: the values of its expressions, or why the first of them failed."""
-    context = unpacked(job["context"].encode(), directory if job["directory"] else None)
-    values = []
-    for index, (place, kind, source) in enumerate(job["programs"]):
-        try:
-            values.append(programs.get(place, kind, source).evaluate(context))
-        except ExpressionFailed as failure:
-            return {
-                "failed": index,
-                "reason": failure.reason,
-                "offset": failure.offset,
-                "over_budget": isinstance(failure, OverBudget),
-            }
-    return {"values": values}
+    def steps(self, script: Sequence[Mapping[str, Any]]) -> list[ScriptStep]:
+        return [
+            ScriptStep(
+                step["name"],
+                None if step["skip"] is None else self.get(*step["skip"]),
+                tuple(tuple(self.get(*named) for named in unit) for unit in step["units"]),
+                step["keys"],
+            )
+            for step in script
+        ]
 
 
-def evaluate_each(job: Mapping[str, Any], programs: Programs) -> dict[str, object]:
-    """The answers to a job with several contexts, each within the budget of one."""
-    each = []
-    for context in job["contexts"]:
-        signal.setitimer(signal.ITIMER_PROF, CHILD_CPU_SECONDS)
-        each.append(evaluate({**job, "context": context}, programs, None))
-    return {"each": each}
+class Server:
+    """Serves frames of jobs."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._programs = Programs()
+        self._programs.get(Place.STEP.value, Kind.ANY.value, "1")
+        self._directory: Any = RemoteDirectory(pipe)
+        self._served = 0
+        self._first_size = _peak_memory()
+
+    def serve(self, frame: bytes) -> None:
+        """Answer every job of a frame that can be begun in time."""
+        _limit(COMPILE_CPU_SECONDS)
+        until = time.process_time() + BATCH_SECONDS
+        sent_at = until - BATCH_SECONDS
+        answers: list[str] = []
+        size = 0
+        message = json.loads(frame)
+        if "alone" in message:
+            self._pipe.write('{"begun":true}')
+        for number, job in enumerate(message["jobs"]):
+            now = time.process_time()
+            if number and (now > until or size > MAX_ANSWER_BYTES):
+                break
+            if answers and now > sent_at + _FLUSH_SECONDS:
+                self._pipe.write(f'{{"answers":[{",".join(answers)}]}}')
+                answers, sent_at = [], now
+            self._directory.job = number
+            answer = self._answer(job, until)
+            answers.append(answer)
+            size += len(answer)
+            self._served += 1
+        _limit(0)
+        retire = self._served > MAX_EVALUATOR_JOBS or _peak_memory() - self._first_size > MAX_EVALUATOR_GROWTH_BYTES
+        last = "true" if retire else "false"
+        self._pipe.write(f'{{"answers":[{",".join(answers)}],"end":true,"retire":{last}}}')
+
+    def _answer(self, job: Mapping[str, Any], until: float) -> str:
+        steps = self._programs.steps(job["script"])
+        context = unpacked(job["context"], self._directory if job["directory"] else None)
+        written: list[str] = []
+
+        def go_on(outcomes: Sequence[Outcome]) -> bool:
+            written.extend(_written(outcome) for outcome in outcomes[len(written) :])
+            if outcomes and (time.process_time() > until or sum(map(len, written)) > MAX_ANSWER_BYTES):
+                return False
+            _limit(EVALUATION_CPU_SECONDS)
+            return True
+
+        outcomes = play(steps, context, go_on)
+        written.extend(_written(outcome) for outcome in outcomes[len(written) :])
+        return "[" + ",".join(written) + "]"
+
+
+def _written(outcome: Outcome) -> str:
+    return json.dumps(asdict(outcome) if isinstance(outcome, Failure) else outcome, separators=(",", ":"))
+
+
+def _limit(seconds: float) -> None:
+    """End this process if it uses more processor time from now on."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def own_none() -> None:
+    """Let None outlive the engine, which gives away one of its references for each null that it converts.
+
+    From Python 3.12 on, None is immortal and this does nothing.
+    """
+    if sys.version_info >= (3, 12) or sys.implementation.name != "cpython":
+        return
+    count = ctypes.c_ssize_t.from_address(id(None))
+    # A debug build keeps something else there: then it is left alone, and the process ends some day.
+    if abs(count.value - sys.getrefcount(None)) < 100:
+        count.value = _REFERENCES_OF_NONE
 
 
 def main() -> None:
@@ -125,6 +213,7 @@ def main() -> None:
     # Ctrl-C reaches the whole process group; only the parent decides when this ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    own_none()
     pipe = Pipe(os.dup(0), os.dup(1))
     # What a library may print must not end up between the frames.
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -132,17 +221,11 @@ def main() -> None:
     os.dup2(nowhere, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform != "darwin":
-        resource.setrlimit(resource.RLIMIT_AS, (CHILD_MEMORY, CHILD_MEMORY))
-    programs = Programs()
-    programs.get(Place.STEP.value, Kind.ANY.value, "1")
-    pipe.write({"ready": True})
-    directory: Any = RemoteDirectory(pipe)
+        resource.setrlimit(resource.RLIMIT_AS, (EVALUATOR_MEMORY_BYTES, EVALUATOR_MEMORY_BYTES))
+    server = Server(pipe)
+    _limit(0)
+    pipe.write('{"ready":true}')
     while (frame := pipe.read()) is not None:
-        signal.setitimer(signal.ITIMER_PROF, CHILD_CPU_SECONDS)
-        try:
-            job = json.loads(frame)
-            answer = evaluate_each(job, programs) if "contexts" in job else evaluate(job, programs, directory)
-        except MemoryError:
-            answer = {"failed": 0, "reason": "it needs too much memory", "offset": 0, "over_budget": True}
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        pipe.write(answer)
+        server.serve(frame)
+    # Nothing is left to tidy up, and what the engine leaked is not worth finding.
+    os._exit(0)

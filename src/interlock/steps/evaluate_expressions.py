@@ -21,6 +21,8 @@ class EvaluateExpressionsStep(Step):
 
     def __init__(self, expressions: tuple[tuple[str, Program, bool], ...]) -> None:
         self.expressions = expressions
+        self.units = tuple((program,) for _, program, _ in expressions)
+        self.keys = tuple(key for key, _, _ in expressions)
         self._shown = encode({"expressions": {key: program.source for key, program, _ in expressions}})
 
     @classmethod

@@ -7,7 +7,7 @@ effectful step the engine commits that announcement and then calls `perform`. A 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -17,9 +17,8 @@ from urllib.parse import quote
 from interlock.contract.base import Message
 from interlock.errors import Problem
 from interlock.expressions.check import Checker
-from interlock.expressions.context import Context
-from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.program import Program
+from interlock.expressions.script import Unit
 from interlock.expressions.template import Template
 from interlock.ports import Clock, Http, Ids, Phase, Progress, Randomness, WebhookRow
 from interlock.rules.events import Announce, Change, Passed, Wait
@@ -56,7 +55,6 @@ class StepEnvironment:
     ids: Ids
     chance: Randomness
     webhooks: WebhookAddresses
-    evaluator: Evaluator
     installation: str
     """Names this installation in idempotency keys; never changes."""
     secret: bytes
@@ -78,32 +76,31 @@ class Form(StrEnum):
     """A time, a far end or a person must come first; nothing is in flight meanwhile."""
 
 
-class Readable(Protocol):
-    """What the expressions of a run may read, converted only when one is evaluated."""
+class Values(Protocol):
+    """The values of a run's expressions, wherever they are evaluated."""
 
-    def at(self, moment: int) -> Context: ...
+    async def values(self, unit: Unit) -> Sequence[object]: ...
 
 
 @dataclass(slots=True)
 class Moment:
-    """A step about to run: where it stands, and what its expressions may read."""
+    """A step about to run: where it stands, and what its expressions give."""
 
     position: int
     at: int
-    values: Readable
-    evaluator: Evaluator
+    expressions: Values
     secrets: frozenset[str] = frozenset()
     passed: tuple[Passed, ...] = ()
 
     async def evaluate(self, program: Program) -> object:
         """In the clear. Raises ExpressionFailed; Unavailable if it needs a process and none can be had."""
-        return await self.evaluator.evaluate(program, self.values.at(self.at))
+        return (await self.expressions.values((program,)))[0]
 
     async def render(self, template: Template) -> object:
         """With secrets masked: what is rendered is stored or sent."""
         if template.constant:
             return template.fill(())
-        return masked(await self.evaluator.render(template, self.values.at(self.at)), self.secrets)
+        return masked(template.fill(await self.expressions.values(template.programs)), self.secrets)
 
     async def text(self, program: Program, name: str) -> str:
         """A text that must not be empty. Raises StepFailed naming the field."""
@@ -192,6 +189,11 @@ class Step(ABC):
     when_interrupted: ClassVar[str]
     """What an interruption means, in words for the documentation."""
 
+    units: tuple[Unit, ...] = ()
+    """The expressions that `prepare` asks for, in its order; together those of one template."""
+    keys: tuple[str, ...] | None = None
+    """Of a step whose output is the values of its units, their names."""
+
     @classmethod
     @abstractmethod
     def compile(cls, message: Any, drafting: Drafting, environment: StepEnvironment) -> Self | None:
@@ -216,6 +218,12 @@ class Step(ABC):
     def expired(self) -> bytes:
         """The error of a wait that ended without what was waited for."""
         raise TypeError(f"{self.kind} does not wait for an answer")
+
+
+def units(target: str | Program, template: Template) -> tuple[Unit, ...]:
+    """What a step with a target and one template asks for."""
+    targets: tuple[Unit, ...] = () if isinstance(target, str) else ((target,),)
+    return targets if template.constant else (*targets, template.programs)
 
 
 def interruption(progress: Progress) -> Outcome:

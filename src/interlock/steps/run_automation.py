@@ -12,7 +12,7 @@ from interlock.ports import Ids
 from interlock.rules.events import Change, StartChild
 from interlock.rules.subject import REFUSAL, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
-from interlock.steps.kind import Drafting, Form, Moment, Ready, Step, StepEnvironment, reference
+from interlock.steps.kind import Drafting, Form, Moment, Ready, Step, StepEnvironment, reference, units
 
 
 class RunAutomationStep(Step):
@@ -25,6 +25,7 @@ class RunAutomationStep(Step):
     def __init__(self, target: str | Program, context: Template, ids: Ids) -> None:
         self.target = target
         self.context = context
+        self.units = units(target, context)
         self._ids = ids
 
     @classmethod

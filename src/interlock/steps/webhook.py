@@ -47,6 +47,7 @@ from interlock.steps.kind import (
     StepEnvironment,
     Succeeded,
     idempotency_key,
+    units,
 )
 
 VERSION: Final = "v1"
@@ -74,6 +75,7 @@ class WebhookStep(Step):
         self.name = name
         self.target = target
         self.payload = payload
+        self.units = units(target, payload)
         self._environment = environment
         # What does not change from run to run is written once.
         self._input: bytes | None = None
