@@ -53,6 +53,39 @@ def test_a_process_id_alone_is_not_taken_for_a_running_server(data_dir: Path) ->
     assert down(data_dir) == 0
 
 
+STOPPING = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: None)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_stopped_is_said_only_when_the_process_has_ended(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-c", STOPPING, "serve", "--data-dir", str(data_dir)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"ready\n"
+        (data_dir / "server.pid").write_text(f"{process.pid}\n")
+        said: list[str] = []
+
+        def say(text: str) -> None:
+            if not said:
+                assert process.poll() is None  # it lives, answers nothing, and nothing says that it has stopped
+                assert process.stdin is not None
+                process.stdin.close()
+            said.append(text)
+
+        assert down(data_dir, say) == 0
+        assert process.wait() == 0
+    assert str(process.pid) in said[0]
+    assert "Waiting" in said[0]
+    assert said[-1].startswith("Stopped.")
+    assert down(data_dir, said.append) == 0
+    assert said[-1].startswith("No server")
+
+
 def test_a_new_server_has_the_examples_and_keeps_what_is_deleted_deleted(tmp_path: Path) -> None:
     nobody = {name: value for name, value in os.environ.items() if not name.startswith("CONDUCTORONE_")}
     environment = nobody | {
@@ -76,5 +109,11 @@ def test_a_new_server_has_the_examples_and_keeps_what_is_deleted_deleted(tmp_pat
         names = {json.loads(line)["displayName"] for line in interlock("automations", "list").splitlines()}
         assert "Two-week wait" in names
         assert "Hello" not in names
+        run(*LOCAL_SERVER, "down")
+        (tmp_path / "data/profile.json").write_text("{")
+        done = subprocess.run([*LOCAL_SERVER, "up"], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert "The server runs, but cannot read the profile" in done.stderr
+        assert "--new-client" in done.stderr
     finally:
         run(*LOCAL_SERVER, "down")

@@ -115,8 +115,8 @@ def _read_profile(path: Path) -> Profile | None:
         needed = "each of url, client_id and client_secret has to be text"
         raise Failure(f"{name} has no {', '.join(missing)}: {needed}", Exit.AUTH, hint=_ANOTHER)
     for field, value in values.items():
-        if not value.isprintable() or any(letter.isspace() for letter in value):
-            raise Failure(f"{name}: {field} has a blank or a control character in it", Exit.AUTH, hint=_ANOTHER)
+        if not value.isprintable():
+            raise Failure(f"{name}: {field} has a control character in it", Exit.AUTH, hint=_ANOTHER)
     return Profile(values["url"].rstrip("/"), values["client_id"], values["client_secret"])
 
 

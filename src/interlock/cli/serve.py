@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 
 from interlock.assembly import Machine, System, assembled
-from interlock.cli.failures import Exit
+from interlock.cli.failures import Exit, Failure
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.errors import Fatal, InterlockError, Unavailable
 from interlock.operations.messages import build_messages
@@ -277,13 +277,22 @@ def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> 
     else:
         kept = data_dir / "profile.json"
         if kept.exists():
-            known = read_profile(kept)
-            told["client_id"] = known.client_id
-            if known.url != url:
-                write_profile(data_dir, Profile(url, known.client_id, known.client_secret))
+            told |= _bring_up_to_date(kept, url)
     if ready_file is not None:
         write_private_json(ready_file, told)
     log.info("serving", extra={"url": url})
+
+
+def _bring_up_to_date(kept: Path, url: str) -> dict[str, str]:
+    """Write a new URL into the profile that there is, and return whose it is. A damaged one stops no server."""
+    try:
+        known = read_profile(kept)
+    except Failure as failure:
+        log.warning("the profile cannot be used", extra={"reason": failure.message, "remedy": "serve --new-client"})
+        return {}
+    if known.url != url:
+        write_profile(kept.parent, Profile(url, known.client_id, known.client_secret))
+    return {"client_id": known.client_id}
 
 
 def _bound(host: str, port: int) -> socket.socket:
