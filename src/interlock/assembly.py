@@ -28,12 +28,13 @@ from interlock.engine.plans import Plans
 from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter
 from interlock.engine.supervisor import Job, Supervisor
+from interlock.engine.turns import Limits
 from interlock.errors import Fatal
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
 from interlock.net.egress import EgressPolicy
-from interlock.net.http import GuardedHttp
+from interlock.net.http import MAX_CONNECTIONS, GuardedHttp
 from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
@@ -167,13 +168,12 @@ async def assembled(
             on_fatal(error)
 
     async with AsyncExitStack() as stack:
-        policy = EgressPolicy.parse(settings.allow_egress)
         store = machine.store(settings.data_dir, fail)
         stack.push_async_callback(store.close)
         ids = machine.ids(store.executions.greatest_id())
         http = machine.http
         if http is None:
-            http = await stack.enter_async_context(GuardedHttp(policy, ca_file=settings.ca_file))
+            http = await stack.enter_async_context(_client(settings))
         evaluator = machine.evaluator()
         stack.push_async_callback(evaluator.aclose)
         evaluator.start()
@@ -189,7 +189,8 @@ async def assembled(
         advance = Advance(store.executions, plans, preparer, clock, chance, ids.text())
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
-        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=settings.slots, supervisor=supervisor)
+        limits = Limits(settings.slots, settings.slots_per_host, settings.slots_per_tenant)
+        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=limits, supervisor=supervisor)
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
@@ -258,6 +259,13 @@ async def assembled(
         if not failed.done():
             # What a full disk leaves without a seal gets it after the next start.
             await supervisor.attempt("sealer", sealer.seal_all)
+
+
+def _client(settings: Settings) -> GuardedHttp:
+    """The way out. Slots are shared fairly before a call is made, so that none has to wait for a connection."""
+    policy = EgressPolicy.parse(settings.allow_egress)
+    connections = max(MAX_CONNECTIONS, settings.slots)
+    return GuardedHttp(policy, ca_file=settings.ca_file, connections=connections)
 
 
 async def _settle_overdue(supervisor: Supervisor, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> None:

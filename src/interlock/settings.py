@@ -32,6 +32,10 @@ class Settings:
     """Make another super admin at the start."""
     slots: int = DEFAULT_SLOTS
     """Attempts in flight at once."""
+    slots_per_host: int = 0
+    """Attempts in flight at once to one host, beside the fair share that always holds; 0: no such limit."""
+    slots_per_tenant: int = 0
+    """The same for one tenant."""
     grace: float = DEFAULT_GRACE
     """Seconds that attempts in flight are given at an orderly stop."""
 

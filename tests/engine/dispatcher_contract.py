@@ -26,6 +26,8 @@ class Deaf:
 
     def ready(self, ref: Ref, at: int | None) -> None: ...
 
+    def stopped(self, ref: Ref) -> None: ...
+
 
 class DispatcherContract(ABC):
     """Derive from it, and say how to bring up a server with the dispatcher."""

@@ -107,7 +107,8 @@ async def test_no_more_attempts_than_slots_and_everyone_gets_a_turn() -> None:
             most = max(most, len(world.far.open))
             world.far.open[0].answer()
             await settle()
-        assert most == 4
+        # One is left to a host that asks later.
+        assert most == 3
         assert {world.state(ref) for ref in refs} == {State.DONE}
 
 

@@ -30,12 +30,16 @@ class Listener:
 
     interrupts: list[tuple[Ref, int]] = field(default_factory=list)
     woken: list[tuple[Ref, int | None]] = field(default_factory=list)
+    stops: list[Ref] = field(default_factory=list)
 
     def interrupt(self, ref: Ref, epoch: int) -> None:
         self.interrupts.append((ref, epoch))
 
     def ready(self, ref: Ref, at: int | None) -> None:
         self.woken.append((ref, at))
+
+    def stopped(self, ref: Ref) -> None:
+        self.stops.append(ref)
 
 
 @asynccontextmanager

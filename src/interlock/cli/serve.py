@@ -93,6 +93,20 @@ log = logging.getLogger("interlock.serve")
     help="Attempts in flight at once.",
 )
 @click.option(
+    "--slots-per-host",
+    type=click.IntRange(min=0, max=10_000),
+    default=0,
+    show_default=True,
+    help="Attempts in flight at once to one host; 0 leaves it to fair sharing.",
+)
+@click.option(
+    "--slots-per-tenant",
+    type=click.IntRange(min=0, max=10_000),
+    default=0,
+    show_default=True,
+    help="Attempts in flight at once of one tenant; 0 leaves it to fair sharing.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(min=0, max=3_600),
     metavar="SECONDS",

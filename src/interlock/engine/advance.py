@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from interlock.engine.context import RunContext, assemble
-from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
+from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
 from interlock.engine.reports import DEFECT, interpret, interpret_defect, lost, without_output
@@ -59,6 +59,8 @@ class Carried:
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
     stale: bool = False
     """The context is not that of the row, because of a defect or an early callback: the run has to be loaded again."""
+    waits_for: str | None = None
+    """The host whose turn the next call has to wait for."""
 
 
 class Advance:
@@ -117,9 +119,19 @@ class Advance:
             await self._refuse(execution, error_document(error.code, error.message))
             return FINISHED
         carried = Carried(execution, plan, context)
-        if not await self._take_on(carried):
+        if not await self._take_on(carried, held):
             return SUPERSEDED
         return await self.carry(carried, held)
+
+    def destination(self, ref: Ref) -> str | None:
+        """The host that a ready run is certain to call next; None: that is not known before it is prepared."""
+        execution = self._executions.get(ref)
+        if execution is None or execution.state is not State.PENDING:
+            return None
+        try:
+            return self._plans.get(execution.tenant, execution.definition).next_destination(execution.step)
+        except PlanUnusable:
+            return None
 
     async def carry(self, carried: Carried, held: Held) -> Turn:
         """Go on with a run whose row was just written by this process: attempt after attempt, until it rests."""
@@ -129,12 +141,14 @@ class Advance:
             if state is State.PROCESS_STEP:
                 if not await self._attempt(carried, held):
                     return SUPERSEDED
+            elif state is State.PENDING and carried.waits_for is not None:
+                return Waits(carried.waits_for)
             elif state is State.PENDING and execution.wake_at is not None:
                 if execution.wake_at > self._clock.now() or held.closing or carried.stale:
                     return Again(execution.wake_at)
                 # This very turn does what the commit's own hint asks for.
                 held.noted = max(0, held.noted - 1)
-                if not await self._take_on(carried):
+                if not await self._take_on(carried, held):
                     return SUPERSEDED
             elif execution.wake_at is not None:
                 return Again(execution.wake_at)
@@ -169,16 +183,21 @@ class Advance:
 
     # --- resting runs ---------------------------------------------------------------------------------------------
 
-    async def _take_on(self, carried: Carried) -> bool:
+    async def _take_on(self, carried: Carried, held: Held) -> bool:
         """Move a run on that was ready, or whose waiting is over. False: it moved meanwhile."""
         execution = carried.execution
         at = self._clock.now()
         following: Next | None
         if execution.state is State.PENDING:
-            following = await self._entered(carried, at)
-            if following is None:
+            entered = await self._entered(carried, at)
+            if entered is None:
+                # It is stopped.
                 return False
-            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, following, self.holder))
+            entered = self._in_turn(carried, held, entered)
+            if entered is None:
+                # Nothing is committed: it stays ready.
+                return True
+            return await self._commit(carried, Prepared(self._clock.now(), execution.epoch, entered, self.holder))
         by = execution.waiting_for
         assert by is not None
         result: Result | None = None
@@ -192,10 +211,18 @@ class Advance:
         else:
             result = Result(Outcome.FAILED, error=step.step.expired())
             following = Fail(execution.step)
-        if following is None:
-            return False
+        following = self._in_turn(carried, held, following)
         event = Woken(self._clock.now(), execution.epoch, by, result, following, self.holder)
         return await self._commit(carried, event)
+
+    def _in_turn(self, carried: Carried, held: Held, following: Next | None) -> Next | None:
+        """What follows. None: it is a call whose turn has not come, or nothing is known to follow."""
+        if isinstance(following, Announce):
+            host = carried.plan.destination(following)
+            if not held.may_call(host):
+                carried.waits_for = host
+                return None
+        return following
 
     async def _entered(self, carried: Carried, at: int) -> Next | None:
         """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
@@ -244,6 +271,7 @@ class Advance:
         # A run that is being stopped must not wait until what would have followed is evaluated.
         if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
             following = await self._after(carried, report.output, now)
+            following = self._in_turn(carried, held, following)
             now = self._clock.now()
         return await self._settle(carried, Settled(now, ref, result, following, self.holder))
 

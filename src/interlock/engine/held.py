@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from interlock.engine.turns import Turns
 from interlock.rules.model import Ref
 
 
@@ -30,11 +31,18 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """It is ready, and its next call has to wait until the host has a slot for it. Nothing of it is announced."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Superseded:
     """It moved meanwhile, or somebody else holds it: touch nothing. Whoever moved it has said that it is ready."""
 
 
-Turn = Finished | Again | Superseded
+Turn = Finished | Again | Waits | Superseded
 
 FINISHED: Final = Finished()
 SUPERSEDED: Final = Superseded()
@@ -47,10 +55,13 @@ class Held:
     `advance` itself, which still has to record what became of the attempt.
     """
 
-    __slots__ = ("_cutting", "closing", "cut", "noted", "performing", "ref", "task")
+    __slots__ = ("_cutting", "_turns", "closing", "cut", "host", "noted", "performing", "ref", "stopped", "task")
 
-    def __init__(self, ref: Ref) -> None:
+    def __init__(self, ref: Ref, turns: Turns | None = None, host: str | None = None) -> None:
         self.ref = ref
+        self._turns = turns
+        self.host = host
+        """The host that it calls, or is about to call."""
         self.task: asyncio.Task[None] | None = None
         """The task that carries it on; whoever holds the slot sets it before anything is performed."""
         self.noted = 0
@@ -62,7 +73,18 @@ class Held:
         """The epoch of the attempt under way, or 0."""
         self.closing = False
         """The server is stopping: record the attempt in flight, and announce no other."""
+        self.stopped = False
+        """A termination of the run was accepted: what would follow need not be evaluated."""
         self._cutting = False
+
+    def may_call(self, host: str | None) -> bool:
+        """Whether its next call may be announced now. False: it has to wait for its turn, without a slot."""
+        if self._turns is None:
+            return True
+        if not self._turns.move(self.ref.tenant, self.host, host):
+            return False
+        self.host = host
+        return True
 
     def interrupt(self, epoch: int) -> None:
         """Cut what was announced with a lower epoch, now or when it would begin."""

@@ -17,6 +17,7 @@ from interlock.expressions.environment import Environment
 from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
 from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
+from interlock.rules.events import Announce
 from interlock.steps.registry import PlannedStep, StepRegistry
 
 KEPT = 1_000
@@ -48,6 +49,18 @@ class Plan:
         if script is None:
             script = self.scripts[position] = Script(tuple(_ahead(self.steps[position:])))
         return script
+
+    def destination(self, announce: Announce) -> str | None:
+        """The host that the announced attempt calls; None: it calls none."""
+        if announce.input is None:
+            return None
+        return self.steps[announce.position].step.destination(self.tenant, announce.input)
+
+    def next_destination(self, position: int) -> str | None:
+        """The host that a run at that step is certain to call next; None: that is not certain before it is prepared."""
+        if position >= len(self.steps) or self.steps[position].skip is not None:
+            return None
+        return self.steps[position].step.fixed_destination(self.tenant)
 
 
 def _ahead(steps: Sequence[PlannedStep]) -> Iterator[ScriptStep]:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from interlock.engine.advance import Carried
 from interlock.engine.context import RunContext
-from interlock.engine.held import Held
+from interlock.engine.held import SUPERSEDED, Held, Turn, Waits
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
 from interlock.errors import Unavailable
@@ -38,8 +38,8 @@ class Slots(Protocol):
         """The run in this slot was announced in the commit that created it: carry it on."""
         ...
 
-    def free_slot(self, held: Held) -> None:
-        """The run in this slot needs nobody, for now or for good."""
+    def free_slot(self, held: Held, ended: Turn = SUPERSEDED) -> None:
+        """The run in this slot does not need it, for now or for good."""
         ...
 
 
@@ -100,8 +100,13 @@ class Starter:
                 newcomer, event, input_, audit, request.idempotency, lease=request.lease
             )
         taken = False
+        ended: Turn = SUPERSEDED
         try:
             plan, context, following = await self._first(request)
+            if plan is not None and isinstance(following, Announce):
+                host = plan.destination(following)
+                if host is not None and not held.may_call(host):
+                    following, ended = None, Waits(host)
             event = Created(self._clock.now(), following, self._slots.holder)
             started = await self._executions.create(
                 newcomer, event, input_, audit, request.idempotency, lease=request.lease
@@ -114,7 +119,7 @@ class Starter:
             return started
         finally:
             if not taken:
-                self._slots.free_slot(held)
+                self._slots.free_slot(held, ended)
 
     async def _first(self, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
         """What comes first. A change rests until the run exists; an unusable plan is told of by the run itself."""

@@ -198,8 +198,11 @@ class Executions(Protocol):
         """When the newest run of a published version was made; None if there is none."""
         ...
 
-    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
-        """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`."""
+    def due(self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None) -> list[tuple[Ref, int]]:
+        """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`.
+
+        `after`: those alone that come after this time and run, as the answer is ordered by time, tenant and id.
+        """
         ...
 
     def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:

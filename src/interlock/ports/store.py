@@ -25,6 +25,10 @@ class CommitListener(Protocol):
 
     def ready(self, ref: Ref, at: int | None) -> None: ...
 
+    def stopped(self, ref: Ref) -> None:
+        """A termination of the run was accepted: nothing of it may begin."""
+        ...
+
 
 class ChangeListener(Protocol):
     """Told which runs a commit moved, after the commit listener and before anybody who waits for that commit."""

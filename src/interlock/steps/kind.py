@@ -203,6 +203,14 @@ class Step(ABC):
     async def prepare(self, moment: Moment) -> Ready:
         """What is to be done; touches nothing. Raises StepFailed, ExpressionFailed, Unavailable."""
 
+    def destination(self, tenant: int, input: bytes) -> str | None:
+        """The host that an attempt with this input calls, for fair sharing; None: it calls none."""
+        return None
+
+    def fixed_destination(self, tenant: int) -> str | None:
+        """The same where it is known before anything is evaluated."""
+        return None
+
     async def perform(self, attempt: Attempt) -> Report:
         """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only."""
         raise TypeError(f"{self.kind} has nothing to perform")

@@ -20,7 +20,9 @@ receiver has done its work and would answer so again. A body whose content codin
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 from interlock.contract.guard import NotJson, loads
 from interlock.contract.steps import Webhook
@@ -110,6 +112,17 @@ class WebhookStep(Step):
             )
         return Announce(moment.position, announced, passed=moment.passed)
 
+    def destination(self, tenant: int, input: bytes) -> str | None:
+        target = self.target
+        return self._host(tenant, target if isinstance(target, str) else _parts(input)[0])
+
+    def fixed_destination(self, tenant: int) -> str | None:
+        return self._host(tenant, self.target) if isinstance(self.target, str) else None
+
+    def _host(self, tenant: int, webhook_id: str) -> str | None:
+        webhook = self._environment.webhooks.get(tenant, webhook_id)
+        return None if webhook is None else host_of(webhook.url)
+
     async def perform(self, attempt: Attempt) -> Report:
         environment = self._environment
         webhook_id, payload = _parts(attempt.input)
@@ -180,6 +193,15 @@ def answer_output(body: bytes, status: int) -> dict[str, object]:
             output["response"] = body.decode("utf-8", "replace")
             output["response_problem"] = refused.message
     return output
+
+
+@lru_cache(maxsize=4_096)
+def host_of(url: str) -> str | None:
+    """Host and port of a URL, as slots are shared by them."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower() or None
+    except ValueError:
+        return None
 
 
 def read_answer(body: bytes) -> object:

@@ -16,8 +16,9 @@ import anyio
 
 from interlock.engine.advance import Advance, Carried
 from interlock.engine.dispatchers.timers import Timers
-from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn
+from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.supervisor import Supervisor
+from interlock.engine.turns import Limits, Turns
 from interlock.engine.waiting import wait_for
 from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions
@@ -34,12 +35,16 @@ HORIZON: Final = 2 * SWEEP
 """How far ahead of its time a run is taken into memory."""
 BATCH: Final = 1_000
 """Runs asked for in one sweep: what a turn of the loop can bear. If there are more, the next sweep comes sooner."""
+WALK_PAUSE_MICROSECONDS: Final = SECOND // 20
+"""Between two batches of a long backlog, so that other work has its turn."""
 RECOVERY_BATCH: Final = 256
 MAX_IDLE_RECOVERY_ROUNDS: Final = 10
 """Rounds of recovery in a row that may find every run moved by another event."""
 AFTER_CRASH: Final = SECOND
 MOST_CRASHES: Final = 3
 """How often a turn of one run may break off by a defect before the run is ended."""
+
+_LAST: Final = Ref(2**63 - 1, 2**63 - 1)
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ class EmbeddedDispatcher:
         advance: Advance,
         clock: Clock,
         *,
-        slots: int = SLOTS,
+        slots: int | Limits = SLOTS,
         near: int = NEAR,
         sweep: int = SWEEP,
         supervisor: Supervisor | None = None,
@@ -67,18 +72,19 @@ class EmbeddedDispatcher:
         self._executions = executions
         self._advance = advance
         self._clock = clock
-        self._slots = slots
-        self._near = near
+        self._turns = Turns(slots if isinstance(slots, Limits) else Limits(slots), near)
         self._sweep_every = sweep
         self._held: dict[Ref, Held] = {}
-        self._line: dict[Ref, bool] = {}
-        """Runs that are ready and wait for a slot, in order; True: their last holder is known to be dead."""
         self._timers = Timers(near)
         self._known_until = 0
         """Up to this time everything that will come due is in `_timers`; there is a sweep before it has come."""
         self._sweep_at = 0
+        self._walked: tuple[int, Ref] | None = None
+        """How far the sweep has come among the runs that are due; None: it begins with the oldest."""
         self._more = False
-        """More is due than is in line."""
+        """More is due than there is room for in memory."""
+        self._overflowed: set[tuple[int, str]] = set()
+        """Lanes that had no room for a run: the sweep passes over those like it until the lane is empty."""
         self._waiting_for: int | None = None
         self._sooner: asyncio.Event = asyncio.Event()
         self._side: set[asyncio.Task[None]] = set()
@@ -101,7 +107,7 @@ class EmbeddedDispatcher:
     @property
     def in_line(self) -> int:
         """Runs that are known to be ready and wait for a slot."""
-        return len(self._line)
+        return len(self._turns)
 
     @property
     def timers(self) -> int:
@@ -123,13 +129,21 @@ class EmbeddedDispatcher:
         self._come_due(ref)
         self._fill()
 
+    def stopped(self, ref: Ref) -> None:
+        self._turns.forget(ref)
+        held = self._held.get(ref)
+        if held is not None:
+            held.stopped = True
+
     # --- slots for runs that are being created --------------------------------------------------------------------
 
     def try_slot(self, ref: Ref) -> Held | None:
-        """None also while others wait in line, for they leave no slot free: a new run does not overtake them."""
-        if not self._running or self._draining or len(self._held) >= self._slots:
+        """None also while others of the tenant wait in line: a new run does not overtake them."""
+        turns, tenant = self._turns, ref.tenant
+        if not self._running or self._draining or not turns.free_for(tenant) or turns.waits_for(tenant, None):
             return None
-        held = self._held[ref] = Held(ref)
+        turns.take(tenant)
+        held = self._held[ref] = Held(ref, turns)
         return held
 
     def took(self, held: Held, carried: Carried) -> None:
@@ -137,8 +151,8 @@ class EmbeddedDispatcher:
             self._spawn(held, lambda: self._advance.carry(carried, held))
         # Otherwise its commit came after the end: as what was cut off then, it is for `recover` at the next start.
 
-    def free_slot(self, held: Held) -> None:
-        self._release(held, SUPERSEDED)
+    def free_slot(self, held: Held, ended: Turn = SUPERSEDED) -> None:
+        self._release(held, ended)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -228,32 +242,49 @@ class EmbeddedDispatcher:
 
     def _sweep(self, now: int) -> None:
         """Ask the store for what is due and what soon will be. Finds whatever a lost hint would have left."""
-        found = self._executions.due(now, BATCH, HORIZON)
         self._sweep_at = now + self._sweep_every
         self._known_until = now + HORIZON
-        self._more = False
-        for ref, at in found:
-            if at <= now:
-                self._come_due(ref)
-            elif not self._timers.put(ref, at):
+        soon = self._executions.due(now, BATCH, HORIZON, (now, _LAST))
+        for ref, at in soon:
+            if not self._timers.put(ref, at):
                 self._know_until(at - 1)
                 break
-        if len(found) >= BATCH:
-            if found[-1][1] <= now:
-                self._more = True
-            self._know_until(max(found[-1][1] - 1, now + SECOND))
+        if len(soon) >= BATCH:
+            self._know_until(max(soon[-1][1] - 1, now + SECOND))
+        self._walk(now)
 
-    def _come_due(self, ref: Ref) -> None:
+    def _walk(self, now: int) -> None:
+        """Take on the next runs that are due. One batch follows the other from the oldest to the newest, so that
+        thousands that wait for one host do not hide those behind them."""
+        self._more = False
+        found = self._executions.due(now, BATCH, 0, self._walked)
+        for ref, at in found:
+            if not self._come_due(ref, passing=bool(self._overflowed)):
+                self._more = True
+                return
+            self._walked = (at, ref)
+        if len(found) >= BATCH:
+            self._sweep_at = now + WALK_PAUSE_MICROSECONDS
+        else:
+            self._walked = None
+
+    def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
+        """False: there is no room for it. `passing`: pass over a run whose lane is full."""
         held = self._held.get(ref)
         if held is None:
-            self._enqueue(ref)
-            return
+            if passing and ref not in self._turns:
+                host = self._advance.destination(ref)
+                if host is not None and self._turns.full(ref.tenant, host):
+                    self._overflowed.add((ref.tenant, host))
+                    return True
+            return self._enqueue(ref)
         # The deadline of a stop does not wait for the attempt it is about.
         row = self._executions.get(ref)
         if row is not None and row.state is State.STOPPING:
             self._beside("deadline", lambda: self._advance.overdue(ref))
         else:
             held.noted += 1
+        return True
 
     async def _rest(self) -> None:
         """Until the next time, or until a nearer one is noted."""
@@ -271,26 +302,36 @@ class EmbeddedDispatcher:
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, ref: Ref, *, lost: bool = False) -> None:
+    def _enqueue(self, ref: Ref, *, lost: bool = False) -> bool:
         # No sweep would find a lost one again: it is in flight.
-        if not lost and ref not in self._line and len(self._line) >= self._near:
-            self._more = True
-            return
-        self._line[ref] = lost or self._line.get(ref, False)
+        if self._turns.put(ref, lost=lost):
+            return True
+        self._more = True
+        return False
 
     def _fill(self) -> None:
-        """Give free slots to those who are first in line."""
+        """Give free slots to those whose turn it is."""
         if not self._running or self._draining:
             return
-        while self._line and len(self._held) < self._slots:
-            ref = next(iter(self._line))
-            lost = self._line.pop(ref)
+        while (turn := self._turns.next()) is not None:
+            ref = turn.ref
+            if self._overflowed and turn.host is not None:
+                self._refill(ref.tenant, turn.host)
             if ref in self._held:
                 self._held[ref].noted += 1
+                self._turns.give_back(ref.tenant, turn.host)
                 continue
             self._timers.forget(ref)
-            held = self._held[ref] = Held(ref)
-            self._start(held, Claim(ref, lost))
+            held = self._held[ref] = Held(ref, self._turns, turn.host)
+            self._start(held, Claim(ref, turn.lost))
+
+    def _refill(self, tenant: int, host: str) -> None:
+        """If the lane is empty, look in the store for the runs that it had no room for."""
+        if (tenant, host) in self._overflowed and not self._turns.waits_for(tenant, host):
+            self._overflowed.discard((tenant, host))
+            self._walked = None
+            self._sweep_at = 0
+            self._sooner.set()
 
     def _start(self, held: Held, claim: Claim) -> None:
         self._spawn(held, lambda: self._advance.advance(claim, held))
@@ -326,17 +367,22 @@ class EmbeddedDispatcher:
 
     def _release(self, held: Held, ended: Turn) -> None:
         ref = held.ref
-        self._held.pop(ref, None)
-        if held.noted:
+        if self._held.pop(ref, None) is not None:
+            self._turns.give_back(ref.tenant, held.host)
+        if isinstance(ended, Waits):
+            # That it is ready was said by its own commit: it is ready when the host has a slot for it.
+            if not self._turns.put(ref, ended.host):
+                self._overflowed.add((ref.tenant, ended.host))
+        elif held.noted:
             self._enqueue(ref)
         elif isinstance(ended, Again):
             if ended.at > self._clock.now():
                 self._expect(ref, ended.at)
             else:
                 self._enqueue(ref)
-        if self._line:
+        if len(self._turns):
             self._fill()
-        elif self._more:
+        if self._more and not self._turns.unknown:
             self._sweep_at = 0
             self._sooner.set()
         if self._draining and not self._held:
@@ -373,4 +419,6 @@ class EmbeddedDispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for held in self._held.values():
+            self._turns.give_back(held.ref.tenant, held.host)
         self._held.clear()

@@ -66,8 +66,9 @@ FROM executions e JOIN restores r ON r.number = e.restore WHERE e.tenant = ? AND
 SELECT max(id) FROM executions WHERE tenant = ?;
 
 -- name: executions_due
--- Runs whose moment has come, soonest first.
-SELECT id, wake_at FROM executions WHERE tenant = ? AND wake_at IS NOT NULL AND wake_at <= ? ORDER BY wake_at LIMIT ?;
+-- Runs whose moment has come, soonest first, after a time and an id.
+SELECT id, wake_at FROM executions
+WHERE tenant = ?1 AND wake_at IS NOT NULL AND (wake_at, id) > (?2, ?3) AND wake_at <= ?4 ORDER BY wake_at, id LIMIT ?5;
 
 -- name: executions_children
 -- The runs that one run started.

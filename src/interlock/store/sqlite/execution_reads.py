@@ -138,12 +138,14 @@ class ExecutionReads:
         (found,) = next(self._reader.execute(_SQL["last_executed"], key))
         return found  # type: ignore[no-any-return]
 
-    def due(self, at: int, limit: int, horizon: int = 0) -> list[tuple[Ref, int]]:
+    def due(self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None) -> list[tuple[Ref, int]]:
         found: list[tuple[Ref, int]] = []
+        since, last = after if after is not None else (-1, Ref(0, 0))
         for tenant in self._tenants():
-            query = self._reader.execute(_SQL["executions_due"], (tenant, at + horizon, limit))
+            id_ = last.id if tenant == last.tenant else 0 if tenant > last.tenant else rows.LARGEST
+            query = self._reader.execute(_SQL["executions_due"], (tenant, since, id_, at + horizon, limit))
             found.extend((Ref(tenant, id_), wake_at) for id_, wake_at in query)
-        found.sort(key=lambda pair: pair[1])
+        found.sort(key=lambda pair: (pair[1], pair[0].tenant, pair[0].id))
         return found[:limit]
 
     def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:

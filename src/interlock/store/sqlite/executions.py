@@ -351,6 +351,8 @@ class SqliteExecutions(ExecutionReads):
                 listener.interrupt(effect.ref, effect.epoch)
             elif isinstance(effect, WakeAt):
                 listener.ready(effect.ref, effect.at)
+        if decision.moved and listener is not None and decision.execution.state in _STOPPED:
+            listener.stopped(decision.execution.ref)
         if decision.moved and self._follower is not None:
             self._follower.changed(decision.execution.tenant, decision.execution.id)
         return announces
@@ -362,6 +364,8 @@ class SqliteExecutions(ExecutionReads):
                 self._listener.interrupt(Ref(tenant, id_), epoch)
             for id_, at in stopped.deadlines:
                 self._listener.ready(Ref(tenant, id_), at)
+            for id_ in stopped.moved:
+                self._listener.stopped(Ref(tenant, id_))
         if self._follower is not None:
             for id_ in stopped.moved:
                 self._follower.changed(tenant, id_)
@@ -376,6 +380,7 @@ def _count_children(connection: apsw.Connection, decision: Decision, at: int) ->
                 breakers.take(connection, verdict)
 
 
+_STOPPED = frozenset({State.STOPPING, State.TERMINATE})
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
 _ENDS_UNDER_AN_ORDER = frozenset({CalledBack, ItemSettled, Recovered, Released})
 """What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""
