@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, loads
 from interlock.errors import InvalidArgument
+from interlock.expressions.environment import Environment, Scope
+from interlock.expressions.template import compile_template
 from interlock.operations.bulk_terminations import carry_out_next
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM, Ref
+from interlock.steps.masking import masked_copy, masked_members, secret_members
 from tests.clocks import settle
 from tests.engine.worlds import evaluate, run_automation
 from tests.operations.desk import CALL, WAIT, Desk, desk
@@ -325,3 +329,152 @@ async def test_a_child_about_a_number_is_found_by_its_digits(ann: Desk) -> None:
     await ann.start(await ann.make(run_automation("go", child, {"user_id": "{{ ctx.trigger.who }}"})), who=12345)
     plan = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": ["12345"]}})).body
     assert [row["automationTemplateId"] for row in plan["executions"]] == [child]
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+SECRETS = ["hunter2", 815, 1.5, ["hunter2"], {"hunter2": 1}, "[secret]x", "", True, None]
+DERIVED = evaluate(
+    "derived",
+    same="ctx.login.pw",
+    text="string(ctx.trigger.n) + ctx.login.open",
+    encoded="{'x': [ctx.login.pw]}",
+    listed="[ctx.login]",
+)
+
+
+async def call_with_a_secret(ann: Desk, secret: Any) -> tuple[int, Any]:
+    """A run whose third step sends a secret and what was made of it; the body that was sent."""
+    payload = {
+        "password": "{{ ctx.login.pw }}",
+        "derived": "{{ ctx.derived.encoded }}",
+        "all": "{{ ctx.derived }}",
+        "user": "{{ ctx.login.open }}",
+    }
+    send = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": payload}}
+    give = evaluate("login", secret=["pw"], pw=json.dumps(secret), open="'alice'")
+    after = evaluate("after", echo="ctx.call.response", status="ctx.call.status_code")
+    run = await ann.start(await ann.make(give, DERIVED, send, after, WAIT), n=1)
+    return run, ann.engine.far.calls[-1].body["payload"]["context"]
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=str)
+async def test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown(ann: Desk, secret: Any) -> None:
+    run, sent = await call_with_a_secret(ann, secret)
+    assert (sent["password"], sent["derived"], sent["user"]) == (secret, {"x": [secret]}, "alice")
+    for _ in range(2):
+        ann.engine.far.open[0].answer(400, json.dumps({"wrong password": secret}).encode())
+        await settle()
+        await ann.wait(60)
+        assert ann.engine.far.calls[-1].body["payload"]["context"] == sent
+    ann.engine.far.open[0].answer(200, json.dumps({"echo": secret}).encode())
+    await settle()
+    detail = await ann.detail(run)
+    login, derived, call, after, _ = detail["steps"]
+    assert login["output"] == {"pw": "[secret]", "open": "alice"}
+    masked = {"same": "[secret]", "encoded": "[secret]", "listed": "[secret]", "text": "1alice"}
+    assert derived["output"] == masked
+    shown = {"password": "[secret]", "derived": "[secret]", "all": "[secret]", "user": "alice"}
+    assert call["input"] == {"webhookId": "hook", "payload": shown}
+    assert call["output"] == {"response": "[secret]", "status_code": 200}
+    assert [attempt["error"]["body"] for attempt in call["attempts"][:2]] == ["[secret]", "[secret]"]
+    assert after["output"] == {"echo": "[secret]", "status": 200}
+
+
+@pytest.mark.parametrize("secret", ["hunter2", 815, {"hunter2": 1}], ids=str)
+async def test_a_secret_reaches_children_and_grandchildren_and_stays_one(ann: Desk, secret: Any) -> None:
+    send = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"p": "{{ ctx.trigger.pw }}"}}}
+    grandchild = await ann.make(evaluate("again", x="ctx.trigger.pw", y="ctx.trigger.user"), send)
+    child = await ann.make(
+        run_automation("go", grandchild, {"pw": "{{ ctx.trigger.login.pw }}", "user": "{{ ctx.trigger.user }}"})
+    )
+    login = evaluate("login", secret=["pw"], pw=json.dumps(secret))
+    hand = {"login": {"pw": "{{ ctx.login.pw }}", "n": 1}, "user": "alice"}
+    await ann.start(await ann.make(login, run_automation("go", child, hand)))
+    assert ann.engine.far.calls[-1].body["payload"]["context"] == {"p": secret}
+    [last, middle, first] = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
+    seen = [await ann.detail(int(row["id"])) for row in (first, middle, last)]
+    assert seen[0]["steps"][1]["input"]["context"] == {"login": {"pw": "[secret]", "n": 1}, "user": "alice"}
+    assert seen[1]["trigger"] == {"login": {"pw": "[secret]", "n": 1}, "user": "alice"}
+    assert seen[2]["trigger"] == {"pw": "[secret]", "user": "alice"}
+    assert seen[2]["steps"][0]["output"] == {"x": "[secret]", "y": "alice"}
+    assert seen[2]["steps"][1]["input"]["payload"] == {"p": "[secret]"}
+    got = (await ann.ask("GetAutomationExecution", id=last["id"])).body["automationExecution"]
+    assert got["context"]["context"] == {"pw": "[secret]", "user": "alice"}
+
+
+async def test_a_secret_stays_one_for_a_run_that_is_loaded_again(ann: Desk) -> None:
+    payload = {"p": "{{ ctx.login.pw }}", "q": "{{ ctx.derived.same }}", "r": "{{ ctx.login.open }}"}
+    login = evaluate("login", secret=["pw"], pw="'hunter' + '2'", open="'alice'")
+    send = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": payload}}
+    run = await ann.start(await ann.make(login, evaluate("derived", same="[ctx.login.pw]"), WAIT, send))
+    await ann.wait(1209600)
+    call = ann.engine.far.calls[-1]
+    assert call.body["payload"]["context"] == {"p": "hunter2", "q": ["hunter2"], "r": "alice"}
+    call.answer(202, b"")
+    await settle()
+    token = str(call.request.headers["Webhook-Callback-Url"]).rsplit("/", 1)[1]
+    await ann.ask("OwnReceiveCallback", {"pw": "hunter2"}, path={"execution": str(run), "token": token})
+    await settle()
+    last = (await ann.detail(run))["steps"][3]
+    assert last["input"]["payload"] == {"p": "[secret]", "q": "[secret]", "r": "alice"}
+    assert last["output"]["response"] == "[secret]"
+    assert "hunter2" not in str((await ann.ask("OwnGetReceipt", id=run)).body)
+
+
+@pytest.mark.parametrize("answer", [{"interlock.secret": "alice"}, {"a": {"interlock.secret": 1}}, "[secret]"], ids=str)
+async def test_data_that_look_like_our_masking_are_data(ann: Desk, answer: Any) -> None:
+    send = {"stepName": "next", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.call.response }}"}}}
+    run = await ann.start(await ann.make(CALL, evaluate("made", x="ctx.call.response"), send), given=answer)
+    ann.engine.far.calls[0].answer(200, json.dumps(answer).encode())
+    await settle()
+    assert ann.engine.far.calls[1].body["payload"]["context"] == {"x": answer}
+    detail = await ann.detail(run)
+    assert detail["trigger"] == {"given": answer}
+    assert detail["steps"][0]["output"]["response"] == answer
+    assert detail["steps"][1]["output"] == {"x": answer}
+    assert detail["steps"][2]["input"]["payload"] == {"x": answer}
+
+
+async def test_a_filter_cannot_ask_about_a_secret_or_what_was_made_of_it(ann: Desk) -> None:
+    login = evaluate("login", secret=["pin"], pin="815", open="5")
+    child = await ann.make(WAIT)
+    steps = (login, evaluate("twice", n="ctx.login.pin * 2"), run_automation("go", child, {"pin": "{{ ctx.twice.n }}"}))
+    run = await ann.start(await ann.make(*steps, WAIT))
+    for expression in ("ctx.login.pin == 815", "ctx.twice.n == 1630", "ctx.trigger.pin == 1630"):
+        plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+        assert plan["total"] == 0
+    found = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.login.open == 5"}})).body
+    assert [row["executionId"] for row in found["executions"]] == [str(run)]
+    subject = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": ["815", "1630"]}})).body
+    assert subject["total"] == 0
+
+
+async def test_a_webhook_or_automation_that_a_secret_names_is_not_shown(ann: Desk) -> None:
+    login = evaluate("login", secret=["id"], id="'hunter' + '2'")
+    call = {"stepName": "call", "webhook": {"webhookIdCel": "ctx.login.id", "payload": {}}}
+    begin = {"stepName": "go", "runAutomation": {"automationTemplateIdCel": "ctx.login.id"}}
+    for step in (call, begin):
+        run = await ann.start(await ann.make(login, step))
+        assert (await ann.detail(run))["state"] == "ERROR"
+        assert "hunter2" not in str(await ann.detail(run))
+        assert "hunter2" not in str((await ann.ask("OwnGetReceipt", id=run)).body)
+
+
+MAX_MASKING_CPU_SECONDS = 0.1
+
+
+def test_masking_is_linear_in_what_is_masked() -> None:
+    environment = Environment()
+    many = [f"secret-{number}" for number in range(12_000)]
+    tree = {f"a{number}": ["{{ ctx.s.pw }}", "{{ ctx.s.open }}"] for number in range(250)}
+    template = compile_template(environment, tree, Scope())
+    value = {f"a{number}": [many, ["x"]] for number in range(250)}
+    began = time.thread_time()
+    shown = masked_copy(template, value, frozenset({("s", "pw")}))
+    members = secret_members({"masked": shown, "texts": many})
+    masked = masked_members({"pw": many, "texts": many}, frozenset({"pw"}))
+    assert time.thread_time() - began < MAX_MASKING_CPU_SECONDS
+    assert shown == {f"a{number}": ["[secret]", ["x"]] for number in range(250)}
+    assert members == {"masked"}
+    assert masked == {"pw": "[secret]", "texts": many}

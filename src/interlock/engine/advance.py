@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -39,6 +40,7 @@ from interlock.rules.outcomes import Outcome
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from interlock.steps.documents import Unreadable, decode, encode_output, error_document
 from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.masking import ANSWER_MEMBERS
 
 MOST_LOSSES: Final = 3
 """How many attempts at one step may be lost with their performer; a step that brings the server down is not tried for
@@ -55,6 +57,8 @@ class Carried:
     plan: Plan
     context: RunContext
     input: bytes = b"{}"
+    shown_input: bytes | None = None
+    """What may be shown of the input, if that is not all of it: then the answer may repeat a secret."""
     began_at: int = 0
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
     stale: bool = False
@@ -231,7 +235,9 @@ class Advance:
             first = self._first_row(execution)
             if first is not None and first.input is not None:
                 carried.began_at = first.started_at
-                return Announce(execution.step, first.input)
+                announced = self._executions.announced(execution.ref, execution.step)
+                input_, shown = announced or (first.input, None)
+                return Announce(execution.step, input_, shown_input=shown)
         return await self._preparer.following(carried.plan, execution.step, carried.context, at)
 
     async def _refuse(self, execution: Execution, document: bytes) -> None:
@@ -299,7 +305,7 @@ class Advance:
         held.end()
         return report
 
-    async def _after(self, carried: Carried, output: object, at: int) -> Next | None:
+    async def _after(self, carried: Carried, output: Mapping[str, object], at: int) -> Next | None:
         """What follows the present step, which succeeded. None if a defect was met: then the step is recorded as it
         ended, and the run rests ready for the step after it, which fails if the defect is met again."""
         execution = carried.execution
@@ -307,7 +313,8 @@ class Advance:
         steps = carried.plan.steps
         try:
             if position + 1 < len(steps):
-                carried.context.add(steps[position].name, output)
+                secret = frozenset() if carried.shown_input is None else ANSWER_MEMBERS.intersection(output)
+                carried.context.add(steps[position].name, output, secret)
             return await self._preparer.following(carried.plan, position + 1, carried.context, at)
         except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
             _log.exception("what follows step %s of execution %s cannot be prepared", position, execution.id)
@@ -379,7 +386,7 @@ class Advance:
             carried.stale = True
         if isinstance(following, Announce):
             if following.input is not None:
-                carried.input = following.input
+                carried.input, carried.shown_input = following.input, following.shown_input
             if row.step != before.step or row.attempt <= 1:
                 carried.began_at = 0
         elif isinstance(following, Change) and row.state is State.PENDING and following.output is not None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from interlock.engine.plans import Plan
 from interlock.expressions.context import Context
 from interlock.ports import Run
 from interlock.steps.documents import decode
-from interlock.steps.masking import opened
+from interlock.steps.masking import NO_SECRETS, Secrets, secret_members
 
+TRIGGER: Final = "trigger"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -30,26 +32,29 @@ def trigger_of(defaults: Mapping[str, object], given: object) -> Mapping[str, ob
 
 
 class RunContext:
-    """The `ctx` of one run, and the secret texts in it."""
+    """The `ctx` of one run, and which members in it are secret."""
 
     __slots__ = ("_context", "_ctx", "secrets")
 
     def __init__(self, plan: Plan, trigger: Mapping[str, object]) -> None:
-        self._ctx: dict[str, object] = {"trigger": trigger_of(plan.defaults, trigger)}
+        self._ctx: dict[str, object] = {TRIGGER: trigger_of(plan.defaults, trigger)}
         self._context: Context | None = None
-        self.secrets: frozenset[str] = frozenset()
+        self.secrets: Secrets = NO_SECRETS
 
-    def add(self, name: str, output: object) -> None:
-        """A step has completed. `output` is as it is stored."""
-        plain, secrets = opened(output)
-        if secrets:
-            self.secrets |= secrets
+    def hide(self, name: str, members: frozenset[str]) -> None:
+        """These members of a step, or of `trigger`, are secret."""
+        if members:
+            self.secrets |= {(name, member) for member in members}
+
+    def add(self, name: str, output: object, secret: frozenset[str] = frozenset()) -> None:
+        """A step has completed; these members of its output are secret."""
+        self.hide(name, secret)
         if self._context is not None:
             # Whoever holds the context given out before must not see it change.
-            self._ctx = {**self._ctx, name: plain}
+            self._ctx = {**self._ctx, name: output}
             self._context = None
         else:
-            self._ctx[name] = plain
+            self._ctx[name] = output
 
     def at(self, moment: int) -> Context:
         """For expressions evaluated at `moment` (microseconds); the same one until a step is added."""
@@ -62,6 +67,10 @@ def assemble(plan: Plan, run: Run) -> RunContext:
     """The context of a run as it stands in the store. Raises Unreadable."""
     trigger = decode(run.input)
     context = RunContext(plan, trigger if isinstance(trigger, dict) else {})
+    if run.shown_input is not None:
+        context.hide(TRIGGER, secret_members(decode(run.shown_input)))
     for position, output in run.outputs:
         context.add(plan.steps[position].name, decode(output))
+    for position, shown in run.shown_outputs:
+        context.hide(plan.steps[position].name, secret_members(decode(shown)))
     return context

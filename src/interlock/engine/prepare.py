@@ -19,7 +19,7 @@ from interlock.ports import Clock
 from interlock.rules.events import Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND
 from interlock.rules.outcomes import Outcome as StepOutcome
-from interlock.steps.documents import StepFailed, encode_output, error_document
+from interlock.steps.documents import StepFailed, error_document
 from interlock.steps.kind import Evaluated, Moment
 from interlock.system import everybody_else
 
@@ -57,7 +57,7 @@ class Preparer:
                 ready = await step.step.prepare(moment)
                 if not isinstance(ready, Evaluated):
                     return ready
-                passed = (*passed, Passed(position, StepOutcome.SUCCEEDED, ready.input, encode_output(ready.output)))
+                passed = (*passed, ready.passed(position))
             except ExpressionFailed as failure:
                 return Fail(position, _expression_error(failure), passed=passed)
             except StepFailed as failure:
@@ -70,7 +70,7 @@ class Preparer:
                     return None
                 await self._clock.sleep_until(self._clock.now() + SECOND)
                 continue
-            context.add(step.name, ready.output)
+            context.add(step.name, ready.output, ready.secret)
             position += 1
         return Finish(len(steps), passed)
 

@@ -113,8 +113,10 @@ class Starter:
             )
             row = started.execution
             if not started.repeated and plan is not None and row.state is State.PROCESS_STEP and row.id == id_:
-                announced = following.input if isinstance(following, Announce) else None
-                self._slots.took(held, Carried(row, plan, context, announced or b"{}"))
+                carried = Carried(row, plan, context)
+                if isinstance(following, Announce) and following.input is not None:
+                    carried.input, carried.shown_input = following.input, following.shown_input
+                self._slots.took(held, carried)
                 taken = True
             return started
         finally:

@@ -10,6 +10,7 @@ from interlock.expressions.context import Context, Inputs
 from interlock.expressions.failures import ExpressionFailed, Origin, OverBudget, Unusable, explain
 from interlock.expressions.functions import FRAME
 from interlock.expressions.names import Kind, Place
+from interlock.expressions.reads import Member, members_read
 from interlock.expressions.selection import ELSEWHERE, MissingError
 from interlock.expressions.values import plain, type_name_of
 
@@ -36,6 +37,7 @@ class Program:
         "_engine",
         "_facts",
         "_framed",
+        "_members",
         "_type",
         "functions_used",
         "inputs",
@@ -80,7 +82,15 @@ class Program:
         self._facts = facts
         self._framed = framed
         self._careful = facts.optional
+        self._members: frozenset[Member] | None = None
         self._type = _PYTHON_TYPES.get(kind)
+
+    @property
+    def members_read(self) -> frozenset[Member]:
+        """The members of steps that it may read."""
+        if self._members is None:
+            self._members = members_read(self._compiled.serialize())
+        return self._members
 
     def __repr__(self) -> str:
         return f"Program({self.source!r})"

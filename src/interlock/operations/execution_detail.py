@@ -33,7 +33,6 @@ from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
 from interlock.steps.kind import idempotency_key
-from interlock.steps.masking import shown_output
 
 MOST_CHILDREN: Final = 100
 MARKDOWN: Final = "text/markdown"
@@ -204,7 +203,7 @@ def _step(
             "outcome": outcome or "",
             "idempotency_key": key,
             "input": _json(last.input),
-            "output": None if last.output is None else _json(shown_output(last.output)),
+            "output": _json(last.output),
             "error": _error(telling.error),
             "started_at": shown.moment(attempts[0].started_at),
             "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
@@ -230,7 +229,7 @@ def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> Atte
                 name=item.name,
                 outcome=shown_item(item.outcome, attempt.outcome, row.state) or "",
                 settled_at=shown.moment(item.settled_at),
-                output=None if item.output is None else _json(shown_output(item.output)),
+                output=_json(item.output),
                 error=_error(item.error),
             )
             for item in items

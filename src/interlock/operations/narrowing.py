@@ -29,7 +29,6 @@ from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
 from interlock.steps.documents import Unreadable, decode
-from interlock.steps.masking import shown_output
 
 MOST: Final = 100_000
 """Executions of one order."""
@@ -191,7 +190,7 @@ class _Question:
             names = self.outline(row).names
             for position, output in store.outputs(row.ref):
                 if position < len(names):
-                    ctx[names[position]] = self._read(shown_output(output))
+                    ctx[names[position]] = self._read(output)
         others = {name: MEMBERS[name](self, row) for name in self._members}
         return Context(ctx, instant(self._at), others=others)
 

@@ -59,6 +59,10 @@ class Run:
     input: bytes
     outputs: tuple[tuple[int, bytes], ...]
     """(position, JSON text) of each step that succeeded with an output, in order."""
+    shown_input: bytes | None = None
+    """What may be shown of the input, if that is not all of it."""
+    shown_outputs: tuple[tuple[int, bytes], ...] = ()
+    """What may be shown of those outputs of which something may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +161,25 @@ class Executions(Protocol):
 
     def get(self, ref: Ref) -> Execution | None: ...
 
-    def load(self, ref: Ref) -> Run | None: ...
-
-    def input(self, ref: Ref) -> bytes: ...
-
-    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        """(position, JSON text) of each step that succeeded with an output, in order."""
+    def load(self, ref: Ref) -> Run | None:
+        """What the engine needs of a run, secrets in the clear; views ask `input`, `outputs` and `steps`."""
         ...
 
-    def steps(self, ref: Ref) -> list[StepRow]: ...
+    def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
+        """For the engine: the input that was first announced at a step, and what of it may be shown (None: all)."""
+        ...
+
+    def input(self, ref: Ref) -> bytes:
+        """What it was started with, secrets masked."""
+        ...
+
+    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
+        """(position, JSON text) of each step that succeeded with an output, in order; secrets masked."""
+        ...
+
+    def steps(self, ref: Ref) -> list[StepRow]:
+        """What the steps did, secrets masked."""
+        ...
 
     def items(self, ref: Ref) -> list[ItemRow]: ...
 

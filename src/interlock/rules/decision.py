@@ -36,6 +36,7 @@ class StepOpened:
     input: bytes | None
     waiting_for: WaitingFor | None = None
     items: tuple[str, ...] = ("",)
+    shown_input: bytes | None = None
 
 
 @value(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class StepClosed:
     input: bytes | None = None
     output: bytes | None = None
     error: bytes | None = None
+    shown_output: bytes | None = None
 
 
 @value(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class ChildCreated:
     execution: Execution
     input: bytes
     records: tuple[Record, ...] = ()
+    shown_input: bytes | None = None
 
 
 Record = (

@@ -18,6 +18,8 @@ class Passed:
     outcome: Outcome
     input: bytes | None = None
     output: bytes | None = None
+    shown_output: bytes | None = None
+    """What may be shown of the output, if that is not all of it."""
 
 
 @value(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Announce:
     input: bytes | None = None
     items: tuple[str, ...] = ("",)
     passed: tuple[Passed, ...] = ()
+    shown_input: bytes | None = None
+    """What may be shown of the input, if that is not all of it."""
 
 
 @value(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class StartChild:
     id: int
     automation: str
     input: bytes
+    shown_input: bytes | None = None
+    """What may be shown of the input, if that is not all of it."""
 
 
 Mutation = StartChild
@@ -49,6 +55,7 @@ class Change:
     position: int
     mutation: Mutation
     input: bytes | None = None
+    """What is shown beside the step."""
     output: bytes | None = None
     """What the step returns if the mutation is possible."""
     passed: tuple[Passed, ...] = ()

@@ -82,7 +82,7 @@ def _announce(execution: Execution, announce: Announce, at: int, holder: str, re
         items=len(announce.items),
         holder=holder,
     )
-    opened = StepOpened(position, number, epoch, at, announce.input, None, announce.items)
+    opened = StepOpened(position, number, epoch, at, announce.input, None, announce.items, announce.shown_input)
     if announce.passed:
         records = (*records, *_closed(execution, announce.passed, at))
     perform = Perform(row.ref, AttemptRef(position, number, epoch))
@@ -155,7 +155,7 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     )
     let_in = admit(newcomer, at, disabled=target.disabled, paused=target.paused)
     done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
-    started = ChildCreated(let_in.execution, child.input, let_in.records)
+    started = ChildCreated(let_in.execution, child.input, let_in.records, child.shown_input)
     rested = hand_over(situation, change.position + 1, at, (*passed, done, started))
     return replace(rested, effects=(*rested.effects, *let_in.effects))
 
@@ -204,7 +204,14 @@ def _closed(execution: Execution, passed: tuple[Passed, ...], at: int) -> tuple[
     epoch = execution.epoch + 1
     return tuple(
         StepClosed(
-            step.position, _next_number(execution, step.position), epoch, at, step.outcome, step.input, step.output
+            step.position,
+            _next_number(execution, step.position),
+            epoch,
+            at,
+            step.outcome,
+            step.input,
+            step.output,
+            shown_output=step.shown_output,
         )
         for step in passed
     )

@@ -9,7 +9,6 @@ from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.steps.documents import encode
 from interlock.steps.kind import Drafting, Evaluated, Form, Moment, Ready, Step, StepEnvironment
-from interlock.steps.masking import masked, sealed
 
 
 class EvaluateExpressionsStep(Step):
@@ -49,8 +48,9 @@ class EvaluateExpressionsStep(Step):
         return cls(tuple(compiled)) if len(compiled) == len(message.expressions) > 0 else None
 
     async def prepare(self, moment: Moment) -> Ready:
-        output: dict[str, object] = {}
-        for key, program, is_secret in self.expressions:
-            value = await moment.evaluate(program)
-            output[key] = sealed(value) if is_secret else masked(value, moment.secrets)
-        return Evaluated(output, self._shown)
+        output = {key: await moment.evaluate(program) for key, program, _ in self.expressions}
+        return Evaluated(output, self._shown, self.secret_keys(moment))
+
+    def secret_keys(self, moment: Moment) -> frozenset[str]:
+        """The results that are secret, and those that are made of secrets."""
+        return frozenset(key for key, program, is_secret in self.expressions if is_secret or moment.hides(program))

@@ -25,8 +25,8 @@ from interlock.rules.events import Announce, Change, Passed, Wait
 from interlock.rules.model import AttemptRef, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
-from interlock.steps.documents import StepFailed
-from interlock.steps.masking import masked
+from interlock.steps.documents import StepFailed, encode, encode_output
+from interlock.steps.masking import NO_SECRETS, Secrets, masked_copy, masked_members, reads_secret
 
 FIRST: Final = 1
 """The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
@@ -89,7 +89,7 @@ class Moment:
     position: int
     at: int
     expressions: Values
-    secrets: frozenset[str] = frozenset()
+    secrets: Secrets = NO_SECRETS
     passed: tuple[Passed, ...] = ()
 
     async def evaluate(self, program: Program) -> object:
@@ -97,14 +97,22 @@ class Moment:
         return (await self.expressions.values((program,)))[0]
 
     async def render(self, template: Template) -> object:
-        """With secrets masked: what is rendered is stored or sent."""
+        """In the clear, as it is sent."""
         if template.constant:
             return template.fill(())
-        return masked(template.fill(await self.expressions.values(template.programs)), self.secrets)
+        return template.fill(await self.expressions.values(template.programs))
+
+    def hides(self, program: str | Program) -> bool:
+        """Whether the result of this expression must not be shown."""
+        return not isinstance(program, str) and reads_secret(program, self.secrets)
+
+    def masked(self, template: Template, value: object) -> object | None:
+        """What may be shown of the rendered template; None: all of it."""
+        return masked_copy(template, value, self.secrets)
 
     async def text(self, program: Program, name: str) -> str:
         """A text that must not be empty. Raises StepFailed naming the field."""
-        value = masked(await self.evaluate(program), self.secrets)
+        value = await self.evaluate(program)
         if not isinstance(value, str) or not value:
             raise StepFailed("INVALID_VALUE", f"{name} must give a text that is not empty", field=name)
         return value
@@ -112,10 +120,17 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A pure step is done. `output` is as it is stored (secrets sealed), `input` what is shown beside it."""
+    """A pure step is done. `input` is what is shown beside it, `secret` are the members of its output that are not."""
 
-    output: object
+    output: Mapping[str, object]
     input: bytes | None = None
+    secret: frozenset[str] = frozenset()
+
+    def passed(self, position: int) -> Passed:
+        """As it is recorded. Raises StepFailed if the output is too large."""
+        output = encode_output(self.output)
+        shown = encode(masked_members(self.output, self.secret)) if self.secret else None
+        return Passed(position, Outcome.SUCCEEDED, self.input, output, shown)
 
 
 @dataclass(slots=True)

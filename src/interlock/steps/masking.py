@@ -1,92 +1,85 @@
-"""Secret results: later expressions may read them, and they appear nowhere else.
+"""Secrets are masked by where a value comes from, never by what it looks like.
 
-An `evaluateExpressions` result with `isSecret` is stored as `{"interlock.secret": value}`, so that whoever shows an
-output can mask it without knowing the plan (`shown_output`), while the run's own context has it in clear (`opened`).
-What a later step stores or sends is masked by value: every text that holds a secret one has it replaced.
+A result of evaluateExpressions with `isSecret` is a secret member of its step, and so is every result of an expression
+that reads one. What is sent or handed to a child is the value; beside it goes a copy in which all that was made by such
+expressions is masked, and every view shows that copy. The answer to a call that carried a secret may repeat it: its
+`response` is a secret member, too (the statements `steps_of` and `outputs_of` mask it where it is read).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from interlock.steps.documents import decode, encode
+from interlock.expressions.program import Program
+from interlock.expressions.template import Template
 
 MASK: Final = "[secret]"
-_MARK: Final = "interlock.secret"
-_MARK_BYTES: Final = b'{"interlock.secret":'
-_SHORTEST_PART: Final = 4
-"""A secret shorter than this is masked where it is the whole text, not inside other texts."""
+ANSWER_MEMBERS: Final = frozenset({"response", "response_problem"})
+"""Members of what a step returns that may repeat what was sent."""
+
+Secrets = frozenset[tuple[str, str]]
+"""The secret members that a run may read: of which step (or `trigger`), and which member."""
+
+NO_SECRETS: Final[Secrets] = frozenset()
+
+_MARKER: Final = "interlock-secret-5d0f6c1e9b"
+"""Stands for a secret value while a template is filled without any data, to find out where secrets end up."""
 
 
-def sealed(value: object) -> dict[str, object]:
-    """A secret result as it is stored."""
-    return {_MARK: value}
-
-
-def holds_secret(output: bytes) -> bool:
-    return _MARK_BYTES in output
-
-
-def opened(output: object) -> tuple[object, frozenset[str]]:
-    """A stored output with its secrets in the clear, and the texts that must not be shown."""
-    if not isinstance(output, dict):
-        return output, frozenset()
-    texts: set[str] = set()
-    plain: dict[str, object] = {}
-    for key, value in output.items():
-        if _is_sealed(value):
-            plain[key] = value[_MARK]
-            _collect(value[_MARK], texts)
-        else:
-            plain[key] = value
-    return plain, frozenset(texts)
-
-
-def shown_output(output: bytes) -> bytes:
-    """A stored output as it may be shown: in views, logs and exports."""
-    if _MARK_BYTES not in output:
-        return output
-    document = decode(output)
-    if not isinstance(document, dict):
-        return output
-    return encode({key: MASK if _is_sealed(value) else value for key, value in document.items()})
-
-
-def masked(value: object, secrets: frozenset[str]) -> object:
-    """The value with every secret text in it replaced; the same object if there are no secrets."""
+def reads_secret(program: Program, secrets: Secrets) -> bool:
+    """Whether the result of the expression has to be masked."""
     if not secrets:
-        return value
-    if isinstance(value, str):
-        return _masked_text(value, secrets)
-    if isinstance(value, Mapping):
-        return {key: masked(item, secrets) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [masked(item, secrets) for item in value]
+        return False
+    for step, member in program.members_read:
+        if step is None or (step, member) in secrets:
+            return True
+        if member is None and any(step == of for of, _ in secrets):
+            return True
+    return False
+
+
+def masked_copy(template: Template, value: object, secrets: Secrets) -> object | None:
+    """The filled template with all that secret expressions made masked; None if there is nothing to mask."""
+    if not secrets:
+        return None
+    secret = [reads_secret(program, secrets) for program in template.programs]
+    if not any(secret):
+        return None
+    marked = template.fill([_MARKER if each else "" for each in secret])
+    return _masked(marked, value)
+
+
+def _masked(marked: object, value: Any) -> object:
+    if isinstance(marked, str):
+        return MASK if _MARKER in marked else value
+    if isinstance(marked, Mapping):
+        return {name: _masked(inner, value[name]) for name, inner in marked.items()}
+    if isinstance(marked, (list, tuple)):
+        return [_masked(inner, item) for inner, item in zip(marked, value, strict=True)]
     return value
 
 
-def _masked_text(text: str, secrets: frozenset[str]) -> str:
-    if text in secrets:
-        return MASK
-    # The longest first: one secret may be the beginning of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_PART and secret in text:
-            text = text.replace(secret, MASK)
-    return text
+def masked_members(document: Mapping[str, object], members: frozenset[str]) -> dict[str, object]:
+    """The document with these members masked."""
+    return {name: MASK if name in members else value for name, value in document.items()}
 
 
-def _is_sealed(value: object) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and _MARK in value
+def secret_members(shown: object) -> frozenset[str]:
+    """The members of a masked copy of which something is masked."""
+    if not isinstance(shown, Mapping):
+        return frozenset()
+    return frozenset(name for name, value in shown.items() if _holds_mask(value))
 
 
-def _collect(value: object, texts: set[str]) -> None:
-    if isinstance(value, str):
-        if value:
-            texts.add(value)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _collect(item, texts)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _collect(item, texts)
+def _holds_mask(value: object) -> bool:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if item == MASK:
+            return True
+        if isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            pending.extend(item)
+    return False

@@ -13,6 +13,7 @@ from interlock.rules.events import Change, StartChild
 from interlock.rules.subject import REFUSAL, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import Drafting, Form, Moment, Ready, Step, StepEnvironment, reference, units
+from interlock.steps.masking import MASK
 
 
 class RunAutomationStep(Step):
@@ -54,7 +55,14 @@ class RunAutomationStep(Step):
         wrong = unusable_subject(context) if isinstance(context, dict) else None
         if wrong is not None:
             raise StepFailed("INVALID_SUBJECT", f"context.context.{wrong} {REFUSAL}", field=f"context.context.{wrong}")
-        child = StartChild(self._ids.execution(), target, encode_made(context))
-        shown = encode({"automationTemplateId": target, "context": context})
+        masked = moment.masked(self.context, context)
+        shown = encode(
+            {
+                "automationTemplateId": MASK if moment.hides(self.target) else target,
+                "context": context if masked is None else masked,
+            }
+        )
+        shown_context = None if masked is None else encode(masked)
+        child = StartChild(self._ids.execution(), target, encode_made(context), shown_context)
         output = encode({"execution_id": str(child.id)})
         return Change(moment.position, child, shown, output, moment.passed)

@@ -51,6 +51,7 @@ from interlock.steps.kind import (
     idempotency_key,
     units,
 )
+from interlock.steps.masking import MASK
 
 VERSION: Final = "v1"
 EVENT: Final = "c1.webhooks.v1.PayloadWorkflowStep"
@@ -99,18 +100,22 @@ class WebhookStep(Step):
         return None if target is None or payload is None else cls(drafting.name, target, payload, environment)
 
     async def prepare(self, moment: Moment) -> Ready:
-        announced = self._input
+        announced, shown = self._input, None
         if announced is None:
             target = self.target
             if not isinstance(target, str):
                 target = await moment.text(target, "webhookIdCel")
-            announced = _input(target, await moment.render(self.payload))
+            payload = await moment.render(self.payload)
+            announced = _input(target, payload)
+            masked, hides = moment.masked(self.payload, payload), moment.hides(self.target)
+            if masked is not None or hides:
+                shown = _input(MASK if hides else target, payload if masked is None else masked)
         if len(announced) > MAX_PAYLOAD:
             raise StepFailed(
                 "PAYLOAD_TOO_LARGE",
                 f"the payload with its values is {len(announced):,} bytes; at most {MAX_PAYLOAD:,} can be sent",
             )
-        return Announce(moment.position, announced, passed=moment.passed)
+        return Announce(moment.position, announced, passed=moment.passed, shown_input=shown)
 
     def destination(self, tenant: int, input: bytes) -> str | None:
         target = self.target
@@ -128,8 +133,8 @@ class WebhookStep(Step):
         webhook_id, payload = _parts(attempt.input)
         webhook = environment.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None:
-            message = f"there is no webhook {webhook_id!r}; was it deleted?"
-            return Failed(error_document("WEBHOOK_NOT_FOUND", message))
+            message = "the webhook that the step names does not exist; was it deleted?"
+            return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
         until = attempt.first_started_at + webhook.callback_timeout * SECOND
         request = self._request(attempt, webhook.url, payload)
         try:

@@ -132,22 +132,22 @@ SELECT automation FROM run_of WHERE automation IS NOT NULL;
 
 -- name: input_insert
 -- What a run was started with.
-INSERT INTO inputs (tenant, execution, input) VALUES (?, ?, ?);
+INSERT INTO inputs (tenant, execution, input, shown) VALUES (?, ?, ?, ?);
 
 -- name: input_get
--- What a run was started with.
-SELECT input FROM inputs WHERE tenant = ? AND execution = ?;
+-- What a run was started with, and what of it may be shown; NULL: all of it.
+SELECT input, shown FROM inputs WHERE tenant = ? AND execution = ?;
 
 -- name: step_open
 -- An attempt in flight, or a step that waits.
-INSERT INTO steps (tenant, execution, position, attempt, epoch, started_at, waiting_for, input)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO steps (tenant, execution, position, attempt, epoch, started_at, waiting_for, input, shown_input)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: step_closed
 -- A step that settled in the commit that reached it.
 INSERT INTO steps (
-    tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error, shown_output
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: step_settle
 -- An open attempt gets its outcome.
@@ -182,15 +182,61 @@ SELECT at, output, status FROM callbacks WHERE tenant = ? AND execution = ? AND 
 DELETE FROM callbacks WHERE tenant = ? AND execution = ? AND position = ?;
 
 -- name: steps_of
--- All that the steps of a run did, in order.
+-- All that the steps of a run did, in order, as it may be shown. What was answered to a call that carried a secret may repeat
+-- it, in whichever attempt.
 SELECT
-    position, attempt, epoch, started_at, settled_at, outcome, waiting_for, input, output, error, status, phase, late
-FROM steps WHERE tenant = ? AND execution = ? ORDER BY position, attempt;
+    s.position,
+    s.attempt,
+    s.epoch,
+    s.started_at,
+    s.settled_at,
+    s.outcome,
+    s.waiting_for,
+    coalesce(s.shown_input, s.input),
+    coalesce(s.shown_output, iif(carried.secret, CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]'
+    ) AS BLOB), s.output)),
+    iif(carried.secret, CAST(json_replace(
+        CAST(s.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]'
+    ) AS BLOB), s.error),
+    s.status,
+    s.phase,
+    iif(carried.secret, CAST((
+        SELECT json_group_array(json_replace(
+            j.value,
+            '$.output.response', '[secret]', '$.output.response_problem', '[secret]', '$.error.body', '[secret]'
+        ))
+        FROM json_each(CAST(s.late AS TEXT)) j
+    ) AS BLOB), s.late)
+FROM steps s
+LEFT JOIN (
+    SELECT position, 1 AS secret FROM steps WHERE tenant = ?1 AND execution = ?2 AND shown_input IS NOT NULL GROUP BY position
+) carried ON carried.position = s.position
+WHERE s.tenant = ?1 AND s.execution = ?2 ORDER BY s.position, s.attempt;
+
+-- name: step_announced
+-- The input that was first announced at a step, and what of it may be shown; NULL: all of it.
+SELECT input, shown_input FROM steps
+WHERE tenant = ? AND execution = ? AND position = ? AND input IS NOT NULL ORDER BY attempt LIMIT 1;
 
 -- name: outputs_of
--- What the steps of a run returned.
-SELECT position, output FROM steps
-WHERE tenant = ? AND execution = ? AND outcome = 'SUCCEEDED' AND output IS NOT NULL ORDER BY position, attempt;
+-- What the steps of a run returned, and what of it may be shown; NULL: all of it.
+SELECT
+    s.position,
+    s.output,
+    coalesce(s.shown_output, iif(EXISTS (
+        SELECT 1 FROM steps c
+        WHERE
+            c.tenant = s.tenant
+            AND c.execution = s.execution
+            AND c.position = s.position
+            AND c.shown_input IS NOT NULL
+    ), CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]'
+    ) AS BLOB), NULL))
+FROM steps s
+WHERE s.tenant = ? AND s.execution = ? AND s.outcome = 'SUCCEEDED' AND s.output IS NOT NULL
+ORDER BY s.position, s.attempt;
 
 -- name: item_open
 -- One of several items of an attempt, announced with it.

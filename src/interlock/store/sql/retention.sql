@@ -41,6 +41,8 @@ UPDATE executions SET subject = NULL WHERE tenant = ? AND id = ? AND subject IS 
 UPDATE steps SET
     input = NULL,
     output = NULL,
+    shown_input = NULL,
+    shown_output = NULL,
     error = CASE WHEN error IS NULL THEN NULL ELSE ? END,
     late = CASE WHEN late IS NOT NULL THEN CAST((
         SELECT json_group_array(json_remove(j.value, '$.output', '$.error')) FROM json_each(CAST(late AS TEXT)) j

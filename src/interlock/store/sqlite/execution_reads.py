@@ -62,14 +62,30 @@ class ExecutionReads:
         row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
         if row is None:
             return None
-        return Run(rows.execution(row), self.input(ref), self.outputs(ref))
+        input_, shown = self._input(ref)
+        outputs = self._outputs(ref)
+        masked = tuple((position, shown) for position, _, shown in outputs if shown is not None)
+        return Run(
+            rows.execution(row), input_, tuple((position, output) for position, output, _ in outputs), shown, masked
+        )
+
+    def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
+        return self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
 
     def input(self, ref: Ref) -> bytes:
-        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
-        return b"{}" if found is None else found[0]
+        input_, shown = self._input(ref)
+        return input_ if shown is None else shown
 
     def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        return tuple(self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)))
+        return tuple((position, output if shown is None else shown) for position, output, shown in self._outputs(ref))
+
+    def _input(self, ref: Ref) -> tuple[bytes, bytes | None]:
+        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
+        return (b"{}", None) if found is None else found
+
+    def _outputs(self, ref: Ref) -> list[tuple[int, bytes, bytes | None]]:
+        found: list[Any] = self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)).fetchall()
+        return found
 
     def steps(self, ref: Ref) -> list[StepRow]:
         return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]

@@ -69,10 +69,10 @@ def write(connection: apsw.Connection, was: Execution, decision: Decision, at: i
     write_records(connection, row, decision.records, at)
 
 
-def write_new(connection: apsw.Connection, row: Execution, input_: bytes) -> None:
-    """Write a run that did not exist."""
-    connection.execute(_INSERT, (*rows.inserted(row), input_))
-    connection.execute(_INPUT, (row.tenant, row.id, input_))
+def write_new(connection: apsw.Connection, row: Execution, input_: bytes, shown_input: bytes | None = None) -> None:
+    """Write a run that did not exist. A secret is no subject: that comes from what may be shown."""
+    connection.execute(_INSERT, (*rows.inserted(row), input_ if shown_input is None else shown_input))
+    connection.execute(_INPUT, (row.tenant, row.id, input_, shown_input))
 
 
 def write_records(connection: apsw.Connection, row: Execution, records: tuple[Record, ...], at: int) -> None:
@@ -103,6 +103,7 @@ def _opened(connection: apsw.Connection, row: Execution, record: StepOpened, at:
             record.at,
             record.waiting_for,
             record.input,
+            record.shown_input,
         ),
     )
     if len(record.items) > 1:
@@ -125,6 +126,7 @@ def _closed(connection: apsw.Connection, row: Execution, record: StepClosed, at:
             record.input,
             record.output,
             record.error,
+            record.shown_output,
         ),
     )
 
@@ -182,7 +184,7 @@ def _audit(connection: apsw.Connection, row: Execution, record: AuditRecord, at:
 
 
 def _child(connection: apsw.Connection, row: Execution, record: ChildCreated, at: int) -> None:
-    write_new(connection, record.execution, record.input)
+    write_new(connection, record.execution, record.input, record.shown_input)
     write_records(connection, record.execution, record.records, at)
 
 
