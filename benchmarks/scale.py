@@ -32,6 +32,7 @@ class Scale:
     full_disk: int = 2_000
     capacity_seconds: float = 6.0
     overload_seconds: float = 8.0
+    hostile_seconds: float = 5.0
 
 
 FULL = Scale()
@@ -54,6 +55,7 @@ QUICK = Scale(
     full_disk=200,
     capacity_seconds=2.0,
     overload_seconds=2.0,
+    hostile_seconds=2.0,
 )
 
 
