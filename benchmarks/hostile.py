@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Final
 
@@ -36,6 +37,7 @@ async def measure(setting: Setting) -> Section:
         for number, attack in enumerate(ATTACKS):
             subject = Subject(setting.directory / f"hostile-{number}", egress=(f"{host}:{port}",))
             with running(subject.process):
+                print(f"attacking: {attack.name}", file=sys.stderr, flush=True)
                 await subject.log_in()
                 section.figures.append(await _terminated(setting, subject, attack, f"http://{host}:{port}"))
         subject = Subject(setting.directory / "hostile-slow", egress=(f"{host}:{port}", "localhost"))
