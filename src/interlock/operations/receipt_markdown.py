@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from interlock.contract.times import Timestamp
+from interlock.operations.markdown_text import code, escaped
 from interlock.operations.receipt import Receipt, ReceiptEntry
 from interlock.operations.views import ActorView, AddendumView, ChildView, TerminationView
 from interlock.ports import AddendumFinding
 from interlock.rules.model import Cause, Mode
 from interlock.rules.states import State
-
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#+!|~&])")
-"""Parentheses mark up nothing where no bracket does."""
-_BREAKS: Final = re.compile(r"\s+")
 
 _SECTIONS: Final = (
     ("unknown", "Not known"),
@@ -125,13 +121,13 @@ def _addendum(found: AddendumView, entry: ReceiptEntry) -> tuple[str, ...]:
         "" if found.actor is None else _who(found.actor),
         f"{_step(entry)}{attempt}",
         _FINDINGS[AddendumFinding(found.finding)],
-        _escaped(found.note),
+        escaped(found.note),
     )
 
 
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     version = "draft" if receipt.is_draft else f"version {receipt.current_version}"
-    yield "Automation", f"{_escaped(receipt.automation_display_name or receipt.automation_template_id)} ({version})"
+    yield "Automation", f"{escaped(receipt.automation_display_name or receipt.automation_template_id)} ({version})"
     yield "State", f"{receipt.state}: {_STATES.get(State(receipt.state), 'not at its end yet')}"
     yield "In short", _in_short(receipt)
     yield "Started", _moment(receipt.created_at)
@@ -145,7 +141,7 @@ def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
     yield "Stop ordered", _moment(order.accepted_at)
     if order.actor is not None and order.actor.principal:
         yield "By", _who(order.actor)
-    yield "Reason", _escaped(order.reason) or "none given"
+    yield "Reason", escaped(order.reason) or "none given"
     above = f" execution {order.cause_execution_id}" if order.cause_execution_id else ""
     yield "Cause", f"{_CAUSES[Cause(order.cause)]}{above}"
     cascade = ", and stop everything that it started" if order.cascade else ""
@@ -169,29 +165,29 @@ def _in_short(receipt: Receipt) -> str:
 
 
 def _who(actor: ActorView) -> str:
-    where = f" from {_escaped(actor.address)}" if actor.address else ""
-    return f"{_escaped(actor.principal or actor.client)}{where}"
+    where = f" from {escaped(actor.address)}" if actor.address else ""
+    return f"{escaped(actor.principal or actor.client)}{where}"
 
 
 def _step(entry: ReceiptEntry) -> str:
     name = entry.display_name or entry.step or f"step {entry.position + 1}"
-    named = f" (`{entry.step}`)" if entry.step not in {"", name} else ""
-    return f"{entry.position + 1}. {_escaped(name)}{named}" + (f": {_escaped(entry.item)}" if entry.item else "")
+    named = f" ({code(entry.step)})" if entry.step not in {"", name} else ""
+    return f"{entry.position + 1}. {escaped(name)}{named}" + (f": {escaped(entry.item)}" if entry.item else "")
 
 
 def _row(entry: ReceiptEntry) -> tuple[str, ...]:
     attempts = f" ({entry.attempts} attempts)" if entry.attempts > 1 else ""
     return (
         _step(entry),
-        _escaped(entry.kind),
-        f"{_escaped(entry.account)}{attempts} {_escaped(entry.since)}".rstrip(),
+        escaped(entry.kind),
+        f"{escaped(entry.account)}{attempts} {escaped(entry.since)}".rstrip(),
         _moment(entry.settled_at or entry.started_at),
-        f"`{entry.idempotency_key}`" if entry.idempotency_key and entry.attempts else "",
+        code(entry.idempotency_key) if entry.idempotency_key and entry.attempts else "",
     )
 
 
 def _child(child: ChildView) -> tuple[str, ...]:
-    name = _escaped(child.automation_display_name or child.automation_template_id)
+    name = escaped(child.automation_display_name or child.automation_template_id)
     return str(child.id), name, child.state, _moment(child.created_at), _moment(child.completed_at)
 
 
@@ -208,7 +204,3 @@ def _moment(at: Timestamp | None) -> str:
         return ""
     moment = datetime.fromisoformat(at)
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d} UTC"
-
-
-def _escaped(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", _BREAKS.sub(" ", text).strip())
