@@ -23,7 +23,8 @@ LINKED = re.compile(
 PIECES = st.sampled_from(
     [
         "https://evil.example/x", "HTTP://a", "www.evil.com", "evil.com", "a@b.co", "@octocat", "@org/team", "#12",
-        "GH-7", "mailto:a@b.c", "`", "``", "|", "\\", "\\|", "*b*", "_i_", "[x](y)", "![x](y)", "<b>", "<http://a.b>", "&amp;",
+        "GH-7", "mailto:a@b.c", "`", "``",
+        "|", "\\", "\\|", "*b*", "_i_", "[x](y)", "![x](y)", "<b>", "<http://a.b>", "&amp;",
         "&#64;octocat", "~~s~~", "$x$", ":tada:", "\n", "\r\n", "\t", "  ", " ", "\x1b[31m", "\u202e", "- ", "1. ",
         "# ", "> ", "```", "---", "abcdef1234567890abcdef1234567890abcdef12", "x", "Ann", "é", "日本", "(", ")", "\0",
     ]
