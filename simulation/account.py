@@ -158,6 +158,8 @@ class Account:
                 fine = row.automation in clients.deletions
             case Cause.BREAKER_CANCEL:
                 fine = row.automation in clients.cancellations
+            case Cause.TENANT_REVOKED:
+                fine = False
         require(fine, "S11", f"{row.id} was terminated by {cause} ({named}), and nobody asked for that")
         if cause in _BY_CAUSE:
             self._world.saw(_BY_CAUSE[cause])

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from interlock.auth.tenants import LOOPBACK, PublicUrls, Tenants, audiences, ensure_default_tenant, normalise
 from interlock.errors import AlreadyExists, InvalidArgument, NotFound
-from interlock.ports import Access, AuditEntry
+from interlock.ports import Access, AuditEntry, BulkAction, BulkKind
+from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite.store import SqliteStore
 from tests.loops import METER
 
 pytestmark = pytest.mark.anyio
 
+ENDED = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
 MADE = AuditEntry(SYSTEM, "tenant.create", "x")
 
 
@@ -148,6 +150,6 @@ async def test_a_revoked_tenant_is_not_found_though_it_was_remembered(access: Ac
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
     tenants = Tenants(access)
     tenants.resolve("acme.example")
-    assert await access.revoke_tenant(made.id, 2, MADE)
+    assert await access.revoke_tenant(made.id, 2, MADE, ENDED, now=2)
     with pytest.raises(NotFound):
         tenants.resolve("acme.example")

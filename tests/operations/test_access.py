@@ -11,8 +11,10 @@ from interlock.auth.credentials import public_key_of
 from interlock.auth.encoding import to_base64url
 from interlock.auth.roles import permissions_of
 from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
-from interlock.ports import Role
-from tests.operations.desk import WAIT, Desk
+from interlock.ports import Role, WebhookRow
+from tests.clocks import settle
+from tests.engine.worlds import AUDIT
+from tests.operations.desk import CALL, GREET, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
 
@@ -126,23 +128,36 @@ async def test_what_is_wrong_with_a_tenant_is_named(ann: Desk, body: Any, field:
         await ann.ask("OwnCreateTenant", body)
 
 
-async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_start_nothing_more(ann: Desk) -> None:
+async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(ann: Desk) -> None:
     made = (await ann.ask("OwnCreateTenant", {"name": "acme", "hosts": ["acme.example"]})).body
     access = ann.services.store.access
     tenant = access.tenant_of_host("acme.example")
     assert tenant is not None
     roles = (Role.SUPER_ADMIN,)
     eve = Desk(ann.engine, ann.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
+    await eve.services.store.webhooks.create(
+        WebhookRow(tenant.id, "hook", b"{}", "https://far.example/in", 600, 1, 1), AUDIT
+    )
     minute = {"stepName": "minute", "waitForDuration": {"duration": "60s"}}
-    execution = await eve.start(await eve.make(minute, WAIT))
+    execution, in_flight = await eve.start(await eve.make(minute, WAIT)), await eve.start(await eve.make(CALL))
+    finished, untouched = await eve.start(await eve.make(GREET), name="x"), await ann.start(await ann.make(WAIT))
     revoked = (await ann.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
     assert (revoked["hosts"], revoked["url"], revoked["revokedAt"]) == ([], "", "2025-06-15T15:06:40Z")
     assert access.tenant_of_host("acme.example") is None
     client = access.client(tenant.id, made["client"]["id"])
     assert client is not None
     assert client.revoked_at is not None
+    await settle()
+    assert [await eve.state(run) for run in (execution, in_flight)] == ["TERMINATE", "TERMINATE"]
+    assert [await eve.state(finished), await ann.state(untouched)] == ["DONE", "WAITING"]
+    assert ann.engine.far.calls[-1].cut
+    for run in (execution, in_flight):
+        order = (await eve.detail(run))["termination"]
+        assert (order["cause"], order["reason"]) == ("tenant_revoked", "the tenant acme was revoked")
+        assert order["actor"]["client"] == "ann@localhost"
+    assert [entry.target for entry in eve.audited("execution.terminate")] == [str(execution), str(in_flight)]
     await ann.wait(60)
-    assert await eve.state(execution) == "TERMINATE"
+    assert len(ann.engine.far.calls) == 1
     await ann.ask("OwnCreateTenant", {"name": "heir", "hosts": ["acme.example"]})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -15,8 +16,12 @@ import pytest
 from interlock.auth.encoding import to_base64url
 from interlock.errors import AlreadyExists, FailedPrecondition, NotFound
 from interlock.operations.operation import Operation
-from interlock.ports import AuditEntry, ClientRow, Role
-from interlock.rules.model import SYSTEM
+from interlock.ports import AuditEntry, BulkAction, BulkKind, ClientRow, Role
+from interlock.ports.bulk import EVERY_AUTOMATION
+from interlock.rules.events import Announce, Woken
+from interlock.rules.model import SYSTEM, Ref
+from interlock.rules.states import WaitingFor
+from tests.clocks import settle
 from tests.operations.desk import BY_NAME, CALL, GREET, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
@@ -301,8 +306,43 @@ async def test_a_client_is_not_made_beside_the_revocation_of_its_tenant(ann: Des
     store = ann.services.store
     row = ClientRow(eve.tenant.id, "late", "", bytes(32), (Role.BASIC,), 1)
     entry = AuditEntry(SYSTEM, "x", "y")
-    revoked, made = await at_once(
-        store.access.revoke_tenant(eve.tenant.id, 5, entry), store.access.create_client(row, entry)
-    )
+    ended = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
+
+    async def make() -> None:
+        await store.access.create_client(row, entry)
+
+    revoked, made = await at_once(store.access.revoke_tenant(eve.tenant.id, 5, entry, ended, now=5), make())
     assert revoked
     assert isinstance(made, NotFound)
+
+
+async def test_a_run_does_not_go_on_beside_the_switch_or_the_revocation_of_its_tenant(ann: Desk) -> None:
+    """Both are asked for in one turn of the loop, the step first: the run is stopped, and nothing was announced."""
+    eve = await ann.of_another_tenant()
+    access, executions = ann.services.store.access, ann.services.store.executions
+    ended = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
+    entry = AuditEntry(SYSTEM, "x", "y")
+
+    async def switched_off() -> None:
+        await access.change_settings(
+            ann.tenant.id, lambda before: (replace(before, automations_disabled=True), entry), 5
+        )
+
+    async def revoked() -> None:
+        await access.revoke_tenant(eve.tenant.id, 5, entry, ended, now=ann.engine.clock.now())
+
+    for desk, stop in ((ann, switched_off), (eve, revoked)):
+        automation = await desk.make(WAIT, WAIT | {"stepName": "again"})
+        run = await desk.start(automation)
+        row = executions.get(desk.ref(run))
+        assert row is not None
+        assert row.wake_at is not None
+        woken = Woken(row.wake_at, row.epoch, WaitingFor.TIMER, None, Announce(1, b"{}"), "me")
+
+        async def goes_on(ref: Ref = row.ref, event: Woken = woken) -> None:
+            await executions.apply(ref, event)
+
+        await at_once(goes_on(), stop())
+        await settle()
+        assert await desk.state(run) == "TERMINATE"
+        assert not ann.engine.far.calls

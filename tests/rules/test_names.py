@@ -39,7 +39,7 @@ from tests.rules.runs import a_run
         ),
         (Verdict, "accepted repeated already-finished superseded"),
         (Mode, "interrupt drain"),
-        (Cause, "person cascade tenant_switch breaker_cancel delete lease_expired"),
+        (Cause, "person cascade tenant_switch breaker_cancel delete lease_expired tenant_revoked"),
         (Period, "HOUR DAY WEEK MONTH"),
     ],
     ids=["states", "waiting for", "outcomes", "verdicts", "modes", "causes", "periods"],

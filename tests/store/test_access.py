@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
-from interlock.ports import Access, ClientRow, Role
+from interlock.ports import Access, BulkAction, BulkKind, ClientRow, Role
+from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.store.sqlite.access import ASSERTION_KEPT, SqliteAccess
 from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import AUDIT, opened
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 KEY = bytes(range(32))
 TOKEN = b"\1" * 32
+ENDED = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, AUDIT.actor)
 USED = b"\2" * 32
 
 
@@ -65,8 +67,8 @@ class AccessContract:
         other = (await access.create_tenant("other", ("b.example",), 7, AUDIT, first=client(0))).id
         for tenant in (one, other):
             await access.issue(tenant, client(0).id, TOKEN, 10, 20, None, AUDIT)
-        assert await access.revoke_tenant(one, 15, AUDIT)
-        assert not await access.revoke_tenant(one, 16, AUDIT)
+        assert await access.revoke_tenant(one, 15, AUDIT, ENDED, now=15)
+        assert not await access.revoke_tenant(one, 16, AUDIT, ENDED, now=16)
         assert access.tenant_of_host("a.example") is None
         assert access.client(one, client(0).id) == replace(client(one), revoked_at=15)
         assert access.token(one, TOKEN) is None

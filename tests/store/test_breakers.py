@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 
 from interlock.errors import NotFound
 from interlock.ports import BulkAction, BulkKind
+from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.rules.breaker import LENGTH, Period, Trip
 from interlock.rules.events import Announce, Terminated
 from interlock.rules.model import Cause, TerminationRequest
 from interlock.rules.states import State
+from interlock.store.sqlite import bulk
 from interlock.store.sqlite.bulk import BATCH
 from tests.store.stores import ANN, AUDIT, World, opened, world
 
@@ -167,6 +170,22 @@ class BreakersContract:
         order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
         assert order is not None
         assert order.request.cause is Cause.DELETE
+
+    async def test_revoking_a_tenant_terminates_the_runs_of_every_automation_batch_by_batch(self, here: World) -> None:
+        await starts(here, *range(AT, AT + 5))
+        action = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, ANN, "revoked")
+
+        def revoked(connection: apsw.Connection) -> bulk.Batch:
+            return bulk.begin(connection, here.tenant, action, AT + 9, most=2)
+
+        batch = await here.store.writer.submit(revoked)
+        assert (batch.more, states(here).count(State.STOPPING)) == (True, 2)
+        here.store.bulk.first_batch(here.tenant, batch)
+        await carry_out(here)
+        assert states(here) == [State.STOPPING] * 5
+        order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
+        assert order is not None
+        assert (order.request.cause, order.request.actor) == (Cause.TENANT_REVOKED, ANN)
 
 
 class TestOnDisk(BreakersContract):

@@ -36,7 +36,7 @@ MEMBERS: Final = {
     " INTERRUPTED_RESPONSE INTERRUPTED_WAITING INTERRUPTED_PARTLY ABANDONED LATE_SUCCEEDED LATE_FAILED",
     "Verdict": "ACCEPTED REPEATED ALREADY_FINISHED SUPERSEDED",
     "Mode": "INTERRUPT DRAIN",
-    "Cause": "PERSON CASCADE TENANT_SWITCH BREAKER_CANCEL DELETE LEASE_EXPIRED",
+    "Cause": "PERSON CASCADE TENANT_SWITCH BREAKER_CANCEL DELETE LEASE_EXPIRED TENANT_REVOKED",
 }
 """The members of the enumerations, in order: each is taken for the one after it."""
 UNTOUCHED_CALLS: Final = frozenset({"_log", "logging", "value", "dataclass", "error_document"})

@@ -164,7 +164,7 @@ def list_tenants(session: Session, output: Form) -> None:
 @output_option
 @click.pass_obj
 def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
-    """Let a tenant in no more. Its runs start nothing more; its record stays.
+    """Revoke a tenant; its clients are refused and its runs terminated from now on. Its record stays.
 
     \b
     Examples:

@@ -30,7 +30,8 @@ from interlock.operations.access_views import (
 )
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
-from interlock.ports import AuditEntry, ClientRow, Role, TenantRow
+from interlock.ports import AuditEntry, BulkAction, BulkKind, ClientRow, Role, TenantRow
+from interlock.ports.bulk import EVERY_AUTOMATION
 
 MAX_NAME: Final = 256
 MOST_HOSTS: Final = 32
@@ -191,7 +192,9 @@ async def list_tenants(services: Services, call: Call, body: None) -> Answer:
 
 
 async def revoke_tenant(services: Services, call: Call, body: RevokeTenantRequest) -> Answer:
-    """Let a tenant in no more. Its hosts are free again; its runs start nothing more; its record stays.
+    """Let a tenant in no more. Its hosts are free again; its runs are terminated; its record stays.
+
+    Up to 10,000 runs are terminated in the commit that revokes the tenant, the rest in the background.
 
     Raises:
         PermissionDenied: the caller is not of the default tenant.
@@ -206,7 +209,9 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
     if found.id == call.tenant.id:
         raise FailedPrecondition("the default tenant cannot be revoked: nobody could let anybody in any more")
     audit = AuditEntry(call.actor, "tenant.revoke", f"tenant:{name}")
-    await access.revoke_tenant(found.id, services.clock.wall(), audit)
+    reason = f"the tenant {name} was revoked"
+    terminate = BulkAction(services.ids.text(), EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, call.actor, reason)
+    await access.revoke_tenant(found.id, services.clock.wall(), audit, terminate, now=services.clock.now())
     revoked = next(tenant for tenant in access.tenants() if tenant.id == found.id)
     return Answer(RevokeTenantResponse(tenant=_tenant(services, revoked)))
 

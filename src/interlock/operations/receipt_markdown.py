@@ -41,6 +41,7 @@ _CAUSES: Final = {
     Cause.BREAKER_CANCEL: "what the circuit breaker held back was cancelled",
     Cause.DELETE: "its automation was deleted",
     Cause.LEASE_EXPIRED: "its lease expired",
+    Cause.TENANT_REVOKED: "its tenant was revoked",
 }
 _MODES: Final = {Mode.INTERRUPT: "cut what is in flight", Mode.DRAIN: "let what is in flight finish"}
 _FINDINGS: Final = {

@@ -354,8 +354,8 @@ OURS: Final[tuple[Operation, ...]] = (
         "/interlock/v1/tenants/{name}/actions/revoke",
         f"{OWN}RevokeTenant",
         "Revoke Tenant",
-        "Let a tenant in no more. Its hosts are free again, its runs start nothing more, its record stays. For clients "
-        "of the default tenant.",
+        "Let a tenant in no more. Its hosts are free again, its runs are terminated, its record stays. For clients of "
+        "the default tenant.",
         access.revoke_tenant,
         Permission.TENANTS_MANAGE,
         access_views.RevokeTenantResponse,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
+from interlock.ports.bulk import BulkAction
 
 
 class Role(StrEnum):
@@ -92,8 +93,16 @@ class Access(Protocol):
         """
         ...
 
-    def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Awaitable[bool]:
-        """Let it and its clients in no more, free its hosts, and switch its automations off; False if that was so."""
+    def revoke_tenant(
+        self, tenant: int, at: int, audit: AuditEntry, terminate: BulkAction, *, now: int
+    ) -> Awaitable[bool]:
+        """Let it and its clients in no more, free its hosts, switch its automations off, and terminate its runs: up to
+        10,000 in the same commit, the rest in the background. False if it was revoked before.
+
+        Args:
+            at: the wall clock's time, as of clients and tokens.
+            now: the engine's time, as of runs.
+        """
         ...
 
     def settings(self, tenant: int) -> TenantSettings | None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from interlock.rules.model import Actor
 
@@ -18,10 +18,14 @@ class BulkKind(StrEnum):
     CANCEL_PAUSED = "cancel_paused"
     """Terminate those that its circuit breaker holds back."""
     TERMINATE_ACTIVE = "terminate_active"
-    """Terminate all that are not at rest for good."""
+    """Terminate all that are active."""
 
 
 PAUSED: frozenset[BulkKind] = frozenset({BulkKind.RUN_PAUSED, BulkKind.CANCEL_PAUSED})
+
+
+EVERY_AUTOMATION: Final = ""
+"""No automation has this id: a decision with it is about a whole tenant, which is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class BulkAction:
 
     id: str
     automation: str
+    """`EVERY_AUTOMATION`: the runs of all automations of the tenant."""
     kind: BulkKind
     actor: Actor
     reason: str = ""

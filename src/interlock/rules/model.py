@@ -33,6 +33,7 @@ class Cause(StrEnum):
     BREAKER_CANCEL = "breaker_cancel"
     DELETE = "delete"
     LEASE_EXPIRED = "lease_expired"
+    TENANT_REVOKED = "tenant_revoked"
 
 
 @value(frozen=True, slots=True)

@@ -25,3 +25,11 @@ SELECT
     created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
 FROM executions INDEXED BY executions_of_automation
 WHERE tenant = ? AND automation = ? AND state = ? AND id <= ? ORDER BY id LIMIT ?;
+
+-- name: bulk_runs_of_tenant
+-- The oldest runs of one state, whatever their automation.
+SELECT
+    tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+    created_at, updated_at, completed_at, is_draft, parent, root, depth, fenced
+FROM executions INDEXED BY executions_of_state
+WHERE tenant = ? AND state = ? AND state <> 'DONE' AND id <= ? ORDER BY id LIMIT ?;

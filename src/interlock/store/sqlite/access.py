@@ -12,8 +12,9 @@ from typing import Any
 import apsw
 
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
-from interlock.ports import AuditEntry, ClientRow, Role, TenantRow, TenantSettings, TokenRow
+from interlock.ports import AuditEntry, BulkAction, ClientRow, Role, TenantRow, TenantSettings, TokenRow
 from interlock.rules.model import SYSTEM
+from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
@@ -37,6 +38,8 @@ class SqliteAccess:
         self._reader = reader
         self._most_assertions = most_assertions
         self.revocations = 0
+        self.decisions: bulk.SqliteBulk
+        """How the runs of a revoked tenant are terminated; the store sets it once both are there."""
         # Asked for each event of each run; this process alone writes it.
         self._disabled = {id_ for (id_,) in reader.execute(_SQL["tenants_disabled"])}
 
@@ -84,23 +87,25 @@ class SqliteAccess:
 
         return self._writer.submit(job)
 
-    def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
+    async def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry, terminate: BulkAction, *, now: int) -> bool:
+        def job(connection: apsw.Connection) -> bulk.Batch | None:
             connection.execute(_SQL["tenant_revoke"], (at, tenant))
             if connection.changes() == 0:
-                return False
+                return None
             connection.execute(_SQL["hosts_release"], (tenant,))
             connection.execute(_SQL["clients_revoke"], (at, tenant))
             connection.execute(_SQL["tokens_revoke_all"], (tenant,))
             append_audit(connection, tenant, at, audit)
-            return True
+            return bulk.begin(connection, tenant, terminate, now)
 
-        def committed(done: bool) -> bool:
-            if done:
+        def committed(batch: bulk.Batch | None) -> bool:
+            if batch is not None:
                 self._disabled.add(tenant)
-            return self._revoked(done)
+                self.decisions.first_batch(tenant, batch)
+            return self._revoked(batch is not None)
 
-        return self._writer.submit(job, committed=committed)
+        # By itself, so that no job of its group goes on as if the tenant were still let in.
+        return await self._writer.submit(job, urgent=True, heavy=True, committed=committed) is not None
 
     def settings(self, tenant: int) -> TenantSettings | None:
         return _settings(self._reader, tenant)
@@ -122,7 +127,8 @@ class SqliteAccess:
             self._disabled = {id_ for (id_,) in self._reader.execute(_SQL["tenants_disabled"])}
             return False
 
-        return self._writer.submit(job, committed=committed)
+        # By itself: a run that goes on in the same group would not meet the switch.
+        return self._writer.submit(job, urgent=True, heavy=True, committed=committed)
 
     def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
         id_, name, created_at, disabled, revoked_at = row

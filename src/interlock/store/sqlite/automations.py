@@ -11,7 +11,7 @@ import apsw
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
 from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition
-from interlock.store.sqlite import breakers, bulk, rows, stops
+from interlock.store.sqlite import breakers, bulk, rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
@@ -102,19 +102,12 @@ class SqliteAutomations:
             if connection.changes() == 0:
                 return None
             append_audit(connection, tenant, at, audit)
-            if terminate is None:
-                return bulk.Batch()
-            batch = bulk.carry_out(connection, tenant, terminate, at, rows.LARGEST, stops.ONE_COMMIT)
-            if batch.more:
-                bulk.put(connection, tenant, terminate, at, rows.LARGEST)
-            return batch
+            return bulk.Batch() if terminate is None else bulk.begin(connection, tenant, terminate, at)
 
         def committed(batch: bulk.Batch | None) -> bool:
             self._kept.forget((tenant, id))
             if batch is not None:
-                self._bulk.tell(tenant, batch)
-                if batch.more:
-                    self._bulk.begun()
+                self._bulk.first_batch(tenant, batch)
             return False
 
         stopping = terminate is not None

@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 
 from interlock.ports import AuditEntry
-from interlock.ports.bulk import PAUSED, BulkAction, BulkKind
+from interlock.ports.bulk import EVERY_AUTOMATION, PAUSED, BulkAction, BulkKind
 from interlock.rules.decide import decide
 from interlock.rules.decision import Decision
 from interlock.rules.events import Released
@@ -84,16 +84,29 @@ def carry_out(
     """Do what was decided to the next runs it is about, at most so many."""
     meant: list[Execution] = []
     for state in _MEANT[action.kind]:
-        key = (tenant, action.automation, state, up_to, most - len(meant))
-        meant.extend(rows.execution(row) for row in connection.execute(_SQL["bulk_runs"], key))
+        left = most - len(meant)
+        if action.automation == EVERY_AUTOMATION:
+            found = connection.execute(_SQL["bulk_runs_of_tenant"], (tenant, state, up_to, left))
+        else:
+            found = connection.execute(_SQL["bulk_runs"], (tenant, action.automation, state, up_to, left))
+        meant.extend(map(rows.execution, found))
     more = len(meant) == most
     if action.kind is BulkKind.RUN_PAUSED:
         return Batch(tuple(_released(connection, tenant, action, at, meant)), more=more)
     if not meant:
         return Batch()
-    order = TerminationRequest(action.actor, action.reason, cause=_CAUSE[action.kind])
+    cause = Cause.TENANT_REVOKED if action.automation == EVERY_AUTOMATION else _CAUSE[action.kind]
+    order = TerminationRequest(action.actor, action.reason, cause=cause)
     stopped = stops.stop_batch(connection, tenant, [execution.id for execution in meant], at, order)
     return Batch(stopped=stopped, more=more)
+
+
+def begin(connection: apsw.Connection, tenant: int, action: BulkAction, at: int, most: int = stops.ONE_COMMIT) -> Batch:
+    """Terminate what was decided on, as many runs as one commit takes; the rest is kept, and follows in batches."""
+    batch = carry_out(connection, tenant, action, at, rows.LARGEST, most)
+    if batch.more:
+        put(connection, tenant, action, at, rows.LARGEST)
+    return batch
 
 
 def _released(
@@ -135,6 +148,12 @@ class SqliteBulk:
     def begun(self) -> None:
         """A decision was committed that is not carried out yet."""
         self._unfinished.set()
+
+    def first_batch(self, tenant: int, batch: Batch) -> None:
+        """A decision was committed together with its first batch."""
+        self.tell(tenant, batch)
+        if batch.more:
+            self.begun()
 
     async def left(self) -> None:
         await self._unfinished.wait()

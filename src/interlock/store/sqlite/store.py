@@ -100,6 +100,7 @@ class SqliteStore:
         self.bulk = SqliteBulk(
             self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
         )
+        self.access.decisions = self.bulk
         self.bulk_terminations = SqliteBulkTerminations(
             self.writer, self._reader, self.access.tenant_ids, self.executions
         )
