@@ -106,12 +106,47 @@ def test_nothing_found_is_told_by_the_exit_code(planned: Server, interlock: Comm
     assert interlock("executions", "terminate", "--all").exit_code == Exit.NOT_FOUND
 
 
-@pytest.mark.parametrize("arguments", [(), ("7", "--all"), ("7", "--plan"), ("7", "--pause-automation")])
+@pytest.mark.parametrize("arguments", [(), ("7", "--all"), ("7", "--pause-automation")])
 def test_what_cannot_be_meant_is_a_wrong_command_line(
     planned: Server, interlock: CommandLine, arguments: tuple[str, ...]
 ) -> None:
     assert interlock("executions", "terminate", *arguments).exit_code == Exit.USAGE
     assert not planned.asked("POST", PATH)
+
+
+def test_a_plan_of_named_executions_stops_nothing(planned: Server, interlock: CommandLine) -> None:
+    result = interlock("executions", "terminate", "7", "8", "7", "--cascade", "--plan")
+    assert result.exit_code == Exit.OK
+    [asked] = planned.asked("POST", f"{PATH}/plan")
+    assert asked.body == {"executionIds": ["7", "8"], "cascade": True}
+    assert lines(result)[0]["total"] == 2
+    assert [call.path for call in planned.calls if call.method == "POST"] == ["/auth/v1/token", f"{PATH}/plan"]
+
+
+@pytest.mark.parametrize(("total", "code"), [(0, Exit.NOT_FOUND), (1, Exit.PARTLY)])
+def test_a_plan_of_executions_that_are_not_there_says_so(
+    planned: Server, interlock: CommandLine, total: int, code: Exit
+) -> None:
+    planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": total, "notFound": 1}))
+    result = interlock("executions", "terminate", "7", "8", "--plan")
+    assert result.exit_code == code
+    assert "not there" in result.stderr
+
+
+def test_a_cascade_is_planned_and_asked_for_with_its_descendants(planned: Server, interlock: CommandLine) -> None:
+    planned.on("POST", f"{PATH}/plan", ok({**PLAN, "descendants": 4}))
+    result = interlock("executions", "terminate", "--all", "--cascade", person=True, stdin="n\n")
+    assert planned.asked("POST", f"{PATH}/plan")[0].body["cascade"] is True
+    assert "2 would be stopped: 2 WAITING (the first 1 are shown), and 4 below them." in result.stderr
+    assert "Terminate 2 executions, and 4 below them?" in result.stderr
+    execution = {"id": "7", "state": "AUTOMATION_EXECUTION_STATE_WAITING"}
+    planned.on("GET", "/api/v1/automation_executions/7", ok({"automationExecution": execution}))
+    planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 1, "descendants": 4}))
+    named = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
+    assert "Terminate execution 7, and 4 below it?" in named.stderr
+    planned.on("POST", f"{PATH}/plan", refusal(404, "not found"))
+    elsewhere = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
+    assert "Terminate execution 7, and all that was started by it?" in elsewhere.stderr
 
 
 def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: CommandLine) -> None:

@@ -1,7 +1,7 @@
 """`interlock executions`: list, get, watch, receipt, resolve, renew, terminate."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -9,14 +9,14 @@ import click
 from interlock.cli.automations import find_automation
 from interlock.cli.documents import parse, read_text
 from interlock.cli.durations import duration
-from interlock.cli.failures import EXIT_CODES, Exit, Failure, combined
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, Refused, combined
 from interlock.cli.http import Api, Reply
 from interlock.cli.output import Column, Form, instant, long_state, print_object, print_rows, short_state
 from interlock.cli.retrying import STOP_RETRY_SECONDS
 from interlock.cli.session import Session, limit_option, output_option
 from interlock.cli.streams import reader_has_left
 from interlock.cli.terminal import one_line, say
-from interlock.cli.terminations import terminate_all
+from interlock.cli.terminations import below, planned, show_plan, terminate_all
 from interlock.cli.waiting import ENDED, check_ended, goes_on, has_ended, read_execution, wait_until_ended
 
 _PATH = "/api/v1/automation_executions"
@@ -334,15 +334,18 @@ def terminate(
             body["pauseAutomation"] = True
         terminate_all(session, narrowing, body, plan_only=plan_only, yes=yes, wait=wait, output=output)
         return
-    if plan_only or pause_automation:
-        raise click.UsageError(f"--plan and --pause-automation go with {_NARROWING}")
+    if pause_automation:
+        raise click.UsageError(f"--pause-automation goes with {_NARROWING}")
     wanted = _ids(ids)
     if not wanted:
         raise Failure("stdin named no execution", Exit.NOT_FOUND)
     api = session.api()
     api.retrying.keep_trying(f"{_named_executions(wanted)} not been terminated yet", retry_for)
+    if plan_only:
+        show_plan(session, planned(session, api, {"executionIds": wanted}, body), output)
+        return
     if session.interactive and not yes:
-        _show_and_ask(session, api, wanted, cascade=cascade)
+        _show_and_ask(session, api, wanted, body)
 
     # All are stopped before any is waited for: a wait must not lengthen the life of the next one.
     held = min(wait, _LONGEST_HELD) if wait is not None and len(wanted) == 1 else 0
@@ -415,7 +418,7 @@ def _stopped_below(rows: list[dict[str, Any]]) -> tuple[int, bool]:
     return sum(int(order.get("descendants") or 0) for order in orders), any(order.get("more") for order in orders)
 
 
-def _show_and_ask(session: Session, api: Api, wanted: list[str], *, cascade: bool) -> None:
+def _show_and_ask(session: Session, api: Api, wanted: list[str], options: Mapping[str, Any]) -> None:
     """Ask, unless there is nothing to stop: that those named have ended already is what the verdict says."""
     found = []
     for ident in wanted:
@@ -425,10 +428,23 @@ def _show_and_ask(session: Session, api: Api, wanted: list[str], *, cascade: boo
             if failure.code is not Exit.NOT_FOUND:
                 raise
     running = sum(not has_ended(execution) for execution in found)
-    if running or (found and cascade):
+    if running or (found and options.get("cascade")):
         print_rows("table", found, _COLUMNS, "id")
         which = f"execution {wanted[0]}" if len(wanted) == 1 else f"{running} running of {len(wanted)}"
-        session.confirmed(f"Terminate {which}{', and all that was started by it' if cascade else ''}?", yes=False)
+        session.confirmed(f"Terminate {which}{_below(session, api, found, options)}?", yes=False)
+
+
+def _below(session: Session, api: Api, found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """What a cascade takes with it. C1's own server has no plans, and says no number."""
+    if not options.get("cascade"):
+        return ""
+    try:
+        plan = planned(session, api, {"executionIds": [str(execution["id"]) for execution in found]}, options)
+    except Refused as refused:
+        if refused.status not in (404, 405, 501):
+            raise
+        plan = {}
+    return below(plan, options, one=len(found) == 1)
 
 
 def _ids(given: Iterable[str]) -> list[str]:

@@ -108,14 +108,9 @@ def terminate_all(
         Failure: nothing was found (exit code 3), or it took longer than `wait` (6).
     """
     api = session.api()
-    plan = api.call("POST", f"{PATH}/plan", {"filter": dict(narrowing)}, reads=True).body
-    _warn_of_failures(session, plan)
+    plan = planned(session, api, {"filter": dict(narrowing)}, options)
     if plan_only:
-        if output == "json":
-            print_object(output, plan, "id")
-        else:
-            print_rows(output, plan.get("executions") or (), _PLANNED, "executionId")
-            _summarise(session, plan)
+        show_plan(session, plan, output)
         return
     if not plan["total"]:
         raise Failure("no running execution was found", Exit.NOT_FOUND)
@@ -123,8 +118,7 @@ def terminate_all(
         print_rows("table", plan.get("executions") or (), _PLANNED, "executionId")
         _summarise(session, plan)
     number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
-    below = ", and all that was started by them" if options.get("cascade") else ""
-    session.confirmed(f"Terminate {number}{below}?", yes=yes)
+    session.confirmed(f"Terminate {number}{below(plan, options)}?", yes=yes)
     session.unfinished = (
         f"The termination of {number} was perhaps ordered, and would go on. Look: interlock terminations list; "
         f"abort it: interlock terminations abort {plan['id']}"
@@ -140,6 +134,45 @@ def terminate_all(
         session.hint(f"Follow it: interlock terminations watch {order['id']}")
 
 
+def planned(session: Session, api: Api, named: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a termination of what is named, its descendants counted too if they are to be terminated."""
+    cascade = {"cascade": True} if options.get("cascade") else {}
+    plan = api.call("POST", f"{PATH}/plan", {**named, **cascade}, reads=True).body
+    if options.get("cascade"):
+        plan.setdefault("cascade", True)
+    _warn_of_failures(session, plan)
+    return plan
+
+
+def show_plan(session: Session, plan: Mapping[str, Any], output: Form) -> None:
+    """Print a plan that is not carried out.
+
+    Raises:
+        Failure: some executions that were named are not there (exit code 3, or 5 if others are).
+    """
+    if output == "json":
+        print_object(output, plan, "id")
+    else:
+        print_rows(output, plan.get("executions") or (), _PLANNED, "executionId")
+        _summarise(session, plan)
+    missing = int(plan.get("notFound") or 0)
+    if missing:
+        code = Exit.PARTLY if plan.get("total") else Exit.NOT_FOUND
+        what = "one execution that was named is" if missing == 1 else f"{missing:,} executions that were named are"
+        raise Failure(f"{what} not there", code, hint="See which there are: interlock executions list")
+
+
+def below(plan: Mapping[str, Any], options: Mapping[str, Any], *, one: bool = False) -> str:
+    """What a cascade takes with it, for the end of a sentence."""
+    if not options.get("cascade"):
+        return ""
+    them = "it" if one or plan.get("total") == 1 else "them"
+    count = plan.get("descendants")
+    if not isinstance(count, int) or isinstance(count, bool):
+        return f", and all that was started by {them}"
+    return f", and {count:,} below {them}"
+
+
 def _warn_of_failures(session: Session, plan: Mapping[str, Any]) -> None:
     failures = plan.get("expressionFailures")
     if failures:
@@ -153,7 +186,8 @@ def _summarise(session: Session, plan: Mapping[str, Any]) -> None:
     parts = [f"{state['count']:,} {state['state']}" for state in plan.get("states") or ()]
     shown = len(plan.get("executions") or ())
     more = f" (the first {shown} are shown)" if plan["total"] > shown else ""
-    session.hint(f"{plan['total']:,} would be stopped: {', '.join(parts) or 'none'}{more}.")
+    down = below(plan, plan)
+    session.hint(f"{plan['total']:,} would be stopped: {', '.join(parts) or 'none'}{more}{down}.")
 
 
 def _follow(session: Session, api: Api, order: str, seconds: float | None) -> dict[str, Any]:
