@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ TOO_LONG = 800
 # The dots are escaped, so these patterns do not find themselves.
 _MACHINE_PLACE = re.compile(r"(?<![\w.~$}-])/(?:work|root|tmp)/|/home/[a-z]+/")
 _REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org|deb\.debian\.org")
+_MIGRATION = re.compile(r"^src/interlock/store/migrations/(\d{4})_\w+\.sql$")
 _LEFT_OPEN = re.compile(r"\b(?:TODO|FIXME|XXX)\b|\bNotImplementedError\b")
 
 _PURE = frozenset(
@@ -103,6 +104,16 @@ def check_lock(project: str, lock: str, *, groups: bool, path: str) -> Iterator[
             yield Finding(path, 1, f"does not hold {requirement}; run `make lock` and commit the result")
 
 
+def check_migrations(paths: Iterable[str]) -> Iterator[Finding]:
+    """Findings in the numbers of the migrations: two branches that each took the next one do not conflict otherwise."""
+    migrations = sorted(path for path in paths if _MIGRATION.search(path))
+    for number, path in enumerate(migrations, 1):
+        match = _MIGRATION.search(path)
+        if match is not None and int(match[1]) != number:
+            yield Finding(path, 1, f"is migration {number} in order, and has the number {int(match[1])}; renumber it")
+            return
+
+
 def tree(root: Path) -> Iterator[tuple[str, str]]:
     """Path and text of every file that git knows or would add; what is not UTF-8 is no source and is left out."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -117,7 +128,9 @@ def tree(root: Path) -> Iterator[tuple[str, str]]:
 def main(arguments: list[str]) -> int:
     root = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent
     project = (root / "pyproject.toml").read_text(encoding="utf-8")
-    findings = [finding for path, text in tree(root) for finding in check_file(path, text)]
+    files = list(tree(root))
+    findings = [finding for path, text in files for finding in check_file(path, text)]
+    findings += check_migrations(path for path, _ in files)
     for name, groups in (("requirements/dev.txt", True), ("requirements/runtime.txt", False)):
         findings += check_lock(project, (root / name).read_text(encoding="utf-8"), groups=groups, path=name)
     for finding in findings:

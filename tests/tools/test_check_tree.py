@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.check_tree import TOO_LONG, check_file, check_lock, main
+from tools.check_tree import TOO_LONG, check_file, check_lock, check_migrations, main
 
 PROJECT = """
 [project]
@@ -88,3 +88,13 @@ def test_the_script_reads_new_files_leaves_ignored_ones_and_says_so_by_its_exit_
     (tmp_path / "new.md").write_text("/work" + "/main")
     assert main([str(tmp_path)]) == 1
     assert capsys.readouterr().out.startswith("new.md:1: ")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wrong"), [([1, 2, 3], None), ([1, 2, 2], "2"), ([1, 3], "3"), ([2], "2"), ([], None)]
+)
+def test_migrations_are_numbered_through(numbers: list[int], wrong: str | None) -> None:
+    paths = [f"src/interlock/store/migrations/{number:04}_{at}.sql" for at, number in enumerate(numbers)]
+    found = [str(finding) for finding in check_migrations([*paths, "src/interlock/store/sql/access.sql"])]
+    assert len(found) == (wrong is not None)
+    assert wrong is None or f"has the number {wrong};" in found[0]
