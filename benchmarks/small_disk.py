@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
+from typing import Self
 
 _MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=128m,mode=700 none "$0" && exec "$@"'
 
@@ -17,6 +19,32 @@ def within(data: Path) -> list[str]:
 def filler(pid: int, data: Path) -> Path:
     """A file on the disk of that process, seen through it."""
     return Path(f"/proc/{pid}/root{data}/filler")
+
+
+class Neighbour:
+    """A neighbour that takes all room on the disk as soon as there is any."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="neighbour")
+        self.taken = 0
+        """Times that it found room."""
+
+    def __enter__(self) -> Self:
+        fill(self._path)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _fill(self) -> None:
+        while not self._ending.wait(0.001):
+            before = self._path.stat().st_size
+            fill(self._path)
+            self.taken += self._path.stat().st_size > before
 
 
 def fill(path: Path) -> None:

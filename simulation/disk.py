@@ -6,6 +6,8 @@ would still hold if the power failed now. Nothing is ever really synced, which i
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -14,13 +16,16 @@ from typing import Final
 
 import apsw
 
+from interlock.store.sqlite.room import Sizes
+
 SECTOR: Final = 512
 """Bytes that a disk writes whole or not at all."""
 DATABASE: Final = ".db"
 LOG: Final = "-wal"
+ROOM: Final = Sizes(log=256 * 1024, pages=256 * 1024, chunk=256 * 1024)
+"""What a simulated store keeps: less than a real one, because each kill copies it."""
 FILES: Final = (DATABASE, LOG)
 """How the names of the files end that SQLite keeps its data in."""
-RESERVE: Final = 8 * 1024 * 1024
 
 
 class Operation(StrEnum):
@@ -70,13 +75,24 @@ class Disk:
         return sum(len(kept.pending) for path, kept in self._files.items() if path.endswith(LOG))
 
     def free(self, path: Path) -> int:
-        """What is kept in reserve is room that others do not have."""
-        if not self.full:
-            return 1 << 40
-        return 0 if (path / "reserve").exists() else RESERVE
+        return 0 if self.full else 1 << 40
 
-    def before(self, operation: Operation, path: str) -> None:
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Give a file room: where the disk is full, no more than it has."""
+        standing = os.fstat(descriptor).st_size
+        if standing < size:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.ftruncate(descriptor, size)
+            for path, kept in self._files.items():
+                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                    _apply(kept.safe, size, b"")
+
+    def before(self, operation: Operation, path: str, end: int = 0) -> None:
         """
+        Args:
+            end: of what is to be written, in bytes from the beginning of the file.
+
         Raises:
             apsw.Error: it is struck.
         """
@@ -86,8 +102,7 @@ class Disk:
             raise PowerCut
         if strike is Strike.ERROR:
             raise apsw.IOError("disk I/O error")
-        writes = operation in (Operation.LOG, Operation.LOG_ANEW, Operation.DATABASE)
-        if self.full and writes and self.free(Path(path).parent) == 0:
+        if self.full and end > Path(path).stat().st_size:
             raise apsw.FullError("database or disk is full")
 
     def opened(self, path: str) -> _Kept:
@@ -184,7 +199,7 @@ class _File(apsw.VFSFile):
         self._kept = disk.opened(path)
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._disk.before(self._write_at(offset), self._path)
+        self._disk.before(self._write_at(offset), self._path, offset + len(data))
         self._kept.pending.append((offset, bytes(data)))
         super().xWrite(data, offset)
 

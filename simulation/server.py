@@ -20,7 +20,7 @@ from interlock.store.sqlite.executions import Rules
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemIds
 from simulation.asgi import Answer, Caller, scope_of
-from simulation.disk import Disk
+from simulation.disk import ROOM, Disk
 from simulation.loop import PROCESS, SimulatedLoop
 from simulation.network import Network
 
@@ -313,6 +313,8 @@ class Server:
             checkpoint_offload=SlowDisk(self.loop, checkpoints, self._conditions),
             checkpoint_pages=CHECKPOINT_PAGES,
             free=self.disk.free,
+            room=ROOM,
+            allocate=self.disk.allocate,
             rules=self._conditions.rules,
         )
         return self._opened

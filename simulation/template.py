@@ -17,6 +17,7 @@ from interlock.ports import AuditEntry, ClientRow, Role, WebhookRow
 from interlock.rules.model import Actor
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
+from simulation.disk import ROOM
 from simulation.loop import SimulatedLoop
 from simulation.scenario import CLIENTS, HOOK
 from simulation.server import ProcessClock, SeededIds, Wall
@@ -51,12 +52,11 @@ def template() -> Path:
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     with asyncio.Runner() as runner:
         runner.run(_prepare(directory / "data"))
-    (directory / "data" / "reserve").unlink(missing_ok=True)
     return directory / "data"
 
 
 async def _prepare(directory: Path) -> None:
-    store = SqliteStore(directory, form=Form.INLINE)
+    store = SqliteStore(directory, form=Form.INLINE, room=ROOM)
     access = store.access
     ours = await ensure_default_tenant(access, (), START)
     other = await access.create_tenant("other", (OTHER_HOST,), START, _AUDIT)

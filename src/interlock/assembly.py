@@ -328,7 +328,7 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
     """Once a second: is the loop late, and has a full disk room again?
 
     Raises:
-        Fatal: the loop was so late that no stop could have been kept.
+        Fatal: the loop was so late that no stop could have been kept, or the database was taken away.
     """
     due = clock.now() + TICK
     await clock.sleep_until(due)
@@ -336,5 +336,5 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
     metrics.loop_lag.observe(lag / SECOND)
     if lag > MOST_LAG:
         raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
-    if store.full:
-        store.look_for_room()
+    store.require_own_files()
+    store.look_for_room()

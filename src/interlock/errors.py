@@ -14,7 +14,8 @@
     │   ├── PermissionDenied
     │   └── Unimplemented
     ├── Transient            try again later, unchanged
-    │   ├── Unavailable          starting, draining, or the disk refuses writes
+    │   ├── Unavailable          starting, draining, or the disk refuses writes: nothing was done
+    │   │   └── CommitUnknown        the disk failed while it was asked to commit: it is not known whether it was done
     │   └── TooManyRequests      this caller, or this lane, has used its share
     └── Fatal                the process must stop: what is on disk can no longer be vouched for
 
@@ -178,6 +179,16 @@ class Unavailable(Transient):
     """The server cannot take this request now."""
 
     code = "UNAVAILABLE"
+
+
+class CommitUnknown(Unavailable):
+    """The disk failed while the change was being committed, so it is not known whether the change was made. Look before
+    repeating a request that starts something; a termination, or a request with an Idempotency-Key, can be repeated."""
+
+    code = "COMMIT_UNKNOWN"
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 5) -> None:
+        super().__init__(message or " ".join((CommitUnknown.__doc__ or "").split()), retry_after=retry_after)
 
 
 class TooManyRequests(Transient):

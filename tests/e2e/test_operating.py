@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import apsw
 import httpx2
 import pytest
 
 from benchmarks import small_disk
 from interlock.store.sqlite import backup
+from interlock.store.sqlite.disk import DATABASE
 from tests.e2e.given import WAIT, automation, call, detail, execute, terminate, until, webhook
 from tests.receivers import Held, Receiver
 from tests.servers import LOOK, PATIENCE, ServerProcess
@@ -196,6 +201,39 @@ async def test_on_a_full_disk_there_is_room_for_many_stops(small: ServerProcess)
         verdicts = [await terminate(api, execution) for execution in waiting]
         assert verdicts == ["accepted; state=TERMINATE" for _ in waiting]
         assert (await detail(api, waiting[0]))["state"] == "TERMINATE"
+
+
+async def test_neighbour_that_fills_the_disk_takes_no_room_from_stops(small: ServerProcess) -> None:
+    """All room is taken again as soon as there is any: what the stops need is in the server's own files."""
+    async with await small.api() as api:
+        resting = await automation(api, "rest", WAIT)
+        waiting = [await execute(api, resting) for _ in range(300)]
+        path = f"/api/v1/automations/{resting}/execute"
+        with small_disk.Neighbour(filler(small)):
+            async with asyncio.timeout(PATIENCE):
+                while (await api.post(path, json={})).status_code == 200:
+                    pass
+            verdicts = [await terminate(api, execution) for execution in waiting]
+            assert verdicts == ["accepted; state=TERMINATE" for _ in waiting]
+            # Whoever is to stop more needs a token, and what was refused is audited.
+            assert await small.token()
+            assert (await api.post(f"/api/v1/automation_executions/{1 << 50}/actions/terminate")).status_code == 404
+            assert (await api.get("/readyz")).json()["status"] == "degraded"
+            found = as_a_crash_would_leave_it(small, "SELECT id FROM executions WHERE state = 'TERMINATE'")
+            assert set(waiting) <= set(found)
+
+
+def as_a_crash_would_leave_it(server: ServerProcess, query: str) -> list[Any]:
+    """What the files hold at a moment, without what the process has in its memory."""
+    assert server.process is not None
+    data, copy = filler(server).parent, server.directory / "copy"
+    copy.mkdir()
+    server.process.send_signal(signal.SIGSTOP)
+    for file in (DATABASE, f"{DATABASE}-wal"):
+        shutil.copyfile(data / file, copy / file)
+    server.process.send_signal(signal.SIGCONT)
+    with closing(apsw.Connection(str(copy / DATABASE))) as connection:
+        return [row[0] for row in connection.execute(query)]
 
 
 async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Path, receiver: Receiver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 
@@ -90,14 +91,20 @@ def test_after_a_kill_everything_that_was_written_is_there(tmp_path: Path) -> No
     disk.close()
 
 
-def test_on_a_full_disk_nothing_is_written_until_the_reserve_is_given_up(tmp_path: Path) -> None:
+def test_full_disk_takes_writes_only_where_a_file_has_room(tmp_path: Path) -> None:
     disk = Disk(f"{tmp_path.name}-full", Struck())
     connection = open_writer(str(tmp_path / "interlock.db"), vfs=disk.name)
-    (tmp_path / "reserve").touch()
+    log = os.open(tmp_path / "interlock.db-wal", os.O_RDWR)
     disk.full = True
     with pytest.raises(apsw.FullError):
         connection.execute("CREATE TABLE kept (n INTEGER)")
-    (tmp_path / "reserve").unlink()
+    with pytest.raises(OSError, match="No space left"):
+        disk.allocate(log, 1 << 20)
+    disk.full = False
+    disk.allocate(log, 1 << 20)
+    disk.full = True
     connection.execute("CREATE TABLE kept (n INTEGER)")
+    os.close(log)
+    disk.full = False
     connection.close()
     disk.close()

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from interlock.errors import Fatal, NotFound, Unavailable
+from interlock.errors import CommitUnknown, Fatal, NotFound, Unavailable
 from interlock.rules.states import IllegalMove
 from interlock.store.sqlite.writer import GROUP, Form, Writer
 
@@ -229,3 +229,33 @@ async def test_after_an_io_error_nothing_is_acknowledged_any_more(connection: ap
         await writer.submit(note("b"))
     assert len(told) == 1
     assert isinstance(told[0].__cause__, apsw.IOError)
+
+
+class Failing:
+    """A connection on which one kind of statement fails for good."""
+
+    def __init__(self, connection: apsw.Connection, statement: str) -> None:
+        self._connection = connection
+        self._statement = statement
+        self.in_transaction = False
+
+    def execute(self, sql: str, *bindings: tuple[str]) -> apsw.Cursor:
+        if sql.startswith(self._statement):
+            raise apsw.IOError("disk I/O error")
+        return self._connection.execute(sql, *bindings)
+
+
+@pytest.mark.parametrize(("statement", "known"), [("COMMIT", False), ("INSERT", True), ("BEGIN", True)])
+async def test_what_became_of_a_commit_that_failed_is_not_said_to_be_known(
+    connection: apsw.Connection, form: Form, statement: str, known: bool
+) -> None:
+    failing: Any = Failing(connection, statement)
+    writer = Writer(failing, form)
+
+    def job(_: apsw.Connection) -> None:
+        failing.execute("INSERT INTO notes (text) VALUES ('a')")
+
+    first, second = writer.submit(job, heavy=True), writer.submit(note("b"))
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    # What stands behind the group never came to its COMMIT.
+    assert [type(outcome) for outcome in outcomes] == [Unavailable if known else CommitUnknown, Unavailable]

@@ -8,6 +8,7 @@ from typing import Any
 
 from interlock.errors import (
     AlreadyExists,
+    CommitUnknown,
     Conflict,
     FailedPrecondition,
     Fatal,
@@ -26,6 +27,8 @@ from interlock.errors import (
 )
 
 JSON_TYPE = (b"content-type", b"application/json")
+NOT_KNOWN = (b"interlock-outcome", b"unknown")
+"""The header of the one answer after which the change may have been made or not."""
 Headers = tuple[tuple[bytes, bytes], ...]
 """A tuple, so that no answer can change the head of the next one."""
 
@@ -42,6 +45,7 @@ _WIRE: dict[type[InterlockError], tuple[int, int]] = {
     PermissionDenied: (403, 7),
     Unimplemented: (501, 12),
     TooManyRequests: (429, 8),
+    CommitUnknown: (503, 2),
     Unavailable: (503, 14),
     Fatal: (503, 14),
 }
@@ -86,10 +90,15 @@ def wire_error(error: InterlockError, realm: str) -> WireError:
             headers.append((b"allow", ", ".join(error.allowed).encode()))
         case TooManyRequests() | Unavailable():
             headers.append((b"retry-after", str(max(1, error.retry_after)).encode()))
+            if isinstance(error, CommitUnknown):
+                headers.append(NOT_KNOWN)
     return WireError(status, _status(code, error.message, _details(error)), tuple(headers))
 
 
 def _details(error: InterlockError) -> list[dict[str, Any]]:
+    if isinstance(error, CommitUnknown):
+        info = {"reason": error.code, "domain": "interlock", "metadata": {"outcome": "unknown"}}
+        return [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **info}]
     if not isinstance(error, InvalidArgument | FailedPrecondition) or not error.problems:
         return []
     if isinstance(error, FailedPrecondition):

@@ -19,6 +19,9 @@ from interlock.cli.session import Session
 from interlock.cli.streams import attach_streams, output_lost
 from interlock.cli.terminal import tell
 
+PRIVATE_UMASK = 0o077
+"""Bits of a mode that no file of a command ever has."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and summary, and imports one when it is called.
@@ -92,6 +95,8 @@ def cli(session: Session, profile: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
+    # Whatever a command writes is its user's alone: secrets, results, backups.
+    os.umask(PRIVATE_UMASK)
     attach_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     session = Session(

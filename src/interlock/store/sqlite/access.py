@@ -64,6 +64,7 @@ class SqliteAccess:
         self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
     ) -> Future[TenantRow]:
         def job(connection: apsw.Connection) -> TenantRow:
+            self._writer.require_room()
             if connection.execute(_SQL["tenant_named"], (name,)).fetchone() is not None:
                 raise AlreadyExists(f"there is a tenant named {name!r} already")
             (id_,) = next(connection.execute(_SQL["tenant_next"]))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import apsw
 
-from interlock.errors import FailedPrecondition, Unavailable
+from interlock.errors import FailedPrecondition
 from interlock.ports import Addendum, AddendumFinding, AuditEntry
 from interlock.rules.model import SECOND, Actor, Ref
 from interlock.store.sqlite.audit import append_audit
@@ -40,9 +40,7 @@ class SqliteAddenda:
             known = _newest(connection, addendum)
             if known is not None and _repeats(addendum, known):
                 return known
-            if self._writer.full:
-                # What is left of the disk is for stops, and for what becomes of the runs under way.
-                raise Unavailable("the disk is full: runs can be stopped, and nothing can be added", retry_after=30)
+            self._writer.require_room()
             count = connection.execute(_SQL["addenda_count"], (ref.tenant, ref.id)).get
             if count >= MOST:
                 raise FailedPrecondition(f"the execution has {MOST} addenda, which is as many as it can have")

@@ -33,6 +33,7 @@ class SqliteAutomations:
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
         def job(connection: apsw.Connection) -> AutomationRow:
+            self._writer.require_room()
             if connection.execute(_SQL["automation_any"], (row.tenant, row.id)).fetchone() is not None:
                 raise AlreadyExists(f"there is an automation {row.id} already")
             new = _publish(connection, replace(row, version=0, definition=None), published)
@@ -59,6 +60,7 @@ class SqliteAutomations:
         self, row: AutomationRow, published: Definition | None, audit: AuditEntry, *, read_at: int
     ) -> Future[AutomationRow]:
         def job(connection: apsw.Connection) -> AutomationRow:
+            self._writer.require_room()
             found = connection.execute(_GET, (row.tenant, row.id)).fetchone()
             if found is None:
                 raise NotFound
@@ -119,7 +121,10 @@ class SqliteAutomations:
         def job(connection: apsw.Connection) -> Definition:
             key = (draft.tenant, draft.automation, _digest(draft))
             found = connection.execute(_SQL["definition_of_draft"], key).fetchone()
-            return Definition(*found) if found is not None else _keep(connection, draft)
+            if found is not None:
+                return Definition(*found)
+            self._writer.require_room()
+            return _keep(connection, draft)
 
         return self._writer.submit(job)
 

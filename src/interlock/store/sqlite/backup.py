@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import apsw
 
-from interlock.errors import FailedPrecondition, Fatal, NotFound
+from interlock.errors import FailedPrecondition, Fatal, InterlockError, NotFound
 from interlock.ports import AuditEntry
 from interlock.rules.model import SYSTEM
 from interlock.rules.states import TERMINAL, State
@@ -34,6 +34,10 @@ RESTORE_ACTION: Final = "store.restore"
 RELEASE_ACTION: Final = "store.release"
 PAGES_AT_ONCE: Final = 1_024
 """Pages copied before writers get a turn: 4 MiB."""
+RESTORING: Final = "restore.json"
+"""The file in a data directory that a restore is not at its end; it says of which backup."""
+PARTIAL: Final = f"{DATABASE}.partial"
+_COMPANIONS: Final = tuple(f"{DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal"))
 
 _SQL = load("backup")
 _ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
@@ -67,6 +71,57 @@ class OpenAttempt:
     updated_at: int
 
 
+class Files:
+    """Changes of files, one method each. What is written is private to its user, and on the disk when it is done."""
+
+    def write(self, file: Path, text: str) -> None:
+        """Put a text into a file, whole or not at all."""
+        partial = file.with_name(f"{file.name}.partial")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+        self.put(partial, file)
+
+    def put(self, partial: Path, file: Path) -> None:
+        """Put a file in its place, whole or not at all."""
+        self.sync(partial)
+        self.rename(partial, file)
+        self.sync(file.parent)
+
+    def rename(self, partial: Path, file: Path) -> None:
+        partial.rename(file)
+
+    def unlink(self, file: Path) -> None:
+        file.unlink()
+        self.sync(file.parent)
+
+    def sync(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def change(self, work: Callable[[], None]) -> None:
+        """Let SQLite change a file of its own."""
+        work()
+
+    def copy(self, reader: apsw.Connection, file: Path) -> None:
+        """Copy a database into a file, over whatever an earlier try has left."""
+        # What an earlier try left must not be rolled back into this one.
+        for name in (file.name, f"{file.name}-journal", f"{file.name}-wal", f"{file.name}-shm"):
+            file.with_name(name).unlink(missing_ok=True)
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.close(descriptor)
+        with closing(apsw.Connection(str(file))) as writer:
+            with writer.backup("main", reader, "main") as backup:
+                while not backup.done:
+                    backup.step(PAGES_AT_ONCE)
+            # One file, whatever the source was; a server that opens it turns the WAL on again.
+            writer.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
 def create(directory: Path, file: Path) -> BackupFacts:
     """Copy the database of a data directory, in use or not, as it is at one moment, and check the copy.
 
@@ -80,15 +135,13 @@ def create(directory: Path, file: Path) -> BackupFacts:
         raise NotFound(f"there is no database in {directory}")
     if file.exists():
         raise FailedPrecondition(f"there is a file {file} already")
-    partial = file.with_name(f"{file.name}.partial")
+    partial, files = file.with_name(f"{file.name}.partial"), Files()
     try:
         with closing(open_reader(str(source))) as reader:
-            _copy(reader, partial)
+            files.copy(reader, partial)
         facts = replace(verify(partial), file=str(file))
-        beside = file.with_name(f"{partial.name}{SUM}")
-        beside.write_text(f"{facts.sha256}  {file.name}\n", encoding="utf-8")
-        _settle(beside, file.with_name(f"{file.name}{SUM}"))
-        _settle(partial, file)
+        files.write(file.with_name(f"{file.name}{SUM}"), f"{facts.sha256}  {file.name}\n")
+        files.put(partial, file)
     finally:
         partial.unlink(missing_ok=True)
     return facts
@@ -121,35 +174,98 @@ def verify(file: Path) -> BackupFacts:
     return BackupFacts(str(file), file.stat().st_size, schema, automations, executions, unfinished, digest)
 
 
-def restore(file: Path, directory: Path, at: int) -> BackupFacts:
+def restore(file: Path, directory: Path, at: int, *, files: Files | None = None) -> BackupFacts:
     """Make a data directory from a backup. It is frozen until `release`.
 
-    That it was restored, and which runs were not at rest in the backup, stays on record, and in the audit record.
+    That it was restored, and which runs were not at rest in the backup, stays on record, and in the audit record. A
+    restore that is cut off is finished by the next start of a server, or by the next restore.
 
     Args:
         at: the time, in microseconds.
+        files: how files are changed, if not on this machine's disk.
 
     Raises:
         Fatal: the backup is not sound.
-        FailedPrecondition: the directory has a database already.
+        FailedPrecondition: the directory has a database already, or what belongs to another one.
         Unavailable: a server uses the directory.
     """
     facts = verify(file)
-    with _locked(directory) as target:
-        database = Path(target.database)
-        if database.exists():
+    files = files or Files()
+    with _locked(directory):
+        if (directory / DATABASE).exists() and not (directory / RESTORING).exists():
             raise FailedPrecondition(f"{directory} has a database already; restore into an empty directory")
-        partial = database.with_name(f"{DATABASE}.partial")
-        with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as reader:
-            _copy(reader, partial)
-        with closing(apsw.Connection(str(partial))) as connection:
-            _mark(connection, facts, at)
-        # The mark first: a crash in between must not leave a store that runs.
-        mark = directory / f"{FROZEN}.partial"
-        mark.write_text(json.dumps({"backup": str(file)}), encoding="utf-8")
-        _settle(mark, directory / FROZEN)
-        _settle(partial, database)
+        _refuse_companions(directory)
+        noted = {"backup": str(file.resolve()), "sha256": facts.sha256, "at": at}
+        files.write(directory / RESTORING, json.dumps({**noted, "copied": False}))
+        _carry_out(directory, facts, at, noted, files)
     return facts
+
+
+def finish_restore(directory: Path, *, files: Files | None = None) -> bool:
+    """Finish a restore that was cut off; False if there is none. The directory must be locked.
+
+    Raises:
+        Fatal: the restore cannot be finished: its backup is gone, or is another file now.
+    """
+    note = directory / RESTORING
+    if not note.exists():
+        return False
+    files = files or Files()
+    try:
+        noted = json.loads(note.read_bytes())
+        file, at, copied = Path(noted["backup"]), int(noted["at"]), bool(noted["copied"])
+        sha256 = str(noted["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Fatal(f"{note} cannot be read; restore into {directory} again") from error
+    if (directory / DATABASE).exists():
+        files.unlink(note)
+        return True
+    _refuse_companions(directory)
+    if copied and (directory / PARTIAL).exists():
+        _put_in_place(directory, file, files)
+        return True
+    try:
+        facts = verify(file)
+    except (InterlockError, OSError) as error:
+        raise Fatal(
+            f"a restore of {file} into {directory} was cut off, and cannot be finished: {error}; restore again, or "
+            f"remove {note} to begin with an empty store"
+        ) from error
+    if facts.sha256 != sha256:
+        raise Fatal(f"a restore into {directory} was cut off, and {file} is another file now; restore again")
+    _carry_out(directory, facts, at, {"backup": str(file), "sha256": sha256, "at": at}, files)
+    return True
+
+
+def _carry_out(directory: Path, facts: BackupFacts, at: int, noted: dict[str, Any], files: Files) -> None:
+    file, partial = Path(facts.file), directory / PARTIAL
+    with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as reader:
+        files.copy(reader, partial)
+    with closing(apsw.Connection(str(partial))) as connection:
+        files.change(lambda: _mark(connection, facts, at))
+    files.sync(partial)
+    # From here on the copy is whole, and the backup is not needed any more.
+    files.write(directory / RESTORING, json.dumps({**noted, "copied": True}))
+    _put_in_place(directory, file, files)
+
+
+def _put_in_place(directory: Path, file: Path, files: Files) -> None:
+    # The mark first: a crash in between must not leave a store that runs.
+    files.write(directory / FROZEN, json.dumps({"backup": str(file)}))
+    files.put(directory / PARTIAL, directory / DATABASE)
+    files.unlink(directory / RESTORING)
+
+
+def _refuse_companions(directory: Path) -> None:
+    """SQLite would take the log of another database for that of the restored one, and destroy it."""
+    if (directory / DATABASE).exists():
+        return
+    found = [name for name in _COMPANIONS if (directory / name).exists()]
+    if found:
+        raise FailedPrecondition(
+            f"{directory} has {', '.join(found)} of another database; restore into an empty directory, or move "
+            "these files away"
+        )
 
 
 def frozen(directory: Path) -> bool:
@@ -180,12 +296,12 @@ def release(directory: Path, at: int) -> bool:
         Unavailable: a server uses the directory; stop it first.
     """
     with _locked(directory) as held:
+        finish_restore(directory)
         if not frozen(directory):
             return False
         with closing(open_writer(held.database)) as connection, connection:
             _audit(connection, at, AuditEntry(SYSTEM, RELEASE_ACTION, ""))
-        (directory / FROZEN).unlink()
-        _sync(directory)
+        Files().unlink(directory / FROZEN)
     return True
 
 
@@ -199,20 +315,6 @@ def _locked(directory: Path) -> Iterator[DataDirectory]:
         yield held
     finally:
         held.release()
-
-
-def _copy(reader: apsw.Connection, file: Path) -> None:
-    # What an earlier try left must not be rolled back into this one.
-    for name in (file.name, f"{file.name}-journal"):
-        file.with_name(name).unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    os.close(descriptor)
-    with closing(apsw.Connection(str(file))) as writer:
-        with writer.backup("main", reader, "main") as backup:
-            while not backup.done:
-                backup.step(PAGES_AT_ONCE)
-        # One file, whatever the source was; a server that opens it turns the WAL on again.
-        writer.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def _mark(connection: apsw.Connection, facts: BackupFacts, at: int) -> None:
@@ -236,25 +338,6 @@ def _audit(connection: apsw.Connection, at: int, entry: AuditEntry) -> None:
 def _digest(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _settle(partial: Path, file: Path) -> None:
-    """Put a file in its place, on disk and whole or not at all."""
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.rename(file)
-    _sync(file.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _schema(connection: apsw.Connection, file: Path) -> int:

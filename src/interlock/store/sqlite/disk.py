@@ -1,21 +1,24 @@
-"""The data directory: one process at a time, room kept in reserve, and checkpoints at our own time."""
+"""The data directory: one process at a time, private to its user, and checkpoints at our own time."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
-from interlock.errors import Unavailable
+from interlock.errors import Fatal, Unavailable
 from interlock.store.sqlite.offload import Offload, ThreadOffload
+from interlock.store.sqlite.room import Sizes, keep_files
 
 DATABASE = "interlock.db"
-RESERVE = 8 * 1024 * 1024
-"""Bytes kept so that terminations and results still have room on a full disk."""
+LEAST = 4 * 1024 * 1024
+"""Free bytes below which the disk counts as full, whatever the files of the store still have room for."""
 ROOM = 64 * 1024 * 1024
 """Free bytes at which new runs are let in again."""
 CHECKPOINT_PAGES = 1_000
@@ -24,8 +27,14 @@ CHECKPOINT_PAGES_BUSY = 16_000
 """Pages in the WAL (64 MiB) that make one due however busy the store is."""
 CHECKPOINT_PAGES_FULL = 250
 """Pages in the WAL (1 MiB) that make one due on a full disk, where the WAL may take no more room than it has."""
-MARGIN = 1024 * 1024
-"""Bytes of a full disk that a checkpoint leaves to the commits after it."""
+LOCK = "lock"
+"""A file that servers of earlier releases lock; they are kept out by it."""
+FORMER_RESERVE = "reserve"
+"""A file that earlier releases kept, to be removed on a full disk."""
+PRIVATE = 0o077
+"""Bits of a mode that a file or directory of ours never has."""
+
+_log = logging.getLogger(__name__)
 
 
 def free_bytes(path: Path) -> int:
@@ -34,58 +43,123 @@ def free_bytes(path: Path) -> int:
 
 
 class DataDirectory:
-    """A data directory, locked for this process until `release`.
+    """A data directory, locked for this process until `release`, and private to its user.
+
+    The locks are on the directory itself and on the database itself (`lock_database`), so neither removing a file nor
+    taking another path to it lets a second process in.
 
     Args:
         free: bytes that the disk below a path has room for.
 
     Raises:
         Unavailable: another process uses it.
+        Fatal: it, or a file in it, is a symbolic link or belongs to another user.
     """
 
     def __init__(self, path: Path, free: Callable[[Path], int] = free_bytes) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path
         self._free = free
-        self._reserve = path / "reserve"
-        self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self._locks: list[int] = []
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise Unavailable(f"another process uses the data directory {path}; stop it, or choose another") from error
+            self._lock(_opened(path, os.O_RDONLY | os.O_DIRECTORY))
+            make_private(path)
+            self._lock(_opened(path / LOCK, os.O_CREAT | os.O_RDWR))
+        except BaseException:
+            self.release()
+            raise
+        (path / FORMER_RESERVE).unlink(missing_ok=True)
 
     @property
     def database(self) -> str:
         return str(self.path / DATABASE)
 
-    def keep_reserve(self) -> bool:
-        """Set the reserve aside; False if there is no room for it."""
-        try:
-            descriptor = os.open(self._reserve, os.O_CREAT | os.O_WRONLY, 0o600)
-        except OSError:
-            return False
-        try:
-            os.posix_fallocate(descriptor, 0, RESERVE)
-        except OSError:
-            self._reserve.unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+    def lock_database(self) -> int:
+        """Lock the database file, made if there is none; returns its descriptor, which is open until `release`.
 
-    def release_reserve(self) -> None:
-        self._reserve.unlink(missing_ok=True)
+        Raises:
+            Unavailable: another process uses it, by whatever path.
+        """
+        descriptor = _opened(self.path / DATABASE, os.O_CREAT | os.O_RDWR)
+        try:
+            self._lock(descriptor)
+        except BaseException:
+            self.release()
+            raise
+        return descriptor
+
+    def is_in_place(self) -> bool:
+        """Whether the database that was locked is still the one that its path leads to."""
+        try:
+            found, ours = os.stat(self.database, follow_symlinks=False), os.fstat(self._locks[-1])
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def has_some(self) -> bool:
+        return self._free(self.path) >= LEAST
 
     def has_room(self) -> bool:
         return self._free(self.path) >= ROOM
 
-    def takes(self, size: int) -> bool:
-        """Whether the database can grow to so many bytes, and commits go on after that."""
-        return size - os.stat(self.database).st_size + MARGIN <= self._free(self.path)
-
     def release(self) -> None:
-        os.close(self._lock)
+        for descriptor in reversed(self._locks):
+            os.close(descriptor)
+        self._locks.clear()
+
+    def _lock(self, descriptor: int) -> None:
+        self._locks.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Unavailable(
+                f"another process uses the data directory {self.path}; stop it, or choose another"
+            ) from error
+        except OSError as error:
+            raise Unavailable(f"the data directory {self.path} cannot be locked: {error.strerror}") from error
+
+
+def make_private(directory: Path) -> None:
+    """Take a data directory, and the files of ours in it, away from other users: 0700 and 0600.
+
+    Raises:
+        Fatal: one is a symbolic link, no regular file, or another user's.
+    """
+    _check(directory, os.stat(directory, follow_symlinks=False), stat.S_ISDIR)
+    with os.scandir(directory) as entries:
+        found = [each for each in entries if is_ours(each.name) and not each.is_dir(follow_symlinks=False)]
+    for entry in found:
+        _check(Path(entry.path), entry.stat(follow_symlinks=False), stat.S_ISREG)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of this name in a data directory is one of Interlock's."""
+    return name.startswith((DATABASE, *_OURS))
+
+
+_OURS = (LOCK, FORMER_RESERVE, "frozen.json", "restore.json", "profile.json", ".profile.json")
+
+
+def _check(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise Fatal(f"{path} is a symbolic link; give the path that it leads to, or put the file itself in its place")
+    if not is_right(found.st_mode):
+        raise Fatal(f"{path} is not what it has to be: a directory for the data, and regular files in it")
+    if found.st_uid != os.geteuid():
+        raise Fatal(
+            f"{path} belongs to the user with the number {found.st_uid}, and this process runs as {os.geteuid()}: "
+            "run it as that user, or change the owner"
+        )
+    if found.st_mode & PRIVATE:
+        _log.warning("other users had access to %s (mode %o); it is taken away", path, stat.S_IMODE(found.st_mode))
+        path.chmod(stat.S_IMODE(found.st_mode) & ~PRIVATE)
+
+
+def _opened(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Fatal(f"{path} cannot be opened: {os.strerror(error.errno or 0)}") from error
 
 
 class Checkpointer:
@@ -112,6 +186,10 @@ class Checkpointer:
         self._on_failure = on_failure
         self._offload = offload if offload is not None else ThreadOffload("interlock-checkpointer")
         self._busy = False
+
+    def keep_files(self, sizes: Sizes) -> None:
+        """Keep the files as long as the store needs them."""
+        keep_files(self._connection, sizes)
 
     def ask(self) -> None:
         """Make a checkpoint, unless one is under way or has failed. To be called on the loop."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -34,8 +36,11 @@ from interlock.store.sqlite.executions import Rules, SqliteExecutions
 from interlock.store.sqlite.leases import SqliteLeases
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.retention import SqliteRetention
+from interlock.store.sqlite.room import SIZES, Allocate, Room, Sizes, allocate, keep_files
 from interlock.store.sqlite.webhooks import SqliteWebhooks
 from interlock.store.sqlite.writer import Form, Writer
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -50,6 +55,8 @@ class SqliteStore:
         checkpoint_offload: the same for checkpoints.
         checkpoint_pages: pages in the WAL that make a checkpoint worth it while nothing else is to be done.
         free: bytes that the disk below a directory has room for.
+        room: how much of it the store keeps in its own files for stops and results.
+        allocate: gives a file room on the disk.
         rules: what follows from an event; another one shows whether the tests would notice.
 
     Raises:
@@ -68,20 +75,35 @@ class SqliteStore:
         checkpoint_offload: Offload | None = None,
         checkpoint_pages: int = CHECKPOINT_PAGES,
         free: Callable[[Path], int] = free_bytes,
+        room: Sizes = SIZES,
+        allocate: Allocate = allocate,
         rules: Rules = decide,
     ) -> None:
         self._directory = DataDirectory(directory, free) if directory is not None else None
         path = self._directory.database if self._directory is not None else MEMORY
-        self._connection = open_writer(path, vfs=vfs)
-        self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
+        self._room: Room | None = None
+        try:
+            locked = None
+            if self._directory is not None:
+                backup.finish_restore(self._directory.path)
+                locked = self._directory.lock_database()
+            self._connection = open_writer(path, vfs=vfs)
+            self._reader = self._connection if path == MEMORY else open_reader(path, vfs=vfs)
+            if locked is not None:
+                self._room = Room(path, locked, room, allocate)
+        except BaseException:
+            self._release()
+            raise
         self._checkpointer: Checkpointer | None = None
         self._checkpoint_pages = checkpoint_pages
         self._log_pages = 0
+        self._refilling = False
         self._connection.set_wal_hook(self._written)
         self.writer = Writer(
             self._connection,
             Form.INLINE if path == MEMORY else form,
             offload=offload,
+            before_commit=self._before_commit,
             on_full=self._full,
             on_fatal=on_fatal,
         )
@@ -89,7 +111,8 @@ class SqliteStore:
             with opening():
                 self._checkpointer = Checkpointer(path, self.writer.distrust, vfs=vfs, offload=checkpoint_offload)
             self.writer.after_commit(self._tend_log)
-        self._reserved = self._directory is not None and self._directory.keep_reserve()
+        if self._room is not None:
+            self._keep_room(self._room, room)
         self.access = SqliteAccess(self.writer, self._reader)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
         self.audit = SqliteAudit(self.writer, self._reader)
@@ -138,11 +161,27 @@ class SqliteStore:
         """Whether the disk has refused a write and no room has been found since."""
         return self.writer.full
 
+    def require_own_files(self) -> None:
+        """
+        Raises:
+            Fatal: the database was removed or replaced, so what is committed would be found by no later process.
+        """
+        if self._directory is not None and not self._directory.is_in_place():
+            raise Fatal(f"the database {self._directory.database} was removed or replaced while the server was running")
+
     def look_for_room(self) -> bool:
-        """Let new runs in again if the disk has room; returns whether it has. To be called now and then while full."""
-        if self.writer.full and self._directory is not None and self._directory.has_room():
-            self._reserved = self._directory.keep_reserve()
-            self.writer.full = not self._reserved
+        """Hold new runs back while the disk is full, and let them in again when it has room; returns whether it has.
+
+        To be called now and then: other processes fill the disk, and make room on it.
+        """
+        if self._room is not None and self._directory is not None and not self._directory.has_some():
+            self._room.short = True
+            if not self.writer.full:
+                # Between two commits, which is after the next one: the connection may be in use.
+                self.writer.submit(lambda connection: None, urgent=True)
+        elif self.writer.full and not self._refilling and self._directory is not None and self._directory.has_room():
+            self._refilling = True
+            self._refill().add_done_callback(self._refilled)
         return not self.writer.full
 
     async def close(self) -> None:
@@ -153,8 +192,7 @@ class SqliteStore:
         if self._reader is not self._connection:
             self._reader.close()
         self._connection.close()
-        if self._directory is not None:
-            self._directory.release()
+        self._release()
 
     def abandon(self) -> None:
         """Let go of the files as they are, as the end of the process would: for whoever simulates that."""
@@ -163,19 +201,71 @@ class SqliteStore:
             self._checkpointer.abandon()
         for connection in (self._reader, self._connection):
             abandon(connection)
+        self._release()
+
+    def _release(self) -> None:
+        # Behind the connections: the locks of SQLite are lost with the first descriptor of a file that is closed.
+        room, self._room = self._room, None
+        if room is not None:
+            room.close()
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.release()
 
+    def _keep_room(self, room: Room, sizes: Sizes) -> None:
+        """Before the first job: what cannot be kept now is kept when there is room."""
+        for connection in (self._connection, self._reader):
+            keep_files(connection, sizes)
+        if self._checkpointer is not None:
+            self._checkpointer.keep_files(sizes)
+        room.prepare(self._connection)
+        if not room.short:
+            with opening():
+                try:
+                    with self._connection:
+                        if room.keep(self._connection):
+                            self._before_commit(self._connection)
+                except apsw.FullError:
+                    room.short = True
+        self._look_whether_short()
+        self.writer.after_commit(self._look_whether_short)
+
+    def _refill(self) -> asyncio.Future[bool]:
+        room = self._room
+        assert room is not None
+        return self.writer.submit(room.keep, heavy=True)
+
+    def _refilled(self, kept: asyncio.Future[bool]) -> None:
+        self._refilling = False
+        if not kept.cancelled() and kept.exception() is None and self._room is not None:
+            self.writer.full = self._room.short
+
+    def _before_commit(self, connection: apsw.Connection) -> None:
+        if self._room is not None:
+            self._room.before_commit(connection, full=self.writer.full)
+
+    def _look_whether_short(self) -> None:
+        """A disk that has no room ahead is full before anything was refused."""
+        if self._room is not None and self._room.short and not self.writer.full:
+            self.writer.full = True
+            self._full()
+
     def _full(self) -> None:
-        if self._directory is not None and self._reserved:
-            self._directory.release_reserve()
-            self._reserved = False
+        """Between two commits: begin the log anew, and free the pages that are kept."""
+        if self._room is None:
+            return
         self._empty_log(self._connection)
+        try:
+            with self._connection:
+                self._room.give_up(self._connection)
+        except apsw.FullError:
+            _log.warning("the disk is full, and the pages that are kept for stops could not be freed")
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
         """In whichever thread made the commit."""
         self._log_pages = pages
+        if self._room is not None:
+            self._room.after_commit(connection, pages, full=self.writer.full)
         if self.writer.full and pages >= CHECKPOINT_PAGES_FULL:
             self._empty_log(connection)
         return apsw.SQLITE_OK
@@ -190,10 +280,7 @@ class SqliteStore:
         """On a full disk: move the whole log into the database, so that it is written from its start again, in the room
         it has. Otherwise a few hundred stops would spend the reserve on it. On the writing connection and between two
         commits, because beside them a checkpoint may never catch up."""
-        if self._directory is None:
-            return
-        size = connection.pragma("page_count") * connection.pragma("page_size")
-        if self._directory.takes(size):
+        if self._room is not None and self._room.covered(connection):
             error = checkpoint(connection)
             if error is not None:
                 raise error

@@ -30,6 +30,7 @@ class SqliteWebhooks:
         key = (row.tenant, row.id)
 
         def job(connection: apsw.Connection) -> None:
+            self._writer.require_room()
             if connection.execute(_GET, key).fetchone() is not None:
                 raise AlreadyExists(f"there is a webhook {row.id} already")
             rest = (row.document, row.url, row.callback_timeout, row.created_at, row.updated_at)
@@ -42,6 +43,7 @@ class SqliteWebhooks:
         self, tenant: int, id: str, change: Callable[[WebhookRow], tuple[WebhookRow, AuditEntry]]
     ) -> Future[WebhookRow | None]:
         def job(connection: apsw.Connection) -> WebhookRow | None:
+            self._writer.require_room()
             found = connection.execute(_GET, (tenant, id)).fetchone()
             if found is None:
                 return None

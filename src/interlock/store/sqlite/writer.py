@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.errors import CommitUnknown, Fatal, InterlockError, Unavailable
 from interlock.store.sqlite.offload import Offload, ThreadOffload
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ class Writer:
         connection: the writing connection; nobody else may use it for writing.
         form: where the work is done.
         offload: the thread, or what stands for it where a schedule has to be replayed exactly.
+        before_commit: called in the transaction of a group when its jobs have run; an error of SQLite's rolls it back.
         on_full: called when the disk refuses a write, before the group is run again.
         on_fatal: called once with the error when what is on disk can no longer be vouched for; no job is
             acknowledged after that.
@@ -70,17 +71,21 @@ class Writer:
         form: Form = Form.COMMIT_IN_THREAD,
         *,
         offload: Offload | None = None,
+        before_commit: Callable[[apsw.Connection], None] = lambda connection: None,
         on_full: Callable[[], None] = lambda: None,
         on_fatal: Callable[[Fatal], None] = lambda error: None,
     ) -> None:
         self._connection = connection
         self._form = form
+        self._before_commit = before_commit
         self._on_full = on_full
         self._on_fatal = on_fatal
         self._urgent: deque[_Job] = deque()
         self._normal: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
         self._busy = False
+        self._committing = False
+        """The last COMMIT has not come back, or has failed."""
         self._was_heavy = False
         """The last group was set-based work."""
         self._scheduled = False
@@ -111,8 +116,9 @@ class Writer:
             committed: called right after the commit; True if the answer announces an attempt. What it raises goes to
                 the log: the work is on disk, and the caller has its answer all the same.
 
-        The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), or
-        with whatever the job raised.
+        The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), with
+        `CommitUnknown` if the COMMIT itself failed in a way that leaves open whether it is, or with whatever the job
+        raised.
         """
         loop = self._loop
         if loop is None:
@@ -129,9 +135,18 @@ class Writer:
             loop.call_soon(self._pump)
         return future
 
+    def require_room(self) -> None:
+        """To be called by a job that adds what no run needs to be stopped or to end.
+
+        Raises:
+            Unavailable: the disk is full.
+        """
+        if self.full:
+            raise Unavailable("the disk is full: runs can be stopped, and nothing can be added", retry_after=30)
+
     def distrust(self, error: apsw.Error) -> None:
         """Other work on the files failed: acknowledge nothing from now on. To be called on the loop."""
-        self._fail([], error)
+        self._fail([], error, committing=False)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call it on the loop after each commit, when its callers have been answered."""
@@ -211,7 +226,10 @@ class Writer:
 
     def _commit(self) -> BaseException | None:
         try:
+            self._before_commit(self._connection)
+            self._committing = True
             self._connection.execute("COMMIT")
+            self._committing = False
         except apsw.Error as error:
             return error
         return None
@@ -248,8 +266,9 @@ class Writer:
                     job.future.set_result(job.result)
 
     def _failed_group(self, group: list[_Job], error: BaseException) -> None:
+        committing, self._committing = self._committing, False
         if isinstance(error, _UNTRUSTED):
-            self._fail(group, error)
+            self._fail(group, error, committing=committing)
             return
         self._rollback()
         if isinstance(error, apsw.FullError) and not self.full:
@@ -272,13 +291,15 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _fail(self, group: list[_Job], error: BaseException) -> None:
+    def _fail(self, group: list[_Job], error: BaseException, *, committing: bool) -> None:
         failed = Fatal(f"the store failed: {_named(error)}; restart to recover from what is on disk")
         known, self._failed = self._failed, failed
         self._failed.__cause__ = error
         for job in (*group, *self._alone, *self._urgent, *self._normal):
             if not job.future.done():
-                job.future.set_exception(Unavailable("the store failed"))
+                # Of what never came to its COMMIT it is certain that nothing is on disk.
+                unknown = committing and any(job is each for each in group)
+                job.future.set_exception(CommitUnknown() if unknown else Unavailable("the store failed"))
         for line in (self._alone, self._urgent, self._normal):
             line.clear()
         if known is None:

@@ -1,0 +1,166 @@
+"""Room inside of the store's own files, on a disk that other processes fill."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from interlock.errors import Unavailable
+from interlock.store.sqlite.disk import DATABASE, ROOM
+from interlock.store.sqlite.room import SIZES, Sizes
+from interlock.store.sqlite.store import SqliteStore
+from simulation.disk import Disk
+from tests.clocks import settle
+
+pytestmark = pytest.mark.anyio
+
+SMALL = Sizes(log=256 * 1024, pages=1024 * 1024, chunk=256 * 1024)
+
+
+class Full:
+    """A disk of which others take all room as soon as it is said to be full."""
+
+    def __init__(self, name: str) -> None:
+        self.disk = Disk(name, lambda operation: None)
+        self.free_bytes = 1 << 40
+
+    def fill(self) -> None:
+        self.disk.full = True
+        self.free_bytes = 0
+
+    def make_room(self) -> None:
+        self.disk.full = False
+        self.free_bytes = ROOM
+
+    def free(self, path: Path) -> int:
+        return self.free_bytes
+
+
+@asynccontextmanager
+async def store_on(full: Full, directory: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(
+        directory, vfs=full.disk.name, free=full.free, room=SMALL, allocate=full.disk.allocate, checkpoint_pages=50
+    )
+    try:
+        yield store
+    finally:
+        full.make_room()
+        await store.close()
+
+
+@pytest.fixture
+async def full(tmp_path: Path) -> AsyncIterator[Full]:
+    made = Full(tmp_path.name)
+    yield made
+    made.disk.close()
+
+
+def write(size: int) -> Callable[[apsw.Connection], int]:
+    def job(connection: apsw.Connection) -> int:
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (content BLOB)")
+        connection.execute("INSERT INTO notes VALUES (randomblob(?))", (size,))
+        return size
+
+    return job
+
+
+async def fill_up(store: SqliteStore, full: Full) -> None:
+    """Write until the store knows that the disk is full."""
+    full.fill()
+    while not store.full:
+        try:
+            await store.writer.submit(write(20_000))
+        except Unavailable:
+            break
+    assert store.full
+
+
+async def test_small_commits_go_on_for_long_on_a_full_disk(full: Full, tmp_path: Path) -> None:
+    async with store_on(full, tmp_path / "data") as store:
+        await fill_up(store, full)
+        for _ in range(400):
+            await store.writer.submit(write(1_000), urgent=True)
+        assert store.integrity() == []
+
+
+async def test_large_commits_leave_the_last_room_to_small_ones(full: Full, tmp_path: Path) -> None:
+    async with store_on(full, tmp_path / "data") as store:
+        await fill_up(store, full)
+        many = (store.writer.submit(write(60_000)) for _ in range(100))
+        refused = [each for each in await asyncio.gather(*many, return_exceptions=True) if each != 60_000]
+        assert refused
+        assert {type(each) for each in refused} == {Unavailable}
+        for _ in range(50):
+            await store.writer.submit(write(1_000), urgent=True)
+
+
+async def test_room_is_kept_again_when_the_disk_has_some(full: Full, tmp_path: Path) -> None:
+    async with store_on(full, tmp_path / "data") as store:
+        for _ in range(2):
+            await fill_up(store, full)
+            assert not store.look_for_room()
+            full.make_room()
+            store.look_for_room()
+            await store.writer.settle()
+            await settle()
+            assert not store.full
+
+
+async def test_database_file_is_never_shorter_than_its_pages(full: Full, tmp_path: Path) -> None:
+    """Otherwise a checkpoint would need room that a neighbour may have taken, and the log could never begin anew."""
+    async with store_on(full, tmp_path / "data") as store:
+        for number in range(60):
+            await store.writer.submit(write(number * 3_000))
+            pages = store.writer._connection.pragma("page_count")
+            assert os.stat(tmp_path / "data" / DATABASE).st_size >= pages * 4_096
+
+
+async def test_log_keeps_its_room_when_the_store_is_closed_and_opened_on_a_full_disk(
+    full: Full, tmp_path: Path
+) -> None:
+    log = tmp_path / "data" / f"{DATABASE}-wal"
+    async with store_on(full, tmp_path / "data") as store:
+        await store.writer.submit(write(100_000))
+        before = log.stat().st_size
+    assert before >= SMALL.log
+    assert log.stat().st_size == before
+    full.fill()
+    async with store_on(full, tmp_path / "data") as store:
+        for _ in range(100):
+            await store.writer.submit(write(1_000), urgent=True)
+
+
+async def test_disk_that_is_nearly_full_is_noticed_before_a_write_fails(full: Full, tmp_path: Path) -> None:
+    async with store_on(full, tmp_path / "data") as store:
+        full.free_bytes = 1
+        store.look_for_room()
+        await store.writer.settle()
+        assert store.full
+
+
+async def test_real_files_have_blocks_for_all_their_bytes(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "data")
+    try:
+        await store.writer.submit(write(100_000))
+        for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+            found = os.stat(tmp_path / "data" / name)
+            assert found.st_blocks * 512 >= found.st_size, name
+        assert os.stat(tmp_path / "data" / f"{DATABASE}-wal").st_size >= SIZES.log
+    finally:
+        await store.close()
+
+
+async def test_store_that_can_keep_no_room_starts_nothing(tmp_path: Path) -> None:
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    store = SqliteStore(tmp_path / "data", allocate=refuse)
+    assert store.full
+    await store.close()
