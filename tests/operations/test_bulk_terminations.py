@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations.bulk_terminations import BATCH, carry_out_next
@@ -130,6 +132,65 @@ async def test_new_runs_can_be_held_back_from_the_first_commit_on(ann: Desk) -> 
     await ann.ask("ClearAutomationCircuitBreaker", {"decision": "PAUSED_EXECUTION_DECISION_RUN"}, id=automation)
     await ann.background()
     assert await ann.state(late) == "WAITING"
+
+
+async def started_beside(ann: Desk, automation: str, turns: int, **body: Any) -> tuple[list[int], str]:
+    """An order, and a run that is started in each turn of the loop while it is given; returns those, and the order."""
+    begun: list[int] = []
+
+    async def starts() -> None:
+        for _ in range(turns):
+            reply = await ann.ask("ExecuteAutomation", body, id=automation)
+            begun.append(int(reply.body["executionId"]))
+            await checkpoint()
+
+    beside = asyncio.ensure_future(starts())
+    given = await order(ann, filter={"automationTemplateIds": [automation]}, pauseAutomation=True)
+    await beside
+    await settle()
+    return begun, given["id"]
+
+
+@pytest.mark.parametrize("turns", range(1, 40, 3))
+@pytest.mark.parametrize("draft", [False, True], ids=["published", "draft"])
+async def test_no_run_that_is_started_around_an_order_that_pauses_goes_on(ann: Desk, turns: int, draft: bool) -> None:
+    """Whenever a run is started, the order stops it, or it is held back: none is at work when the order is done."""
+    automation, before = await waiting(ann, 3)
+    begun, id_ = await started_beside(ann, automation, turns, isDraft=draft)
+    await carried_out(ann, id_)
+    states = {run: await ann.state(run) for run in (*before, *begun)}
+    assert set(states.values()) <= {"TERMINATE", "PAUSED_BY_CIRCUIT_BREAKER"}
+    assert all(states[run] == "TERMINATE" for run in before)
+
+
+@pytest.mark.parametrize("narrowing", [{"subjectUserIds": ["ann"]}, {"expressionCel": "ctx.trigger.user_id == 'ann'"}])
+async def test_an_order_that_names_no_automation_pauses_those_that_it_finds(ann: Desk, narrowing: Any) -> None:
+    first, second, other = [await ann.make(WAIT) for _ in range(3)]
+    runs = [await ann.start(each, user_id="ann") for each in (first, second)]
+    await ann.start(other, user_id="bob")
+    given = await order(ann, filter=narrowing, pauseAutomation=True)
+    assert sorted(given["pausedAutomations"]) == sorted([first, second])
+    await carried_out(ann, given["id"])
+    assert [await ann.state(run) for run in runs] == ["TERMINATE", "TERMINATE"]
+    assert await ann.state(await ann.start(second)) == "PAUSED_BY_CIRCUIT_BREAKER"
+    assert await ann.state(await ann.start(other)) == "WAITING"
+
+
+async def test_an_automation_without_runs_is_paused_if_it_is_named(ann: Desk) -> None:
+    automation = await ann.make(WAIT)
+    given = await order(ann, filter={"automationTemplateIds": [automation, "unknown"]}, pauseAutomation=True)
+    assert given["pausedAutomations"] == [automation]
+    assert await ann.state(await ann.start(automation)) == "PAUSED_BY_CIRCUIT_BREAKER"
+    [entry] = ann.audited("terminations.hold_back")
+    assert json.loads(entry.details or b"") == {"automations": [automation]}
+
+
+async def test_a_filter_that_is_refused_pauses_nothing(ann: Desk) -> None:
+    automation, _ = await waiting(ann, 1)
+    narrowing = {"automationTemplateIds": [automation], "expressionCel": "ctx."}
+    with pytest.raises(InvalidArgument):
+        await order(ann, filter=narrowing, pauseAutomation=True)
+    assert await ann.state(await ann.start(automation)) == "WAITING"
 
 
 async def test_a_plan_is_good_once_for_its_maker_and_not_for_long(ann: Desk) -> None:

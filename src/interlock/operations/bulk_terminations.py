@@ -85,10 +85,12 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
         row = _usable(services, call, body.plan_id, at)
     else:
         found = await _meant(services, call, body.execution_ids, body.filter)
+        if body.pause_automation and body.filter is not None:
+            found = await _meant_and_held_back(services, call, body.filter, found, body.reason)
         row = await _planned(services, call, [execution.id for execution in found.executions])
     deadline = DEFAULT_DEADLINE if body.deadline is None else -(-body.deadline.nanos // 1000)
     request = TerminationRequest(call.actor, body.reason, Mode(body.mode), body.cascade, deadline)
-    paused = await _automations(services, call, row) if body.pause_automation else ()
+    paused = await _to_pause(services, call, row, body.filter) if body.pause_automation else ()
     total = row.total + found.missing
     order = BulkTermination(call.tenant.id, row.id, request, paused, at, total, not_found=found.missing)
     details = {"total": total, "mode": body.mode, "cascade": body.cascade, "paused": paused}
@@ -177,6 +179,37 @@ async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing
     return found
 
 
+async def _meant_and_held_back(
+    services: Services, call: Call, narrowing: TerminationFilter, found: Found, reason: str
+) -> Found:
+    """What the filter finds once new runs of its automations are held back.
+
+    Runs that were started between a look and the order's commit would be neither found nor held back. So what is to be
+    paused is paused first, in a commit of its own, and looked for after that, until a look finds no further automation.
+    """
+    held: set[str] = set()
+    while True:
+        wanted = {*_named(services, call, narrowing), *(row.automation for row in found.executions)}
+        further = sorted(wanted - held)
+        if not further:
+            return found
+        details = json.dumps({"automations": further}, separators=(",", ":")).encode()
+        audit = AuditEntry(call.actor, "terminations.hold_back", further[0], reason=reason, details=details)
+        await services.store.bulk_terminations.hold_back(call.tenant.id, further, services.clock.now(), audit)
+        held.update(further)
+        found = await find(services, call, narrowing)
+
+
+def _named(services: Services, call: Call, narrowing: TerminationFilter | None) -> list[str]:
+    """The automations that a filter names, as far as they are the caller's to see."""
+    ids = () if narrowing is None else narrowing.automation_template_ids
+    return [
+        id_
+        for id_ in dict.fromkeys(ids)
+        if services.store.automations.app_of(call.tenant.id, id_) is not None and visible(services, call, id_)
+    ]
+
+
 async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
     at = services.clock.now()
     row = PlanRow(services.ids.text(), call.principal.client, at + VALID, len(ids))
@@ -195,11 +228,13 @@ def _usable(services: Services, call: Call, id_: str, at: int) -> PlanRow:
     return row
 
 
-async def _automations(services: Services, call: Call, row: PlanRow) -> tuple[str, ...]:
-    """The automations whose executions are planned."""
+async def _to_pause(
+    services: Services, call: Call, row: PlanRow, narrowing: TerminationFilter | None
+) -> tuple[str, ...]:
+    """The automations that a filter names, and those whose executions are planned."""
     order = BulkTermination(call.tenant.id, row.id, TerminationRequest(call.actor), (), 0, row.total)
     ids = services.store.bulk_terminations.batch(order, MOST)
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(_named(services, call, narrowing))
     for number, id_ in enumerate(ids, 1):
         execution = services.store.executions.get(Ref(call.tenant.id, id_))
         if execution is not None:

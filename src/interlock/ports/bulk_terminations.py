@@ -58,6 +58,10 @@ class BulkTerminations(Protocol):
 
     def find_plan(self, tenant: int, id: str) -> PlanRow | None: ...
 
+    def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Awaitable[None]:
+        """Hold back new runs of these automations from this commit on, until their breakers are cleared."""
+        ...
+
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Awaitable[bool]:
         """Carry out the plan of this id from now on, and in the same commit hold back new runs of `paused`.
 

@@ -40,6 +40,8 @@ class Verdict:
     keep: int
     """The newest start that can decide nothing any more."""
     trip: Trip | None = None
+    by_hand: bool = False
+    """The breaker was opened by an order, not by a count: it holds drafts back too."""
 
     @property
     def paused(self) -> bool:
@@ -52,7 +54,7 @@ def judge(connection: apsw.Connection, tenant: int, automation: str, at: int) ->
     if breaker is None:
         return None
     if breaker.trip is not None:
-        return Verdict(tenant, automation, at, 0, 0)
+        return Verdict(tenant, automation, at, 0, 0, by_hand=breaker.trip.maximum == 0)
     key = (tenant, automation)
     (last,) = next(connection.execute(_SQL["breaker_last_number"], key))
     number = last + 1

@@ -76,6 +76,14 @@ class SqliteBulkTerminations:
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
+    def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Future[None]:
+        def job(connection: apsw.Connection) -> None:
+            for automation in automations:
+                breakers.hold(connection, tenant, automation, at)
+            append_audit(connection, tenant, at, audit)
+
+        return self._writer.submit(job, urgent=True)
+
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
             connection.execute(_SQL["plan_use"], (order.at, order.tenant, order.id, order.request.actor.client))

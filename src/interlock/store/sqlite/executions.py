@@ -159,9 +159,9 @@ class SqliteExecutions(ExecutionReads):
                 raise NotFound
             (disabled,) = next(connection.execute(_SWITCH, (tenant,)))
             paused = False
-            if found[1] and not newcomer.is_draft and not disabled:
+            if found[1] and not disabled:
                 verdict = breakers.judge(connection, tenant, newcomer.automation, event.at)
-                if verdict is not None:
+                if verdict is not None and (verdict.by_hand or not newcomer.is_draft):
                     breakers.take(connection, verdict)
                     paused = verdict.paused
             decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
