@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
+import apsw
+
 from interlock.api import endpoints
 from interlock.api.app import Api
 from interlock.api.connection import Connection
@@ -101,9 +103,9 @@ class System:
     """What the port speaks to each caller."""
     draining: bool = False
 
-    def reached_at(self, url: str) -> None:
-        """Say where remotes reach this server."""
-        self.urls.reached_at(url)
+    def reached_at(self, url: str, *, is_known: bool = True) -> None:
+        """Say where remotes reach this server; not `is_known` if only the scheme and the port of the URL are right."""
+        self.urls.reached_at(url, is_known=is_known)
 
     def wind_up(self) -> None:
         """Begin an orderly stop: start nothing more. Terminations, reads and health are still served."""
@@ -157,7 +159,21 @@ async def assembled(
         Fatal: the data cannot be used.
         InvalidArgument: a setting makes no sense.
     """
-    machine = machine or Machine.real()
+    try:
+        async with _assembled(settings, host, machine or Machine.real(), on_fatal) as system:
+            yield system
+    except apsw.Error as error:
+        # Met before the store could say so itself: a damaged page that the start has to read.
+        raise Fatal(
+            f"the database in {settings.data_dir} cannot be read: {error}; restore a backup into another directory "
+            "(interlock backup restore)"
+        ) from error
+
+
+@asynccontextmanager
+async def _assembled(
+    settings: Settings, host: str, machine: Machine, on_fatal: Callable[[Fatal], None]
+) -> AsyncIterator[System]:
     clock, chance = machine.clock, machine.chance
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[Fatal] = loop.create_future()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from interlock.errors import InvalidArgument
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_SLOTS = 512
 DEFAULT_GRACE = 10.0
+_EXAMPLE: Final = "https://interlock.example"
+_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +56,50 @@ class Settings:
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
             raise InvalidArgument.at("--listen", "must be HOST:PORT, such as 127.0.0.1:8080")
         return host.strip("[]"), int(port)
+
+    @property
+    def reached_at(self) -> str:
+        """The public URL without a slash at its end; empty if none was given.
+
+        Raises:
+            InvalidArgument: `public_url` is not the URL of a server.
+        """
+        text = self.public_url
+        if text and (wrong := _wrong_in_url(text)):
+            raise InvalidArgument.at(
+                "--public-url", f"{text!r} is not where a server is reached: {wrong}; use one like {_EXAMPLE}"
+            )
+        return text.rstrip("/")
+
+
+def _wrong_in_url(text: str) -> str:
+    """What is wrong with the URL of a server; empty if nothing is."""
+    if not text.isprintable() or not text.isascii() or " " in text:
+        return "it has a blank or another character that no URL has"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        return f"its host or port cannot be read ({error})"
+    if parts.scheme not in ("http", "https"):
+        return "the scheme must be http or https"
+    if "@" in parts.netloc:
+        return "it must not hold a user name or password"
+    if not host:
+        return "the host is missing"
+    if "?" in text or "#" in text:
+        return "it must not have a query or a fragment"
+    if port == 0:
+        return "its port is 0"
+    if "[" not in parts.netloc and not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
+        return f"{host!r} is not the name or address of a host"
+    if _is_unspecified(host):
+        return f"{host} is where a server listens, and leads a remote nowhere"
+    return ""
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -113,21 +113,27 @@ class PublicUrls:
         self._revocations = access.revocations
         self._known: dict[int, str] = {}
         self._url = url
+        self._is_known = True
 
-    def reached_at(self, url: str) -> None:
-        """Say where the default tenant is reached: a URL without a slash at its end."""
+    def reached_at(self, url: str, *, is_known: bool = True) -> None:
+        """Say where the default tenant is reached: a URL without a slash at its end.
+
+        Args:
+            is_known: False if remotes do not reach the server by that host; its scheme and port are right all the same.
+        """
         self._url = url
+        self._is_known = is_known
         self._known.clear()
 
     def of(self, tenant: int) -> str:
-        """The URL of a tenant, without a slash at its end."""
+        """The URL of a tenant, without a slash at its end; empty if it is not known."""
         if self._revocations != self._access.revocations:
             self._known.clear()
             self._revocations = self._access.revocations
         known = self._known.get(tenant)
         if known is None:
             found = next((row for row in self._access.tenants() if row.id == tenant), None)
-            known = self._url
+            known = self._url if self._is_known else ""
             if found is not None and found.name != DEFAULT_TENANT and found.hosts:
                 known = self.at(min(found.hosts, key=lambda host: (_is_address(host), host)))
             self._known[tenant] = known

@@ -9,8 +9,10 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +21,10 @@ import uvicorn
 import uvloop
 
 from interlock.assembly import Machine, System, assembled
-from interlock.cli.failures import Exit, Failure
+from interlock.cli.failures import Exit, Failure, reason_of
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
-from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.cli.terminal import tell
+from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
 from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
@@ -142,23 +145,41 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     try:
         code = uvloop.run(run_server(Settings(**given), ready_file))
     except InterlockError as error:
-        click.echo(f"interlock: {error.message}", err=True)
-        sys.exit(Exit.ERROR)
+        sys.exit(_told(error))
     except OSError as error:
-        click.echo(f"interlock: {error}", err=True)
-        sys.exit(Exit.ERROR)
+        sys.exit(_told(error))
+    except BaseExceptionGroup as group:
+        # What goes wrong while the parts are at work comes out of their task group.
+        known, unknown = group.split((InterlockError, OSError))
+        if known is None or unknown is not None:
+            raise
+        sys.exit(_told(known))
     sys.exit(code)
+
+
+def _told(error: BaseException) -> Exit:
+    """Say why the server ends; returns the exit code."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, InterlockError):
+        tell(f"interlock: {error.message}")
+    elif isinstance(error, OSError):
+        tell(f"interlock: {error.filename}: {reason_of(error)}" if error.filename else f"interlock: {reason_of(error)}")
+    return Exit.ERROR
 
 
 async def run_server(settings: Settings, ready_file: Path | None, *, http: Http | None = None) -> int:
     """Serve until told to stop; returns the exit code. `http` is another way out, for measuring without a network."""
     host, port = settings.address
+    public_url = settings.reached_at
+    _check_tls(settings)
     try:
         listener = _bound(host, port)
-    except OSError as error:
-        raise Unavailable(f"cannot listen on {settings.listen}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"cannot listen on {settings.listen}: {reason_of(error)}") from error
     scheme = "https" if settings.tls_cert is not None else "http"
-    authority = _authority(host, listener.getsockname()[1])
+    address, port = listener.getsockname()[:2]
+    authority = _authority(address, port)
     url = f"{scheme}://{authority}"
     server: Server | None = None
     untold: OSError | None = None
@@ -170,7 +191,15 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
 
     async with assembled(settings, authority, machine=Machine.real(http), on_fatal=ended) as system:
-        system.reached_at(settings.public_url.rstrip("/") or url)
+        if public_url:
+            system.reached_at(public_url)
+        elif not ip_address(address).is_unspecified:
+            system.reached_at(url)
+        elif settings.hosts:
+            system.reached_at(f"{scheme}://{_authority(settings.hosts[0], port)}")
+        else:
+            system.reached_at(url, is_known=False)
+            log.warning("no callback URL is known", extra={"reason": _UNREACHED.format(settings.listen)})
         config = uvicorn.Config(
             system.api,
             loop="none",
@@ -321,6 +350,40 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _check_tls(settings: Settings) -> None:
+    """Read certificate and key before anything else is done.
+
+    Raises:
+        InvalidArgument: they cannot be read, or do not belong together.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_password)
+    except ssl.SSLError as error:
+        wrong = (
+            "the key does not belong to the certificate" if "MISMATCH" in str(error) else "one of them is no PEM file"
+        )
+        raise InvalidArgument.at(
+            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {wrong}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InvalidArgument.at(
+            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {reason_of(error)}"
+        ) from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted; give one that is not (openssl pkey -in KEY -out PLAIN)")
+
+
 def _authority(host: str, port: int) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+
+
+_UNREACHED: Final = (
+    "--listen {} says on which addresses the server listens, not where remotes reach it; set --public-url, such as "
+    "https://interlock.example, or --host NAME. Until then webhooks are sent without a callback URL"
+)

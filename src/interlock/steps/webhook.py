@@ -145,6 +145,8 @@ class WebhookStep(Step):
             return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
         status = response.status
         if status == 202:
+            if not environment.urls.of(attempt.ref.tenant):
+                return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
             return Accepted(until, status)
         if 200 <= status < 300:
             return Succeeded(_output(response), status)
@@ -159,7 +161,9 @@ class WebhookStep(Step):
         environment = self._environment
         ref, position = attempt.ref, attempt.attempt.position
         key = idempotency_key(environment.installation, ref.id, self.name)
-        callback = callback_url(environment.urls.of(ref.tenant), environment.secret, ref, position)
+        # Without a URL that leads here no callback is offered: a wrong one would leave the run waiting for days.
+        public_url = environment.urls.of(ref.tenant)
+        callback = callback_url(public_url, environment.secret, ref, position) if public_url else ""
         head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
         subject = encode(
             {
@@ -177,13 +181,19 @@ class WebhookStep(Step):
                 "Webhook-Version": VERSION,
                 "Webhook-Id": key,
                 "Webhook-Event": EVENT,
-                "Webhook-Callback-Url": callback,
+                **({"Webhook-Callback-Url": callback} if callback else {}),
                 "Idempotency-Key": key,
             },
             b"".join((head[:-1], _PAYLOAD, subject[:-1], b',"context":', payload, b"}}")),
             ATTEMPT_SECONDS,
             MAX_RESPONSE,
         )
+
+
+_NO_CALLBACK: Final = (
+    "the webhook answered 202, and the server does not know the URL at which it can be called back; "
+    "start it with --public-url or --host"
+)
 
 
 def answer_output(body: bytes, status: int) -> dict[str, object]:
