@@ -300,3 +300,52 @@ async def test_an_order_outlives_the_process() -> None:
         assert ann.services.store.bulk_terminations.next() is not None
         assert (await carried_out(ann, given["id"]))["state"] == "DONE"
         assert await ann.state(run) == "TERMINATE"
+
+
+async def family(ann: Desk) -> tuple[list[int], str]:
+    """Two runs that each started one which waits, which each started one that is done and one that waits."""
+    leaf, done = await ann.make(WAIT), await ann.make(GREET)
+    begin = {"stepName": "begin", "runAutomation": {"automationTemplateRef": {"id": leaf}}}
+    greet = {"runAutomation": {"automationTemplateRef": {"id": done}, "context": {"context": {"name": "x"}}}}
+    middle = await ann.make(begin, {"stepName": "greet", **greet}, WAIT)
+    root = await ann.make({"stepName": "begin", "runAutomation": {"automationTemplateRef": {"id": middle}}}, WAIT)
+    runs = [await ann.start(root) for _ in range(2)]
+    await settle()
+    return runs, root
+
+
+@pytest.mark.parametrize("by", ["ids", "filter"])
+@pytest.mark.parametrize("cascade", [False, True])
+async def test_a_plan_counts_what_its_order_stops(ann: Desk, by: str, cascade: bool) -> None:
+    runs, root = await family(ann)
+    ids = {"executionIds": [str(run) for run in runs]}
+    named = ids if by == "ids" else {"filter": {"automationTemplateIds": [root]}}
+    planned = await plan(ann, **named, cascade=cascade)
+    assert (planned["total"], planned["descendants"], planned["cascade"]) == (2, 4 if cascade else 0, cascade)
+    assert not planned["moreDescendants"]
+    given = await order(ann, planId=planned["id"], cascade=cascade)
+    done = await carried_out(ann, given["id"])
+    assert (done["accepted"], done["descendants"]) == (planned["total"], planned["descendants"])
+    stopped = (await ann.ask("OwnPlanTerminations", {"filter": {"allExecutions": True}})).body["total"]
+    assert stopped == (0 if cascade else 4)
+
+
+async def test_a_plan_counts_a_run_once_whatever_leads_to_it(ann: Desk) -> None:
+    runs, _ = await family(ann)
+    [child] = ann.services.store.executions.children(ann.ref(runs[0]))
+    ids = [str(runs[0]), str(child.id)]
+    planned = await plan(ann, executionIds=ids, cascade=True)
+    assert (planned["total"], planned["descendants"]) == (2, 1)
+
+
+async def test_a_plan_counts_what_a_finished_run_has_started(ann: Desk) -> None:
+    child, _ = await waiting(ann, 0)
+    parent = await ann.start(
+        await ann.make({"stepName": "a", "runAutomation": {"automationTemplateRef": {"id": child}}})
+    )
+    assert await ann.state(parent) == "DONE"
+    planned = await plan(ann, executionIds=[str(parent)], cascade=True)
+    assert (planned["total"], planned["descendants"]) == (1, 1)
+    given = await order(ann, planId=planned["id"], cascade=True)
+    done = await carried_out(ann, given["id"])
+    assert (done["accepted"], done["alreadyFinished"], done["descendants"]) == (0, 1, 1)

@@ -32,11 +32,13 @@ from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
 from interlock.ports.bulk_terminations import Reach
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import TERMINAL
+from interlock.rules.states import TERMINAL, State
 
 VALID: Final = 300 * SECOND
 """How long a plan can be carried out."""
 SHOWN: Final = 100
+STOPPED: Final = TERMINAL | {State.STOPPING}
+"""States of executions that an order has nothing left to stop of."""
 BATCH: Final = 250
 """Executions that one commit stops."""
 TREES: Final = 10
@@ -51,6 +53,7 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
     """
     found = await _meant(services, call, body.execution_ids, body.filter)
     row = await _planned(services, call, [execution.id for execution in found.executions])
+    below, more = await _below(services, call.tenant.id, found) if body.cascade else (0, False)
     running = (execution for execution in found.executions if execution.state not in TERMINAL)
     looked_at = []
     for execution in islice(running, SHOWN):
@@ -61,6 +64,9 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
             id=row.id,
             expires_at=shown.moment(row.expires_at),
             total=row.total,
+            cascade=body.cascade,
+            descendants=below,
+            more_descendants=more,
             states=tuple(StateCount(state=state, count=count) for state, count in sorted(found.counts.items())),
             not_found=found.missing,
             expression_failures=found.shown_failures(),
@@ -179,6 +185,30 @@ async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing
     return found
 
 
+async def _below(services: Services, tenant: int, found: Found) -> tuple[int, bool]:
+    """How many active executions a cascade would stop below the planned ones, and whether there are more.
+
+    Finished ones are passed through to what they started. At most `MOST` are looked at.
+    """
+    seen = {execution.id for execution in found.executions}
+    named, count, looked_at = len(seen), 0, 0
+    waiting = sorted(seen)
+    while waiting:
+        parent, after = Ref(tenant, waiting.pop()), 0
+        while children := services.store.executions.children(parent, after=after, limit=BATCH):
+            after = children[-1].id
+            further = [child for child in children if child.id not in seen]
+            seen.update(child.id for child in further)
+            waiting += [child.id for child in further]
+            count += sum(child.state not in STOPPED for child in further)
+            if len(seen) - named > MOST:
+                return count, True
+            await give_way(0)
+        looked_at += 1
+        await give_way(looked_at)
+    return count, False
+
+
 async def _meant_and_held_back(
     services: Services, call: Call, narrowing: TerminationFilter, found: Found, reason: str
 ) -> Found:
@@ -292,4 +322,5 @@ def _shown(order: BulkTermination) -> Terminations:
         already_finished=order.already_finished,
         denied=order.denied,
         not_found=order.not_found,
+        descendants=order.below,
     )

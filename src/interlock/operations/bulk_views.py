@@ -39,6 +39,8 @@ class PlanTerminationsRequest(Message):
 
     execution_ids: tuple[Int64, ...] = ()
     filter: TerminationFilter | None = None
+    cascade: Bool = False
+    """Count what these executions started as well, and what that started."""
 
 
 class PlannedExecution(Message):
@@ -87,6 +89,12 @@ class TerminationPlan(Message):
     id: str = ""
     expires_at: Timestamp | None = None
     total: Int32 = 0
+    """Executions that are named, or that the filter finds."""
+    cascade: Bool = False
+    descendants: Int32 = 0
+    """With `cascade`: active executions below those, which would be stopped too."""
+    more_descendants: Bool = False
+    """There are more than were counted: 100,000 are looked at."""
     states: tuple[StateCount, ...] = ()
     not_found: Int32 = 0
     """Ids that are unknown here, or not the caller's to see."""
@@ -137,6 +145,8 @@ class Terminations(Message):
     denied: Int32 = 0
     not_found: Int32 = 0
     """Unknown, or another tenant's: there is no telling which."""
+    descendants: Int32 = 0
+    """With `cascade`: executions stopped below those that are named. In trees of more than 10,000, those so far."""
 
 
 class TerminationsResponse(Message):

@@ -27,7 +27,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class BulkTermination:
-    """An order, and how far it has come. Its counters leave out what `cascade` stops below the runs it names."""
+    """An order, and how far it has come. The other counters are about the runs that it names."""
 
     tenant: int
     id: str
@@ -43,6 +43,8 @@ class BulkTermination:
     not_found: int = 0
     finished_at: int | None = None
     aborted_at: int | None = None
+    below: int = 0
+    """How many executions it stopped below those that it names."""
 
     @property
     def dealt_with(self) -> int:

@@ -50,21 +50,21 @@ INSERT INTO bulk_terminations (
 -- One order.
 SELECT
     tenant, id, client, principal, address, reason, mode, deadline, cascade, paused, at, total, accepted, repeated,
-    already_finished, denied, not_found, finished_at, aborted_at
+    already_finished, denied, not_found, finished_at, aborted_at, below
 FROM bulk_terminations WHERE tenant = ? AND id = ?;
 
 -- name: bulk_terminations_page
 -- In the order of their ids, which is that of their ages, newest first.
 SELECT
     tenant, id, client, principal, address, reason, mode, deadline, cascade, paused, at, total, accepted, repeated,
-    already_finished, denied, not_found, finished_at, aborted_at
+    already_finished, denied, not_found, finished_at, aborted_at, below
 FROM bulk_terminations WHERE tenant = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: bulk_termination_next
 -- The oldest order that is not at its end.
 SELECT
     tenant, id, client, principal, address, reason, mode, deadline, cascade, paused, at, total, accepted, repeated,
-    already_finished, denied, not_found, finished_at, aborted_at
+    already_finished, denied, not_found, finished_at, aborted_at, below
 FROM bulk_terminations INDEXED BY bulk_terminations_open
 WHERE tenant = ? AND finished_at IS NULL ORDER BY at, id LIMIT 1;
 
@@ -72,7 +72,7 @@ WHERE tenant = ? AND finished_at IS NULL ORDER BY at, id LIMIT 1;
 -- What became of a batch.
 UPDATE bulk_terminations SET
     accepted = accepted + ?, repeated = repeated + ?, already_finished = already_finished + ?, denied = denied + ?,
-    not_found = not_found + ?
+    not_found = not_found + ?, below = below + ?
 WHERE tenant = ? AND id = ?;
 
 -- name: bulk_termination_finish

@@ -154,7 +154,8 @@ class SqliteBulkTerminations:
             counts = Counter(stopped.verdicts.values())
             missing = len(allowed) - len(stopped.verdicts)
             tally = (counts[Verdict.ACCEPTED], counts[Verdict.REPEATED], counts[Verdict.ALREADY_FINISHED])
-            connection.execute(_SQL["bulk_termination_count"], (*tally, len(denied), missing, tenant, order.id))
+            below = sum(tree.first for tree in done[1:])
+            connection.execute(_SQL["bulk_termination_count"], (*tally, len(denied), missing, below, tenant, order.id))
             dealt_with = [(tenant, order.id, id_) for id_ in ids]
             connection.executemany(_SQL["planned_drop"], dealt_with)
             if connection.execute(_SQL["planned_next"], (tenant, order.id, 1)).fetchone() is None:
