@@ -113,6 +113,12 @@ class ServerProcess:
         self.process = None
         return code
 
+    def cpu_seconds(self) -> float:
+        """CPU time of the server so far, in user and system mode."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def token(self) -> str:
         """An access token, by secret."""
         form = {

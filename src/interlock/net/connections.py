@@ -399,16 +399,17 @@ class Connection(asyncio.Protocol):
         """Close at once. An ordinary close would write the buffer first, and wait for a receiver that reads nothing."""
         self.is_closed = True
         transport = self._transport
-        raw = None if transport is None else transport.get_extra_info("socket")
-        if transport is None or raw is None:
+        if transport is None:
             return
-        try:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            # The loop closes it in its next turn. Until then it must not write what waits in its buffer.
-            with socket.socket(fileno=os.dup(raw.fileno())) as same:
-                same.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the receiver was first
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            try:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                # The loop closes it in its next turn. Until then it must not write what waits in its buffer.
+                with socket.socket(fileno=os.dup(raw.fileno())) as same:
+                    same.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the receiver was first
         transport.abort()
 
 
