@@ -210,7 +210,7 @@ async def _assembled(
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
-        starter = Starter(store.executions, plans, preparer, dispatcher, clock, ids)
+        starter = Starter(store.executions, plans, dispatcher, clock, ids)
         services = Services(
             store=store,
             clock=clock,

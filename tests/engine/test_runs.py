@@ -103,7 +103,7 @@ async def test_a_step_whose_condition_is_true_is_skipped_and_leaves_nothing_in_t
 
 async def test_pure_steps_cost_no_commit_of_their_own() -> None:
     async with engine() as world:
-        definition = await world.publish([evaluate("a", x="1"), evaluate("b", y="ctx.a.x + 1")])
+        definition = await world.publish([evaluate("a", x="2"), evaluate("b", y="ctx.a.x")])
         before = world.store.writer.commits
         ref = await world.start(definition)
         assert world.state(ref) is State.DONE
@@ -133,7 +133,8 @@ async def test_a_dear_expression_is_evaluated_in_another_process() -> None:
         definition = await world.publish(steps)
         request = StartRequest(world.tenant, "auto", definition, ANN, {"items": list(range(300))})
         started = await world.starter.start(request)
-        assert started.execution.state is State.DONE
+        await settle()
+        assert world.state(started.execution.ref) is State.DONE
         assert world.output(started.execution.ref, 0) == {"n": 300}
 
 

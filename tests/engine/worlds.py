@@ -19,7 +19,7 @@ from interlock.engine.prepare import Preparer
 from interlock.engine.start import Starter, StartRequest
 from interlock.errors import InterlockError, Unavailable
 from interlock.expressions.environment import Environment
-from interlock.expressions.evaluate import LocalEvaluator
+from interlock.expressions.evaluate import Evaluator, LocalEvaluator
 from interlock.ports import (
     AuditEntry,
     AutomationRow,
@@ -206,10 +206,11 @@ class Engine:
     name: str = "one"
     kinds: Mapping[str, type[Step]] = field(default_factory=lambda: KINDS)
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
+    evaluating: Callable[[], Evaluator] = LocalEvaluator
 
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
-        self.evaluator = LocalEvaluator()
+        self.evaluator = self.evaluating()
         self.urls = PublicUrls(self.store.access, "https://interlock.example")
         self.environment = StepEnvironment(
             http=self.far,
@@ -229,7 +230,7 @@ class Engine:
         self.dispatcher = self.dispatching(
             self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near
         )
-        self.starter = Starter(self.store.executions, self.plans, self.preparer, self.dispatcher, self.clock, self.ids)
+        self.starter = Starter(self.store.executions, self.plans, self.dispatcher, self.clock, self.ids)
         self._running: asyncio.Task[None] | None = None
 
     async def up(self) -> None:

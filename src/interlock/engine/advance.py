@@ -193,7 +193,7 @@ class Advance:
         at = self._clock.now()
         following: Next | None
         if execution.state is State.PENDING:
-            entered = await self._entered(carried, at)
+            entered = await self._entered(carried, held, at)
             if entered is None:
                 # It is stopped.
                 return False
@@ -209,9 +209,9 @@ class Advance:
         if by is WaitingFor.TIMER:
             output = step.step.waited(execution.wake_at or at)
             result = Result(Outcome.SUCCEEDED, encode_output(output))
-            following = await self._after(carried, output, at)
+            following = await self._after(carried, held, output, at)
         elif by is WaitingFor.RETRY:
-            following = await self._entered(carried, at)
+            following = await self._entered(carried, held, at)
         else:
             result = Result(Outcome.FAILED, error=step.step.expired())
             following = Fail(execution.step)
@@ -228,7 +228,7 @@ class Advance:
                 return None
         return following
 
-    async def _entered(self, carried: Carried, at: int) -> Next | None:
+    async def _entered(self, carried: Carried, held: Held, at: int) -> Next | None:
         """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
         execution = carried.execution
         if execution.attempt > 0:
@@ -238,7 +238,24 @@ class Advance:
                 announced = self._executions.announced(execution.ref, execution.step)
                 input_, shown = announced or (first.input, None)
                 return Announce(execution.step, input_, shown_input=shown)
-        return await self._preparer.following(carried.plan, execution.step, carried.context, at)
+        return await self._following(carried, held, execution.step, at)
+
+    async def _following(self, carried: Carried, held: Held, position: int, at: int) -> Next | None:
+        """What comes at that position. None: the run is stopped, and its slot is not kept for an evaluation."""
+        if held.stopped:
+            return None
+        held.evaluating = True
+        try:
+            following = await self._preparer.following(carried.plan, position, carried.context, at, held.is_stopped)
+        except asyncio.CancelledError:
+            if not held.end():
+                raise
+            return None
+        except BaseException:
+            held.end()
+            raise
+        held.end()
+        return following
 
     async def _refuse(self, execution: Execution, document: bytes) -> None:
         """End a resting run that cannot be carried on, and say why."""
@@ -276,7 +293,7 @@ class Advance:
             result, following = interpret(report, attempt, now, self._chance.chance())
         # A run that is being stopped must not wait until what would have followed is evaluated.
         if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
-            following = await self._after(carried, report.output, now)
+            following = await self._after(carried, held, report.output, now)
             following = self._in_turn(carried, held, following)
             now = self._clock.now()
         return await self._settle(carried, Settled(now, ref, result, following, self.holder))
@@ -305,7 +322,7 @@ class Advance:
         held.end()
         return report
 
-    async def _after(self, carried: Carried, output: Mapping[str, object], at: int) -> Next | None:
+    async def _after(self, carried: Carried, held: Held, output: Mapping[str, object], at: int) -> Next | None:
         """What follows the present step, which succeeded. None if a defect was met: then the step is recorded as it
         ended, and the run rests ready for the step after it, which fails if the defect is met again."""
         execution = carried.execution
@@ -315,7 +332,7 @@ class Advance:
             if position + 1 < len(steps):
                 secret = frozenset() if carried.shown_input is None else ANSWER_MEMBERS.intersection(output)
                 carried.context.add(steps[position].name, output, secret)
-            return await self._preparer.following(carried.plan, position + 1, carried.context, at)
+            return await self._following(carried, held, position + 1, at)
         except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
             _log.exception("what follows step %s of execution %s cannot be prepared", position, execution.id)
             carried.stale = True

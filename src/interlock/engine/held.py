@@ -55,7 +55,19 @@ class Held:
     `advance` itself, which still has to record what became of the attempt.
     """
 
-    __slots__ = ("_cutting", "_turns", "closing", "cut", "host", "noted", "performing", "ref", "stopped", "task")
+    __slots__ = (
+        "_cutting",
+        "_turns",
+        "closing",
+        "cut",
+        "evaluating",
+        "host",
+        "noted",
+        "performing",
+        "ref",
+        "stopped",
+        "task",
+    )
 
     def __init__(self, ref: Ref, turns: Turns | None = None, host: str | None = None) -> None:
         self.ref = ref
@@ -75,6 +87,8 @@ class Held:
         """The server is stopping: record the attempt in flight, and announce no other."""
         self.stopped = False
         """A termination of the run was accepted: what would follow need not be evaluated."""
+        self.evaluating = False
+        """What follows is being evaluated. `end` ends that too."""
         self._cutting = False
 
     def may_call(self, host: str | None) -> bool:
@@ -93,6 +107,18 @@ class Held:
             self._cutting = True
             self.task.cancel()
 
+    def stop(self) -> None:
+        """A termination of the run was accepted: give up on evaluating what would follow. A perform goes on, unless it
+        is interrupted."""
+        self.stopped = True
+        if self.evaluating and not self._cutting and self.task is not None:
+            self._cutting = True
+            self.task.cancel()
+
+    def is_stopped(self) -> bool:
+        """Whether a termination of the run was accepted."""
+        return self.stopped
+
     def begin(self, epoch: int) -> bool:
         """Before a perform. False: it has been cut already, so that it must not begin."""
         if self.cut > epoch:
@@ -101,9 +127,12 @@ class Held:
         return True
 
     def end(self) -> bool:
-        """After a perform, however it ended. True: a cancellation that came out of it was an interrupt and is dealt
-        with; otherwise it was not ours and goes on to whoever meant it."""
+        """After a perform or an evaluation, however it ended.
+
+        True: a cancellation that came out of it was ours and is dealt with; otherwise it goes on to its sender.
+        """
         self.performing = 0
+        self.evaluating = False
         if not self._cutting:
             return False
         self._cutting = False

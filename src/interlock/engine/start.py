@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -12,10 +12,13 @@ from interlock.engine.held import SUPERSEDED, Held, Turn, Waits
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
 from interlock.errors import Unavailable
+from interlock.expressions.context import Context
+from interlock.expressions.evaluate import Evaluator, Stopped, never
+from interlock.expressions.script import Outcome, Script
 from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
-from interlock.rules.model import Actor, Ref
+from interlock.rules.model import Actor, Execution, Ref
 from interlock.rules.states import State
 from interlock.steps.documents import encode
 
@@ -63,12 +66,10 @@ class StartRequest:
 class Starter:
     """Begins runs."""
 
-    def __init__(
-        self, executions: Executions, plans: Plans, preparer: Preparer, slots: Slots, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, executions: Executions, plans: Plans, slots: Slots, clock: Clock, ids: Ids) -> None:
         self._executions = executions
         self._plans = plans
-        self._preparer = preparer
+        self._preparer = Preparer(clock, _WithoutProcess())
         self._slots = slots
         self._clock = clock
         self._ids = ids
@@ -79,7 +80,8 @@ class Starter:
         self._is_closed = True
 
     async def start(self, request: StartRequest) -> Started:
-        """Create the run and, if a slot is free, announce its first attempt in the same commit.
+        """Create the run and, if a slot is free and nothing expensive comes before, announce its first attempt in the
+        same commit.
 
         Raises:
             NotFound: the automation is unknown or deleted.
@@ -112,7 +114,7 @@ class Starter:
                 newcomer, event, input_, audit, request.idempotency, lease=request.lease
             )
             row = started.execution
-            if not started.repeated and plan is not None and row.state is State.PROCESS_STEP and row.id == id_:
+            if plan is not None and not started.repeated and row.id == id_ and self._goes_on(row, ended):
                 carried = Carried(row, plan, context)
                 if isinstance(following, Announce) and following.input is not None:
                     carried.input, carried.shown_input = following.input, following.shown_input
@@ -123,15 +125,42 @@ class Starter:
             if not taken:
                 self._slots.free_slot(held, ended)
 
+    @staticmethod
+    def _goes_on(row: Execution, ended: Turn) -> bool:
+        """Whether the slot is kept: to perform what was announced, or to evaluate what was too expensive before."""
+        return row.state is State.PROCESS_STEP or (row.state is State.PENDING and ended is SUPERSEDED)
+
     async def _first(self, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
-        """What comes first. A change rests until the run exists; an unusable plan is told of by the run itself."""
+        """What comes first. None: the run has to exist before. An unusable plan is told of by the run itself.
+
+        A change rests until the run exists. So does what needs an evaluator process: until the commit the run has no
+        id, and nothing of it can be stopped.
+        """
         try:
             plan = self._plans.get(request.tenant, request.definition)
         except PlanUnusable:
             return None, RunContext(_NO_PLAN, {}), None
         context = RunContext(plan, request.trigger)
-        following = await self._preparer.following(plan, 0, context, self._clock.now())
-        return plan, context, None if isinstance(following, Change) else following
+        try:
+            following = await self._preparer.following(plan, 0, context, self._clock.now())
+        except NeedsProcess:
+            following = None
+        if following is None or isinstance(following, Change):
+            return plan, RunContext(plan, request.trigger), None
+        return plan, context, following
+
+
+class NeedsProcess(Exception):
+    """What comes first needs an evaluator process."""
+
+
+class _WithoutProcess(Evaluator):
+    """Tells what can be told without a process."""
+
+    async def run(
+        self, script: Script, context: Context, stopped: Stopped = never, *, urgent: bool = False
+    ) -> Sequence[Outcome]:
+        raise NeedsProcess
 
 
 _NO_PLAN = Plan(0, 0, "", (), {})

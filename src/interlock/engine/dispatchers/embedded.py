@@ -133,7 +133,7 @@ class EmbeddedDispatcher:
         self._turns.forget(ref)
         held = self._held.get(ref)
         if held is not None:
-            held.stopped = True
+            held.stop()
 
     # --- slots for runs that are being created --------------------------------------------------------------------
 
