@@ -50,6 +50,7 @@ class Situation(StrEnum):
     IO_ERROR = "an I/O error"
     DISK_FULL = "a full disk"
     STOP_ON_FULL_DISK = "a terminate accepted on a full disk"
+    STOP_WHILE_DRAINING = "a terminate accepted by a server that drains"
     START_REFUSED = "a start refused with Retry-After"
     CLOCK_JUMP = "a jump of the wall clock"
     STALL = "a server that stood still"

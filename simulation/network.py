@@ -27,6 +27,11 @@ class Fate(StrEnum):
     ANSWERED = "answered"
     TEXT = "text"
     """Answered 200 with something that is not JSON."""
+    NUMBER = "answers a number that no double holds"
+    NULLS = "answers a list of nulls"
+    DEEP = "answers lists in lists"
+    FLOODS = "interim responses without end"
+    """It acts, and its answer never comes to a final status."""
     REFUSED = "refused"
     """No connection; nothing leaves."""
     RESET_BEFORE = "reset before it acted"
@@ -57,6 +62,12 @@ CALLS_FIRST: Final = frozenset(
 """Fates of a call whose callback is sent before the call is answered, if it ever is."""
 _RESET: Final = frozenset({Fate.RESET_AFTER, Fate.CALLED_RESET})
 _HANGS: Final = frozenset({Fate.HANGS, Fate.CALLED_HANGS})
+_BODIES: Final = {
+    Fate.TEXT: b"done",
+    Fate.NUMBER: b'{"n": 1e400}',
+    Fate.NULLS: b'{"n": [' + b",".join([b"null"] * 1_000) + b"]}",
+    Fate.DEEP: b'{"n": ' + b"[" * 200 + b"]" * 200 + b"}",
+}
 _STATUS: Final = {Fate.FAILS: 500, Fate.CALLED_FAILS: 500, Fate.GONE: 410, **dict.fromkeys(_ACCEPTED, 202)}
 
 
@@ -215,9 +226,7 @@ class Network:
             raise HttpFailed(HttpFailureKind.TOO_LARGE, "the answer is larger than is read")
         progress.phase = Phase.DONE
         call.delivered = True
-        body = (
-            b"done" if call.fate is Fate.TEXT else json.dumps({"version": "v1", "context": {"n": call.number}}).encode()
-        )
+        body = _BODIES.get(call.fate) or json.dumps({"version": "v1", "context": {"n": call.number}}).encode()
         return HttpResponse(status, {}, body if 200 <= status < 300 else b"no")
 
     # --- the far end ----------------------------------------------------------------------------------------------
@@ -239,6 +248,10 @@ class Network:
             self._reset(reply)
             return
         if call.fate in _HANGS:
+            return
+        if call.fate is Fate.FLOODS:
+            if not reply.done():
+                reply.set_exception(HttpFailed(HttpFailureKind.TOO_LARGE, "interim responses without end"))
             return
         if call.fate not in CALLS_FIRST:
             await self._pause(chance.choice((0, 0, 1, 5)) * MILLISECOND)

@@ -249,6 +249,8 @@ class Oracle:
                 world.saw(_STOPS[termination.found])
             if world.host.disk_full:
                 world.saw(Situation.STOP_ON_FULL_DISK)
+            if system.draining:
+                world.saw(Situation.STOP_WHILE_DRAINING)
         else:
             world.saw(_REPEATS[row.state])
         seen = self.seen.get(row.id)

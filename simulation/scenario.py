@@ -115,7 +115,7 @@ def scenario(seed: int) -> Scenario:
 
 
 def _steps(chance: Random, number: int, count: int) -> tuple[dict[str, Any], ...]:
-    steps = []
+    steps: list[dict[str, Any]] = []
     for position in range(chance.choice((1, 2, 2, 3, 3, 4, 6))):
         name = f"s{position}"
         kinds = ["webhook"] * 5 + ["wait", "evaluate"] + (["child"] * 2 if number + 1 < count else [])
@@ -126,7 +126,9 @@ def _steps(chance: Random, number: int, count: int) -> tuple[dict[str, Any], ...
         elif kind == "wait":
             step["waitForDuration"] = {"duration": chance.choice(("1s", "3s", "20s", "86400s"))}
         elif kind == "evaluate":
-            step["evaluateExpressions"] = {"expressions": [{"key": "two", "expressionCel": "1 + 1"}]}
+            called = [before["stepName"] for before in steps if "webhook" in before]
+            read = f"ctx.{chance.choice(called)}.response.n" if called and chance.random() < 0.6 else "1 + 1"
+            step["evaluateExpressions"] = {"expressions": [{"key": "two", "expressionCel": read}]}
         else:
             target = chance.randrange(number + 1, count)
             step["runAutomation"] = {"automationTemplateRef": {"id": f"automation-{target}"}}

@@ -177,6 +177,7 @@ class Server:
         self._died = died
         self._opened: SqliteStore | None = None
         self._closed = False
+        self._port_closed = False
         self._stop: asyncio.Event = asyncio.Event()
         self._tasks: dict[asyncio.Task[Any], None] = {}
         """In their order, which that of a set would not be from one life to the next."""
@@ -186,7 +187,8 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        return not self.dead and self.system is not None and not self.stopping
+        """Whether the port is open: until all that was under way at an orderly stop has ended."""
+        return not self.dead and self.system is not None and not self._port_closed
 
     @property
     def stopping(self) -> bool:
@@ -281,7 +283,11 @@ class Server:
                 self.system = system
                 self.up.set_result(True)
                 await self._stop.wait()
-                # As uvicorn does: what was asked is answered, if that does not take too long.
+                # As `serve` does: terminations and reads are served while attempts in flight end.
+                if self.fatal is None:
+                    await system.drain()
+                self._port_closed = True
+                # What was asked is answered, if that does not take too long.
                 if self._tasks:
                     await asyncio.wait(list(self._tasks), timeout=GRACE + 1)
                 for task in list(self._tasks):
