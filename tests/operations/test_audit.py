@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import apsw
@@ -109,6 +110,83 @@ async def test_a_record_cut_off_with_its_seals_shows_against_a_checkpoint(ann: D
     assert (await verified(ann))["intact"]
     found = await verified(ann, **checkpoint)
     assert (found["intact"], found["badId"]) == (False, rows[-1]["id"])
+
+
+async def take_seals(ann: Desk, first: int, last: int) -> None:
+    await tampered(ann, f"DELETE FROM audit_seals WHERE id BETWEEN {first} AND {last}")
+
+
+@pytest.mark.parametrize("removed", [1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK])
+@pytest.mark.parametrize("where", ["end", "middle"])
+async def test_removed_seals_show_however_many_they_are(ann: Desk, removed: int, where: str) -> None:
+    rows = 3 * CHUNK + 5
+    await a_record(ann, rows)
+    head = await verified(ann)
+    last = int(head["headId"])
+    end = last if where == "end" else last - 2
+    await take_seals(ann, end - removed + 1, end)
+    checkpoint = {"checkpointId": head["headId"], "checkpointHash": head["headHash"]}
+    assert not (await verified(ann, **checkpoint))["intact"]
+    if where == "middle":
+        found = await verified(ann)
+        assert (found["intact"], int(found["badId"])) == (False, end - removed + 1)
+
+
+@pytest.mark.parametrize("beyond", [1, CHUNK, 10**15])
+@pytest.mark.parametrize("young", [0, 1, CHUNK + 1])
+async def test_checkpoint_beyond_the_sealed_rows_is_not_intact(ann: Desk, beyond: int, young: int) -> None:
+    await a_record(ann)
+    for number in range(young):
+        await ann.make(WAIT, displayName=str(number))
+    head = await verified(ann)
+    checkpoint = {"checkpointId": str(int(head["headId"]) + beyond), "checkpointHash": head["headHash"]}
+    found = await verified(ann, **checkpoint)
+    assert (found["intact"], found["badId"]) == (False, checkpoint["checkpointId"])
+
+
+@pytest.mark.parametrize("id_", ["0", "-1", "-9223372036854775808"])
+async def test_checkpoint_of_no_row_is_refused(ann: Desk, id_: str) -> None:
+    await a_record(ann)
+    with pytest.raises(InvalidArgument, match="checkpointId"):
+        await verified(ann, checkpointId=id_, checkpointHash="ab" * 32)
+
+
+@pytest.mark.parametrize(
+    "column", ["client", "principal", "address", "action", "target", "outcome", "reason", "details"]
+)
+async def test_text_that_is_not_utf8_is_shown_and_found(ann: Desk, column: str) -> None:
+    rows = await a_record(ann)
+    text = "x'ff80'" if column == "details" else "CAST(x'61ff80' AS TEXT)"
+    await tampered(ann, f"UPDATE audit SET {column} = {text} WHERE id = {rows[2]['id']}")
+    found = await verified(ann)
+    assert (found["intact"], found["badId"]) == (False, rows[2]["id"])
+    shown = (await ann.ask("OwnListAuditEvents", query={"page_size": "100"})).body["list"][2]
+    json.dumps(shown, ensure_ascii=False).encode()
+    assert "\ufffd" in json.dumps(shown, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("details", ["", "{", "NaN", "[" * 100_000, "\x00"])
+async def test_details_that_are_not_json_are_shown_and_found(ann: Desk, details: str) -> None:
+    rows = await a_record(ann)
+    await tampered(ann, f"UPDATE audit SET details = x'{details.encode().hex()}' WHERE id = {rows[2]['id']}")
+    shown = (await ann.ask("OwnListAuditEvents", query={"page_size": "100"})).body["list"][2]
+    assert shown["details"] == {"unreadable": details}
+    assert (await verified(ann))["badId"] == rows[2]["id"]
+
+
+@pytest.mark.parametrize("at", [-(2**63), 2**63 - 1, 10**18])
+async def test_time_that_is_none_is_shown_and_found(ann: Desk, at: int) -> None:
+    rows = await a_record(ann)
+    await tampered(ann, f"UPDATE audit SET at = {at} WHERE id = {rows[2]['id']}")
+    assert len((await ann.ask("OwnListAuditEvents", query={"page_size": "100"})).body["list"]) == len(rows)
+    assert (await verified(ann))["badId"] == rows[2]["id"]
+
+
+async def test_rows_that_are_not_utf8_are_sealed_as_they_are(ann: Desk) -> None:
+    await ann.make(WAIT)
+    await tampered(ann, "UPDATE audit SET reason = CAST(x'ff' AS TEXT)")
+    await seal(ann)
+    assert (await verified(ann))["intact"]
 
 
 async def test_a_checkpoint_that_is_none_is_refused(ann: Desk) -> None:

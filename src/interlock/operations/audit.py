@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from interlock.audit.chain import START, Verdict, verify
@@ -17,6 +18,7 @@ from interlock.operations.paging import give_way, page_of_query
 from interlock.operations.services import Services
 from interlock.operations.views import ActorView
 from interlock.ports import AuditRow
+from interlock.rules.model import Actor
 
 CHUNK: Final = 250
 """Rows that are checked before everybody else gets a turn."""
@@ -93,6 +95,8 @@ async def check(services: Services, call: Call, body: VerifyAuditRequest) -> Ans
     """
     checkpoint = None
     if body.checkpoint_id or body.checkpoint_hash:
+        if body.checkpoint_id < 1:
+            raise InvalidArgument.at("checkpointId", "must be the id of a row, as headId is")
         if not _HASH.fullmatch(body.checkpoint_hash):
             raise InvalidArgument.at("checkpointHash", "must be 64 hexadecimal digits, as headHash is")
         checkpoint = (body.checkpoint_id, bytes.fromhex(body.checkpoint_hash))
@@ -112,7 +116,10 @@ async def check(services: Services, call: Call, body: VerifyAuditRequest) -> Ans
 
 
 async def _verified(services: Services, tenant: int, checkpoint: tuple[int, bytes] | None) -> Verdict:
-    """Piece by piece, each from the head of the one before. What is written meanwhile is left for the next check."""
+    """Piece by piece, each from the head of the one before. What is written meanwhile is left for the next check.
+
+    The record is intact only if the check has come to the newest seal that there is, and to the checkpoint.
+    """
     log = services.store.audit
     newest = log.head(tenant)
     at, after, sealed = (0, START), 0, 0
@@ -132,21 +139,60 @@ async def _verified(services: Services, tenant: int, checkpoint: tuple[int, byte
             # Rows are sealed in their order, so behind these nothing may be sealed.
             rest = log.rows(tenant, after=rows[-1].id, limit=1)
             if not rest or rest[0].hash is None:
-                return total
+                return _complete(total, newest, checkpoint)
         at, after = verdict.head, rows[-1].id
         await give_way(0)
+
+
+def _complete(verdict: Verdict, newest: tuple[int, bytes], checkpoint: tuple[int, bytes] | None) -> Verdict:
+    """The verdict where the sealed rows end, given what they must reach."""
+    last = verdict.head[0]
+    if newest[0] > last:
+        problem = f"rows behind row {last} have no seal, although there is one for row {newest[0]}"
+        return replace(verdict, bad=last + 1, problem=problem)
+    if checkpoint is not None:
+        return replace(
+            verdict, bad=checkpoint[0], problem=f"the row of the checkpoint is not sealed: row {last} is the last"
+        )
+    return verdict
 
 
 def _event(row: AuditRow) -> AuditEvent:
     entry = row.entry
     return AuditEvent(
         id=row.id,
-        at=shown.moment(row.at),
-        actor=shown.actor(entry.actor),
-        action=entry.action,
-        target=entry.target,
-        outcome=entry.outcome,
-        reason=entry.reason,
-        details=None if entry.details is None else json.loads(entry.details),
+        at=_moment(row.at),
+        actor=shown.actor(
+            Actor(_readable(entry.actor.client), _readable(entry.actor.address), _readable(entry.actor.principal))
+        ),
+        action=_readable(entry.action),
+        target=_readable(entry.target),
+        outcome=_readable(entry.outcome),
+        reason=_readable(entry.reason),
+        details=None if entry.details is None else _details(entry.details),
         hash="" if row.hash is None else row.hash.hex(),
     )
+
+
+def _readable(text: str) -> str:
+    """A stored text as it can be sent: bytes that are no UTF-8, which only tampering leaves, become U+FFFD."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _moment(at: int) -> Timestamp | None:
+    try:
+        return shown.moment(at)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _details(stored: bytes) -> Any:
+    """The details, or their text where they are no JSON, which only tampering leaves."""
+    try:
+        return json.loads(stored, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return {"unreadable": stored.decode("utf-8", "replace")}
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")

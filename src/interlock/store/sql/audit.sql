@@ -4,14 +4,18 @@ INSERT INTO audit (tenant, at, client, principal, address, action, target, outco
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: audit_rows
--- A tenant's record in order, with its seals.
-SELECT a.id, a.at, a.client, a.principal, a.address, a.action, a.target, a.outcome, a.reason, a.details, s.hash
+-- A tenant's record in order, with its seals. Texts are read as bytes: whoever changed one need not have kept to UTF-8.
+SELECT
+    a.id, a.at, CAST(a.client AS BLOB), CAST(a.principal AS BLOB), CAST(a.address AS BLOB), CAST(a.action AS BLOB),
+    CAST(a.target AS BLOB), CAST(a.outcome AS BLOB), CAST(a.reason AS BLOB), a.details, s.hash
 FROM audit a LEFT JOIN audit_seals s ON s.tenant = a.tenant AND s.id = a.id
 WHERE a.tenant = ? AND a.id > ? ORDER BY a.id LIMIT ?;
 
 -- name: audit_unsealed
 -- The oldest rows behind the newest seal.
-SELECT id, at, client, principal, address, action, target, outcome, reason, details, NULL
+SELECT
+    id, at, CAST(client AS BLOB), CAST(principal AS BLOB), CAST(address AS BLOB), CAST(action AS BLOB),
+    CAST(target AS BLOB), CAST(outcome AS BLOB), CAST(reason AS BLOB), details, NULL
 FROM audit
 WHERE tenant = ?1 AND id > (SELECT coalesce(max(id), 0) FROM audit_seals WHERE tenant = ?1) ORDER BY id LIMIT ?2;
 

@@ -99,6 +99,9 @@ def _head(connection: apsw.Connection, tenant: int) -> tuple[int, bytes]:
 
 
 def _row(tenant: int, row: tuple[Any, ...]) -> AuditRow:
-    id_, at, client, principal, address, action, target, outcome, reason, details, digest = row
+    id_, at, *texts, details, digest = row
+    client, principal, address, action, target, outcome, reason = (
+        text.decode("utf-8", "surrogateescape") for text in texts
+    )
     entry = AuditEntry(Actor(client, address, principal), action, target, outcome, reason, details)
     return AuditRow(tenant, id_, at, entry, digest)
