@@ -273,6 +273,7 @@ async def _assembled(
                 for task in work:
                     task.cancel()
         if not failed.done():
+            await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
             # What a full disk leaves without a seal gets it after the next start.
             await supervisor.attempt("sealer", sealer.seal_all)
 
@@ -352,5 +353,6 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
     metrics.loop_lag.observe(lag / SECOND)
     if lag > MOST_LAG:
         raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
+    await store.audit.sum_up(clock.now())
     store.require_own_files()
     store.look_for_room()

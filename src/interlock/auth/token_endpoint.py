@@ -217,7 +217,7 @@ class TokenEndpoint:
         presented = form.get("client_id", "")
         client = presented if _CLIENT_ID.fullmatch(presented) else ""
         entry = AuditEntry(Actor(client, request.address), "token.issue", f"client:{client}", "denied", cause)
-        await self._audit.append(request.tenant, self._clock.wall(), entry)
+        await self._audit.refuse(request.tenant, self._clock.wall(), entry)
         challenge = ("WWW-Authenticate", f'{"Basic" if basic else "Bearer"} realm="{request.host}"')
         return _error(401, "invalid_client", "client authentication failed", challenge)
 

@@ -28,6 +28,7 @@ from interlock.operations.access_views import (
     RevokeTenantResponse,
     Tenant,
 )
+from interlock.operations.authorise import record_refusal
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkAction, BulkKind, ClientRow, Role, TenantRow
@@ -161,7 +162,7 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
         InvalidArgument: a name or host that is none.
         AlreadyExists: the name or a host is taken.
     """
-    _of_the_default_tenant(call)
+    await _of_the_default_tenant(services, call, "tenant.create")
     problems: list[Problem] = []
     if not _TENANT_NAME.fullmatch(body.name):
         problems.append(Problem("name", "must be 1 to 64 lower case letters, digits, dots, - or _"))
@@ -187,7 +188,7 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
 
 async def list_tenants(services: Services, call: Call, body: None) -> Answer:
     """All tenants."""
-    _of_the_default_tenant(call)
+    await _of_the_default_tenant(services, call, "tenant.list")
     return Answer(ListTenantsResponse(list=tuple(_tenant(services, row) for row in services.store.access.tenants())))
 
 
@@ -201,7 +202,7 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
         NotFound: there is none of that name.
         FailedPrecondition: it is the default tenant.
     """
-    _of_the_default_tenant(call)
+    await _of_the_default_tenant(services, call, "tenant.revoke")
     access, name = services.store.access, call.path["name"]
     found = next((tenant for tenant in access.tenants() if tenant.name == name), None)
     if found is None:
@@ -216,8 +217,9 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
     return Answer(RevokeTenantResponse(tenant=_tenant(services, revoked)))
 
 
-def _of_the_default_tenant(call: Call) -> None:
+async def _of_the_default_tenant(services: Services, call: Call, action: str) -> None:
     if call.tenant.name != DEFAULT_TENANT:
+        await record_refusal(services, call, action, "the caller is not of the default tenant")
         raise PermissionDenied("tenants are the affair of the default tenant's clients")
 
 

@@ -29,4 +29,4 @@ async def record_refusal(services: Services, call: Call, action: str, reason: st
     """Put into the audit record that the caller was not allowed to do this."""
     target = next(iter(call.path.values()), "")[:200]
     entry = AuditEntry(call.actor, action, target, outcome="denied", reason=reason)
-    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)
+    await services.store.audit.refuse(call.tenant.id, services.clock.now(), entry)

@@ -142,4 +142,4 @@ def _state(services: Services, ref: Ref, otherwise: State) -> State:
 
 async def _unknown(services: Services, call: Call, id_: int) -> None:
     entry = AuditEntry(call.actor, TERMINATE_ACTION, str(id_), outcome="not-found")
-    await services.store.audit.append(call.tenant.id, services.clock.now(), entry)
+    await services.store.audit.refuse(call.tenant.id, services.clock.now(), entry)

@@ -40,6 +40,15 @@ class AuditLog(Protocol):
         """For what changes nothing else, such as a denial."""
         ...
 
+    def refuse(self, tenant: int, at: int, entry: AuditEntry) -> Awaitable[None]:
+        """Record that something was refused: a row of its own, or, where one caller is refused over and over, one of
+        those that a later row counts."""
+        ...
+
+    def sum_up(self, at: int, *, every: bool = False) -> Awaitable[None]:
+        """Write the rows that count what was refused, of the windows that are over or, before an end, of every one."""
+        ...
+
     async def news(self) -> None:
         """Return once something was committed since the last call; at once the first time."""
         ...

@@ -11,6 +11,7 @@ import apsw
 
 from interlock.ports import AuditEntry, AuditRow
 from interlock.rules.model import Actor
+from interlock.store.sqlite.refusals import Refusals
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import load
 
@@ -52,6 +53,7 @@ class SqliteAudit:
     def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
         self._writer = writer
         self._reader = reader
+        self._refusals = Refusals()
         self._news = asyncio.Event()
         # What was written before this process began may have no seal yet.
         self._news.set()
@@ -59,6 +61,15 @@ class SqliteAudit:
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
         return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))
+
+    async def refuse(self, tenant: int, at: int, entry: AuditEntry) -> None:
+        counted = self._refusals.take(tenant, at, entry)
+        for row in counted:
+            await self.append(row.tenant, at, row.entry)
+
+    async def sum_up(self, at: int, *, every: bool = False) -> None:
+        for row in self._refusals.over(at, every=every):
+            await self.append(row.tenant, at, row.entry)
 
     def seal(self, tenant: int, head: tuple[int, bytes], seals: Sequence[tuple[int, bytes]]) -> Future[bool]:
         values = [(tenant, id_, digest) for id_, digest in seals]
