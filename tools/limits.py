@@ -1,0 +1,201 @@
+"""Writes the page of the limits: each with its value, read from the constant that enforces it.
+
+    python -m tools.limits
+
+A test looks at whether the page is up to date, and whether every constant of the source whose name begins with `MAX_`
+stands on it or is named in `INTERNAL`, for it limits nothing that comes from outside.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SOURCE: Final = ROOT / "src" / "interlock"
+PAGE: Final = ROOT / "docs" / "limits.md"
+SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One row: the constant as `module:NAME` below `interlock`, what it limits, in which unit, and what lies beyond."""
+
+    constant: str
+    what: str
+    unit: str
+    beyond: str
+
+    def row(self) -> str:
+        module, _, name = self.constant.partition(":")
+        value = getattr(importlib.import_module(f"interlock.{module}"), name)
+        return f"| {self.what} | {_shown(value, self.unit)} | {self.beyond} | `{module}.{name}` |"
+
+
+def _shown(value: object, unit: str) -> str:
+    if isinstance(value, timedelta):
+        return f"{value.days:,} days"
+    assert isinstance(value, int | float)
+    if unit == "microseconds":
+        value, unit = value / SECOND, "s"
+    if unit == "bytes":
+        for size, name in ((2**20, "MiB"), (2**10, "KiB")):
+            if value >= size and value % size == 0:
+                return f"{value // size:,} {name}"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{value:,} {unit}".rstrip()
+
+
+SECTIONS: Final = {
+    "Requests": (
+        Limit("api.connection:MAX_CONNECTIONS", "connections", "", "those idle for longest are closed"),
+        Limit("api.connection:MAX_TARGET_BYTES", "target of a request", "bytes", "414 or 431"),
+        Limit("api.connection:MAX_HEAD_BYTES", "head of a request", "bytes", "431"),
+        Limit("api.connection:MAX_HEADER_FIELDS", "header fields, and trailer fields", "", "431"),
+        Limit("api.routing:MAX_PATH_CHARACTERS", "path", "characters", "404"),
+        Limit("auth.tenants:MAX_HOST_CHARACTERS", "Host", "characters", "404"),
+        Limit("operations.preferences:MAX_PREFER_CHARACTERS", "Prefer", "characters", "the header is ignored"),
+        Limit("operations.preferences:LONGEST_HELD", "`Prefer: wait`", "s", "the answer says how far it is"),
+        Limit("api.bodies:MOST_PARAMETERS", "query parameters", "", "400"),
+        Limit("operations.paging:MOST_NAMED", "ids that a filter names", "", "400"),
+        Limit("operations.events:MOST_STREAMS", "streams of events", "", "429"),
+        Limit("operations.events:LONGEST", "life of a stream", "microseconds", "the client asks again"),
+        Limit("auth.form:MAX_BODY", "body of a token request", "bytes", "400"),
+        Limit("auth.form:MAX_ASSERTION", "client assertion", "characters", "400"),
+        Limit("auth.credentials:MAX_SECRET", "client secret that is presented", "characters", "401"),
+        Limit("operations.callbacks:MAX_BODY", "body of a callback", "bytes", "413"),
+    ),
+    "Answers that are not read": (
+        Limit("api.connection:WRITE_PATIENCE", "time that an answer is left unread", "s", "the connection is aborted"),
+        Limit("api.connection:MAX_UNREAD_BYTES", "unread bytes of a connection", "bytes", "nothing more is written"),
+        Limit("api.connection:MAX_STALLED", "connections with unread answers", "", "the longest is aborted"),
+        Limit("api.sending:MAX_UNSENT_BYTES", "unsent bytes of large answers", "bytes", "the oldest is aborted"),
+        Limit("api.connection:MAX_HELD_BYTES", "pipelined requests that are held", "bytes", "reading pauses"),
+    ),
+    "JSON from everywhere": (
+        Limit("contract.guard:MAX_DEPTH", "levels of nesting", "", "400, or the answer is kept as text"),
+        Limit("contract.guard:MAX_MEMBERS", "items and members of a document", "", "the same"),
+        Limit("contract.parse:MAX_ITEMS", "items of lists and maps that the contract names", "", "400"),
+        Limit("contract.guard:MAX_STORED_DEPTH", "levels of nesting of what is stored", "", "the step fails"),
+    ),
+    "Automations": (
+        Limit("operations.publish:MAX_STEPS", "steps", "", "400"),
+        Limit("operations.annotations:MOST", "annotations", "", "400"),
+        Limit("operations.annotations:MOST_BYTES", "annotations together", "bytes", "400"),
+        Limit("operations.webhooks:MAX_URL", "URL of a webhook", "characters", "400"),
+        Limit("operations.webhooks:LONGEST", "callback timeout", "s", "400"),
+        Limit("steps.wait_for_duration:LONGEST", "waitForDuration", "", "400"),
+    ),
+    "Expressions": (
+        Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),
+        Limit("expressions.limits:MAX_TEMPLATE_EXPRESSIONS", "expressions of a template", "", "400"),
+        Limit("expressions.limits:MAX_PATTERN", "regular expression", "bytes", "400"),
+        Limit("expressions.limits:MAX_LOOPS", "macros of an expression", "", "400"),
+        Limit("expressions.limits:MAX_NESTING", "nesting of macros", "", "400"),
+        Limit("expressions.limits:MAX_INPUT", "what an expression reads", "bytes", "the step fails"),
+        Limit("expressions.limits:MAX_RESULT", "result", "bytes", "the step fails"),
+        Limit("expressions.limits:MAX_DEPTH", "nesting of a result", "", "the step fails"),
+        Limit("expressions.limits:EVALUATION_CPU_SECONDS", "CPU time of an evaluation", "s", "the step fails"),
+        Limit("expressions.limits:EVALUATOR_MEMORY_BYTES", "memory of an evaluator", "bytes", "the step fails"),
+    ),
+    "Runs": (
+        Limit("steps.webhook:MAX_PAYLOAD", "payload of a webhook", "bytes", "the step fails"),
+        Limit("steps.documents:MAX_OUTPUT", "output of a step", "bytes", "the step fails"),
+        Limit("engine.advance:MOST_LOSSES", "attempts lost with their server", "", "the run ends in ERROR"),
+        Limit("store.sqlite.addenda:MOST", "addenda of a run", "", "400"),
+        Limit("contract.executions:REASON_LIMIT", "reason of a termination", "bytes", "400"),
+        Limit("contract.executions:DEADLINE_LIMIT", "deadline of a termination", "s", "400"),
+        Limit("operations.narrowing:MOST", "runs of a bulk termination", "", "400"),
+        Limit("operations.narrowing:LONGEST", "time for evaluating a filter", "microseconds", "400"),
+    ),
+    "Answers of remotes": (
+        Limit("net.answers:MAX_HEAD_BYTES", "head, interim responses included", "bytes", "the connection is reset"),
+        Limit("net.answers:MAX_INTERIM_RESPONSES", "interim responses (1xx)", "", "the same"),
+        Limit("net.answers:MAX_FRAMING_BYTES", "framing of a chunked body", "bytes", "the same"),
+        Limit("net.answers:MAX_CHUNK_LINE_BYTES", "line of a chunk's size", "bytes", "the same"),
+        Limit("net.codings:MAX_GZIP_MEMBERS", "members of a gzip body", "", "the body is kept as it came"),
+        Limit("net.connections:MAX_HANDSHAKE_BYTES", "TLS handshake", "bytes", "the connection is reset"),
+        Limit("net.names:MAX_ADDRESSES", "addresses of a name", "", "the name is not called"),
+        Limit("steps.webhook:MAX_RESPONSE", "body of an answer", "bytes", "the attempt fails; its status is kept"),
+        Limit("steps.webhook:ATTEMPT_SECONDS", "time of an attempt, from when it is sent", "s", "the attempt fails"),
+    ),
+}
+"""Every limit that a caller, a remote or an operator can meet, by where it is met."""
+
+INTERNAL: Final = frozenset(
+    {
+        "api.connection:MAX_DISCARDED_BYTES",
+        "api.connection:MAX_PARSED_BYTES",
+        "auth.assertion:MAX_AGE",
+        "auth.assertion:MAX_AHEAD",
+        "auth.form:MAX_PARAMETERS",
+        "auth.token_endpoint:MAX_HELD_FAILURES",
+        "contract.guard:MAX_PROBLEMS",
+        "engine.dispatchers.embedded:MAX_IDLE_RECOVERY_ROUNDS",
+        "engine.supervisor:MAX_PAUSE_MICROSECONDS",
+        "expressions.limits:MAX_AHEAD_EXPRESSIONS",
+        "expressions.limits:MAX_ANSWER_BYTES",
+        "expressions.limits:MAX_BATCH_BYTES",
+        "expressions.limits:MAX_BATCH_JOBS",
+        "expressions.limits:MAX_EVALUATOR_GROWTH_BYTES",
+        "expressions.limits:MAX_EVALUATOR_JOBS",
+        "expressions.limits:MAX_EVALUATOR_SOURCE",
+        "expressions.limits:MAX_KILLS",
+        "expressions.limits:MAX_LAYOUT",
+        "expressions.limits:MAX_READ_WEIGHT",
+        "expressions.limits:MAX_SELECTED_TEXT",
+        "expressions.limits:MAX_SELECTED_WEIGHT",
+        "expressions.limits:MAX_TRIES",
+        "net.connections:MAX_SLICE_BYTES",
+        "net.connections:MAX_TLS_OVERHEAD",
+        "net.connections:MAX_UNSENT_BYTES",
+        "net.http:MAX_ADDRESS_SECONDS",
+        "net.http:MAX_CONNECTIONS",
+        "net.http:MAX_IDLE_CONNECTIONS",
+        "net.http:MAX_IDLE_PER_ORIGIN",
+        "net.http:MAX_KNOWN_TARGETS",
+        "operations.access:MAX_NAME",
+        "operations.automations:MAX_UPDATE_TRIES",
+        "steps.documents:MAX_MADE_DEPTH",
+    }
+)
+"""Sizes of slices, caches and batches, and what a reader of the page would not look for."""
+
+
+def constants() -> Iterator[str]:
+    """Every constant of the source whose name begins with `MAX_`, as `module:NAME`."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            name = node.target if isinstance(node, ast.AnnAssign) else None
+            if isinstance(name, ast.Name) and name.id.startswith("MAX_"):
+                yield f"{module}:{name.id}"
+
+
+def page() -> str:
+    """The whole page."""
+    head = [
+        "# Limits",
+        "",
+        "Each limit is enforced where the input comes in, so that no input can keep the server from a termination.",
+        "",
+        "Made by `python -m tools.limits` from the constants named in the last column.",
+    ]
+    for title, limits in SECTIONS.items():
+        head += ["", f"## {title}", "", "| limit | value | beyond it | constant |", "|---|---|---|---|"]
+        head += [limit.row() for limit in limits]
+    return "\n".join([*head, ""])
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
