@@ -69,11 +69,11 @@ class Server:
         return [call for call in self.calls if (call.method, call.path) == (method, path)]
 
     def answer(self, call: Call) -> Answer:
-        if call.path == "/auth/v1/token":
+        if call.path == "/auth/v1/token" and (call.method, call.path) not in self.answers:
             if call.body.get("client_secret") != [self.secret]:
                 return 401, {}, {"error": "invalid_client", "error_description": "unknown client or wrong secret"}
             return ok({"access_token": self.token, "token_type": "Bearer", "expires_in": 3600})
-        if call.headers.get("authorization") != f"Bearer {self.token}":
+        if call.path != "/auth/v1/token" and call.headers.get("authorization") != f"Bearer {self.token}":
             return refusal(401, "a valid bearer token is required")
         left = self.answers.get((call.method, call.path))
         if not left:
@@ -137,12 +137,16 @@ class StoppedClock:
     """Time passes only by sleeping, and then at once."""
 
     now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+    on_sleep: Callable[[], None] = lambda: None
 
     def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+        self.slept.append(seconds)
+        self.on_sleep()
 
     def wall(self) -> int:
         return 1_760_000_000_000_000 + int(self.now * 1_000_000)

@@ -15,6 +15,8 @@ from interlock.cli.session import Session, limit_option, output_option
 from interlock.cli.waiting import check_ended, goes_on, wait_until_ended
 
 _PATH = "/api/v1/automations"
+_KEY = re.compile(r"[!-~]{1,255}")
+"""What a header can carry as it is."""
 _SEARCH = "/api/v1/search/automations"
 
 # What the server keeps by itself: a file saved from `get` holds it, and an update must not ask for it.
@@ -145,6 +147,9 @@ def run(
     """
     length = duration(lease, "--lease")
     given = read_context(context) if context is not None else None
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        why = "it has to have 1 to 255 visible ASCII characters"
+        raise Failure(f"--idempotency-key: {idempotency_key[:80]!r}: {why}", Exit.USAGE)
     api = session.api()
     target = find_automation(api, automation)
     reply = api.call(
@@ -295,7 +300,8 @@ def find_automation(api: Api, name: str) -> dict[str, Any]:
                 return found
     found = _named(api, name)
     if found is None:
-        raise Failure(f"no automation has the id or the name {name!r}", Exit.NOT_FOUND)
+        hint = "See which there are: interlock automations list"
+        raise Failure(f"no automation has the id or the name {name!r}", Exit.NOT_FOUND, hint=hint)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from interlock.cli.failures import EXIT_CODES, Exit, Failure
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, system_failure
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
 from interlock.cli.session import Session, output_option
 from interlock.errors import InterlockError, NotFound
@@ -152,4 +152,4 @@ def _told() -> Iterator[None]:
     except InterlockError as error:
         raise Failure(error.message, Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.ERROR) from error
     except OSError as error:
-        raise Failure(str(error)) from error
+        raise Failure(f"cannot do it: {system_failure(error)}") from error

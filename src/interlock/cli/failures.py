@@ -1,5 +1,6 @@
 """How a command ends: the exit codes, and the failures that carry them."""
 
+import os
 from enum import IntEnum
 from typing import IO, Any
 
@@ -102,6 +103,14 @@ def reason_of(error: OSError | UnicodeError | ValueError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
+
+
+def system_failure(error: OSError) -> str:
+    """A failure of the system with the path that it is about, if there is one."""
+    path = error.filename2 or error.filename
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    return f"{path}: {reason_of(error)}" if isinstance(path, str) else reason_of(error)
 
 
 def combined(done: int, failures: list[Exit]) -> Exit:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from interlock.cli.clock import Clock, WallClock
 from interlock.cli.failures import Exit, Failure, Refused
 from interlock.cli.profile import Profile
-from interlock.cli.refusals import EXITS, named, retry_after_seconds, token_refused, told
+from interlock.cli.refusals import EXITS, about, named, retry_after_seconds, token_refused, told
 from interlock.cli.retrying import Retrying
 from interlock.cli.terminal import tell
 from interlock.cli.unreachable import Address, unreachable
@@ -262,7 +262,7 @@ class Api:
         if not raw.lstrip().startswith(b"{"):
             hint = f"{self.url} gave no answer of this API. Is it the right URL and port?"
         return Refused(
-            f"{what}: {why}" if what else why,
+            about(what, why) if what else why,
             EXITS.get(status, Exit.ERROR),
             status,
             hint=hint if status == 404 else "",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from interlock.cli.failures import Exit, Failure
 from interlock.cli.streams import reader_has_left
 from interlock.cli.terminal import json_text, one_line, say
 
@@ -60,14 +61,36 @@ def instant(text: object) -> str:
     return head + tail.lstrip("0123456789") if dot else value
 
 
-_STATE = "AUTOMATION_EXECUTION_STATE_"
+STATE_PREFIX = "AUTOMATION_EXECUTION_STATE_"
 
 
 def short_state(state: object) -> str:
     """A state without the prefix that the wire has before it."""
-    return str(state or "").removeprefix(_STATE)
+    return str(state or "").removeprefix(STATE_PREFIX)
+
+
+STATES = (
+    "PENDING",
+    "WAITING",
+    "PROCESS_STEP",
+    "PAUSED_BY_CIRCUIT_BREAKER",
+    "DONE",
+    "ERROR",
+    "TERMINATE",
+    "CREATING",
+    "GET_STEP",
+    "COMPLETE_STEP",
+)
+"""The states of C1's API, without their prefix."""
 
 
 def long_state(text: str) -> str:
-    """A state as the wire has it, from any case, with or without the prefix."""
-    return _STATE + text.upper().replace("-", "_").removeprefix(_STATE)
+    """A state as the wire has it, from any case, with or without the prefix.
+
+    Raises:
+        Failure: there is no such state.
+    """
+    short = text.upper().replace("-", "_").removeprefix(STATE_PREFIX)
+    if short not in STATES:
+        raise Failure(f"--state: unknown state {text!r}; use one of {', '.join(STATES)}", Exit.USAGE)
+    return STATE_PREFIX + short

@@ -154,9 +154,10 @@ def url_of_client(url: str, client_id: str) -> str:
 
     A tenant answers to hosts of its own, so a client of another tenant than the caller's has another URL.
     """
-    host = client_id.rpartition("@")[2].partition("/")[0]
+    _, at, rest = client_id.rpartition("@")
+    host = rest.partition("/")[0]
     parts = urlsplit(url)
-    if not host:
+    if not at or not host:
         return url
     named = urlsplit(f"//{host}")
     if named.hostname == parts.hostname:

@@ -30,6 +30,12 @@ def named(path: str) -> tuple[str, str]:
     return "", ""
 
 
+def about(what: str, why: str) -> str:
+    """One sentence about what was asked for; a server may have named its kind already."""
+    noun = what.rpartition(" ")[0]
+    return f"{what}{why.removeprefix(noun)}" if noun and why.startswith(f"{noun} not found") else f"{what}: {why}"
+
+
 def told(status: Mapping[str, Any]) -> str:
     """The reason in a google.rpc.Status: its message, and each field that was wrong with the complaint about it."""
     message = str(status.get("message") or "")
@@ -45,7 +51,8 @@ def told(status: Mapping[str, Any]) -> str:
                 for each in (found if isinstance(found, list) else ())
                 if isinstance(each, dict)
             ]
-    missing = [text for text in violations if text not in message]
+    # A message that tells the same in its own order is not told twice.
+    missing = [text for text in violations if text.rpartition(": ")[2] not in message]
     if not missing:
         return message
     return "\n  ".join([message or "the request was refused", *missing])

@@ -21,13 +21,14 @@ import uvicorn
 import uvloop
 
 from interlock.assembly import Machine, System, assembled
-from interlock.cli.failures import Exit, Failure, reason_of
+from interlock.cli.failures import Exit, Failure, reason_of, system_failure
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.cli.terminal import tell
 from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
 from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
+from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 
 SWITCH_INTERVAL: Final = 0.0005
@@ -144,13 +145,11 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     _permit_files()
     try:
         code = uvloop.run(run_server(Settings(**given), ready_file))
-    except InterlockError as error:
-        sys.exit(_told(error))
-    except OSError as error:
+    except (InterlockError, OSError, DriverError) as error:
         sys.exit(_told(error))
     except BaseExceptionGroup as group:
         # What goes wrong while the parts are at work comes out of their task group.
-        known, unknown = group.split((InterlockError, OSError))
+        known, unknown = group.split((InterlockError, OSError, DriverError))
         if known is None or unknown is not None:
             raise
         sys.exit(_told(known))
@@ -165,6 +164,8 @@ def _told(error: BaseException) -> Exit:
         tell(f"interlock: {error.message}")
     elif isinstance(error, OSError):
         tell(f"interlock: {error.filename}: {reason_of(error)}" if error.filename else f"interlock: {reason_of(error)}")
+    elif isinstance(error, DriverError):
+        tell(f"interlock: the database cannot be read: {error}; restore a backup: interlock backup restore --help")
     return Exit.ERROR
 
 
@@ -226,7 +227,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             try:
                 _tell(settings.data_dir, url, system, ready_file)
             except OSError as error:
-                log.critical("the process ends", extra={"reason": f"nobody can be told where it is: {error}"})
+                log.critical("the process ends", extra={"reason": f"cannot write where it is: {system_failure(error)}"})
                 untold = error
                 serving.should_exit = True
 

@@ -39,11 +39,10 @@ class Address:
             raise _not_a_url(url, why)
         if not url.isprintable() or " " in url or not parts.path.isascii():
             raise _not_a_url(url, "it has a character in it that no URL has")
-        if not host.isascii():
-            try:
-                host = host.encode("idna").decode()
-            except UnicodeError as error:
-                raise _not_a_url(url, f"the host {host!r} is no name of a host") from error
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError as error:
+            raise _not_a_url(url, f"{host[:80]!r} is no name of a host") from error
         tls = parts.scheme == "https"
         return cls(url, tls, host, port if port is not None else 443 if tls else 80, parts.path.rstrip("/"))
 

@@ -9,7 +9,7 @@ from interlock.cli.clock import Clock
 from interlock.cli.events import events
 from interlock.cli.failures import Exit, Failure, Refused, Unreachable
 from interlock.cli.http import Api
-from interlock.cli.output import long_state, short_state
+from interlock.cli.output import STATE_PREFIX, short_state
 
 ENDED = frozenset({"DONE", "ERROR", "TERMINATE"})
 """The states that no execution leaves, without their prefix."""
@@ -143,7 +143,11 @@ class _Followed:
             change = json.loads(event.data)
             if change["state"] not in ENDED:
                 self._take(
-                    {**self.execution, "state": long_state(change["state"]), "updatedAt": change.get("updatedAt")}
+                    {
+                        **self.execution,
+                        "state": f"{STATE_PREFIX}{change['state']}",
+                        "updatedAt": change.get("updatedAt"),
+                    }
                 )
                 self.last_event = event.id
             elif has_ended(self.look()):

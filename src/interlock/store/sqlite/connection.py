@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import apsw
 
@@ -15,6 +16,10 @@ OLDEST_SQLITE = 3_051_003
 """Older ones can corrupt a WAL database when two connections write or checkpoint at the same moment."""
 PAGE_CACHE_KIB = 16_384
 STATEMENT_CACHE = 256
+
+
+DriverError: Final = apsw.Error
+"""What SQLite raises, for the edges, which know no driver."""
 
 
 @contextmanager
