@@ -47,7 +47,7 @@ simulate: install ## live 5,000 small lives of a server, with everything that ca
 mutants: install ## change the rules and the stop in every small way, and see that a test notices
 	$(BIN)/python -m tools.mutants
 
-package: install $(PAGES)
+package: install
 	tools/package.sh
 
 bench: install ## measure, beside raw baselines of the same machine

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Builds the wheel, installs it with its pinned dependencies alone into a fresh environment, and drives it from outside.
+# Builds an sdist from a clean copy of this checkout and a wheel from that, installs the wheel with its pinned dependencies
+# alone into a fresh environment, and drives it from outside. What git does not know is not in the copy, so that the build
+# itself has to make the pages of the documentation.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -7,8 +9,10 @@ export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
-rm -f dist/*.whl
-.venv/bin/uv build --quiet --wheel --no-build-isolation --python .venv/bin/python --out-dir dist
+mkdir "$fresh/source"
+git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$fresh/source"
+rm -f dist/*.whl dist/*.tar.gz
+.venv/bin/uv build --quiet --no-build-isolation --python .venv/bin/python --out-dir dist "$fresh/source"
 .venv/bin/uv venv --quiet --python .venv/bin/python "$fresh/venv"
 VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --require-hashes -r requirements/runtime.txt
 VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --no-deps dist/*.whl

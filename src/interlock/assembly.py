@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ TICK: Final = SECOND
 """How often the loop's lag is looked at."""
 MOST_LAG: Final = 5 * SECOND
 """A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+
+
+log = logging.getLogger("interlock.assembly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,8 @@ async def _assembled(
             ),
             metrics,
         )
+        if not endpoints.has_pages():
+            log.warning("no documentation pages", extra={"reason": endpoints.NO_PAGES})
         system = System(
             api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace
         )

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from interlock.api.app import Request
 from interlock.api.endpoints import pages
+from interlock.errors import NotFound
 from interlock.ports import Health
 from tests.api.edge import Edge
 from tests.loops import METER
@@ -68,8 +70,11 @@ def test_pages_are_handed_out_by_their_names_and_the_index_first(tmp_path: Path)
     assert sorted(paths) == ["/docs", "/docs/api/terminate-automation.md", "/docs/index.html", "/docs/llms.txt"]
 
 
-def test_a_source_whose_pages_were_not_made_hands_out_none(tmp_path: Path) -> None:
-    assert not list(pages(tmp_path / "pages"))
+async def test_an_installation_without_pages_says_so(ann: Edge, tmp_path: Path) -> None:
+    [endpoint] = pages(tmp_path / "pages")
+    assert endpoint.path == "/docs"
+    with pytest.raises(NotFound, match=r"has no documentation pages.*make install"):
+        await endpoint.answer(Request(ann.desk.tenant, "localhost", "127.0.0.1", {}, b"", b""))
 
 
 @pytest.mark.parametrize("name", ["json", "yaml"])

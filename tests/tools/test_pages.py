@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from interlock.operations.table import OPERATIONS
-from tools.pages.build import pages, slug
+from tools.pages.build import ROOT, pages, slug
 from tools.pages.samples import samples, short_name
 
 
@@ -62,3 +67,24 @@ def test_a_page_takes_nothing_from_elsewhere(made: Mapping[str, str]) -> None:
     for path, text in made.items():
         if path.endswith(".html"):
             assert not re.search(r"<(script|img|link|iframe|form)\b|@import|url\(", text), path
+
+
+def test_a_build_makes_the_pages_whatever_the_checkout_holds(tmp_path: Path) -> None:
+    """A clean checkout has none: the build hook has to make them, and a wheel holds them."""
+    source = tmp_path / "source"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, source / name)
+    assert not (source / "src" / "interlock" / "api" / "pages").exists()
+    code = "import hatchling.build; print(hatchling.build.build_wheel('..'))"
+    built = subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True, text=True)
+    with ZipFile(tmp_path / built.stdout.strip()) as wheel:
+        names = {name.removeprefix("interlock/api/pages/") for name in wheel.namelist()}
+    assert pages().keys() <= names

@@ -294,8 +294,15 @@ func main() {{
 @cache
 def _formatted(source: str) -> str:
     """As the formatter of this project would have it, which looks into the pages too."""
-    ruff = Path(sys.executable).with_name("ruff")
-    command = [str(ruff), "format", "--stdin-filename", str(Path(__file__).with_name("sample.py")), "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "format",
+        "--stdin-filename",
+        str(Path(__file__).with_name("sample.py")),
+        "-",
+    ]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout.rstrip("\n")
 
 

@@ -16,7 +16,7 @@ from interlock.auth.bearer import Bearer
 from interlock.auth.signing import SigningKey
 from interlock.auth.tenants import LOOPBACK
 from interlock.auth.token_endpoint import TokenEndpoint, TokenRequest
-from interlock.errors import Unauthenticated
+from interlock.errors import NotFound, Unauthenticated
 from interlock.ports import Health
 from interlock.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -24,6 +24,10 @@ TOKEN_BODY: Final = 16_384
 """Bytes."""
 
 PAGES: Final = resources.files("interlock.api").joinpath("pages")
+NO_PAGES: Final = (
+    "this installation has no documentation pages: its source was run without being built; "
+    "install it (make install, or pip install .), or run: python -m tools.pages"
+)
 _OK: Final = b'{"status":"ok"}'
 _PAGE_TYPES: Final = {
     "html": b"text/html; charset=utf-8",
@@ -98,8 +102,9 @@ def document(suffix: str, media_type: str) -> Endpoint:
 
 
 def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
-    """`GET /docs…`: the pages that `make` or the packing made. Each is read when it is first asked for."""
-    if not root.is_dir():
+    """`GET /docs…`: the pages that the build made. Each is read when it is first asked for."""
+    if not has_pages(root):
+        yield Endpoint("GET", "/docs", _no_pages)
         return
     for folder in ("", "api/"):
         for name in sorted(file.name for file in root.joinpath(folder).iterdir()):
@@ -107,6 +112,15 @@ def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
             if suffix in _PAGE_TYPES:
                 yield _page(f"/docs/{folder}{name}", root.joinpath(folder, name), _PAGE_TYPES[suffix])
     yield _page("/docs", root.joinpath("index.html"), _PAGE_TYPES["html"])
+
+
+def has_pages(root: Traversable = PAGES) -> bool:
+    """Whether the pages were made when this program was installed."""
+    return root.joinpath("index.html").is_file()
+
+
+async def _no_pages(request: Request) -> Reply:
+    raise NotFound(NO_PAGES)
 
 
 def _page(path: str, file: Traversable, media_type: bytes) -> Endpoint:
