@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,17 +12,18 @@ from interlock.cli.failures import Exit
 from tests.cli.conftest import CommandLine, Server, lines
 from tests.store.stores import opened, world
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
-async def data(tmp_path: Path) -> Path:
-    async with opened(tmp_path / "data") as store:
-        await (await world(store)).in_flight()
+def data(tmp_path: Path) -> Path:
+    async def made() -> None:
+        async with opened(tmp_path / "data") as store:
+            await (await world(store)).in_flight()
+
+    asyncio.run(made())
     return tmp_path / "data"
 
 
-async def test_a_backup_goes_round(data: Path, tmp_path: Path, server: Server, interlock: CommandLine) -> None:
+def test_a_backup_goes_round(data: Path, tmp_path: Path, server: Server, interlock: CommandLine) -> None:
     file, restored = tmp_path / "monday.db", tmp_path / "restored"
     [made] = lines(interlock("backup", "create", str(file), "--data-dir", str(data)))
     assert (made["executions"], made["unfinished"]) == (1, 1)
@@ -36,7 +38,7 @@ async def test_a_backup_goes_round(data: Path, tmp_path: Path, server: Server, i
     assert interlock("backup", "release", "--data-dir", str(restored)).exit_code == Exit.NOT_FOUND
 
 
-async def test_what_cannot_be_done_is_said(data: Path, tmp_path: Path, server: Server, interlock: CommandLine) -> None:
+def test_what_cannot_be_done_is_said(data: Path, tmp_path: Path, server: Server, interlock: CommandLine) -> None:
     assert interlock("backup", "create", "x.db", "--data-dir", str(tmp_path / "no")).exit_code == Exit.NOT_FOUND
     assert interlock("backup", "verify", str(tmp_path / "no.db")).exit_code == Exit.NOT_FOUND
     (tmp_path / "bad.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 9_000)
