@@ -119,6 +119,12 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
             OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), b"ok", "gzip", id="no gzip at all"
         ),
         pytest.param(
+            OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: " + b"a," * 999 + b"\xff\r\n\r\n"),
+            b"ok",
+            "unknown",
+            id="a coding without a name",
+        ),
+        pytest.param(
             OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip, br\r\n\r\n"), b"ok", "gzip, br", id="two codings"
         ),
         pytest.param(OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: identity\r\n\r\n"), b"ok", "", id="identity"),
@@ -360,6 +366,19 @@ async def test_a_receiver_that_keeps_connections_briefly_is_believed(seconds: st
         for _ in range(2):
             await http.send(post(receiver.url()), Progress())
         assert len(receiver.connections) == 2
+
+
+async def test_closing_the_client_ends_what_is_under_way() -> None:
+    async with Receiver(HANG) as receiver:
+        async with local() as http:
+            progress = Progress()
+            task = asyncio.create_task(http.send(post(receiver.url()), progress))
+            await receiver.received(1)
+        with pytest.raises(HttpFailed) as failed:
+            await task
+        assert failed.value.kind is HttpFailureKind.RESET
+        assert progress.bytes_written == receiver.bytes_received
+        await receiver.closed(0)
 
 
 async def test_closing_the_client_closes_its_connections() -> None:

@@ -123,6 +123,39 @@ async def test_while_waiting_the_outcome_is_unknown_and_the_far_end_sees_it(http
         assert len(receiver.connections) == 1
 
 
+async def test_the_receiver_sees_the_end_before_the_loop_turns_again(http: GuardedHttp) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task, progress = start(http, post(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        await until(lambda: progress.phase is Phase.WAITING)
+        for _ in range(3):  # what was handed over is written by then
+            await checkpoint()
+        peer, _ = listener.accept()
+        with peer:
+            assert len(peer.recv(65_536)) == progress.bytes_written
+            task.cancel()
+            try:
+                assert peer.recv(1, socket.MSG_DONTWAIT) == b""
+            except ConnectionResetError:
+                pass
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_cut_before_the_loop_wrote_anything_nothing_leaves(http: GuardedHttp) -> None:
+    """On uvloop a request waits in a buffer until the end of the turn; asyncio writes at once."""
+    async with Receiver(Answer(), HANG) as receiver:
+        await http.send(post(receiver.url()), Progress())
+        before = receiver.bytes_received
+        progress = Progress()
+        request = http.send(post(receiver.url()), progress)
+        waiting = request.send(None)  # runs it to where it waits for the answer, without a turn of the loop
+        assert isinstance(waiting, asyncio.Future)
+        waiting.cancel()
+        request.close()
+        await receiver.closed(0)
+        assert receiver.bytes_received - before == progress.bytes_written
+
+
 async def test_a_request_without_a_body_is_counted_too(http: GuardedHttp) -> None:
     async with Receiver(HANG) as receiver:
         task, progress = start(http, get(receiver.url("/a?b=c")))

@@ -34,6 +34,9 @@ CODING_SLACK_BYTES: Final = 4 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9])[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_CODINGS = re.compile(r"[!-~ ]{1,100}", re.ASCII)
+UNNAMED_CODING: Final = "unknown"
+"""Stands for a content coding whose name is none."""
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _MAX_LENGTH_DIGITS: Final = 18
 _BEGIN: Final = b"HTTP/"
@@ -264,6 +267,8 @@ class AnswerReader:
             self._part = _Part.UNTIL_END
         if codings:
             self.coding = ", ".join(codings)
+            if not _CODINGS.fullmatch(self.coding):
+                self.coding = UNNAMED_CODING
             if self.coding in DECODED:
                 self.limit += CODING_SLACK_BYTES
         if self._part is _Part.LENGTH:

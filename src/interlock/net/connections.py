@@ -144,9 +144,7 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """Reset the connection now (TCP RST). What the transport has not handed to the kernel stays here."""
-        self._count_what_left()
-        self._forget()
-        self._reset()
+        self._fail(HttpFailed(HttpFailureKind.RESET, "the connection was closed by this server"))
 
     def close(self) -> None:
         """Close an idle connection in order."""
@@ -386,6 +384,7 @@ class Connection(asyncio.Protocol):
                 settled.set_result(None)
             else:
                 settled.set_exception(failure)
+                settled.exception()  # seen, even if the task is cancelled before it is
 
     def _forget(self) -> Settled | None:
         if self._timer is not None:
