@@ -12,7 +12,6 @@ HTTP is read again with tolerance: the strict parser only decides whether the co
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Final
 
 import httptools
@@ -39,6 +38,12 @@ UNNAMED_CODING: Final = "unknown"
 """Stands for a content coding whose name is none."""
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _MAX_LENGTH_DIGITS: Final = 18
+# What is read next.
+_HEAD: Final = 0
+_LENGTH: Final = 1
+_UNTIL_END: Final = 2
+_CHUNKS: Final = 3
+_DONE: Final = 4
 _BEGIN: Final = b"HTTP/"
 _NO_CONTENT: Final = frozenset({204, 304})
 _OK: Final = 200
@@ -52,14 +57,6 @@ class AnswerFailed(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
-
-
-class _Part(IntEnum):
-    HEAD = 0
-    LENGTH = 1
-    UNTIL_END = 2
-    CHUNKS = 3
-    DONE = 4
 
 
 class AnswerReader:
@@ -97,7 +94,7 @@ class AnswerReader:
         """Once complete: whether another request may follow on the same connection."""
         self._method = method
         self.limit = limit
-        self._part = _Part.HEAD
+        self._part = _HEAD
         self._pending = bytearray()
         self._searched = 0
         self._head_bytes = 0
@@ -110,11 +107,11 @@ class AnswerReader:
 
     @property
     def is_head_read(self) -> bool:
-        return self._part is not _Part.HEAD
+        return self._part != _HEAD
 
     @property
     def is_complete(self) -> bool:
-        return self._part is _Part.DONE
+        return self._part == _DONE
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes, up to some 16 KiB at once; True once the answer is complete.
@@ -123,14 +120,14 @@ class AnswerReader:
             AnswerFailed: as described there.
         """
         part = self._part
-        if part is _Part.HEAD:
+        if part == _HEAD:
             return self._head(data)
-        if part is _Part.LENGTH:
+        if part == _LENGTH:
             return self._length(data)
-        if part is _Part.UNTIL_END:
+        if part == _UNTIL_END:
             self._until_end(data)
             return False
-        if part is _Part.CHUNKS:
+        if part == _CHUNKS:
             return self._chunks(data)
         self.is_reusable = False
         return True
@@ -142,9 +139,9 @@ class AnswerReader:
             AnswerFailed: as described there.
         """
         self.is_reusable = False
-        if self._part is _Part.UNTIL_END:
+        if self._part == _UNTIL_END:
             self._finish(bytes(self._body))
-        return self._part is _Part.DONE
+        return self._part == _DONE
 
     # --- the head -------------------------------------------------------------------------------------------------
 
@@ -240,38 +237,39 @@ class AnswerReader:
     def _first_of_body(self, data: bytes) -> bool:
         headers = self.headers
         length = headers.get("content-length")
-        transfer = headers.get("transfer-encoding")
-        codings = _tokens(headers.get("content-encoding", ""))
+        applied = _tokens(headers["transfer-encoding"]) if "transfer-encoding" in headers else []
+        codings = _tokens(headers["content-encoding"]) if "content-encoding" in headers else []
         if self._method == "HEAD" or self.status in _NO_CONTENT:
             if data:
                 self.is_reusable = False
             self._finish(b"")
             return True
-        applied = _tokens(transfer or "")
         if applied:
             if length is not None:
                 raise _contradicts("it has both a Content-Length and a Transfer-Encoding")
             if applied[-1] == "chunked":
-                self._part = _Part.CHUNKS
+                self._part = _CHUNKS
                 codings += applied[:-1]
             else:
-                self._part = _Part.UNTIL_END
+                self._part = _UNTIL_END
                 codings += applied
         elif length is not None:
-            lengths = set(_tokens(length))
-            if len(lengths) != 1 or not _DIGITS.fullmatch(text := lengths.pop()):
+            if "," in length:  # given more than once
+                lengths = set(_tokens(length))
+                length = lengths.pop() if len(lengths) == 1 else length
+            if not _DIGITS.fullmatch(length):
                 raise _contradicts(f"its Content-Length is {length[:40]!r}")
-            self._part = _Part.LENGTH
-            self._need = int(text) if len(text) <= _MAX_LENGTH_DIGITS else 10**_MAX_LENGTH_DIGITS
+            self._part = _LENGTH
+            self._need = int(length) if len(length) <= _MAX_LENGTH_DIGITS else 10**_MAX_LENGTH_DIGITS
         else:
-            self._part = _Part.UNTIL_END
+            self._part = _UNTIL_END
         if codings:
             self.coding = ", ".join(codings)
             if not _CODINGS.fullmatch(self.coding):
                 self.coding = UNNAMED_CODING
             if self.coding in DECODED:
                 self.limit += CODING_SLACK_BYTES
-        if self._part is _Part.LENGTH:
+        if self._part == _LENGTH:
             if self._need > self.limit:
                 raise self._too_large()
             if len(data) >= self._need:  # the usual answer: all of it at once, and nothing is copied
@@ -351,7 +349,7 @@ class AnswerReader:
             self._in_chunk = True
 
     def _finish(self, body: bytes) -> None:
-        self._part = _Part.DONE
+        self._part = _DONE
         self._body = bytearray()
         if self.coding in DECODED and body:
             limit = self.limit - CODING_SLACK_BYTES
@@ -395,8 +393,6 @@ def _joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def _tokens(value: str) -> list[str]:
     """The members of a comma-separated field, lower case, without those that say nothing."""
-    if not value:
-        return []
     return [token for part in value.split(",") if (token := part.strip().lower()) and token != "identity"]
 
 
