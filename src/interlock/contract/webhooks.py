@@ -20,6 +20,8 @@ class Webhook(Message):
     description: str = ""
     url: str = ""
     callback_timeout: NonNegativeDuration | None = None
+    app_ids: tuple[str, ...] = ()
+    """An addition of ours: the apps whose administrators may use it in automations; others may use every webhook."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     deleted_at: Timestamp | None = None
@@ -43,6 +45,8 @@ class CreateRequest(Message):
     description: str = ""
     url: str = ""
     callback_timeout: NonNegativeDuration | None = None
+    app_ids: tuple[str, ...] = ()
+    """An addition of ours: the apps whose administrators may use it in automations."""
 
 
 class CreateResponse(Message):

@@ -279,7 +279,7 @@ class Advance:
         if not carried.began_at:
             first = self._first_row(execution) if execution.attempt > 1 else None
             carried.began_at = execution.updated_at if first is None else first.started_at
-        attempt = Attempt(execution.ref, execution.automation, ref, carried.input, carried.began_at)
+        attempt = Attempt(execution.ref, execution.automation, ref, carried.input, carried.began_at, carried.plan.apps)
         report = await self._perform(carried, held, attempt)
         now = self._clock.now()
         if isinstance(report, Outcome):

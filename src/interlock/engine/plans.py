@@ -23,6 +23,7 @@ from interlock.steps.registry import PlannedStep, StepRegistry
 KEPT = 1_000
 """Plans kept in memory; the one unused for the longest makes way."""
 
+_APPS = TypeAdapter(tuple[str, ...], config=LATER)
 _STEPS = TypeAdapter(tuple[AutomationStep, ...], config=LATER)
 
 
@@ -40,6 +41,8 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     defaults: dict[str, object]
     """`Automation.context`: under the run's own data in `ctx.trigger`, member by member."""
+    apps: frozenset[str] | None = None
+    """The apps that its publisher was confined to; None: to none."""
     scripts: dict[int, Script] = field(default_factory=dict, compare=False)
     """What is evaluated ahead from a position on, made when first needed."""
 
@@ -122,4 +125,5 @@ class Plans:
         findings = compiled.problems + compiled.unavailable
         if findings:
             raise PlanUnusable(problems=findings)
-        return Plan(definition.tenant, definition.id, definition.automation, compiled.steps, defaults)
+        apps = None if definition.apps is None else frozenset(_APPS.validate_json(definition.apps))
+        return Plan(definition.tenant, definition.id, definition.automation, compiled.steps, defaults, apps)

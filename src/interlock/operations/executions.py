@@ -70,7 +70,7 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
     row = automations.read(services, call)
     trigger = body.context.context if body.context is not None else None
     if body.is_draft:
-        definition: int | None = await _draft(services, row)
+        definition: int | None = await _draft(services, call, row)
     else:
         definition = row.definition
     facts = None if definition is None else shown.plan_facts(services, row.tenant, definition)
@@ -113,11 +113,11 @@ def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
         raise InvalidArgument.at(f"context.context.{wrong}", REFUSAL)
 
 
-async def _draft(services: Services, row: AutomationRow) -> int:
+async def _draft(services: Services, call: Call, row: AutomationRow) -> int:
     """The draft as it is now, kept as a definition: the run goes on with it whatever becomes of the draft."""
     document = from_stored(Automation, row.document)
-    publish.check(services, document, draft=True).refuse()
-    definition = publish.definition_of(row, document, services.clock.now(), draft=True)
+    publish.check(services, call, document, draft=True).refuse()
+    definition = publish.definition_of(call, row, document, services.clock.now(), draft=True)
     return (await services.store.automations.draft(definition)).id
 
 

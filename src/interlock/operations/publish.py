@@ -6,18 +6,24 @@ stored as it is, and what would keep it from being published is shown in our own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from interlock.contract.automations import Automation
 from interlock.contract.base import Message, to_stored
+from interlock.contract.steps import AutomationStep
 from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import FailedPrecondition, InvalidArgument, Problem
 from interlock.expressions.check import Checker
+from interlock.operations.operation import Call
+from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
 from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.steps.kind import reference
+from interlock.steps.webhook import usable
 
 MAX_STEPS: Final = 250
 RUNNABLE_TRIGGERS: Final = frozenset({"manual"})
@@ -45,8 +51,8 @@ class Findings:
             raise FailedPrecondition(problems=self.unavailable)
 
 
-def check(services: Services, automation: Automation, *, draft: bool = False, prefix: str = "") -> Findings:
-    """Look at the published or the draft pair. `prefix` begins the paths of what is found."""
+def check(services: Services, call: Call, automation: Automation, *, draft: bool = False, prefix: str = "") -> Findings:
+    """Look at the published or the draft pair, as published by the caller. `prefix` begins the paths of findings."""
     steps = automation.draft_automation_steps if draft else automation.automation_steps
     triggers = automation.draft_triggers if draft else automation.triggers
     steps_field = f"{prefix}{'draftAutomationSteps' if draft else 'automationSteps'}"
@@ -54,15 +60,39 @@ def check(services: Services, automation: Automation, *, draft: bool = False, pr
         return Findings((Problem(steps_field, f"has {len(steps)} steps; at most {MAX_STEPS} are allowed"),), ())
     compiled = services.steps.compile(steps, services.environment, steps_field)
     started = _check_triggers(services, triggers, f"{prefix}{'draftTriggers' if draft else 'triggers'}")
-    problems = compiled.problems + started.problems
+    problems = compiled.problems + started.problems + tuple(_out_of_reach(services, call, steps, steps_field))
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
         problems = (*problems, Problem(f"{prefix}context.context.{wrong}", REFUSAL))
     return Findings(problems, compiled.unavailable + started.unavailable)
 
 
-def definition_of(row: AutomationRow, automation: Automation, at: int, *, draft: bool = False) -> Definition:
-    """The plan that the published, or the draft, pair makes. Its id and version are the store's to say."""
+def _out_of_reach(services: Services, call: Call, steps: Sequence[AutomationStep], field: str) -> Iterator[Problem]:
+    """What the steps name that a caller who is confined to some apps may not use.
+
+    A target that an expression gives is looked at when the run comes to it, with the publisher's apps.
+    """
+    if call.apps is None:
+        return
+    for index, step in enumerate(steps):
+        started, called = step.run_automation, step.webhook
+        target = reference(started.automation_template_ref) if started is not None else ""
+        if target and not visible(services, call, target):
+            path = f"{field}[{index}].runAutomation.automationTemplateRef.id"
+            yield Problem(path, "must be an automation of an app that the caller administers", step.step_name)
+        webhook_id = (called.webhook_id or "") if called is not None else ""
+        if webhook_id and not usable(services.store.webhooks.get(call.tenant.id, webhook_id), call.apps):
+            path = f"{field}[{index}].webhook.webhookId"
+            yield Problem(path, "must be a webhook with an app of the caller's in its appIds", step.step_name)
+
+
+def definition_of(
+    call: Call, row: AutomationRow, automation: Automation, at: int, *, draft: bool = False
+) -> Definition:
+    """The plan that the published, or the draft, pair makes, with the reach of the caller, who publishes it.
+
+    Its id and version are the store's to say.
+    """
     return Definition(
         row.tenant,
         0,
@@ -72,6 +102,7 @@ def definition_of(row: AutomationRow, automation: Automation, at: int, *, draft:
         _stored(automation.draft_triggers if draft else automation.triggers),
         to_stored(automation.context) if automation.context is not None else None,
         at,
+        None if call.apps is None else json.dumps(sorted(call.apps)),
     )
 
 

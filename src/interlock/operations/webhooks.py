@@ -30,7 +30,7 @@ from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of, page_of
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, WebhookRow
 
-MUTABLE: Final = ("display_name", "description", "url", "callback_timeout")
+MUTABLE: Final = ("display_name", "description", "url", "callback_timeout", "app_ids")
 DAY: Final = 86_400
 DEFAULT_TIMEOUT: Final = Duration(f"{8 * DAY}s")
 SHORTEST: Final = DAY
@@ -104,7 +104,9 @@ def _changed(stored: Webhook, body: UpdateRequest) -> Webhook:
     if body.webhook is None:
         raise InvalidArgument.at("webhook", "is required: the fields to change")
     if not body.update_mask:
-        return copy_fields(stored, body.webhook, MUTABLE)
+        changed = copy_fields(stored, body.webhook, MUTABLE)
+        # C1's clients do not know it, and must not take it away with whatever else they write.
+        return changed if body.webhook.given("app_ids") else with_fields(changed, app_ids=stored.app_ids)
     mask = FieldMask.of([path for path in body.update_mask.paths if path not in _SET_BY_SERVER])
     if problems := check_mask(mask, Webhook, MUTABLE):
         raise InvalidArgument(problems=tuple(problems))

@@ -23,6 +23,8 @@ class Definition:
     triggers: bytes
     context: bytes | None
     created_at: int
+    apps: str | None = None
+    """The apps that its publisher was confined to, as a JSON list: what its runs may reach. None: to none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ class Attempt:
     input: bytes
     first_started_at: int
     """When the first attempt at this step was announced."""
+    apps: frozenset[str] | None = None
+    """The apps that the publisher of the run's automation was confined to; None: to none."""
     progress: Progress = field(default_factory=Progress)
 
 

@@ -24,13 +24,15 @@ from functools import lru_cache
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from interlock.contract import webhooks
+from interlock.contract.base import from_stored
 from interlock.contract.guard import NotJson, loads
 from interlock.contract.steps import Webhook
 from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
-from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse
+from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, WebhookRow
 from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
 from interlock.rules.retry import WEBHOOK_RETRIES
@@ -132,7 +134,7 @@ class WebhookStep(Step):
         environment = self._environment
         webhook_id, payload = _parts(attempt.input)
         webhook = environment.webhooks.get(attempt.ref.tenant, webhook_id)
-        if webhook is None:
+        if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
         until = attempt.first_started_at + webhook.callback_timeout * SECOND
@@ -217,6 +219,15 @@ def host_of(url: str) -> str | None:
         return urlsplit(url).netloc.rpartition("@")[2].lower() or None
     except ValueError:
         return None
+
+
+def usable(webhook: WebhookRow | None, apps: frozenset[str] | None) -> bool:
+    """Whether steps that were published within these apps may call the webhook; None: they were not confined."""
+    if webhook is None:
+        return False
+    if apps is None:
+        return True
+    return not apps.isdisjoint(from_stored(webhooks.Webhook, webhook.document).app_ids)
 
 
 def read_answer(body: bytes) -> object:

@@ -40,20 +40,20 @@ SELECT coalesce(max(id), 0) + 1 FROM definitions WHERE tenant = ?;
 
 -- name: definition_insert
 -- A plan, for good.
-INSERT INTO definitions (tenant, id, automation, version, digest, steps, triggers, context, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO definitions (tenant, id, automation, version, digest, steps, triggers, context, created_at, apps)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: definition_get
 -- One plan.
-SELECT tenant, id, automation, version, steps, triggers, context, created_at
+SELECT tenant, id, automation, version, steps, triggers, context, created_at, apps
 FROM definitions WHERE tenant = ? AND id = ?;
 
 -- name: definition_of_draft
 -- The plan that was kept for the same draft.
-SELECT tenant, id, automation, version, steps, triggers, context, created_at
+SELECT tenant, id, automation, version, steps, triggers, context, created_at, apps
 FROM definitions WHERE tenant = ? AND automation = ? AND digest = ? AND version = 0;
 
 -- name: definitions_page
 -- The published versions of one automation, newest first.
-SELECT tenant, id, automation, version, steps, triggers, context, created_at
+SELECT tenant, id, automation, version, steps, triggers, context, created_at, apps
 FROM definitions WHERE tenant = ? AND automation = ? AND version > 0 AND version < ? ORDER BY version DESC LIMIT ?;

@@ -283,9 +283,15 @@ SELECT deleted_at, breaker_max OR tripped_at IS NOT NULL FROM automations WHERE 
 SELECT automations_disabled FROM tenants WHERE id = ?;
 
 -- name: child_target
--- What a step that starts an automation would start.
-SELECT a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL
+-- What a step that starts an automation would start, and whether the run's definition may reach it.
+SELECT
+    a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL,
+    p.apps IS NULL OR EXISTS (
+        SELECT 1 FROM json_each(p.apps) j
+        WHERE j.value = coalesce(json_extract(CAST(a.document AS TEXT), '$.appId'), '')
+    )
 FROM automations a
 JOIN tenants t ON t.id = a.tenant
 LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition
-WHERE a.tenant = ? AND a.id = ?;
+LEFT JOIN definitions p ON p.tenant = a.tenant AND p.id = ?3
+WHERE a.tenant = ?1 AND a.id = ?2;

@@ -182,13 +182,16 @@ def _keep(connection: apsw.Connection, definition: Definition) -> Definition:
             new.triggers,
             new.context,
             new.created_at,
+            new.apps,
         ),
     )
     return new
 
 
 def _digest(definition: Definition) -> bytes:
-    parts = (definition.steps, definition.triggers, definition.context)
+    parts: tuple[bytes | None, ...] = (definition.steps, definition.triggers, definition.context)
+    if definition.apps is not None:
+        parts = (*parts, definition.apps.encode())
     # The lengths keep two splits of the same bytes apart; -1 keeps no context apart from an empty one.
     lengths = ",".join(str(-1 if part is None else len(part)) for part in parts)
     return hashlib.sha256(lengths.encode() + b":" + b"".join(part or b"" for part in parts)).digest()

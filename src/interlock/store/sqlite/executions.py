@@ -314,9 +314,10 @@ class SqliteExecutions(ExecutionReads):
         following = getattr(event, "next", None)
         if not isinstance(following, Change):
             return None
-        key = (execution.tenant, following.mutation.automation)
+        key = (execution.tenant, following.mutation.automation, execution.definition)
         found = connection.execute(_SQL["child_target"], key).fetchone()
-        if found is None or found[1] is not None or found[0] is None:
+        # An automation of an app that the run's publisher had no right to is told from none in no way.
+        if found is None or found[1] is not None or found[0] is None or not found[5]:
             return ChildTarget(None)
         verdict = None
         if found[4] and not found[3]:
