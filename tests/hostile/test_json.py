@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, loads
+from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, MAX_STORED_MEMBERS, loads
 from interlock.errors import InvalidArgument
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.template import compile_template
@@ -81,18 +81,21 @@ FILTERS = (
 
 def strict(value: Any) -> Any:
     """The value as a client reads it that is as strict as we are."""
-    return loads(json.dumps(value).encode(), max_depth=MAX_STORED_DEPTH + 10)
+    return loads(json.dumps(value).encode(), max_depth=MAX_STORED_DEPTH + 10, max_members=2 * MAX_STORED_MEMBERS)
 
 
 async def seen_everywhere(ann: Desk, run: int) -> Any:
     """Look at a run in every way there is; its detail."""
     strict((await ann.ask("GetAutomationExecution", id=run)).body)
+    await settle()
     strict((await ann.ask("OwnGetReceipt", id=run)).body)
+    await settle()
     for expression in FILTERS:
         plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
         strict(plan)
         failed = plan.get("expressionFailures", {}).get("count", 0)
         assert plan["total"] + failed <= ACTIVE_RUNS
+        await settle()
     return strict(await ann.detail(run))
 
 
@@ -111,7 +114,9 @@ async def test_what_a_request_brings_is_refused_or_lives_through_the_whole_run(r
     async with desk() as ann:
         child = run_automation("go", await ann.make(WAIT), {"x": {"y": "{{ ctx.trigger.x }}"}})
         for steps in ((ECHO, SEND, AFTER, WAIT), (MIX, WAIT), (child, WAIT)):
-            run = await accepted(ann, await ann.make(*steps), raw.encode())
+            made = await ann.make(*steps)
+            await settle()
+            run = await accepted(ann, made, raw.encode())
             if run is None:
                 return
             for call in ann.engine.far.open:
@@ -166,7 +171,7 @@ async def test_what_a_callback_brings_is_refused_or_lives_on(raw: str) -> None:
         (b'{"a": "\\ud800"}', "half of a surrogate pair"),
         (b"[" * 65 + b"]" * 65, "deeper than 64"),
         (b"\xff", "must be UTF-8"),
-        (b"[" + b"1," * MAX_MEMBERS + b"1]", "more than 100,000 items"),
+        (b"[" + b"1," * MAX_MEMBERS + b"1]", "more than 50,000 items"),
     ],
 )
 async def test_an_answer_beyond_the_limits_is_kept_as_text_and_says_why(ann: Desk, body: bytes, problem: str) -> None:
@@ -200,7 +205,56 @@ async def test_data_that_templates_nest_too_deeply_fail_the_step_by_name(ann: De
     )
     [found] = (await ann.detail(run))["children"]
     detail = await seen_everywhere(ann, int(found["id"]))
-    assert (detail["state"], detail["steps"][0]["error"]["code"]) == ("ERROR", "TOO_DEEP")
+    assert (detail["state"], detail["steps"][0]["error"]["code"]) == ("ERROR", "DATA_BEYOND_LIMITS")
+
+
+# --- what reading costs -----------------------------------------------------------------------------------------------
+
+MAX_BODY_BYTES = 1_000_000
+MAX_READING_CPU_SECONDS = 0.1
+AT_THE_LIMITS = {
+    "integers": b"[" + b"1," * (MAX_MEMBERS - 2) + b"1]",
+    "long integers": b"[" + b"1234567890123456789," * (MAX_MEMBERS - 2) + b"1]",
+    "doubles": b"[" + b"1.234567890123456," * (MAX_MEMBERS - 2) + b"1]",
+    "objects": b"[" + b"{}," * (MAX_MEMBERS // 2 - 1) + b"{}]",
+    "members": b"{" + b",".join(b'"%x":1' % number for number in range(MAX_MEMBERS - 1)) + b"}",
+    "names given twice": b"[" + b'{"a":1,"a":2},' * (MAX_MEMBERS // 3 - 1) + b"1]",
+    "no numbers": b"[" + b"NaN," * (MAX_MEMBERS - 2) + b"1]",
+    "half pairs": b"[" + b'"\\ud83d",' * (MAX_MEMBERS - 2) + b"1]",
+    "pairs": b"[" + b'"\\ud83d\\ude00",' * (MAX_MEMBERS - 2) + b"1]",
+    "depth": b"[" + (b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b",") * (MAX_MEMBERS // MAX_DEPTH - 1) + b"1]",
+    "too many": b"[" + b"1," * (MAX_BODY_BYTES // 2 - 2) + b"1]",
+    "too many lists": b"[" + b"[]," * (MAX_BODY_BYTES // 3 - 1) + b"1]",
+    "too deep": b"[" * MAX_BODY_BYTES,
+    "a huge integer": b"9" * MAX_BODY_BYTES,
+    "a huge double": b"1" * (MAX_BODY_BYTES // 2) + b"." + b"1" * (MAX_BODY_BYTES // 2 - 1),
+    "quotes": b'"' + b'\\"' * (MAX_BODY_BYTES // 2 - 1) + b'"',
+    "escapes": b'"' + b"\\u0041" * (MAX_BODY_BYTES // 6 - 1) + b'"',
+    "blanks": b" " * (MAX_BODY_BYTES - 1) + b"1",
+}
+
+
+@pytest.mark.parametrize("raw", AT_THE_LIMITS.values(), ids=AT_THE_LIMITS)
+def test_reading_at_the_limits_is_a_small_slice_of_work(raw: bytes) -> None:
+    assert len(raw) <= MAX_BODY_BYTES
+    tries = []
+    for _ in range(3):
+        began = time.thread_time()
+        with suppress(InvalidArgument):
+            loads(raw)
+        tries.append(time.thread_time() - began)
+    assert min(tries) < MAX_READING_CPU_SECONDS
+
+
+async def test_what_a_run_makes_of_many_members_can_be_read_again_or_is_refused_by_name(ann: Desk) -> None:
+    payload = {f"a{number}": "{{ ctx.trigger.n }}" for number in range(3)}
+    child = await ann.make(evaluate("seen", n="ctx.trigger.a0.size()"), WAIT)
+    run = await ann.start(await ann.make(run_automation("go", child, payload)), n=[0] * 19_000)
+    [found] = (await ann.detail(run))["children"]
+    assert (await ann.detail(int(found["id"])))["steps"][0]["output"] == {"n": 19_000}
+    parent = await ann.make(run_automation("go", child, payload))
+    refused = (await ann.detail(await ann.start(parent, n=[0] * 21_000)))["steps"][0]
+    assert refused["error"]["code"] == "DATA_BEYOND_LIMITS"
 
 
 # --- what an older release stored -------------------------------------------------------------------------------------

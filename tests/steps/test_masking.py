@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from interlock.expressions.environment import Environment, Scope
+from interlock.expressions.context import Context
+from interlock.expressions.environment import Environment, InvalidExpression, Scope
+from interlock.expressions.failures import ExpressionFailed
+from interlock.expressions.program import Program
 from interlock.expressions.template import compile_template
 from interlock.steps.masking import MASK, masked_copy, reads_secret, secret_members
 
@@ -79,3 +85,63 @@ def test_a_masked_copy_hides_each_part_that_a_secret_made_and_nothing_else() -> 
 
 def test_secret_members_of_what_is_no_map_are_none() -> None:
     assert secret_members([MASK]) == frozenset()
+
+
+PATHS = st.sampled_from(
+    [
+        "ctx.s.pw",
+        "ctx.s.open",
+        'ctx.s["pw"]',
+        "ctx.s[ctx.t.key]",
+        "ctx[ctx.t.step].pw",
+        "ctx.t.key",
+        "ctx.trigger.token",
+        "ctx.trigger",
+        "trigger.token",
+        "steps.s.output.pw",
+        "steps.s",
+        "ctx.s",
+        "ctx.?s.?pw.orValue('x')",
+        "'a'",
+        "1",
+    ]
+)
+EXPRESSIONS = st.recursive(
+    PATHS,
+    lambda inner: st.one_of(
+        inner.map(lambda one: f"[{one}]"),
+        inner.map(lambda one: f"string({one})"),
+        inner.map(lambda one: f"[1].map(x, {one})"),
+        inner.map(lambda one: f"cel.bind(x, {one}, [x])"),
+        inner.map(lambda one: f"[{one}].exists(ctx, ctx == 'hunter2')"),
+        st.tuples(inner, inner).map(lambda two: f"{two[0]} == {two[1]}"),
+        st.tuples(inner, inner).map(lambda two: f"{{'k': {two[0]}, 'l': {two[1]}}}"),
+        st.tuples(inner, inner, inner).map(lambda three: f"({three[0]} == {three[1]} ? {three[2]} : dyn(1))"),
+        st.tuples(inner, inner).map(lambda two: f"(ctx.t.key == 'pw' || {two[0]} == {two[1]})"),
+    ),
+    max_leaves=5,
+)
+
+
+def outcome(program: Program, pw: object, token: object) -> object:
+    """What an expression gives for these secrets: its value, or that it fails."""
+    ctx = {
+        "s": {"pw": pw, "open": "o"},
+        "t": {"key": "pw", "step": "s"},
+        "trigger": {"token": token, "name": "n"},
+    }
+    try:
+        return program.evaluate(Context(ctx, datetime(2026, 1, 1, tzinfo=UTC)))
+    except ExpressionFailed:
+        return "failed"
+
+
+@given(EXPRESSIONS)
+def test_what_changes_with_a_secret_is_secret(source: str) -> None:
+    try:
+        program = ENVIRONMENT.compile(source)
+    except InvalidExpression:
+        return
+    given_ = [outcome(program, pw, token) for pw in ("hunter2", 7, {"a": 1}) for token in ("t", ["x"])]
+    if any(each != given_[0] for each in given_):
+        assert reads_secret(program, SECRETS)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from math import isinf
 from typing import Any, Final
@@ -22,8 +21,10 @@ MAX_DEPTH: Final = 64
 """Levels of nesting of JSON that comes from outside."""
 MAX_STORED_DEPTH: Final = 128
 """Levels of nesting of JSON that is stored: templates and results put what came from outside into further levels."""
-MAX_MEMBERS: Final = 100_000
-"""Items of lists and members of objects of one document, all levels together: it bounds the work on what is read."""
+MAX_MEMBERS: Final = 50_000
+"""Items, members, lists and objects of one document that comes from outside: it bounds the work on what is read."""
+MAX_STORED_MEMBERS: Final = 70_000
+"""The same of one that is stored: a run makes documents out of several."""
 MAX_PROBLEMS: Final = 100
 """How many places are named; nobody reads more."""
 _INT_MIN: Final = -(2**63)
@@ -60,14 +61,14 @@ class _Doubled(dict[str, Any]):
     names: tuple[str, ...] = ()
 
 
-def loads(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMBERS) -> Any:
     """The JSON value in `raw`, any kind of it.
 
     Refuses (with InvalidArgument) what is not UTF-8, a byte order mark, NaN and infinities, numbers beyond a double or
     whole numbers beyond 64 bits, names given twice in one object, half surrogate pairs, nesting beyond `max_depth`
-    levels, and more than MAX_MEMBERS members. Takes time in proportion to the length; the caller has limited that.
+    levels, and more than `max_members` members. Takes time in proportion to the length; the caller has limited that.
     """
-    check_depth(raw, max_depth)
+    check_structure(raw, max_depth, max_members)
     text = _decode(raw)
     try:
         tree = _STRICT.decode(text)
@@ -75,22 +76,37 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         raise _not_json(error) from None
     except _Refused:
         raise _second_look(text) from None
-    # Each member but the first of its list or object has a comma before it.
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_MEMBERS and _members(tree) > MAX_MEMBERS:
-        raise InvalidArgument.at("", f"the JSON must not hold more than {MAX_MEMBERS:,} items and members")
     if ("\\ud" in text or "\\uD" in text) and (halves := tuple(islice(_half_pairs(tree, ()), MAX_PROBLEMS))):
         raise InvalidArgument(problems=halves)
     return tree
 
 
-def check_depth(raw: bytes, max_depth: int = MAX_DEPTH) -> None:
-    """Refuse JSON that is nested deeper than `max_depth` levels, without parsing it.
+def check_structure(raw: bytes, max_depth: int, max_members: int) -> None:
+    """Refuse JSON that is nested too deeply or holds too many members, without parsing it.
 
     Raises:
-        InvalidArgument: it is nested too deeply, or no parser could tell how deeply.
+        InvalidArgument: it is beyond a limit, or no parser could tell how deeply it is nested.
     """
-    if raw.count(b"[") + raw.count(b"{") > max_depth:
-        _peel(raw, max_depth)
+    opening = raw.count(b"[") + raw.count(b"{")
+    if opening <= max_depth and opening + raw.count(b",") <= max_members:
+        return
+    outside_strings = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = outside_strings.translate(_TO_PARENTHESES, delete=_NOT_BRACKETS)
+    too_deep = b"(" * (max_depth + 1)
+    if too_deep not in brackets and brackets.count(b"(") + outside_strings.count(b",") > max_members:
+        raise InvalidArgument.at("", f"the JSON must not hold more than {max_members:,} items and members")
+    # Innermost pairs of brackets are peeled off, all at once.
+    for _ in range(max_depth):
+        if too_deep in brackets:
+            break
+        peeled = brackets.replace(b"()", b"")
+        if len(peeled) == len(brackets):
+            break
+        brackets = peeled
+    # What is left of well-formed JSON is nested too deeply; what is left of other text the parser will complain about,
+    # unless it would run out of stack first.
+    if b"()" in brackets or too_deep in brackets or brackets.count(b"(") > max_depth:
+        raise InvalidArgument.at("", f"the JSON must not be nested deeper than {max_depth} levels")
 
 
 def path_text(path: Path, prefix: str = "") -> str:
@@ -113,38 +129,6 @@ def _decode(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise InvalidArgument.at("", f"the JSON must be UTF-8; the byte at offset {error.start} is not") from None
-
-
-def _peel(raw: bytes, max_depth: int) -> None:
-    """Refuses nesting beyond the limit by peeling off innermost pairs of brackets, all at once."""
-    outside_strings = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    brackets = outside_strings.translate(_TO_PARENTHESES, delete=_NOT_BRACKETS)
-    too_deep = b"(" * (max_depth + 1)
-    for _ in range(max_depth):
-        if too_deep in brackets:
-            break
-        peeled = brackets.replace(b"()", b"")
-        if len(peeled) == len(brackets):
-            break
-        brackets = peeled
-    # What is left of well-formed JSON is nested too deeply; what is left of other text the parser will complain about,
-    # unless it would run out of stack first.
-    if b"()" in brackets or too_deep in brackets or brackets.count(b"(") > max_depth:
-        raise InvalidArgument.at("", f"the JSON must not be nested deeper than {max_depth} levels")
-
-
-def _members(tree: Any) -> int:
-    count = 0
-    pending = [tree]
-    while pending:
-        item = pending.pop()
-        if type(item) is dict:
-            count += len(item)
-            pending.extend(item.values())
-        elif type(item) is list:
-            count += len(item)
-            pending.extend(item)
-    return count
 
 
 def _not_json(error: json.JSONDecodeError) -> NotJson:
@@ -179,49 +163,53 @@ def _constant(text: str) -> Any:
     raise _Refused
 
 
-def _marked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = _Doubled(pairs)
-    if len(members) != len(pairs):
-        members.names = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        return members
-    return dict(members)
+class _Marking:
+    """The hooks of a second look, which mark as many places as are named and let the rest pass."""
 
+    def __init__(self) -> None:
+        self.left = MAX_PROBLEMS
+        self.decoder = json.JSONDecoder(
+            object_pairs_hook=self.object,
+            parse_float=self.number(_float, "the number is too large for a double"),
+            parse_int=self.number(_int, "the whole number does not fit into 64 bits; send it as text"),
+            parse_constant=lambda text: self.poison(f"{text} is not a JSON number"),
+        )
 
-def _marked_float(text: str) -> Any:
-    try:
-        return _float(text)
-    except _Refused:
-        return _Poison("the number is too large for a double")
+    def poison(self, why: str) -> Any:
+        self.left -= 1
+        return _Poison(why) if self.left >= 0 else 0
 
+    def number(self, read: Callable[[str], Any], why: str) -> Callable[[str], Any]:
+        def marked(text: str) -> Any:
+            try:
+                return read(text)
+            except _Refused:
+                return self.poison(why)
 
-def _marked_int(text: str) -> Any:
-    try:
-        return _int(text)
-    except _Refused:
-        return _Poison("the whole number does not fit into 64 bits; send it as text")
+        return marked
 
-
-def _marked_constant(text: str) -> Any:
-    return _Poison(f"{text} is not a JSON number")
+    def object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) == len(pairs) or self.left <= 0:
+            return members
+        doubled = _Doubled(members)
+        seen: set[str] = set()
+        names = dict.fromkeys(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        doubled.names = tuple(names)
+        self.left -= len(names)
+        return doubled
 
 
 _STRICT: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
 )
-_MARKING: Final = json.JSONDecoder(
-    object_pairs_hook=_marked_object,
-    parse_float=_marked_float,
-    parse_int=_marked_int,
-    parse_constant=_marked_constant,
-)
-
 
 # ── the second look ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _second_look(text: str) -> InvalidArgument:
     try:
-        tree = _MARKING.decode(text)
+        tree = _Marking().decoder.decode(text)
     except json.JSONDecodeError as error:
         return _not_json(error)  # broken as well, further on
     return InvalidArgument(problems=tuple(islice(_problems(tree, ()), MAX_PROBLEMS)))

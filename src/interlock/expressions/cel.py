@@ -41,6 +41,10 @@ _EXTENSIONS: Final = ("bindings", "math", "optional", "strings")
 
 _ERROR: Final = cel.Type.ERROR
 _FINDING: Final = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE)
+_CLEARER: Final = {
+    "invalid int literal": "the integer does not fit into 64 bits; from 2^63 to 2^64 - 1 write a u behind it",
+    "invalid uint literal": "the integer does not fit into 64 bits; at most 18446744073709551615u can be written",
+}
 _CONTAINER: Final = " (in container '')"
 _UNDECLARED: Final = re.compile(r"undeclared reference to '(.*)'")
 _READABLE: Final = frozenset(
@@ -198,6 +202,7 @@ def _findings(message: str, source: str) -> list[Finding]:
     for match in _FINDING.finditer(message):
         line, column = max(1, int(match[1])), max(1, int(match[2]))
         text = match[3].replace(_CONTAINER, "")
+        text = _CLEARER.get(text, text)
         if "max recursion depth" in text:
             return [Finding(1, 1, "the expression is nested too deeply: at most 32 levels")]
         if (name := _UNDECLARED.fullmatch(text)) and line <= len(lines):

@@ -17,7 +17,8 @@ from enum import Enum
 from typing import Final
 from urllib.parse import quote
 
-from interlock.errors import Problem
+from interlock.contract.guard import loads
+from interlock.errors import InvalidArgument, Problem
 from interlock.expressions.context import Context, joined
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
@@ -371,8 +372,8 @@ def _parse_document(text: str) -> tuple[Mapping[str, object] | list[object], dic
 
 def _structure(text: str) -> Mapping[str, object] | list[object] | None:
     try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError):
+        tree = loads(text.encode("utf-8", "surrogatepass"))
+    except InvalidArgument:
         return None
     return tree if isinstance(tree, (dict, list)) else None
 

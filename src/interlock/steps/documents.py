@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from interlock.contract.guard import MAX_STORED_DEPTH, check_depth, loads
+from interlock.contract.guard import MAX_STORED_DEPTH, MAX_STORED_MEMBERS, check_structure, loads
 from interlock.errors import InvalidArgument, Permanent
 
 MAX_OUTPUT: Final = 256 * 1024
@@ -14,6 +14,8 @@ MAX_OUTPUT: Final = 256 * 1024
 
 MAX_MADE_DEPTH: Final = 120
 """Levels of nesting of what a run makes; less than can be stored, since views and announcements put it into more."""
+MAX_MADE_MEMBERS: Final = 60_000
+"""Items, members, lists and objects of what a run makes; less than can be stored, for the same reason."""
 
 
 class StepFailed(Permanent):
@@ -42,20 +44,22 @@ def encode(value: object) -> bytes:
 
 
 def encode_made(value: object) -> bytes:
-    """Compact JSON of a value that a run has made out of others. Raises StepFailed if it is nested too deeply."""
+    """Compact JSON of a value that a run has made out of others. Raises StepFailed beyond a limit."""
     try:
         made = to_json(value)
-        check_depth(made, MAX_MADE_DEPTH)
-    except (InvalidArgument, PydanticSerializationError, RecursionError):
-        message = f"the step's data with its values are nested deeper than {MAX_MADE_DEPTH} levels"
-        raise StepFailed("TOO_DEEP", message) from None
+        check_structure(made, MAX_MADE_DEPTH, MAX_MADE_MEMBERS)
+    except InvalidArgument as error:
+        raise StepFailed("DATA_BEYOND_LIMITS", f"the step's data with its values: {error.message}") from None
+    except (PydanticSerializationError, RecursionError):
+        message = f"the step's data with its values: the JSON must not be nested deeper than {MAX_MADE_DEPTH} levels"
+        raise StepFailed("DATA_BEYOND_LIMITS", message) from None
     return made
 
 
 def decode(text: bytes) -> Any:
     """The value of a stored document. Raises Unreadable."""
     try:
-        return loads(text, max_depth=MAX_STORED_DEPTH)
+        return loads(text, max_depth=MAX_STORED_DEPTH, max_members=MAX_STORED_MEMBERS)
     except InvalidArgument as error:
         raise Unreadable(f"a stored document cannot be read: {error.message}") from None
 
@@ -69,7 +73,7 @@ def shown(text: bytes) -> Any:
 
 
 def encode_output(value: object) -> bytes:
-    """What a step returns, as it is stored. Raises StepFailed if it is too large or nested too deeply."""
+    """What a step returns, as it is stored. Raises StepFailed beyond a limit."""
     output = encode_made(value)
     if len(output) > MAX_OUTPUT:
         raise StepFailed(
