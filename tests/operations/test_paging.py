@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.errors import InvalidArgument
+from interlock.operations.paging import MAX_PAGE_BYTES
 from tests.operations.desk import GREET, WAIT, Desk, desk
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +30,54 @@ async def test_pages_hold_every_row_once(ann: Desk) -> None:
     assert token == ""
     assert len(seen) == 23
     assert set(seen) == made
+
+
+LARGE = 300_000
+"""Bytes of an automation's description: three and a bit fill a page."""
+
+
+async def all_pages(ann: Desk, name: str, body: dict[str, Any] | None = None) -> list[list[dict[str, Any]]]:
+    """Every page that a list gives, by following its tokens."""
+    pages: list[list[dict[str, Any]]] = []
+    token = ""
+    while not pages or token:
+        if body is None:
+            page = (await ann.ask(name, query={"page_size": "100", "page_token": token})).body
+        else:
+            page = (await ann.ask(name, {**body, "pageSize": 100, "pageToken": token})).body
+        token = page["nextPageToken"]
+        pages.append(page["list"])
+        assert len(json.dumps(page)) < 2 * MAX_PAGE_BYTES + LARGE
+    return pages
+
+
+async def test_pages_of_large_rows_end_early_and_lose_none(ann: Desk) -> None:
+    made = {await ann.make(WAIT, description=f"{number:03}" * (LARGE // 3)) for number in range(11)}
+    for name, body in (("ListAutomations", None), ("SearchAutomations", {})):
+        pages = await all_pages(ann, name, body)
+        assert max(map(len, pages)) < 11
+        seen = [row["id"] for page in pages for row in page]
+        assert len(seen) == 11
+        assert set(seen) == made
+
+
+async def test_a_row_larger_than_a_page_is_a_page_of_its_own(ann: Desk) -> None:
+    text = "x" * 900_000
+    made = {await ann.make(WAIT, description=text) for _ in range(3)}
+    pages = await all_pages(ann, "ListAutomations")
+    assert [len(page) for page in pages] == [1, 1, 1]
+    assert {row["id"] for page in pages for row in page} == made
+
+
+async def test_pages_of_versions_end_early_and_lose_none(ann: Desk) -> None:
+    automation = await ann.make(GREET)
+    for number in range(7):
+        context = {"context": {"text": str(number) * LARGE}}
+        sent = {"automation": {"context": context}, "updateMask": "context"}
+        await ann.ask("UpdateAutomation", sent, id=automation)
+    pages = await all_pages(ann, "SearchAutomationTemplateVersions", {"automationTemplateId": automation})
+    assert max(map(len, pages)) < 8
+    assert [int(row["version"]) for page in pages for row in page] == [8, 7, 6, 5, 4, 3, 2, 1]
 
 
 @given(st.lists(st.sampled_from(["start", "stop", "read", "make", "drop"]), max_size=30), st.randoms())

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from interlock.contract.automations import AutomationTemplateVersion
+from interlock.contract.automations import Automation, AutomationTemplateVersion
 from interlock.contract.base import LATER
 from interlock.contract.search import (
     SearchAutomationsRequest,
@@ -21,7 +21,7 @@ from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import InvalidArgument, NotFound
 from interlock.operations import automations, shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import give_way, page_of
+from interlock.operations.paging import MAX_PAGE_BYTES, Pace, page_of, read_page
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
@@ -51,13 +51,19 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
         key, id_ = json.loads(page.position)
         last = (key, id_)
         found = [place for place in found if (place < last if descending else place > last)]
-    rows = []
+    rows: list[Automation] = []
+    looked_at = size = 0
+    pace = Pace()
     for place in found[: page.size]:
         row = services.store.automations.get(tenant, place[1])
         if row is not None:
+            size += len(row.document)
+            if rows and size > MAX_PAGE_BYTES:
+                break
             rows.append(shown.automation(services, row))
-        await give_way(len(rows))
-    token = page.token(json.dumps(found[page.size - 1])) if len(found) > page.size else ""
+            await pace.after(len(row.document))
+        looked_at += 1
+    token = page.token(json.dumps(found[looked_at - 1])) if len(found) > looked_at else ""
     return Answer(SearchAutomationsResponse(list=tuple(rows), next_page_token=token))
 
 
@@ -74,13 +80,24 @@ async def search_versions(services: Services, call: Call, body: SearchAutomation
         raise NotFound
     require_visible(services, call, id_)
     page = page_of(services, tenant, "versions", size=body.page_size, token=body.page_token, query={"automation": id_})
-    found = services.store.automations.versions(tenant, id_, before=page.number(), limit=page.size + 1)
+    found, has_more = await read_page(
+        page,
+        page.number(),
+        lambda before, limit: services.store.automations.versions(tenant, id_, before=before, limit=limit),
+        lambda definition: definition.version,
+        _size_of,
+    )
     versions = []
-    for definition in found[: page.size]:
+    pace = Pace()
+    for definition in found:
         versions.append(_version(definition))
-        await give_way(len(versions))
-    token = page.token(str(found[page.size - 1].version)) if len(found) > page.size else ""
+        await pace.after(_size_of(definition))
+    token = page.token(str(found[-1].version)) if has_more else ""
     return Answer(SearchAutomationTemplateVersionsResponse(list=tuple(versions), next_page_token=token))
+
+
+def _size_of(definition: Definition) -> int:
+    return len(definition.steps) + len(definition.triggers) + len(definition.context or b"")
 
 
 def _version(definition: Definition) -> AutomationTemplateVersion:

@@ -27,7 +27,15 @@ from interlock.errors import Conflict, InvalidArgument, NotFound
 from interlock.operations import publish, shown
 from interlock.operations.annotations import merged, replaced
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import ROWS_AT_ONCE, Page, give_way, page_of_query
+from interlock.operations.paging import (
+    FIRST_ROWS,
+    MAX_PAGE_BYTES,
+    Pace,
+    Page,
+    page_of_query,
+    read_page,
+    rows_at_once,
+)
 from interlock.operations.scope import require_app, require_visible
 from interlock.operations.services import Services
 from interlock.operations.views import AutomationDetail, Finding
@@ -85,12 +93,13 @@ async def get(services: Services, call: Call, body: None) -> Answer:
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of all automations."""
     page = page_of_query(services, call, "automations")
-    rows = await _rows(services, call, page)
+    rows, has_more = await _rows(services, call, page)
     found: list[Automation] = []
-    for row in rows[: page.size]:
+    pace = Pace()
+    for row in rows:
         found.append(shown.automation(services, row))
-        await give_way(len(found))
-    token = page.token(found[-1].id) if len(rows) > page.size else ""
+        await pace.after(len(row.document))
+    token = page.token(found[-1].id) if has_more else ""
     return Answer(ListAutomationsResponse(list=tuple(found), next_page_token=token))
 
 
@@ -193,25 +202,35 @@ async def documents(
 
     Everybody else gets their turn in between.
     """
-    while rows := services.store.automations.page(call.tenant.id, after=after, limit=ROWS_AT_ONCE):
+    limit, pace = FIRST_ROWS, Pace()
+    while rows := services.store.automations.page(call.tenant.id, after=after, limit=limit):
         for row in rows:
             document = json.loads(row.document)
             if call.apps is None or document.get("appId", "") in call.apps:
                 yield row, document
+            await pace.after(len(row.document))
         after = rows[-1].id
-        await give_way(0)
+        limit = rows_at_once(len(rows), sum(len(row.document) for row in rows))
 
 
-async def _rows(services: Services, call: Call, page: Page) -> list[AutomationRow]:
-    """Those of the page, and one more if there is one."""
+async def _rows(services: Services, call: Call, page: Page) -> tuple[list[AutomationRow], bool]:
+    """Those of the page, and whether there are more."""
     if call.apps is None:
-        return services.store.automations.page(call.tenant.id, after=page.position, limit=page.size + 1)
-    rows = []
+        return await read_page(
+            page,
+            page.position,
+            lambda after, limit: services.store.automations.page(call.tenant.id, after=after, limit=limit),
+            lambda row: row.id,
+            lambda row: len(row.document),
+        )
+    rows: list[AutomationRow] = []
+    size = 0
     async for row, _ in documents(services, call, after=page.position):
+        size += len(row.document)
+        if len(rows) >= page.size or (rows and size > MAX_PAGE_BYTES):
+            return rows, True
         rows.append(row)
-        if len(rows) > page.size:
-            break
-    return rows
+    return rows, False
 
 
 def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Automation:

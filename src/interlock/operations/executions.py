@@ -28,7 +28,7 @@ from interlock.engine.start import StartRequest
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import automations, publish, shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import Page, few, give_way, page_of, page_of_query
+from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, few, give_way, page_of, page_of_query
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency
@@ -271,14 +271,21 @@ async def _found(
     expanded: dict[str, int] = {}
     packed: list[dict[str, Any]] = []
     if expand is not None and not _EXPANDED.isdisjoint(expand.paths):
-        for execution in found:
+        size, pace = 0, Pace()
+        for number, execution in enumerate(found):
             id_text = execution.automation_template_id
             if id_text not in expanded:
                 row_ = services.store.automations.get(tenant, id_text)
                 if row_ is None:
                     continue
+                size += len(row_.document)
+                if packed and size > MAX_PAGE_BYTES:
+                    # What does not fit with its automation is on the next page.
+                    found, token = found[:number], page.token(str(found[number - 1].id))
+                    break
                 expanded[id_text] = len(packed)
                 packed.append(pack_any(shown.automation(services, row_)))
+                await pace.after(len(row_.document))
     views = tuple(
         AutomationExecutionView(
             automation_execution=execution,

@@ -10,15 +10,18 @@ import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from interlock.contract.scalars import INT64_MAX
 from interlock.errors import InvalidArgument
 from interlock.operations.operation import Call
 from interlock.operations.services import Services
 from interlock.system import everybody_else
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 DEFAULT_SIZE: Final = 25
 SMALLEST: Final = 10
@@ -27,6 +30,12 @@ MOST_NAMED: Final = 1_000
 """Ids that a filter names: each is looked up by itself, while nobody else gets a turn."""
 ROWS_AT_ONCE: Final = 25
 """Rows that are worked on before everybody else gets a turn of the loop."""
+MAX_PAGE_BYTES: Final = 1_000_000
+"""Bytes of stored documents on a page beyond its first row: a page of large rows has fewer than were asked for."""
+MAX_SLICE_BYTES: Final = 131_072
+"""Bytes of stored documents that are read and worked on before the loop serves other requests."""
+FIRST_ROWS: Final = 5
+"""Rows that are read at first, before it is known how large they are."""
 _MAC: Final = 16
 _LONGEST_TOKEN: Final = 1_000
 
@@ -95,6 +104,60 @@ def few(ids: Sequence[str], field: str) -> Sequence[str]:
     if len(ids) > MOST_NAMED:
         raise InvalidArgument.at(field, f"names {len(ids):,} ids; at most {MOST_NAMED:,} are allowed")
     return ids
+
+
+class Pace:
+    """Lets the loop serve other requests after so many rows, or so many bytes of their documents."""
+
+    def __init__(self) -> None:
+        self._rows = self._bytes = 0
+
+    async def after(self, size: int) -> None:
+        """A row of so many bytes has been worked on."""
+        self._rows += 1
+        self._bytes += size
+        if self._rows >= ROWS_AT_ONCE or self._bytes >= MAX_SLICE_BYTES:
+            self._rows = self._bytes = 0
+            await everybody_else()
+
+
+def rows_at_once(rows: int, size: int) -> int:
+    """How many rows to read next, after so many with documents of so many bytes together."""
+    return max(1, min(ROWS_AT_ONCE, MAX_SLICE_BYTES * rows // max(1, size)))
+
+
+async def read_page(
+    page: Page,
+    after: P,
+    fetch: Callable[[P, int], Sequence[R]],
+    place_of: Callable[[R], P],
+    size_of: Callable[[R], int],
+) -> tuple[list[R], bool]:
+    """The rows of a page, and whether there are more. Large rows are read a few at a time, and end the page early.
+
+    Args:
+        after: the place behind which the page begins.
+        fetch: reads up to so many rows behind a place.
+    """
+    rows: list[R] = []
+    size, limit = 0, FIRST_ROWS
+    while len(rows) <= page.size and size <= MAX_PAGE_BYTES:
+        limit = min(limit, page.size + 1 - len(rows))
+        chunk = fetch(after, limit)
+        rows += chunk
+        came = sum(map(size_of, chunk))
+        size += came
+        if len(chunk) < limit:
+            break
+        after, limit = place_of(chunk[-1]), rows_at_once(len(chunk), came)
+        await everybody_else()
+    kept, size = 0, 0
+    for row in rows[: page.size]:
+        size += size_of(row)
+        if kept and size > MAX_PAGE_BYTES:
+            break
+        kept += 1
+    return rows[:kept], len(rows) > kept
 
 
 async def give_way(rows: int) -> None:

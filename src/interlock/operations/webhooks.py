@@ -26,7 +26,7 @@ from interlock.contract.webhooks import (
 from interlock.errors import InvalidArgument, NotFound, Problem
 from interlock.operations import shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of, page_of_query
+from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of, page_of_query, read_page
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, WebhookRow
 
@@ -57,9 +57,15 @@ async def get(services: Services, call: Call, body: None) -> Answer:
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of all webhooks."""
     page = page_of_query(services, call, "webhooks")
-    rows = services.store.webhooks.page(call.tenant.id, after=page.position, limit=page.size + 1)
-    token = page.token(rows[page.size - 1].id) if len(rows) > page.size else ""
-    return Answer(ListResponse(list=tuple(map(_shown, rows[: page.size])), next_page_token=token))
+    rows, has_more = await read_page(
+        page,
+        page.position,
+        lambda after, limit: services.store.webhooks.page(call.tenant.id, after=after, limit=limit),
+        lambda row: row.id,
+        lambda row: len(row.document),
+    )
+    token = page.token(rows[-1].id) if has_more else ""
+    return Answer(ListResponse(list=tuple(map(_shown, rows)), next_page_token=token))
 
 
 async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
