@@ -29,12 +29,14 @@ def arrange(streams: dict[str, str], errors: str) -> None:
     usual = {0: (os.devnull, os.O_RDONLY), 1: (os.devnull, os.O_WRONLY), 2: (errors, os.O_WRONLY)}
     for descriptor, (path, flags) in usual.items():
         kind = streams.get(str(descriptor), "")
-        os.close(descriptor)
         if kind == "pipe":
             reading, writing = os.pipe()
             os.dup2(writing, descriptor)
+            os.close(writing)
             os.close(reading)
-        elif kind != "closed":
+            continue
+        os.close(descriptor)
+        if kind != "closed":
             os.dup2(os.open("/dev/full" if kind == "full" else path, flags | os.O_CREAT), descriptor)
     # As the interpreter does at its start.
     names = ("stdin", "stdout", "stderr")
