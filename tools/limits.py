@@ -71,6 +71,12 @@ SECTIONS: Final = {
         Limit("auth.credentials:MAX_SECRET", "client secret that is presented", "characters", "401"),
         Limit("operations.callbacks:MAX_BODY", "body of a callback", "bytes", "413"),
     ),
+    "Command line": (
+        Limit("cli.documents:MAX_DOCUMENT_BYTES", "file or stdin that is read", "bytes", "exit code 2"),
+        Limit("cli.profile:MAX_PROFILE_BYTES", "profile that is read", "bytes", "exit code 4"),
+        Limit("cli.retrying:RETRY_SECONDS", "time for which a busy server is asked again", "s", "exit code 1"),
+        Limit("cli.retrying:STOP_RETRY_SECONDS", "the same for a terminate, through restarts", "s", "exit code 1"),
+    ),
     "Answers that are not read": (
         Limit("api.connection:WRITE_PATIENCE", "time that an answer is left unread", "s", "the connection is aborted"),
         Limit("api.connection:MAX_UNREAD_BYTES", "unread bytes of a connection", "bytes", "nothing more is written"),

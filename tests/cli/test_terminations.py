@@ -144,6 +144,13 @@ def test_a_cascade_is_planned_and_asked_for_with_its_descendants(planned: Server
     planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 1, "descendants": 4}))
     named = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
     assert "Terminate execution 7, and 4 below it?" in named.stderr
+    for more, said in (
+        ({"descendants": 100_000, "moreDescendants": True}, "at least 100,000 below it"),
+        ({"descendants": 0}, "nothing below it"),
+    ):
+        planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 1, **more}))
+        asked = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
+        assert f"Terminate execution 7, and {said}?" in asked.stderr
     planned.on("POST", f"{PATH}/plan", refusal(404, "not found"))
     elsewhere = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
     assert "Terminate execution 7, and all that was started by it?" in elsewhere.stderr

@@ -170,7 +170,8 @@ def below(plan: Mapping[str, Any], options: Mapping[str, Any], *, one: bool = Fa
     count = plan.get("descendants")
     if not isinstance(count, int) or isinstance(count, bool):
         return f", and all that was started by {them}"
-    return f", and {count:,} below {them}"
+    least = "at least " if plan.get("moreDescendants") else ""
+    return f", and {least}{count:,} below {them}" if count else f", and nothing below {them}"
 
 
 def _warn_of_failures(session: Session, plan: Mapping[str, Any]) -> None:
