@@ -16,6 +16,7 @@ from interlock.expressions.evaluate import LocalEvaluator
 from interlock.ports import ChangeListener
 from interlock.rules.decide import decide
 from interlock.settings import Settings
+from interlock.store.marks import FileMarks
 from interlock.store.sqlite.executions import Rules
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemIds
@@ -176,6 +177,7 @@ class Server:
         self._follower = follower
         self._died = died
         self._opened: SqliteStore | None = None
+        self._marks: FileMarks | None = None
         self._closed = False
         self._port_closed = False
         self._stop: asyncio.Event = asyncio.Event()
@@ -211,8 +213,10 @@ class Server:
                 future.cancel()
 
     def gone(self) -> None:
-        """Nothing of it runs any more, and the machine closes its connections."""
+        """Nothing of it runs any more, and the machine closes its connections and files."""
         self.dead = True
+        if self._marks is not None:
+            self._marks.abandon()
         for answer in list(self.open):
             if not answer.done():
                 answer.set_exception(Lost())
@@ -221,6 +225,8 @@ class Server:
         """Give back what the machine would have taken back at its death."""
         if self._opened is not None and not self._closed:
             self._opened.abandon()
+        if self._marks is not None:
+            self._marks.abandon()
 
     async def ask(
         self,
@@ -273,7 +279,7 @@ class Server:
         def ids(greatest: int) -> SeededIds:
             return SeededIds(clock, greatest, chance)
 
-        machine = Machine(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator)
+        machine = Machine(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark)
         try:
             async with assembled(
                 Settings(data_dir=self.directory, grace=GRACE), HOST, machine=machine, on_fatal=self._fatal
@@ -307,6 +313,10 @@ class Server:
             self.up.set_result(False)
         if not self.ended.done():
             self.ended.set_result(how)
+
+    def _mark(self, path: Path) -> FileMarks:
+        self._marks = FileMarks(path)
+        return self._marks
 
     def _store(self, directory: Path, fail: Callable[[Fatal], None]) -> SqliteStore:
         commits = self._chance(f"commits of process {self.number}")

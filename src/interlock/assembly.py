@@ -41,11 +41,12 @@ from interlock.net.http import MAX_CONNECTIONS, GuardedHttp
 from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
-from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Randomness, Role, TenantRow
+from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Marks, Randomness, Role, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
 from interlock.steps.kind import StepEnvironment
 from interlock.steps.registry import StepRegistry
+from interlock.store.marks import FILE_NAME, FileMarks
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemClock, SystemIds, SystemRandomness, everybody_else
 from interlock.telemetry.metrics import Metrics
@@ -72,6 +73,8 @@ class Machine:
     http: Http | None = None
     """The way out; None: the guarded client, as the settings have it."""
     evaluator: Callable[[], Evaluator] = EvaluatorPool
+    marks: Callable[[Path], Marks] = FileMarks
+    """Given the file in which runs are marked that are being evaluated."""
 
     @classmethod
     def real(cls, http: Http | None = None) -> Self:
@@ -136,6 +139,8 @@ class System:
         if self.failed.done():
             reasons["store"] = "the store failed"
         ready = not reasons
+        if self.dispatcher.holding and not self.store.frozen:
+            reasons["recovering"] = "the server did not end in order: runs can be stopped, and are taken on in a moment"
         if self.store.frozen:
             reasons["frozen"] = "restored from a backup and not released: runs can be stopped, and nothing moves"
         if self.store.full:
@@ -205,12 +210,13 @@ async def _assembled(
         environment = StepEnvironment(http, clock, ids, chance, store.webhooks, installation, secret, urls)
         registry, expressions = StepRegistry(environment), Environment()
         plans = Plans(store.automations, registry, expressions)
-        preparer = Preparer(clock, evaluator)
-        advance = Advance(store.executions, plans, preparer, clock, chance, ids.text())
+        marks = machine.marks(settings.data_dir / FILE_NAME)
+        advance = Advance(store.executions, plans, Preparer(clock, evaluator), clock, chance, ids.text(), marks)
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
-        limits = Limits(settings.slots, settings.slots_per_host, settings.slots_per_tenant)
-        dispatcher = EmbeddedDispatcher(store.executions, advance, clock, slots=limits, supervisor=supervisor)
+        dispatcher = EmbeddedDispatcher(
+            store.executions, advance, clock, slots=_limits(settings), supervisor=supervisor, marks=marks
+        )
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
@@ -282,6 +288,7 @@ async def _assembled(
             await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
             # What a full disk leaves without a seal gets it after the next start.
             await supervisor.attempt("sealer", sealer.seal_all)
+            marks.close()
 
 
 def _client(settings: Settings) -> GuardedHttp:
@@ -289,6 +296,10 @@ def _client(settings: Settings) -> GuardedHttp:
     policy = EgressPolicy.parse(settings.allow_egress)
     connections = max(MAX_CONNECTIONS, settings.slots)
     return GuardedHttp(policy, ca_file=settings.ca_file, connections=connections)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.slots, settings.slots_per_host, settings.slots_per_tenant)
 
 
 async def _settle_overdue(supervisor: Supervisor, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from interlock.engine.advance import MOST_LOSSES, Carried
+from interlock.engine.advance import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
+from interlock.engine.suspects import MAX_LOSSES
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
@@ -175,12 +176,12 @@ async def test_a_restart_that_leaves_a_stopping_run_to_its_deadline_is_found_out
 async def test_a_step_that_was_lost_with_the_server_three_times_is_not_tried_a_fourth_time() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish([webhook("a")]))
-        for _ in range(MOST_LOSSES):
+        for _ in range(MAX_LOSSES):
             async with restarted(world):
                 assert world.state(ref) is State.PROCESS_STEP
         async with restarted(world):
             assert world.state(ref) is State.ERROR
-            assert len(world.far.calls) == 1 + MOST_LOSSES
+            assert len(world.far.calls) == 1 + MAX_LOSSES
 
 
 async def test_a_retry_that_was_pending_at_the_crash_is_made_at_its_time() -> None:

@@ -28,6 +28,8 @@ from interlock.ports import (
     HttpFailureKind,
     HttpRequest,
     HttpResponse,
+    Marks,
+    NoMarks,
     Phase,
     Progress,
     StepRow,
@@ -207,6 +209,7 @@ class Engine:
     kinds: Mapping[str, type[Step]] = field(default_factory=lambda: KINDS)
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
     evaluating: Callable[[], Evaluator] = LocalEvaluator
+    marks: Marks = field(default_factory=NoMarks)
 
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
@@ -225,10 +228,10 @@ class Engine:
         self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator)
         self.advance = Advance(
-            self.executions, self.plans, self.preparer, self.clock, self.chance, f"holder-{self.name}"
+            self.executions, self.plans, self.preparer, self.clock, self.chance, f"holder-{self.name}", self.marks
         )
         self.dispatcher = self.dispatching(
-            self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near
+            self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near, marks=self.marks
         )
         self.starter = Starter(self.store.executions, self.plans, self.dispatcher, self.clock, self.ids)
         self._running: asyncio.Task[None] | None = None

@@ -17,8 +17,9 @@ from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
 from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
 from interlock.engine.reports import DEFECT, interpret, interpret_defect, lost, without_output
+from interlock.engine.suspects import MAX_LOSSES, SET_ASIDE
 from interlock.errors import Fatal, Unavailable
-from interlock.ports import Clock, Executions, Randomness, Run, StepRow
+from interlock.ports import Clock, Executions, Marks, NoMarks, Randomness, Run, StepRow
 from interlock.rules.decide import OUTCOME_UNKNOWN
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import (
@@ -41,10 +42,6 @@ from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from interlock.steps.documents import Unreadable, decode, encode_output, error_document
 from interlock.steps.kind import Attempt, Report, Succeeded
 from interlock.steps.masking import ANSWER_MEMBERS
-
-MOST_LOSSES: Final = 3
-"""How many attempts at one step may be lost with their performer; a step that brings the server down is not tried for
-ever."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +75,7 @@ class Advance:
         clock: Clock,
         chance: Randomness,
         holder: str,
+        marks: Marks | None = None,
     ) -> None:
         self._executions = executions
         self._plans = plans
@@ -85,6 +83,7 @@ class Advance:
         self._clock = clock
         self._chance = chance
         self.holder = holder
+        self._marks = marks if marks is not None else NoMarks()
 
     # --- the doors ------------------------------------------------------------------------------------------------
 
@@ -112,16 +111,18 @@ class Advance:
         if state is State.STOPPING:
             await self.overdue(claim.ref)
             return FINISHED
+        mark = self._marks.begin(claim.ref)
         try:
             plan = self._plans.get(execution.tenant, execution.definition)
+            context = assemble(plan, run)
         except PlanUnusable as error:
             await self._refuse(execution, error_document("PLAN_UNUSABLE", error.message))
             return FINISHED
-        try:
-            context = assemble(plan, run)
         except Unreadable as error:
             await self._refuse(execution, error_document(error.code, error.message))
             return FINISHED
+        finally:
+            self._marks.end(mark)
         carried = Carried(execution, plan, context)
         if not await self._take_on(carried, held):
             return SUPERSEDED
@@ -136,6 +137,13 @@ class Advance:
             return self._plans.get(execution.tenant, execution.definition).next_destination(execution.step)
         except PlanUnusable:
             return None
+
+    async def set_aside(self, ref: Ref) -> Turn:
+        """End a run that the process did not survive too often."""
+        execution = self._executions.get(ref)
+        if execution is not None and execution.state in (State.PENDING, State.WAITING):
+            await self._refuse(execution, SET_ASIDE)
+        return FINISHED
 
     async def carry(self, carried: Carried, held: Held) -> Turn:
         """Go on with a run whose row was just written by this process: attempt after attempt, until it rests."""
@@ -244,6 +252,8 @@ class Advance:
         """What comes at that position. None: the run is stopped, and its slot is not kept for an evaluation."""
         if held.stopped:
             return None
+        # What is plain is read by our own code alone: it costs nothing, and no mark either.
+        mark = -1 if carried.plan.is_plain(position) else self._marks.begin(carried.execution.ref)
         held.evaluating = True
         try:
             following = await self._preparer.following(carried.plan, position, carried.context, at, held.is_stopped)
@@ -254,6 +264,8 @@ class Advance:
         except BaseException:
             held.end()
             raise
+        finally:
+            self._marks.end(mark)
         held.end()
         return following
 
@@ -293,7 +305,11 @@ class Advance:
             result, following = interpret(report, attempt, now, self._chance.chance())
         # A run that is being stopped must not wait until what would have followed is evaluated.
         if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
-            following = await self._after(carried, held, report.output, now)
+            if held.cautious is not None:
+                # What follows may end the process: then this attempt is not to be made again.
+                carried.stale = True
+            else:
+                following = await self._after(carried, held, report.output, now)
             following = self._in_turn(carried, held, following)
             now = self._clock.now()
         return await self._settle(carried, Settled(now, ref, result, following, self.holder))
@@ -375,13 +391,15 @@ class Advance:
         return Recovered(self._clock.now(), execution.epoch, repeatable)
 
     def _may_repeat(self, execution: Execution) -> bool:
+        if self._marks.losses.get(execution.ref, 0) >= MAX_LOSSES:
+            return False
         try:
             plan = self._plans.get(execution.tenant, execution.definition)
         except PlanUnusable:
             return False
         rows = self._executions.steps(execution.ref)
         losses = sum(row.position == execution.step and row.outcome is Outcome.ABANDONED for row in rows)
-        return losses < MOST_LOSSES and plan.steps[execution.step].step.repeatable
+        return losses < MAX_LOSSES and plan.steps[execution.step].step.repeatable
 
     def _first_row(self, execution: Execution) -> StepRow | None:
         """The first attempt at the present step, as it is stored."""

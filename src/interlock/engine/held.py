@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +59,7 @@ class Held:
     __slots__ = (
         "_cutting",
         "_turns",
+        "cautious",
         "closing",
         "cut",
         "evaluating",
@@ -89,6 +91,9 @@ class Held:
         """A termination of the run was accepted: what would follow need not be evaluated."""
         self.evaluating = False
         """What follows is being evaluated. `end` ends that too."""
+        self.cautious: Callable[[], None] | None = None
+        """Set for a run with losses, whose settled attempts are recorded before what follows them is evaluated. Called
+        when an attempt at it begins: until then it was survived."""
         self._cutting = False
 
     def may_call(self, host: str | None) -> bool:
@@ -124,6 +129,8 @@ class Held:
         if self.cut > epoch:
             return False
         self.performing = epoch
+        if self.cautious is not None:
+            self.cautious()
         return True
 
     def end(self) -> bool:

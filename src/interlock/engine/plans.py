@@ -45,6 +45,8 @@ class Plan:
     """The apps that its publisher was confined to; None: to none."""
     scripts: dict[int, Script] = field(default_factory=dict, compare=False)
     """What is evaluated ahead from a position on, made when first needed."""
+    plain: dict[int, bool] = field(default_factory=dict, compare=False)
+    """The answers of `is_plain`."""
 
     def script(self, position: int) -> Script:
         """Everything from `position` on that is evaluated before the next commit, up to a number of expressions."""
@@ -52,6 +54,14 @@ class Plan:
         if script is None:
             script = self.scripts[position] = Script(tuple(_ahead(self.steps[position:])))
         return script
+
+    def is_plain(self, position: int) -> bool:
+        """Whether constants and plain selections are all that is evaluated from `position` to the next commit."""
+        plain = self.plain.get(position)
+        if plain is None:
+            units = self.script(position).all_units() if position < len(self.steps) else ()
+            plain = self.plain[position] = all(program.plain for unit in units for program in unit)
+        return plain
 
     def destination(self, announce: Announce) -> str | None:
         """The host that the announced attempt calls; None: it calls none."""

@@ -13,6 +13,7 @@ from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations,
 from interlock.ports.executions import Executions, Idempotency, ItemRow, Restored, Run, Started, StepRow, TreeStopped
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from interlock.ports.leases import Leases
+from interlock.ports.marks import Marks, NoMarks
 from interlock.ports.retention import Retention
 from interlock.ports.store import ChangeListener, CommitListener, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
@@ -49,6 +50,8 @@ __all__ = [
     "Ids",
     "ItemRow",
     "Leases",
+    "Marks",
+    "NoMarks",
     "Phase",
     "PlanRow",
     "Progress",

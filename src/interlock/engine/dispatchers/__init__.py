@@ -21,8 +21,13 @@ class Dispatcher(Slots, CommitListener, Protocol):
         """How many runs are ready and wait for a slot."""
         ...
 
+    @property
+    def holding(self) -> bool:
+        """Whether runs are not taken on yet, because the process before this one ended without order."""
+        ...
+
     async def recover(self) -> int:
-        """Settle whatever a process that is dead left in flight; returns how many runs that was."""
+        """Settle what a process that is dead left in flight, or what is stopping of it; returns how many runs."""
         ...
 
     async def run(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -18,12 +19,13 @@ from interlock.engine.advance import Advance, Carried
 from interlock.engine.dispatchers.timers import Timers
 from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.supervisor import Supervisor
+from interlock.engine.suspects import Suspects
 from interlock.engine.turns import Limits, Turns
 from interlock.engine.waiting import wait_for
 from interlock.errors import Fatal, Unavailable
-from interlock.ports import Clock, Executions
+from interlock.ports import Clock, Executions, Marks, NoMarks
 from interlock.rules.model import SECOND, Ref
-from interlock.rules.states import State
+from interlock.rules.states import IN_FLIGHT, TERMINAL, State
 from interlock.system import everybody_else
 
 SLOTS: Final = 256
@@ -37,6 +39,8 @@ BATCH: Final = 1_000
 """Runs asked for in one sweep: what a turn of the loop can bear. If there are more, the next sweep comes sooner."""
 WALK_PAUSE_MICROSECONDS: Final = SECOND // 20
 """Between two batches of a long backlog, so that other work has its turn."""
+HOLD_MICROSECONDS: Final = SECOND // 2
+"""How long runs are not taken on after a process that ended without order, so that they can be stopped before."""
 RECOVERY_BATCH: Final = 256
 MAX_IDLE_RECOVERY_ROUNDS: Final = 10
 """Rounds of recovery in a row that may find every run moved by another event."""
@@ -66,6 +70,7 @@ class EmbeddedDispatcher:
         near: int = NEAR,
         sweep: int = SWEEP,
         supervisor: Supervisor | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self.holder = advance.holder
         self._supervisor = supervisor or Supervisor(clock)
@@ -87,9 +92,13 @@ class EmbeddedDispatcher:
         """Lanes that had no room for a run: the sweep passes over those like it until the lane is empty."""
         self._waiting_for: int | None = None
         self._sooner: asyncio.Event = asyncio.Event()
+        self._marks = marks if marks is not None else NoMarks()
+        self._suspects = Suspects(self._marks)
         self._side: set[asyncio.Task[None]] = set()
         self._unrecovered = False
-        """A recovery was begun and has not succeeded."""
+        """A recovery is to be done, or was begun and has not succeeded."""
+        self.holding = False
+        """The process before this one ended without order: runs are not taken on yet, so that they can be stopped."""
         self._running = False
         self._draining = False
         self._drained: asyncio.Event = asyncio.Event()
@@ -107,7 +116,7 @@ class EmbeddedDispatcher:
     @property
     def in_line(self) -> int:
         """Runs that are known to be ready and wait for a slot."""
-        return len(self._turns)
+        return len(self._turns) + len(self._suspects)
 
     @property
     def timers(self) -> int:
@@ -134,6 +143,8 @@ class EmbeddedDispatcher:
         held = self._held.get(ref)
         if held is not None:
             held.stop()
+        elif ref in self._suspects:
+            self._suspects.forget(ref)
 
     # --- slots for runs that are being created --------------------------------------------------------------------
 
@@ -159,18 +170,34 @@ class EmbeddedDispatcher:
     async def recover(self) -> int:
         """Settle whatever a process that is dead left in flight; returns how many runs that was.
 
-        To be called before `run`, which does what a failure leaves of it. Nothing is performed here.
+        To be called before `run`, which does what a failure leaves of it. Nothing is performed here. If the process
+        ended without order, stopping runs alone are settled: one of the others may have ended it, so that `run` sees to
+        them when callers have had time to stop it.
         """
         self._unrecovered = True
+        if self._marks.unclean:
+            self.holding = True
+            return await self._settle_in_flight((State.STOPPING,))
+        return await self._recover_all()
+
+    async def _recover_all(self) -> int:
+        for ref in self._suspects.all():
+            row = self._executions.get(ref)
+            if row is None or row.state in TERMINAL:
+                self._suspects.forget(ref)
+        settled = await self._settle_in_flight(tuple(IN_FLIGHT))
+        self._unrecovered = False
+        return settled
+
+    async def _settle_in_flight(self, states: tuple[State, ...]) -> int:
         settled = idle_rounds = 0
-        while found := self._executions.in_flight(RECOVERY_BATCH):
+        while found := self._executions.in_flight(RECOVERY_BATCH, states):
             moved = await asyncio.gather(*(self._advance.recover(execution) for execution in found))
             # A termination may have been faster with each of them, but not again and again.
             idle_rounds = 0 if any(moved) else idle_rounds + 1
             if idle_rounds == MAX_IDLE_RECOVERY_ROUNDS:
                 raise Fatal("runs in flight cannot be recovered: another process is changing them")
             settled += len(found)
-        self._unrecovered = False
         return settled
 
     async def run(self) -> None:
@@ -179,8 +206,11 @@ class EmbeddedDispatcher:
         Raises:
             Fatal: the store can no longer be vouched for.
         """
+        if self.holding:
+            await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
         if self._unrecovered:
-            await self._supervisor.until_done("recovery", self.recover)
+            await self._supervisor.until_done("recovery", self._recover_all)
+        self.holding = False
         self._running = True
         try:
             while True:
@@ -321,9 +351,21 @@ class EmbeddedDispatcher:
                 self._held[ref].noted += 1
                 self._turns.give_back(ref.tenant, turn.host)
                 continue
+            if not self._suspects.may_start(ref, lost=turn.lost):
+                self._turns.give_back(ref.tenant, turn.host)
+                continue
             self._timers.forget(ref)
             held = self._held[ref] = Held(ref, self._turns, turn.host)
+            if ref in self._suspects:
+                held.cautious = partial(self._survived, ref)
             self._start(held, Claim(ref, turn.lost))
+
+    def _survived(self, ref: Ref) -> None:
+        """The suspect was evaluated and the process lives: the next one may be."""
+        following = self._suspects.survived(ref)
+        if following is not None:
+            self._enqueue(following[0], lost=following[1])
+            self._fill()
 
     def _refill(self, tenant: int, host: str) -> None:
         """If the lane is empty, look in the store for the runs that it had no room for."""
@@ -334,7 +376,10 @@ class EmbeddedDispatcher:
             self._sooner.set()
 
     def _start(self, held: Held, claim: Claim) -> None:
-        self._spawn(held, lambda: self._advance.advance(claim, held))
+        if self._suspects.is_set_aside(claim.ref):
+            self._spawn(held, lambda: self._advance.set_aside(claim.ref))
+        else:
+            self._spawn(held, lambda: self._advance.advance(claim, held))
 
     def _spawn(self, held: Held, turn: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
         held.task = asyncio.get_running_loop().create_task(self._turn(held, turn))
@@ -363,6 +408,10 @@ class EmbeddedDispatcher:
         else:
             if self._crashes:
                 del self._crashes[held.ref]
+            if held.cautious is not None:
+                self._suspects.forget(held.ref)
+        if held.cautious is not None:
+            self._survived(held.ref)
         self._release(held, ended)
 
     def _release(self, held: Held, ended: Turn) -> None:
