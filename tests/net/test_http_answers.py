@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -253,6 +254,32 @@ async def test_the_deadline_covers_everything(behaviour: Behaviour) -> None:
     kind = await kind_of(behaviour, timeout=0.3, max_response=10**9)
     assert kind in (HttpFailureKind.TIMEOUT, HttpFailureKind.PROTOCOL)
     assert kind is HttpFailureKind.TIMEOUT or behaviour == Drip(head=b"", piece=b"H")
+
+
+async def test_the_time_limit_starts_when_the_request_is_sent() -> None:
+    """Each limit is zero once: only what it covers can then fail by it."""
+    for kept in (False, True):
+        async with Receiver(*([Answer()] if kept else []), HANG) as receiver, local() as http:
+            if kept:
+                await http.send(post(receiver.url()), Progress())
+            progress = Progress()
+            with pytest.raises(HttpFailed) as failed:
+                await http.send(post(receiver.url(), timeout=0.0), progress)
+            assert (failed.value.kind, progress.phase) == (HttpFailureKind.TIMEOUT, Phase.WAITING)
+            assert failed.value.message == "no complete answer within 0 s after the request was sent"
+
+
+async def test_the_time_limit_of_connecting_covers_everything_before_that() -> None:
+    async with Receiver(Answer()) as receiver, local() as http:
+        request = replace(post(receiver.url()), connect_timeout=0.0)
+        progress = Progress()
+        with pytest.raises(HttpFailed) as failed:
+            await http.send(request, progress)
+        assert failed.value.kind is HttpFailureKind.CONNECT
+        assert failed.value.retryable
+        assert (progress.bytes_written, receiver.bytes_received) == (0, 0)
+        await http.send(post(receiver.url()), Progress())
+        assert (await http.send(request, Progress())).status == 200  # a kept connection needs none of it
 
 
 @pytest.mark.parametrize("behaviour", [RESET, CLOSE, Answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")])

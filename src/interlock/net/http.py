@@ -38,10 +38,13 @@ from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpRespon
 MAX_CONNECTIONS: Final = 4096
 """Connections open at once, idle ones included: a last resort, far above what the engine has in flight."""
 MAX_IDLE_CONNECTIONS: Final = 512
+"""Idle connections that are kept, to all receivers together."""
 MAX_IDLE_PER_ORIGIN: Final = 128
+"""Idle connections that are kept to one scheme, host and port."""
 ADDRESS_TTL_SECONDS: Final = 10.0
 """Seconds for which the addresses of a name are used without another lookup."""
 MAX_KNOWN_TARGETS: Final = 1024
+"""URLs that are remembered as checked and taken apart."""
 MAX_ADDRESS_SECONDS: Final = 3.0
 """Seconds for one address of a name, while others are left to try."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 MAX_ADDRESSES: Final = 64
 """Addresses of one name that are looked at; a name with more is not called."""
 LOOKUP_THREADS: Final = 16
+"""Names that are looked up at once."""
 
 
 class Resolver(Protocol):
