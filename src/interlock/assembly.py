@@ -33,7 +33,6 @@ from interlock.engine.start import Starter
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.engine.turns import Limits
 from interlock.errors import Fatal
-from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
 from interlock.net.egress import EgressPolicy
@@ -208,7 +207,7 @@ async def _assembled(
         installation, secret = await _installation(store, ids)
         urls = PublicUrls(store.access)
         environment = StepEnvironment(http, clock, ids, chance, store.webhooks, installation, secret, urls)
-        registry, expressions = StepRegistry(environment), Environment()
+        registry, expressions = StepRegistry(environment), evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
         marks = machine.marks(settings.data_dir / FILE_NAME)
         advance = Advance(store.executions, plans, Preparer(clock, evaluator), clock, chance, ids.text(), marks)

@@ -274,7 +274,7 @@ async def test_a_created_attempt_taken_over_without_its_beginning_asks_the_store
         prepared = Prepared(world.clock.now(), run.epoch + 1, Announce(0, INPUT), HOLDER)
         await world.store.executions.apply(run.ref, prepared)
         row = world.row(run.ref)
-        plan = world.plans.get(world.tenant, row.definition)
+        plan = await world.plans.get(world.tenant, row.definition)
         held = Held(run.ref)
         assert await world.advance.carry(Carried(row, plan, RunContext(plan, {}), INPUT), held) is FINISHED
         assert [attempt.first_started_at for attempt in noted] == [began]
@@ -327,7 +327,7 @@ async def test_an_interrupt_of_an_earlier_epoch_does_not_cost_a_commit() -> None
 async def test_a_run_in_hand_that_rests_is_looked_at_again(state: State) -> None:
     async with quiet() as world:
         run = await a_run(world, state, steps=[wait("w", "10s")])
-        plan = world.plans.get(world.tenant, run.definition)
+        plan = await world.plans.get(world.tenant, run.definition)
         turned = await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref))
         assert turned == Again(world.clock.now() + 10 * SECOND)
 
@@ -336,7 +336,7 @@ async def test_a_ready_run_in_hand_whose_time_has_not_come_is_not_taken_on() -> 
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
         at = world.clock.now() + SECOND
-        plan = world.plans.get(world.tenant, run.definition)
+        plan = await world.plans.get(world.tenant, run.definition)
         carried = Carried(replace(run, wake_at=at), plan, RunContext(plan, {}))
         assert await world.advance.carry(carried, Held(run.ref)) == Again(at)
         assert world.executions.events == []
@@ -346,5 +346,5 @@ async def test_a_ready_run_in_hand_that_somebody_else_stopped_is_left_alone() ->
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
         world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
-        plan = world.plans.get(world.tenant, run.definition)
+        plan = await world.plans.get(world.tenant, run.definition)
         assert await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref)) is SUPERSEDED

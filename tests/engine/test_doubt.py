@@ -177,7 +177,7 @@ async def test_a_call_that_may_not_be_repeated_is_made_again_only_if_nothing_was
 
 async def carried_on(world: Engine, run: Execution) -> Turn:
     """A turn of a run whose attempt is cut before it begins."""
-    plan = world.plans.get(world.tenant, run.definition)
+    plan = await world.plans.get(world.tenant, run.definition)
     held = Held(run.ref)
     held.interrupt(run.epoch + 1)
     return await world.advance.carry(Carried(run, plan, RunContext(plan, {}), INPUT), held)

@@ -43,7 +43,7 @@ class TestEmbedded(DispatcherContract):
 async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_nothing() -> None:
     async with engine() as world:
         definition = await world.publish(THREE_WEBHOOKS)
-        plan = world.plans.get(world.tenant, definition)
+        plan = await world.plans.get(world.tenant, definition)
         ref = await world.start(definition)
         row = world.row(ref)
         # The same row in the hands of a creator whose commit was followed by a stop, before it got to go on.

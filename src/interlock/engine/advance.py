@@ -113,8 +113,11 @@ class Advance:
             return FINISHED
         mark = self._marks.begin(claim.ref)
         try:
-            plan = self._plans.get(execution.tenant, execution.definition)
+            plan = await self._plans.get(execution.tenant, execution.definition)
             context = assemble(plan, run)
+        except Unavailable:
+            # No process can be had that compiles it: nothing is wrong with the run.
+            return Again(self._clock.now() + SECOND)
         except PlanUnusable as error:
             await self._refuse(execution, error_document("PLAN_UNUSABLE", error.message))
             return FINISHED
@@ -133,10 +136,8 @@ class Advance:
         execution = self._executions.get(ref)
         if execution is None or execution.state is not State.PENDING:
             return None
-        try:
-            return self._plans.get(execution.tenant, execution.definition).next_destination(execution.step)
-        except PlanUnusable:
-            return None
+        plan = self._plans.kept(execution.tenant, execution.definition)
+        return None if plan is None else plan.next_destination(execution.step)
 
     async def set_aside(self, ref: Ref) -> Turn:
         """End a run that the process did not survive too often."""
@@ -393,13 +394,9 @@ class Advance:
     def _may_repeat(self, execution: Execution) -> bool:
         if self._marks.losses.get(execution.ref, 0) >= MAX_LOSSES:
             return False
-        try:
-            plan = self._plans.get(execution.tenant, execution.definition)
-        except PlanUnusable:
-            return False
         rows = self._executions.steps(execution.ref)
         losses = sum(row.position == execution.step and row.outcome is Outcome.ABANDONED for row in rows)
-        return losses < MAX_LOSSES and plan.steps[execution.step].step.repeatable
+        return losses < MAX_LOSSES and self._plans.repeatable(execution.tenant, execution.definition, execution.step)
 
     def _first_row(self, execution: Execution) -> StepRow | None:
         """The first attempt at the present step, as it is stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from interlock.contract.base import LATER, from_stored
 from interlock.contract.refs import AutomationContext
 from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition
-from interlock.expressions.environment import Environment
+from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
 from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
@@ -109,29 +110,75 @@ class Plans:
         self._registry = registry
         self._expressions = expressions
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
+        self._compiling: dict[tuple[int, int], asyncio.Future[Plan | PlanUnusable | None]] = {}
 
-    def get(self, tenant: int, definition: int) -> Plan:
-        """Raises PlanUnusable: it is gone, or something in it cannot run here (it was published by another release)."""
+    async def get(self, tenant: int, definition: int, *, at_once: bool = False) -> Plan:
+        """Compile a plan, or find it compiled.
+
+        Raises:
+            PlanUnusable: it is gone, or something in it cannot run here (it was published by another release).
+            Unavailable: there is no process to compile its expressions.
+            NeedsProcess: it is not compiled yet, and that cannot be done `at_once`.
+        """
         key = (tenant, definition)
-        plan = self._plans.get(key)
-        if plan is None:
-            found = self._definitions.definition(tenant, definition)
-            if found is None:
-                raise PlanUnusable(f"definition {definition} of the automation does not exist any more")
-            plan = self._plans[key] = self._compile(found)
+        while True:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+                return plan
+            others = self._compiling.get(key)
+            if others is None:
+                return await self._first(key, at_once)
+            if at_once:
+                raise NeedsProcess
+            # Compiled once, however many runs ask for it meanwhile; if that was cancelled, one of them does it.
+            found = await asyncio.shield(others)
+            if isinstance(found, PlanUnusable):
+                raise found
+
+    def kept(self, tenant: int, definition: int) -> Plan | None:
+        """A plan that is compiled already."""
+        return self._plans.get((tenant, definition))
+
+    def repeatable(self, tenant: int, definition: int, position: int) -> bool:
+        """Whether an attempt at this step may be made again after its performer was lost. Compiles nothing."""
+        plan = self.kept(tenant, definition)
+        if plan is not None:
+            return plan.steps[position].step.repeatable
+        found = self._definitions.definition(tenant, definition)
+        try:
+            steps = () if found is None else _STEPS.validate_json(found.steps)
+        except ValidationError:
+            return False
+        arm = steps[position].kind if position < len(steps) else None
+        return arm is not None and self._registry.repeatable(arm[0])
+
+    async def _first(self, key: tuple[int, int], at_once: bool) -> Plan:
+        made: asyncio.Future[Plan | PlanUnusable | None] = asyncio.get_running_loop().create_future()
+        self._compiling[key] = made
+        outcome: Plan | PlanUnusable | None = None
+        try:
+            outcome = self._plans[key] = await self._compile(*key, at_once)
             if len(self._plans) > KEPT:
                 self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
-        return plan
+            return outcome
+        except PlanUnusable as unusable:
+            outcome = unusable
+            raise
+        finally:
+            del self._compiling[key]
+            made.set_result(outcome)
 
-    def _compile(self, definition: Definition) -> Plan:
+    async def _compile(self, tenant: int, id_: int, at_once: bool) -> Plan:
+        definition = self._definitions.definition(tenant, id_)
+        if definition is None:
+            raise PlanUnusable(f"definition {id_} of the automation does not exist any more")
         try:
             steps = _STEPS.validate_json(definition.steps)
             defaults = defaults_of(definition)
         except ValidationError as error:
             raise PlanUnusable(f"definition {definition.id} cannot be read: {error.error_count()} errors") from error
-        compiled = self._registry.compile(steps, self._expressions)
+        compiled = await self._expressions.compiled(lambda known: self._registry.compile(steps, known), at_once=at_once)
         findings = compiled.problems + compiled.unavailable
         if findings:
             raise PlanUnusable(problems=findings)

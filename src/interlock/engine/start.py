@@ -13,6 +13,7 @@ from interlock.engine.plans import Plan, Plans, PlanUnusable
 from interlock.engine.prepare import Preparer
 from interlock.errors import Unavailable
 from interlock.expressions.context import Context
+from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.evaluate import Evaluator, Stopped, never
 from interlock.expressions.script import Outcome, Script
 from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started
@@ -137,8 +138,8 @@ class Starter:
         id, and nothing of it can be stopped.
         """
         try:
-            plan = self._plans.get(request.tenant, request.definition)
-        except PlanUnusable:
+            plan = await self._plans.get(request.tenant, request.definition, at_once=True)
+        except (PlanUnusable, NeedsProcess):
             return None, RunContext(_NO_PLAN, {}), None
         context = RunContext(plan, request.trigger)
         try:
@@ -150,16 +151,15 @@ class Starter:
         return plan, context, following
 
 
-class NeedsProcess(Exception):
-    """What comes first needs an evaluator process."""
-
-
 class _WithoutProcess(Evaluator):
     """Tells what can be told without a process."""
 
     async def run(
         self, script: Script, context: Context, stopped: Stopped = never, *, urgent: bool = False
     ) -> Sequence[Outcome]:
+        raise NeedsProcess
+
+    def environment(self) -> Environment:
         raise NeedsProcess
 
 

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from interlock.errors import Problem
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.failures import Origin
+from interlock.expressions.limits import MAX_AUTOMATION_EXPRESSIONS, MAX_AUTOMATION_SOURCE
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.program import Program
 from interlock.expressions.template import Compiler, Escape, Template
+
+_TOO_MANY: Final = f"the automation has more than {MAX_AUTOMATION_EXPRESSIONS:,} expressions"
+_TOO_LONG: Final = f"the expressions of the automation are longer than {MAX_AUTOMATION_SOURCE:,} characters together"
+
+
+class _Limited:
+    """An environment that looks at no more, and compiles no more, than an automation may have."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._expressions = 0
+        self._looked_at = 0
+        self._source = 0
+        self._exhausted = False
+
+    def spend(self, looked_at: int, problems: list[Problem], origin: Origin) -> bool:
+        """See `template.Compiles`."""
+        self._looked_at += looked_at
+        return self._allows(self._looked_at <= MAX_AUTOMATION_SOURCE, _TOO_LONG, problems, origin)
+
+    def compile_into(self, problems: list[Problem], source: str, kind: Kind, scope: Scope) -> Program | None:
+        """See `Environment.compile_into`."""
+        self._expressions += 1
+        self._source += len(source)
+        origin = scope.origin
+        if not self._allows(self._expressions <= MAX_AUTOMATION_EXPRESSIONS, _TOO_MANY, problems, origin):
+            return None
+        if not self._allows(self._source <= MAX_AUTOMATION_SOURCE, _TOO_LONG, problems, origin):
+            return None
+        return self._environment.compile_into(problems, source, kind, scope)
+
+    def _allows(self, within: bool, text: str, problems: list[Problem], origin: Origin) -> bool:
+        if not within and not self._exhausted:
+            self._exhausted = True
+            problems.append(origin.problem(f"{text}; divide it into several", origin.line, origin.column))
+        return not self._exhausted
 
 
 class Checker:
@@ -22,7 +60,7 @@ class Checker:
     def __init__(self, environment: Environment, steps: Iterable[str]) -> None:
         self.problems: list[Problem] = []
         self.unavailable: list[Problem] = []
-        self._environment = environment
+        self._environment = _Limited(environment)
         self._steps = tuple(steps)
 
     def expression(

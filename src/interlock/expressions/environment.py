@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from interlock.errors import InvalidArgument, Problem
-from interlock.expressions.cel import Compiled, CompileError, Engine, Finding
-from interlock.expressions.checked import Facts, read
+from interlock.expressions.analysis import MAX_KNOWN_SOURCE, Analysed, Analysis, Analyst, Named, Native, Refusal
+from interlock.expressions.cel import Finding
+from interlock.expressions.checked import Facts
 from interlock.expressions.context import Inputs
-from interlock.expressions.exactness import compared_exactly
 from interlock.expressions.failures import Origin
-from interlock.expressions.functions import IMPLEMENTATIONS
 from interlock.expressions.limits import MAX_LOOPS, MAX_NESTING, MAX_PATTERN, MAX_SOURCE
 from interlock.expressions.names import (
-    CONSTANTS,
     DIRECTORY_FUNCTIONS,
     FRAMED_FUNCTIONS,
     FUNCTIONS,
@@ -60,9 +58,6 @@ class Scope:
         return replace(self, origin=replace(self.origin, field=field))
 
 
-MOST_KNOWN: Final = 2_000
-"""Expressions of which the compiled form is remembered."""
-
 NOWHERE: Final = Scope()
 """A step, with no check of which steps it reads."""
 
@@ -71,19 +66,37 @@ class InvalidExpression(InvalidArgument):
     """An expression or template is not valid. `problems` has all findings, each with line and column."""
 
 
+Made = TypeVar("Made")
+
+
+class NeedsProcess(Exception):
+    """What was to be done at once needs an evaluator process."""
+
+
 class Environment:
-    """Compiles expressions. Build one for the process; the engines behind it are made when first needed.
+    """Compiles expressions by what is known of their sources. This one asks CEL in this very process.
 
     With `directory=False`, functions of the directory compile, and the programs that use them say in `unavailable` that
     they cannot be evaluated yet.
     """
 
-    def __init__(self, *, directory: bool = False, remembers: int = MOST_KNOWN) -> None:
+    def __init__(self, *, directory: bool = False, most_known: int = MAX_KNOWN_SOURCE) -> None:
         self._directory = directory
-        self._remembers = remembers
-        self._engines: dict[Place, Engine] = {}
         self._inputs: dict[Inputs, Inputs] = {}
-        self._known: dict[tuple[Place, str], tuple[Compiled, Facts]] = {}
+        self._analyst = Analyst(most_known)
+
+    async def compiled(
+        self, make: Callable[[Environment], Made], *, urgent: bool = False, at_once: bool = False
+    ) -> Made:
+        """What `make` makes of an environment that knows all sources that it asks for.
+
+        Raises what `make` raises; Unavailable; NeedsProcess, if that cannot be done `at_once`.
+        """
+        return make(self)
+
+    def spend(self, looked_at: int, problems: list[Problem], origin: Origin) -> bool:
+        """Look at so many characters of a template: see `template`."""
+        return True
 
     def compile(self, source: str, kind: Kind = Kind.ANY, scope: Scope = NOWHERE) -> Program:
         """Raises InvalidExpression with every finding."""
@@ -96,44 +109,30 @@ class Environment:
     def compile_into(self, problems: list[Problem], source: str, kind: Kind, scope: Scope) -> Program | None:
         """Compile, adding what is wrong to `problems`; None if anything is."""
         known = len(problems)
-        if finding := _unreadable(source):
+        if finding := unreadable(source):
             problems.append(scope.origin.problem(finding, scope.origin.line, scope.origin.column))
             return None
-        engine = self._engine(scope.place)
-        try:
-            compiled, facts = self._compiled(scope.place, source)
-        except CompileError as error:
-            problems.extend(self._explained(error, source, scope))
+        analysed, native = self._analysed(scope.place, source)
+        if isinstance(analysed, Refusal):
+            problems.extend(_explained(analysed, source, scope))
             return None
+        facts = analysed.facts
         problems.extend(_at(scope, source, offset, text) for offset, text in _beyond_limits(facts))
         problems.extend(
             scope.origin.problem(text, *scope.origin.position_of(step, source, offset))
             for step, offset, text in _unknown_steps(facts, scope)
         )
-        if (text := _wrong_result(compiled.result_type, kind)) is not None:
+        if (text := _wrong_result(analysed.result_type, kind)) is not None:
             problems.append(_at(scope, source, 0, text))
         if len(problems) > known:
             return None
-        return self._program(source, kind, scope, engine, compiled, facts)
+        return self._program(source, kind, scope, native, analysed)
 
-    def _compiled(self, place: Place, source: str) -> tuple[Compiled, Facts]:
-        """Compiled once, however often it is saved, published and planned. Raises CompileError."""
-        key = (place, source)
-        known = self._known.get(key)
-        if known is None:
-            engine = self._engine(place)
-            compiled = engine.compile(source)
-            serialized = compiled.serialize()
-            known = (compared_exactly(engine, source, compiled, serialized), read(serialized))
-            if len(self._known) >= self._remembers:
-                self._known.clear()
-            if self._remembers:
-                self._known[key] = known
-        return known
+    def _analysed(self, place: Place, source: str) -> tuple[Analysed, Native | None]:
+        return self._analyst.analysed(place, source)
 
-    def _program(
-        self, source: str, kind: Kind, scope: Scope, engine: Engine, compiled: Compiled, facts: Facts
-    ) -> Program:
+    def _program(self, source: str, kind: Kind, scope: Scope, native: Native | None, analysis: Analysis) -> Program:
+        facts = analysis.facts
         functions = frozenset(_FUNCTION_OF[key] for key in facts.overloads if key in _FUNCTION_OF)
         asks = functions & DIRECTORY_FUNCTIONS
         steps = None if facts.whole_context else tuple(sorted(facts.steps))
@@ -144,43 +143,53 @@ class Environment:
             kind,
             scope.place,
             scope.origin,
-            engine,
-            compiled,
+            native,
             facts,
             self._inputs.setdefault(inputs, inputs),
+            analysis.members,
             functions_used=functions,
             needs_directory=bool(asks),
             framed=bool(functions & FRAMED_FUNCTIONS),
             unavailable=() if self._directory else tuple(sorted(asks)),
         )
 
-    def _engine(self, place: Place) -> Engine:
-        engine = self._engines.get(place)
-        if engine is None:
-            constants = CONSTANTS | POLICY_CONSTANTS if place is Place.POLICY else CONSTANTS
-            engine = self._engines[place] = Engine(
-                {name: kind for name, (kind, places) in VARIABLES.items() if place in places},
-                constants,
-                [function for function in FUNCTIONS if place in function.places],
-                IMPLEMENTATIONS,
-            )
-        return engine
 
-    def _explained(self, error: CompileError, source: str, scope: Scope) -> Iterable[Problem]:
-        """The engine's findings, or, if the source would be valid elsewhere, which of its names are out of place."""
-        if scope.place is not Place.POLICY:
-            try:
-                facts = read(self._engine(Place.POLICY).compile(source).serialize())
-            except CompileError:
-                pass
-            else:
-                misplaced = [*_misplaced(facts, source, scope.place)]
-                if misplaced:
-                    return [_at(scope, source, offset, text) for offset, text in misplaced]
-        return [_found(scope, finding) for finding in error.findings]
+class KnownEnvironment(Environment):
+    """Compiles sources of which the analysis is given."""
+
+    def __init__(self, known: Mapping[Named, Analysed], *, directory: bool = False) -> None:
+        super().__init__(directory=directory)
+        self._known = known
+
+    def _analysed(self, place: Place, source: str) -> tuple[Analysed, Native | None]:
+        return self._known[place, source], None
 
 
-def _unreadable(source: str) -> str | None:
+class SourceCollector(Environment):
+    """Compiles nothing, and notes which sources were to be compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: dict[Named, None] = {}
+
+    def compile_into(self, problems: list[Problem], source: str, kind: Kind, scope: Scope) -> Program | None:
+        if not unreadable(source):
+            self.sources[scope.place, source] = None
+        problems.append(scope.origin.problem("is not compiled", 1, 1))
+        return None
+
+
+def _explained(refusal: Refusal, source: str, scope: Scope) -> Iterable[Problem]:
+    """The engine's findings, or, if the source would be valid elsewhere, which of its names are out of place."""
+    if refusal.elsewhere is not None:
+        misplaced = [*_misplaced(refusal.elsewhere, source, scope.place)]
+        if misplaced:
+            return [_at(scope, source, offset, text) for offset, text in misplaced]
+    return [_found(scope, finding) for finding in refusal.findings]
+
+
+def unreadable(source: str) -> str | None:
+    """Why a source cannot be compiled whatever it says, or None."""
     try:
         size = len(source.encode())
     except UnicodeEncodeError:

@@ -11,6 +11,7 @@ from asyncio import gather
 from collections.abc import Callable, Sequence
 
 from interlock.expressions.context import Context
+from interlock.expressions.environment import Environment
 from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.program import Program
 from interlock.expressions.script import Failure, Outcome, Script, Unit, play, selected, single
@@ -44,6 +45,10 @@ class Evaluator(ABC):
             Unavailable: no process can be had for it.
             EvaluationStopped: `stopped` said so.
         """
+
+    @abstractmethod
+    def environment(self) -> Environment:
+        """What compiles expressions for this evaluator."""
 
     def start(self) -> None:  # noqa: B027
         """Begin to get ready."""
@@ -110,3 +115,6 @@ class LocalEvaluator(Evaluator):
         if stopped():
             raise EvaluationStopped
         return play(script.steps, context, lambda _: True)
+
+    def environment(self) -> Environment:
+        return Environment()

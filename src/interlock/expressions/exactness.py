@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from interlock.expressions.cel import Compiled, CompileError, Engine
@@ -19,6 +19,8 @@ from interlock.expressions.values import GREATEST_INTEGER, LEAST_INTEGER
 _COMPARISONS: Final = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "@in", "_in_", "in"})
 _LITERAL: Final = re.compile(r"-?\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _WHOLE: Final = 2.0**53
+MAX_EXACT_TRIES: Final = 8
+"""Literals that are tried one by one if not all of them can be integers; each try compiles the expression."""
 
 
 def compared_exactly(engine: Engine, source: str, compiled: Compiled, serialized: bytes) -> Compiled:
@@ -26,19 +28,34 @@ def compared_exactly(engine: Engine, source: str, compiled: Compiled, serialized
     if not any(mark in source for mark in ".eE") or not any(digit in source for digit in "123456789"):
         return compiled
     # From the back, so that the offsets of those before stay true.
-    for offset, number in sorted(_compared(serialized), reverse=True):
-        written = _LITERAL.match(source, offset)
-        if written is None or not _is_written(written[0], number):
-            continue
-        integer_text = f"{int(number)}u" if number >= 2.0**63 else str(int(number))
-        changed = source[: written.start()] + integer_text + source[written.end() :]
+    found = [*_written(source, serialized)]
+    try:
+        return engine.compile(_replaced(source, found)) if found else compiled
+    except CompileError:
+        pass
+    # Some are compared with doubles for certain: there is no integer that could be rounded.
+    for one in found[:MAX_EXACT_TRIES]:
+        changed = _replaced(source, [one])
         try:
             compiled = engine.compile(changed)
         except CompileError:
-            # Both sides are doubles for certain: there is no integer that could be rounded.
             continue
         source = changed
     return compiled
+
+
+def _written(source: str, serialized: bytes) -> Iterator[tuple[int, int, str]]:
+    """Begin, end and integer of each such literal, from the back."""
+    for offset, number in sorted(_compared(serialized), reverse=True):
+        written = _LITERAL.match(source, offset)
+        if written is not None and _is_written(written[0], number):
+            yield written.start(), written.end(), f"{int(number)}u" if number >= 2.0**63 else str(int(number))
+
+
+def _replaced(source: str, literals: Sequence[tuple[int, int, str]]) -> str:
+    for begin, end, text in literals:
+        source = source[:begin] + text + source[end:]
+    return source
 
 
 def _is_written(found: str, number: float) -> bool:

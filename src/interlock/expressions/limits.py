@@ -32,6 +32,12 @@ MAX_INPUT: Final = 512 * 1024
 MAX_DEPTH: Final = 100
 """Deepest nesting of a result."""
 
+MAX_AUTOMATION_EXPRESSIONS: Final = 1_000
+"""Most expressions in the steps of one automation, and in its triggers."""
+
+MAX_AUTOMATION_SOURCE: Final = 256 * 1024
+"""Longest sources of all expressions in the steps of one automation, and in its triggers, in characters."""
+
 MAX_TEMPLATE_EXPRESSIONS: Final = 500
 """Most `{{ }}` in one template."""
 
@@ -47,10 +53,10 @@ MAX_READ_WEIGHT: Final = 4 * MAX_INPUT
 EVALUATION_CPU_SECONDS: Final = 0.1
 """Processor time of an expression, or of all of one template; the kernel ends the evaluator that uses more."""
 
-EVALUATION_WALL_SECONDS: Final = 1.0
+EVALUATION_WALL_SECONDS: Final = 2.0
 """Time of a batch by the clock on the wall, for an evaluator that is starved or hangs without using the processor."""
 
-COMPILE_CPU_SECONDS: Final = 1.0
+COMPILE_CPU_SECONDS: Final = 0.5
 """Processor time of compiling one expression in an evaluator."""
 
 BATCH_SECONDS: Final = 0.02
@@ -67,6 +73,9 @@ MAX_ANSWER_BYTES: Final = 512 * 1024
 
 MAX_AHEAD_EXPRESSIONS: Final = 64
 """Most expressions of a run that are evaluated ahead in one job; the rest follows in further ones."""
+
+MAX_ANALYSES_AT_ONCE: Final = 8
+"""Sources of one automation that are compiled at once, so that others get their turn between them."""
 
 MAX_KILLS: Final = 3
 """Evaluators that an expression may end, one after the other, before it fails."""

@@ -10,7 +10,7 @@ from interlock.expressions.context import Context, Inputs
 from interlock.expressions.failures import ExpressionFailed, Origin, OverBudget, Unusable, explain
 from interlock.expressions.functions import FRAME
 from interlock.expressions.names import Kind, Place
-from interlock.expressions.reads import Member, members_read
+from interlock.expressions.reads import Member
 from interlock.expressions.selection import ELSEWHERE, MissingError
 from interlock.expressions.values import plain, type_name_of
 
@@ -33,16 +33,15 @@ class Program:
 
     __slots__ = (
         "_careful",
-        "_compiled",
-        "_engine",
         "_facts",
         "_framed",
-        "_members",
+        "_native",
         "_type",
         "functions_used",
         "inputs",
         "kind",
         "macro_count",
+        "members_read",
         "needs_directory",
         "origin",
         "place",
@@ -57,10 +56,10 @@ class Program:
         kind: Kind,
         place: Place,
         origin: Origin,
-        engine: Engine,
-        compiled: Compiled,
+        native: tuple[Engine, Compiled] | None,
         facts: Facts,
         inputs: Inputs,
+        members_read: frozenset[Member],
         *,
         functions_used: frozenset[str],
         needs_directory: bool,
@@ -72,25 +71,18 @@ class Program:
         self.place = place
         self.origin = origin
         self.inputs = inputs
+        self.members_read = members_read
+        """The members of steps that it may read."""
         self.steps_read = frozenset(facts.steps)
         self.functions_used = functions_used
         self.needs_directory = needs_directory
         self.unavailable = unavailable
         self.macro_count = facts.loops
-        self._engine = engine
-        self._compiled = compiled
+        self._native = native
         self._facts = facts
         self._framed = framed
         self._careful = facts.optional
-        self._members: frozenset[Member] | None = None
         self._type = _PYTHON_TYPES.get(kind)
-
-    @property
-    def members_read(self) -> frozenset[Member]:
-        """The members of steps that it may read."""
-        if self._members is None:
-            self._members = members_read(self._compiled.serialize())
-        return self._members
 
     def __repr__(self) -> str:
         return f"Program({self.source!r})"
@@ -122,13 +114,16 @@ class Program:
         others', for several that are evaluated together: one conversion does for all.
         Raises ExpressionFailed, OverBudget; and what the directory raises.
         """
+        if self._native is None:
+            raise TypeError("only an evaluator process evaluates by CEL")
+        engine, compiled = self._native
         try:
-            activation = context.activation(self._engine, inputs or self.inputs)
+            activation = context.activation(engine, inputs or self.inputs)
             if self._framed:
                 frame = context.frame()
                 token = FRAME.set(frame)
                 try:
-                    raw = self._compiled.value(activation, careful=self._careful)
+                    raw = compiled.value(activation, careful=self._careful)
                 except EvaluationError:
                     if frame.failure is not None:
                         raise frame.failure from None
@@ -136,7 +131,7 @@ class Program:
                 finally:
                     FRAME.reset(token)
             else:
-                raw = self._compiled.value(activation, careful=self._careful)
+                raw = compiled.value(activation, careful=self._careful)
             value = raw if raw is True or raw is False else plain(raw)
         except EvaluationError as error:
             raise self._failed(str(error)) from None

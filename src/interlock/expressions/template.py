@@ -9,12 +9,13 @@ themselves.
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from interlock.contract.guard import loads
@@ -22,7 +23,7 @@ from interlock.errors import InvalidArgument, Problem
 from interlock.expressions.context import Context, joined
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
-from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT, MAX_TEMPLATE_EXPRESSIONS
+from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT, MAX_SOURCE, MAX_TEMPLATE_EXPRESSIONS
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.values import text as written
@@ -63,19 +64,24 @@ _ESCAPES: Final[dict[Escape, Callable[[str], str] | None]] = {
 
 _SOURCE: Final = re.compile(
     r"""
-    (?P<comment>//[^\n]*)
-  | (?P<text>
-        [rR][bB]?\"{3}.*?\"{3} | [bB][rR]\"{3}.*?\"{3} | [rR][bB]?'{3}.*?'{3} | [bB][rR]'{3}.*?'{3}
-      | (?<![A-Za-z0-9_])(?:[rR][bB]?|[bB][rR])(?:"[^"\n]*"|'[^'\n]*')
+    (?P<skipped>(?:
+        (?:[^"'{}/rRbB] | [rRbB](?![rRbB]?["']) | /(?!/))++
+      | //[^\n]*+
+      | [rR][bB]?\"{3}.*?\"{3} | [bB][rR]\"{3}.*?\"{3} | [rR][bB]?'{3}.*?'{3} | [bB][rR]'{3}.*?'{3}
+      | (?<![A-Za-z0-9_])(?:[rR][bB]?|[bB][rR])(?:"[^"\n]*+"|'[^'\n]*+')
       | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3}
-      | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
-    )
-  | (?P<open>\{)
-  | (?P<close>\})
+      | "(?:\\.|[^"\\\n])*+" | '(?:\\.|[^'\\\n])*+'
+    )++)
+  | (?P<open>\{+)
+  | (?P<close>\}+)
+  | (?P<unclosed>["'])
     """,
     re.VERBOSE | re.DOTALL,
 )
 
+
+MAX_HOLE: Final = MAX_SOURCE + 1024
+"""Longest `{{ }}`, with the spaces in it, in characters."""
 
 TOO_LARGE: Final = f"the template with its values is larger than {MAX_RESULT // 1024} KiB"
 
@@ -97,18 +103,23 @@ class MalformedError(Exception):
         self.offset = offset
 
 
-def scan(text: str) -> Iterator[str | Hole]:
+def scan(text: str, spend: Callable[[int], bool] = lambda _: True) -> Iterator[str | Hole]:
     """The pieces of a text in order. Braces inside CEL's texts, comments and maps do not end an expression.
 
+    `spend` is told how many characters were looked at for each expression; False: nothing more is looked at.
     Raises MalformedError.
     """
     at = 0
     while (start := text.find("{{", at)) >= 0:
         if start > at:
             yield text[at:start]
-        end = _end(text, start + 2)
+        end, looked_at = _end(text, start + 2)
+        if not spend(looked_at):
+            return
         if end < 0:
-            raise MalformedError("'{{' has no '}}' after it", start)
+            far = len(text) - start > MAX_HOLE
+            within = f" within {MAX_HOLE:,} characters" if far else ""
+            raise MalformedError(f"'{{{{' has no '}}}}' after it{within}", start)
         inside = text[start + 2 : end]
         source = inside.strip()
         if not source:
@@ -119,20 +130,25 @@ def scan(text: str) -> Iterator[str | Hole]:
         yield text[at:]
 
 
-def _end(text: str, at: int) -> int:
-    """Where the `}}` begins that ends the expression beginning at `at`, or -1."""
+def _end(text: str, at: int) -> tuple[int, int]:
+    """Where the `}}` begins that ends the expression beginning at `at`, or -1; and how much was looked at for it."""
     depth = 0
-    for match in _SOURCE.finditer(text, at):
+    furthest = min(at + MAX_HOLE, len(text))
+    for match in _SOURCE.finditer(text, at, furthest):
         if match.lastgroup == "open":
-            depth += 1
+            depth += match.end() - match.start()
+        elif match.lastgroup == "unclosed":
+            # No expression begins so, and looking for further texts in it could take for ever.
+            return text.find("}}", match.start(), furthest), furthest - at
         elif match.lastgroup == "close":
-            if depth:
-                depth -= 1
-            elif text.startswith("}}", match.start()):
-                return match.start()
+            closed = match.end() - match.start()
+            if closed <= depth:
+                depth -= closed
+            elif closed - depth >= 2:
+                return match.start() + depth, match.start() + depth - at
             else:
-                return -1
-    return -1
+                return -1, match.end() - at
+    return -1, furthest - at
 
 
 Values = Sequence[object]
@@ -198,14 +214,25 @@ def _size(rendered: object) -> int:
     return len(rendered) if isinstance(rendered, str) else len(json.dumps(rendered, separators=(",", ":")))
 
 
+class Compiles(Protocol):
+    """What a template asks of an environment."""
+
+    def spend(self, looked_at: int, problems: list[Problem], origin: Origin) -> bool:
+        """Look at so many characters of a template. False: it looks at nothing more, and has said why."""
+        ...
+
+    def compile_into(self, problems: list[Problem], source: str, kind: Kind, scope: Scope) -> Program | None: ...
+
+
 class Compiler:
     """Compiles one template, collecting findings and programs."""
 
-    def __init__(self, environment: Environment, problems: list[Problem], scope: Scope) -> None:
+    def __init__(self, environment: Compiles, problems: list[Problem], scope: Scope) -> None:
         self._environment = environment
         self._problems = problems
         self._scope = scope
         self._programs: list[Program] = []
+        self._count = 0
 
     def text(self, text: str, escape: Escape = Escape.NONE) -> Template | None:
         """A template whose result is a text."""
@@ -231,11 +258,6 @@ class Compiler:
         return self._made(known, self._node(tree, self._scope, 0, bare), tree)
 
     def _made(self, known: int, build: Part | None, constant: object) -> Template | None:
-        count = len(self._programs)
-        if count > MAX_TEMPLATE_EXPRESSIONS:
-            origin = self._scope.origin
-            text = f"the template has {count} expressions; at most {MAX_TEMPLATE_EXPRESSIONS} are allowed"
-            self._problems.append(origin.problem(text, origin.line, origin.column))
         if len(self._problems) > known:
             return None
         return Template(tuple(self._programs), build, constant, self._scope.origin)
@@ -268,37 +290,60 @@ class Compiler:
 
     def _value(self, text: str, scope: Scope) -> Part | None:
         """A string of a tree: a lone `{{ }}` keeps the type of its value."""
-        if "{{" not in text:
-            return None
-        try:
-            pieces = list(scan(text))
-        except MalformedError as error:
-            self._malformed(error, text, scope)
-            return None
+        pieces = self._pieces(text, scope)
         if len(pieces) == 1 and isinstance(pieces[0], Hole):
-            return self._hole(pieces[0], text, scope)
+            return self._holes(pieces, text, scope)[0]
         return self._joined(pieces, text, scope, None)
 
     def _mixture(self, text: str, scope: Scope, escape: Callable[[str], str] | None) -> Part | None:
-        if "{{" not in text:
-            return None
+        return self._joined(self._pieces(text, scope), text, scope, escape)
+
+    def _pieces(self, text: str, scope: Scope) -> Sequence[str | Hole]:
+        """The pieces of a text that has holes. Nothing more is looked at once there are too many."""
+        if "{{" not in text or not self._environment.spend(0, self._problems, scope.origin):
+            return ()
+        pieces: list[str | Hole] = []
+
+        def spend(looked_at: int) -> bool:
+            self._count += 1
+            origin = scope.origin
+            if not self._environment.spend(looked_at, self._problems, origin):
+                return False
+            if self._count == MAX_TEMPLATE_EXPRESSIONS + 1:
+                text = f"the template has more expressions than the {MAX_TEMPLATE_EXPRESSIONS} that are allowed"
+                self._problems.append(origin.problem(text, origin.line, origin.column))
+            return self._count <= MAX_TEMPLATE_EXPRESSIONS
+
         try:
-            return self._joined(list(scan(text)), text, scope, escape)
+            pieces.extend(scan(text, spend))
         except MalformedError as error:
             self._malformed(error, text, scope)
-            return None
+            return ()
+        return pieces
 
     def _joined(
         self, pieces: Sequence[str | Hole], text: str, scope: Scope, escape: Callable[[str], str] | None
     ) -> Part | None:
-        parts = [piece if isinstance(piece, str) else self._hole(piece, text, scope) for piece in pieces]
+        if not pieces:
+            return None
+        holes = iter(self._holes(pieces, text, scope))
+        parts = [piece if isinstance(piece, str) else next(holes) for piece in pieces]
         return _join([part for part in parts if part is not None], escape)
 
-    def _hole(self, hole: Hole, text: str, scope: Scope) -> Part | None:
-        line, column = scope.origin.position(text, hole.offset)
-        program = self._environment.compile_into(self._problems, hole.source, Kind.ANY, scope.at(line, column))
-        if program is None:
-            return None
+    def _holes(self, pieces: Sequence[str | Hole], text: str, scope: Scope) -> list[Part | None]:
+        """A builder for each hole. Where each stands is counted on from the one before."""
+        origin, at = scope.origin, 0
+        made: list[Part | None] = []
+        for piece in pieces:
+            if isinstance(piece, str):
+                continue
+            line, column = origin.position(text[at : piece.offset], piece.offset - at)
+            origin, at = replace(origin, line=line, column=column), piece.offset
+            program = self._environment.compile_into(self._problems, piece.source, Kind.ANY, scope.at(line, column))
+            made.append(None if program is None else self._value_of(program))
+        return made
+
+    def _value_of(self, program: Program) -> Part:
         index = len(self._programs)
         self._programs.append(program)
         return lambda values: values[index]
@@ -343,12 +388,16 @@ def _parse_document(text: str) -> tuple[Mapping[str, object] | list[object], dic
     tree = _structure(text)
     if tree is not None:
         return tree, {}
+    counted = itertools.count(1)
     try:
-        pieces = list(scan(text))
+        pieces = list(scan(text, lambda _: next(counted) <= MAX_TEMPLATE_EXPRESSIONS))
     except MalformedError:
         return None
+    if next(counted) > MAX_TEMPLATE_EXPRESSIONS + 1:
+        return None
     # A character that the text does not have, so that no string of the author's can be taken for a hole.
-    mark = next((chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text), None)
+    used = set(text)
+    mark = next((chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in used), None)
     if mark is None:
         return None
     bare: dict[str, str] = {}

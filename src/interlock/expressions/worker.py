@@ -17,11 +17,11 @@ import signal
 import struct
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from interlock.expressions.analysis import Analyst, to_json
 from interlock.expressions.context import unpacked
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.failures import FunctionFailed, Origin
@@ -96,23 +96,16 @@ class Programs:
     """Compiled expressions; those unused for the longest make way."""
 
     def __init__(self) -> None:
-        self._environment = Environment(directory=True, remembers=0)
-        self._kept: OrderedDict[tuple[str, str, str], Program] = OrderedDict()
-        self._size = 0
+        self._environment = Environment(directory=True, most_known=MAX_EVALUATOR_SOURCE)
+        self._analyst = Analyst(0)
 
     def get(self, place: str, kind: str, source: str) -> Program:
-        key = (place, kind, source)
-        program = self._kept.get(key)
-        if program is not None:
-            self._kept.move_to_end(key)
-            return program
         _limit(COMPILE_CPU_SECONDS)
-        program = self._kept[key] = self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
-        self._size += len(source)
-        while self._size > MAX_EVALUATOR_SOURCE and len(self._kept) > 1:
-            (_, _, old), _ = self._kept.popitem(last=False)
-            self._size -= len(old)
-        return program
+        return self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
+
+    def analysed(self, place: str, source: str) -> str:
+        """What is known of a source, as JSON."""
+        return json.dumps(to_json(self._analyst.analysed(Place(place), source)[0]), separators=(",", ":"))
 
     def steps(self, script: Sequence[Mapping[str, Any]]) -> list[ScriptStep]:
         return [
@@ -165,6 +158,9 @@ class Server:
         self._pipe.write(f'{{"answers":[{",".join(answers)}],"end":true,"retire":{last}}}')
 
     def _answer(self, job: Mapping[str, Any], until: float) -> str:
+        _limit(COMPILE_CPU_SECONDS)
+        if "analyse" in job:
+            return f"[{self._programs.analysed(*job['analyse'])}]"
         steps = self._programs.steps(job["script"])
         context = unpacked(job["context"], self._directory if job["directory"] else None)
         written: list[str] = []

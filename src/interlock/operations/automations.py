@@ -75,7 +75,7 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     await require_app(services, call, "automation.create", body.app_id)
     made = with_fields(Automation(), **fields)
     if not made.is_draft:
-        publish.check(services, call, made).refuse()
+        (await publish.check(services, call, made)).refuse()
     at = services.clock.now()
     row = AutomationRow(call.tenant.id, services.ids.text(), to_stored(made), 0, None, at, at, None, *_breaker(made))
     definition = publish.definition_of(call, row, made, at)
@@ -125,7 +125,7 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     changed = _changed(stored, body.automation, body.update_mask)
     await require_app(services, call, "automation.update", changed.app_id)
     if not changed.is_draft:
-        publish.check(services, call, changed, prefix="automation.").refuse()
+        (await publish.check(services, call, changed, prefix="automation.")).refuse()
     at = max(services.clock.now(), row.updated_at + 1)
     definition = publish.definition_of(call, row, changed, at)
     standing = None
@@ -158,7 +158,7 @@ async def detail(services: Services, call: Call, body: None) -> Answer:
     """Our own view: the automation, and what would keep its draft from being published."""
     row = read(services, call)
     automation = shown.automation(services, row)
-    findings = publish.check(services, call, automation, draft=True)
+    findings = await publish.check(services, call, automation, draft=True)
     as_published = publish.definition_of(call, row, automation, 0)
     as_drafted = publish.definition_of(call, row, automation, 0, draft=True)
     return Answer(

@@ -116,7 +116,7 @@ def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
 async def _draft(services: Services, call: Call, row: AutomationRow) -> int:
     """The draft as it is now, kept as a definition: the run goes on with it whatever becomes of the draft."""
     document = from_stored(Automation, row.document)
-    publish.check(services, call, document, draft=True).refuse()
+    (await publish.check(services, call, document, draft=True)).refuse()
     definition = publish.definition_of(call, row, document, services.clock.now(), draft=True)
     return (await services.store.automations.draft(definition)).id
 

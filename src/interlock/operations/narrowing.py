@@ -20,6 +20,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Scope
 from interlock.expressions.failures import ExpressionFailed, Origin
 from interlock.expressions.names import Kind, Place
+from interlock.expressions.program import Program
 from interlock.operations import shown
 from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
@@ -90,7 +91,7 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
             "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
         )
     at = services.clock.now()
-    question = None if expression is None else _Question(services, expression, at)
+    question = None if expression is None else _Question(services, await _program(services, expression), at)
     active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
     until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
     found = Found()
@@ -130,18 +131,23 @@ class _Outline:
     defaults: Mapping[str, object]
 
 
-class _Question:
-    """An expression that is asked about each run. What the answer does not need is not read.
-
+async def _program(services: Services, expression: str) -> Program:
+    """
     Raises:
         InvalidExpression: the expression is not valid; it names the field, line and column.
+        Unavailable: there is no process to compile it.
     """
+    scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
+    return await services.environment.compiled(lambda known: known.compile(expression, Kind.BOOL, scope), urgent=True)
 
-    def __init__(self, services: Services, expression: str, at: int) -> None:
+
+class _Question:
+    """An expression that is asked about each run. What the answer does not need is not read."""
+
+    def __init__(self, services: Services, program: Program, at: int) -> None:
         self._services = services
         self._at = at
-        scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
-        self._program = services.environment.compile(expression, Kind.BOOL, scope)
+        self._program = program
         self._members = tuple(name for name in self._program.inputs.variables if name in MEMBERS)
         reads = self._program.inputs.steps
         self._trigger = reads is None or _TRIGGER in reads

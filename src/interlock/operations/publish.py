@@ -17,6 +17,7 @@ from interlock.contract.steps import AutomationStep
 from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import FailedPrecondition, InvalidArgument, Problem
 from interlock.expressions.check import Checker
+from interlock.expressions.environment import Environment
 from interlock.operations.operation import Call
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
@@ -51,15 +52,18 @@ class Findings:
             raise FailedPrecondition(problems=self.unavailable)
 
 
-def check(services: Services, call: Call, automation: Automation, *, draft: bool = False, prefix: str = "") -> Findings:
+async def check(
+    services: Services, call: Call, automation: Automation, *, draft: bool = False, prefix: str = ""
+) -> Findings:
     """Look at the published or the draft pair, as published by the caller. `prefix` begins the paths of findings."""
     steps = automation.draft_automation_steps if draft else automation.automation_steps
     triggers = automation.draft_triggers if draft else automation.triggers
     steps_field = f"{prefix}{'draftAutomationSteps' if draft else 'automationSteps'}"
     if len(steps) > MAX_STEPS:
         return Findings((Problem(steps_field, f"has {len(steps)} steps; at most {MAX_STEPS} are allowed"),), ())
-    compiled = services.steps.compile(steps, services.environment, steps_field)
-    started = _check_triggers(services, triggers, f"{prefix}{'draftTriggers' if draft else 'triggers'}")
+    triggers_field = f"{prefix}{'draftTriggers' if draft else 'triggers'}"
+    compiled = await services.environment.compiled(lambda known: services.steps.compile(steps, known, steps_field))
+    started = await services.environment.compiled(lambda known: _check_triggers(known, triggers, triggers_field))
     problems = compiled.problems + started.problems + tuple(_out_of_reach(services, call, steps, steps_field))
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
@@ -121,8 +125,8 @@ def _stored(messages: Iterable[Message]) -> bytes:
     return b"[" + b",".join(map(to_stored, messages)) + b"]"
 
 
-def _check_triggers(services: Services, triggers: Sequence[AutomationTrigger], field: str) -> Findings:
-    checker = Checker(services.environment, ())
+def _check_triggers(environment: Environment, triggers: Sequence[AutomationTrigger], field: str) -> Findings:
+    checker = Checker(environment, ())
     for index, trigger in enumerate(triggers):
         path, kind = f"{field}[{index}]", trigger.kind
         if kind is None:

@@ -61,6 +61,11 @@ class StepRegistry:
         known = self._kinds.get(kind)
         return known is not None and known.form is Form.EFFECTFUL
 
+    def repeatable(self, kind: str) -> bool:
+        """Whether an attempt at a step of this kind may be made again after its performer was lost."""
+        known = self._kinds.get(kind)
+        return known is not None and known.repeatable
+
     def runnable(self, kind: str) -> bool:
         """Whether steps of this kind can run here; others can be kept in drafts."""
         return kind in self._kinds
