@@ -15,7 +15,7 @@ from simulation.network import Call, Fate
 if TYPE_CHECKING:
     from simulation.world import World
 
-_LISTS: Final = ("done", "interrupted", "unknown", "neverStarted", "open")
+_LISTS: Final = ("done", "failed", "interrupted", "unknown", "neverStarted", "open")
 _CALLED_AND_FAILED: Final = frozenset({Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS})
 _BY_CAUSE: Final = {
     Cause.LEASE_EXPIRED: Situation.LEASE,

@@ -61,7 +61,7 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
             problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
         if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
             problems.append(f"S4: {name}.{step['name']} was done and was done again")
-    lists = ("done", "interrupted", "unknown", "neverStarted", "open")
+    lists = ("done", "failed", "interrupted", "unknown", "neverStarted", "open")
     entries = [entry["step"] for which in lists for entry in receipt.get(which, ())]
     if sorted(entries) != sorted(step["name"] for step in run["steps"]):
         problems.append(f"S10: the receipt of {name} lists {entries}")

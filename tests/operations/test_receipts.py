@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
+from interlock.contract.base import to_wire
 from interlock.errors import InvalidArgument, NotFound
+from interlock.operations.execution_detail import in_doubt
+from interlock.operations.receipt import receipt_of
+from interlock.operations.receipt_markdown import markdown
+from interlock.operations.views import AttemptView, ExecutionDetail, StepView
 from interlock.ports import Phase
 from interlock.rules.events import Terminated
 from interlock.rules.model import Actor, Cause, TerminationRequest
+from interlock.rules.outcomes import Outcome
 from tests.clocks import settle
 from tests.engine.worlds import Call
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
 
 pytestmark = pytest.mark.anyio
 
-LISTS = ("done", "interrupted", "unknown", "neverStarted", "open", "late")
+LISTS = ("done", "failed", "interrupted", "unknown", "neverStarted", "open", "late")
 AFTER = {"stepName": "after", "evaluateExpressions": {"expressions": [{"key": "x", "expressionCel": "1"}]}}
 NEVER = {**AFTER, "stepName": "skipped", "skipIfTrueCel": "true"}
 
@@ -103,7 +109,7 @@ async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_atte
     assert entry["account"].endswith("It was not tried again.")
 
 
-@pytest.mark.parametrize(("status", "where"), [(None, "unknown"), (500, "done")])
+@pytest.mark.parametrize(("status", "where"), [(None, "unknown"), (500, "failed")])
 async def test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends(
     ann: Desk, status: int | None, where: str
 ) -> None:
@@ -131,9 +137,9 @@ async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
     ann.engine.far.calls[-1].answer(410)
     await settle()
     found = await receipt(ann, execution)
-    assert shape(found) == {"done": ["call"]}
-    assert (found["done"][0]["outcome"], found["done"][0]["status"]) == ("FAILED", 410)
-    assert found["done"][0]["account"] == "Failed: the far end answered 410: it wants no more of these."
+    assert shape(found) == {"failed": ["call"]}
+    assert (found["failed"][0]["outcome"], found["failed"][0]["status"]) == ("FAILED", 410)
+    assert found["failed"][0]["account"] == "Failed: the far end answered 410: it wants no more of these."
 
 
 async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None:
@@ -208,9 +214,10 @@ async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_alr
     earlier = "An attempt before it was sent and got no complete answer, so it may have had its effect."
     assert accounts == [
         "Under way.",
-        "An attempt has failed; another one is to follow.",
-        "An attempt got no complete answer, so it may have had its effect; another one is to follow.",
-        f"Under way: the far end has taken the call, and is to answer later. {earlier}",
+        "An attempt has failed; another one is to follow on 2025-06-15 at 15:06 UTC.",
+        "An attempt got no complete answer, so it may have had its effect; "
+        "another one is to follow on 2025-06-15 at 16:06 UTC.",
+        f"Under way: the far end has taken the call, and is to answer later, until 2025-06-23 at 15:06 UTC. {earlier}",
     ]
 
 
@@ -231,3 +238,97 @@ async def test_what_was_learned_too_late_stands_beside_and_changes_nothing() -> 
         found = await receipt(ann, execution)
         assert shape(found) == {"unknown": ["call"], "late": ["call"]}
         assert (found["unknown"][0]["outcome"], found["late"][0]["outcome"]) == ("ABANDONED", "LATE_SUCCEEDED")
+
+
+# --- whom to ask, and what was said -----------------------------------------------------------------------------------
+
+
+async def test_a_refused_call_shows_the_answer_the_receiver_and_when_it_is_tried_again(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    ann.engine.far.calls[-1].answer(503, b"closed for lunch | <b>")
+    await settle()
+    [entry] = (await receipt(ann, execution))["open"]
+    detail = await ann.detail(execution)
+    assert (entry["status"], entry["answer"]) == (503, "closed for lunch | <b>")
+    assert entry["receiver"] == {"webhookId": "hook", "displayName": "", "url": "https://far.example/in"}
+    assert entry["nextAttemptAt"] == detail["wakeAt"]
+    assert "waitsUntil" not in entry
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert "Receiver: webhook `hook` at `https://far.example/in`." in text
+    assert "closed for lunch" in text
+    await ann.wait(3_600)
+    ann.engine.far.calls[-1].answer(202)
+    await settle()
+    [entry] = (await receipt(ann, execution))["open"]
+    assert entry["waitsUntil"] == (await ann.detail(execution))["wakeAt"]
+    assert "nextAttemptAt" not in entry
+
+
+async def test_a_deleted_webhook_is_still_named(ann: Desk) -> None:
+    made = await ann.ask("CreateWebhook", {"displayName": "Ticket *desk*", "url": "https://far.example/x"})
+    webhook = made.body["webhook"]["id"]
+    step = {"stepName": "call", "webhook": {"webhookId": webhook, "payload": {}}}
+    execution = await ann.start(await ann.make(step))
+    ann.engine.far.calls[-1].answer(410)
+    await settle()
+    [entry] = (await receipt(ann, execution))["failed"]
+    assert entry["receiver"] == {"webhookId": webhook, "displayName": "Ticket *desk*", "url": "https://far.example/x"}
+    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert f"Receiver: webhook Ticket \\*desk\\* `{webhook}` at `https://far.example/x`." in text
+    await ann.ask("DeleteWebhook", id=webhook)
+    [entry] = (await receipt(ann, execution))["failed"]
+    assert entry["receiver"] == {"webhookId": webhook, "displayName": "", "url": ""}
+
+
+async def test_a_step_that_sent_nothing_has_no_key_to_ask_by(ann: Desk) -> None:
+    large = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.trigger.x }}"}}}
+    execution = await ann.start(await ann.make(GREET, large), name="Ann", x="y" * 300_000)
+    found = await receipt(ann, execution)
+    assert shape(found) == {"done": ["greet"], "failed": ["call"]}
+    assert [entry["idempotencyKey"] for entry in (*found["done"], *found["failed"])] == ["", ""]
+
+
+async def test_a_callback_that_settled_a_refused_call_is_what_the_receipt_says(ann: Desk) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    url = str(ann.engine.far.calls[-1].request.headers["Webhook-Callback-Url"])
+    path = {"execution": str(execution), "token": url.rpartition("/")[2]}
+    ann.engine.far.calls[-1].answer(503, b"no")
+    await settle()
+    await ann.ask("OwnReceiveCallback", {"a": 1}, path=path)
+    await settle()
+    [entry] = (await receipt(ann, execution))["done"]
+    assert (entry["account"], entry["attempts"]) == ("Done: the receiver said so in a callback.", 1)
+
+
+OUTCOMES = [outcome for outcome in Outcome if not outcome.startswith("LATE")]
+CERTAIN = {Outcome.SUCCEEDED: "done", Outcome.SKIPPED: "done", Outcome.NOT_STARTED: "neverStarted"}
+CUT = {Outcome.INTERRUPTED_NOT_SENT, Outcome.INTERRUPTED_RESPONSE, Outcome.INTERRUPTED_WAITING}
+LEFT = {Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE}
+
+
+@pytest.mark.parametrize("kind", ["webhook", "evaluateExpressions", "waitForDuration", "runAutomation", "sendEmail"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("phase", ["", *Phase])
+@pytest.mark.parametrize("status", [0, 500])
+def test_each_kind_outcome_and_phase_stands_in_one_list(kind: str, outcome: Outcome, phase: str, status: int) -> None:
+    """A failure is unknown for one reason alone: an HTTP request may have left, and no status came back."""
+    http = kind == "webhook"
+    attempt = AttemptView(
+        number=1, outcome=outcome, phase=phase, status=status, in_doubt=in_doubt(outcome, phase, status, http=http)
+    )
+    step = StepView(name="x", kind=kind, outcome=outcome, idempotency_key="key" if http else "", attempts=(attempt,))
+    found = to_wire(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
+    [where] = [name for name in LISTS if found[name]]
+    if outcome in CERTAIN:
+        assert where == CERTAIN[outcome]
+    elif outcome is Outcome.FAILED:
+        assert where == ("unknown" if http and phase in LEFT and not status else "failed")
+    else:
+        assert where == ("interrupted" if outcome in CUT else "unknown")
+    [entry] = found[where]
+    sent_nothing = outcome is Outcome.FAILED and not phase and not status
+    assert entry["idempotencyKey"] == ("key" if http and not sent_nothing else "")
+    assert (found["unresolved"] == 1) == (where == "unknown")
+    text = markdown(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
+    title = {"done": "Done", "failed": "Failed", "interrupted": "Interrupted", "unknown": "Not known"}
+    assert f"## {title.get(where, 'Never started')} (1)" in text.splitlines()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from interlock.contract.base import with_fields
+from interlock.contract.base import from_stored, with_fields
 from interlock.contract.steps import STEP_KINDS
+from interlock.contract.webhooks import Webhook
 from interlock.errors import InvalidArgument
 from interlock.operations import executions, shown
 from interlock.operations.narrowing import display_name
@@ -23,16 +24,18 @@ from interlock.operations.views import (
     ExecutionDetail,
     ItemView,
     LateView,
+    ReceiverView,
     RestoredView,
     StepView,
 )
-from interlock.ports import Addendum, ItemRow, StepRow
+from interlock.ports import Addendum, ItemRow, Phase, StepRow
 from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
 from interlock.steps.kind import idempotency_key
+from interlock.steps.webhook import WebhookStep
 
 MOST_CHILDREN: Final = 100
 MARKDOWN: Final = "text/markdown"
@@ -197,27 +200,58 @@ def _step(
     # A failed attempt of the step where the run stands is not its end while another one may follow.
     at_it = not over and row.step == position
     outcome = None if at_it else shown_outcome(telling.outcome, row.state)
-    key = idempotency_key(services.installation, row.id, named.name) if services.steps.calls_out(named.kind) else ""
+    key = idempotency_key(services.installation, row.id, named.name) if services.steps.sends_key(named.kind) else ""
+    http = services.steps.speaks_http(named.kind)
     return named.model_copy(
         update={
             "outcome": outcome or "",
             "idempotency_key": key,
+            "receiver": _receiver(services, row, attempts) if named.kind == WebhookStep.kind else None,
             "input": _json(last.input),
             "output": _json(last.output),
             "error": _error(telling.error),
             "started_at": shown.moment(attempts[0].started_at),
             "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
             "attempts": tuple(
-                _attempt(row, attempt, items.get((position, attempt.attempt), [])) for attempt in attempts
+                _attempt(row, attempt, items.get((position, attempt.attempt), []), http=http) for attempt in attempts
             ),
         }
     )
 
 
-def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> AttemptView:
+def _receiver(services: Services, row: Execution, attempts: Sequence[StepRow]) -> ReceiverView | None:
+    """The webhook that the step was announced with; None if it was not announced."""
+    given = next((_json(attempt.input) for attempt in attempts if attempt.input is not None), None)
+    id_ = given.get("webhookId") if isinstance(given, dict) else None
+    if not isinstance(id_, str):
+        return None
+    webhook = services.store.webhooks.get(row.tenant, id_)
+    if webhook is None:
+        return ReceiverView(webhook_id=id_)
+    name = from_stored(Webhook, webhook.document).display_name
+    return ReceiverView(webhook_id=id_, display_name=name, url=webhook.url)
+
+
+_IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})
+_MAY_HAVE_LEFT: Final = frozenset({Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE})
+
+
+def in_doubt(outcome: str, phase: str, status: int, *, http: bool) -> bool:
+    """Whether something may have reached the receiver of which no answer tells.
+
+    A failure is certain, but for one HTTP case: bytes had left, and no status came back.
+    """
+    if outcome in _IN_DOUBT:
+        return True
+    return http and outcome == Outcome.FAILED and phase in _MAY_HAVE_LEFT and not status
+
+
+def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow], *, http: bool) -> AttemptView:
+    outcome = shown_outcome(attempt.outcome, row.state) or ""
     return AttemptView(
         number=attempt.attempt,
-        outcome=shown_outcome(attempt.outcome, row.state) or "",
+        outcome=outcome,
+        in_doubt=in_doubt(outcome, attempt.phase or "", attempt.status or 0, http=http),
         started_at=shown.moment(attempt.started_at),
         settled_at=shown.moment(_settled_at(row, attempt)),
         waiting_for=attempt.waiting_for or "",

@@ -13,13 +13,14 @@ from typing import ClassVar, Final
 from interlock.contract.base import Message, with_fields
 from interlock.contract.scalars import Bool, Int32, Int64
 from interlock.contract.times import Timestamp
-from interlock.operations.receipt_addenda import resolved, since
+from interlock.operations.receipt_addenda import minute, resolved, since
 from interlock.operations.views import (
     AddendumView,
     AttemptView,
     ChildView,
     ExecutionDetail,
     ItemView,
+    ReceiverView,
     RestoredView,
     StepView,
     TerminationView,
@@ -44,10 +45,18 @@ class ReceiptEntry(Message):
     account: str = ""
     """The same in a sentence for a person."""
     idempotency_key: str = ""
-    """What the far end can be asked about; empty for a step that calls nobody."""
+    """What the receiver can be asked about; empty for a kind that sends none, and for a step that sent nothing."""
+    receiver: ReceiverView | None = None
+    """Whom the step called, and whom to ask."""
     attempts: Int32 = 0
     status: Int32 = 0
     """The last HTTP status that was seen; 0 if none was."""
+    answer: str = ""
+    """The beginning of the answer that refused the last attempt that was refused, at most 4,096 bytes of it."""
+    next_attempt_at: Timestamp | None = None
+    """In `open`: when the next attempt is made."""
+    waits_until: Timestamp | None = None
+    """In `open`: until when it waits at most."""
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
     resolved: Bool = False
@@ -76,7 +85,9 @@ class Receipt(Message):
     termination: TerminationView | None = None
     """Who stopped it, and why. From `acceptedAt` on, nothing more was started."""
     done: tuple[ReceiptEntry, ...] = ()
-    """Succeeded, failed with an answer or before anything was sent, or skipped."""
+    """Succeeded, or skipped."""
+    failed: tuple[ReceiptEntry, ...] = ()
+    """Failed for certain: with an answer, or before anything was sent."""
     interrupted: tuple[ReceiptEntry, ...] = ()
     """Cut by the stop, and it is known where."""
     unknown: tuple[ReceiptEntry, ...] = ()
@@ -98,7 +109,7 @@ class Receipt(Message):
 
 _LISTS: Final[dict[Outcome, str]] = {
     Outcome.SUCCEEDED: "done",
-    Outcome.FAILED: "done",
+    Outcome.FAILED: "failed",
     Outcome.SKIPPED: "done",
     Outcome.NOT_STARTED: "never_started",
     Outcome.INTERRUPTED_NOT_SENT: "interrupted",
@@ -109,7 +120,6 @@ _LISTS: Final[dict[Outcome, str]] = {
     Outcome.ABANDONED: "unknown",
 }
 _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})
-_MAY_HAVE_LEFT: Final = frozenset({Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE})
 
 
 def receipt_of(detail: ExecutionDetail) -> Receipt:
@@ -117,7 +127,7 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
     over = detail.state in TERMINAL
     lists: dict[str, list[ReceiptEntry]] = {name: [] for name in {*_LISTS.values(), "open", "late"}}
     for step in detail.steps:
-        for name, entry in _entries(step, detail.state):
+        for name, entry in _entries(step, detail):
             addenda = tuple(each for each in step.addenda if each.item == entry.item)
             lists[name].append(_with_addenda(entry, addenda, name, step) if addenda or name == "unknown" else entry)
         lists["late"] += _late(step)
@@ -156,9 +166,20 @@ def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
         yield from receipt.open
 
 
-def _entries(step: StepView, state: str) -> Iterable[tuple[str, ReceiptEntry]]:
+def _entries(step: StepView, detail: ExecutionDetail) -> Iterable[tuple[str, ReceiptEntry]]:
+    state = detail.state
     if not step.outcome:
-        yield "open", _entry(step, "", _still_open(step))
+        here = detail.step == step.position and state not in TERMINAL
+        retry = here and detail.waiting_for == WaitingFor.RETRY
+        waits = here and detail.waiting_for in _WAITS
+        yield (
+            "open",
+            with_fields(
+                _entry(step, "", _still_open(step, detail.wake_at if retry or waits else None)),
+                next_attempt_at=detail.wake_at if retry else None,
+                waits_until=detail.wake_at if waits else None,
+            ),
+        )
         return
     outcome, last = Outcome(step.outcome), step.attempts[-1] if step.attempts else None
     if last is not None and len(last.items) > 1:
@@ -185,9 +206,7 @@ def in_doubt(attempt: AttemptView, item: str = "") -> bool:
     """Whether something may have reached the far end of which no answer tells; with an `item`, of that one."""
     if item:
         return any(each.name == item and each.outcome in _IN_DOUBT for each in attempt.items)
-    if attempt.outcome in _IN_DOUBT:
-        return True
-    return attempt.outcome == Outcome.FAILED and attempt.phase in _MAY_HAVE_LEFT and not attempt.status
+    return attempt.in_doubt
 
 
 def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
@@ -198,12 +217,36 @@ def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
         kind=step.kind,
         outcome=outcome,
         account=account,
-        idempotency_key=step.idempotency_key,
-        attempts=len(step.attempts),
+        idempotency_key=step.idempotency_key if any(map(_was_made, step.attempts)) else "",
+        receiver=step.receiver,
+        answer="" if step.outcome == Outcome.SUCCEEDED else _last_refusal(step),
+        attempts=sum(map(_is_call, step.attempts)),
         status=next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0),
         started_at=step.started_at,
         settled_at=step.settled_at,
     )
+
+
+def _is_call(attempt: AttemptView) -> bool:
+    """Whether the attempt is one; a callback between two attempts has a row of its own, and is none."""
+    return attempt.waiting_for != WaitingFor.CALLBACK or bool(attempt.status or attempt.phase)
+
+
+def _was_made(attempt: AttemptView) -> bool:
+    """Whether the attempt was announced; one that failed while it was prepared has no phase, and called nobody."""
+    return bool(attempt.phase or attempt.status) or attempt.outcome != Outcome.FAILED
+
+
+def _last_refusal(step: StepView) -> str:
+    return next((text for attempt in reversed(step.attempts) if (text := _refusal(attempt))), "")
+
+
+def _refusal(attempt: AttemptView) -> str:
+    """The beginning of the answer that refused an attempt, as it is kept with its error or as late evidence."""
+    for error in (attempt.error, *(late.error for late in attempt.late)):
+        if isinstance(error, dict) and isinstance(text := error.get("body"), str):
+            return text
+    return ""
 
 
 def _item(step: StepView, item: ItemView, outcome: Outcome, doubtful: bool) -> ReceiptEntry:
@@ -281,6 +324,8 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
         case Outcome.SUCCEEDED if step.kind == "runAutomation":
             return f"Done: it started {_started(step.output)}."
+        case Outcome.SUCCEEDED if step.receiver is not None and not 200 <= status < 300:
+            return "Done: the receiver said so in a callback."
         case Outcome.SUCCEEDED:
             return f"Done; the far end answered {status}." if status else "Done."
         case Outcome.FAILED:
@@ -301,14 +346,17 @@ def _started(output: object) -> str:
     return f"execution {named}" if named else "another execution"
 
 
-def _still_open(step: StepView) -> str:
+def _still_open(step: StepView, until: Timestamp | None) -> str:
     if not step.attempts:
         return "Still to come."
     last = step.attempts[-1]
     if last.outcome:
         became = "got no complete answer, so it may have had its effect" if in_doubt(last) else "has failed"
-        return f"An attempt {became}; another one is to follow."
+        when = f" on {minute(until)}" if until is not None else ""
+        return f"An attempt {became}; another one is to follow{when}."
     under_way = _WAITS.get(last.waiting_for, "Under way.")
+    if until is not None and last.waiting_for in _WAITS:
+        under_way = f"{under_way.rstrip('.')}, until {minute(until)}."
     return f"{under_way} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else under_way
 
 

@@ -14,9 +14,12 @@ from interlock.ports import AddendumFinding
 from interlock.rules.model import Cause, Mode
 from interlock.rules.states import State
 
+MAX_ANSWER_CHARACTERS: Final = 200
+"""Characters of a refusing answer that the Markdown receipt shows; the JSON has more."""
 _SECTIONS: Final = (
     ("unknown", "Not known"),
     ("interrupted", "Interrupted"),
+    ("failed", "Failed"),
     ("done", "Done"),
     ("never_started", "Never started"),
     ("open", "Open"),
@@ -91,12 +94,12 @@ def _lines(receipt: Receipt) -> Iterator[str]:
 def _advice(receipt: Receipt) -> str:
     entries, still = len(receipt.unknown), receipt.unresolved
     if not receipt.settled:
-        return "Ask the far end, by the idempotency key."
+        return "Ask the receiver, by the idempotency key."
     if not still:
         return "It was not known at the end, and is by now."
     which = "" if still == 1 else " --step NAME"
     ask = (
-        "Ask the far end, by the idempotency key. Then add what you learn: "
+        "Ask the receiver, by the idempotency key. Then add what you learn: "
         f"`interlock executions resolve {receipt.execution_id}{which} --happened` (or `--did-not-happen`, "
         "`--still-unknown`)."
     )
@@ -181,10 +184,23 @@ def _row(entry: ReceiptEntry) -> tuple[str, ...]:
     return (
         _step(entry),
         escaped(entry.kind),
-        f"{escaped(entry.account)}{attempts} {escaped(entry.since)}".rstrip(),
+        " ".join(filter(None, (f"{escaped(entry.account)}{attempts}", escaped(entry.since), *_answered(entry)))),
         _moment(entry.settled_at or entry.started_at),
         code(entry.idempotency_key) if entry.idempotency_key and entry.attempts else "",
     )
+
+
+def _answered(entry: ReceiptEntry) -> Iterator[str]:
+    """The answer that refused it, and whom to ask."""
+    if entry.answer:
+        shown = " ".join(entry.answer.split())
+        more = "…" if len(shown) > MAX_ANSWER_CHARACTERS else ""
+        yield f"It answered: {code(shown[:MAX_ANSWER_CHARACTERS])}{more}"
+    receiver = entry.receiver
+    if receiver is not None:
+        name = f"{escaped(receiver.display_name)} " if receiver.display_name else ""
+        url = f" at {code(receiver.url)}" if receiver.url else " (deleted)"
+        yield f"Receiver: webhook {name}{code(receiver.webhook_id)}{url}."
 
 
 def _child(child: ChildView) -> tuple[str, ...]:

@@ -156,9 +156,21 @@ class AttemptView(Message):
     """The HTTP status of the far end, if one was seen."""
     phase: str = ""
     """How far the request had got."""
+    in_doubt: Bool = False
+    """Something may have reached the receiver, and no answer tells what became of it."""
     error: Any = None
     items: tuple[ItemView, ...] = ()
     late: tuple[LateView, ...] = ()
+
+
+class ReceiverView(Message):
+    """Whom a step calls: the webhook as it is now, its name and URL empty if it was deleted."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Receiver"
+
+    webhook_id: str = ""
+    display_name: str = ""
+    url: str = ""
 
 
 class StepView(Message):
@@ -173,7 +185,9 @@ class StepView(Message):
     outcome: str = ""
     """Empty while it is still to come, or under way."""
     idempotency_key: str = ""
-    """What its call carried, the same over all attempts; empty for a step that calls nobody."""
+    """What its call carried, the same over all attempts; empty for a kind that sends none."""
+    receiver: ReceiverView | None = None
+    """Absent for a step that calls no webhook, or that has not come to it."""
     input: Any = None
     output: Any = None
     error: Any = None

@@ -203,6 +203,10 @@ class Step(ABC):
     form: ClassVar[Form]
     repeatable: ClassVar[bool] = True
     """Whether an attempt whose performer was lost may be made again, with the same idempotency key."""
+    sends_key: ClassVar[bool] = False
+    """Whether its call carries the step's idempotency key, so that the receiver can be asked by it."""
+    speaks_http: ClassVar[bool] = False
+    """Whether an attempt is one HTTP exchange: a failure after bytes have left, without a status, proves nothing."""
     when_interrupted: ClassVar[str]
     """What an interruption means, in words for the documentation."""
 

@@ -14,7 +14,7 @@ from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.steps.evaluate_expressions import EvaluateExpressionsStep
-from interlock.steps.kind import Drafting, Form, Step, StepEnvironment
+from interlock.steps.kind import Drafting, Step, StepEnvironment
 from interlock.steps.run_automation import RunAutomationStep
 from interlock.steps.wait_for_duration import WaitForDurationStep
 from interlock.steps.webhook import WebhookStep
@@ -56,10 +56,15 @@ class StepRegistry:
         self._environment = environment
         self._kinds = kinds
 
-    def calls_out(self, kind: str) -> bool:
-        """Whether steps of this kind call somebody, with an idempotency key."""
+    def sends_key(self, kind: str) -> bool:
+        """Whether the calls of this kind carry an idempotency key."""
         known = self._kinds.get(kind)
-        return known is not None and known.form is Form.EFFECTFUL
+        return known is not None and known.sends_key
+
+    def speaks_http(self, kind: str) -> bool:
+        """Whether an attempt of this kind is one HTTP exchange."""
+        known = self._kinds.get(kind)
+        return known is not None and known.speaks_http
 
     def repeatable(self, kind: str) -> bool:
         """Whether an attempt at a step of this kind may be made again after its performer was lost."""

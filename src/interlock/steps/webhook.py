@@ -71,6 +71,8 @@ class WebhookStep(Step):
 
     kind = "webhook"
     form = Form.EFFECTFUL
+    sends_key = True
+    speaks_http = True
     when_interrupted = (
         "The connection is closed at once and how far the request had got is recorded; between attempts there is no "
         "further one; a callback URL goes dead, and a later callback is kept as evidence."
