@@ -88,7 +88,8 @@ SECTIONS: Final = {
         Limit("contract.guard:MAX_DEPTH", "levels of nesting", "", "400, or the answer is kept as text"),
         Limit("contract.guard:MAX_MEMBERS", "items and members of a document", "", "the same"),
         Limit("contract.parse:MAX_ITEMS", "items of lists and maps that the contract names", "", "400"),
-        Limit("contract.guard:MAX_STORED_DEPTH", "levels of nesting of what is stored", "", "the step fails"),
+        Limit("steps.documents:MAX_MADE_DEPTH", "levels of nesting of what a run makes", "", "the step fails"),
+        Limit("steps.documents:MAX_MADE_MEMBERS", "items and members of what a run makes", "", "the step fails"),
     ),
     "Automations": (
         Limit("operations.publish:MAX_STEPS", "steps", "", "400"),
@@ -168,7 +169,8 @@ INTERNAL: Final = frozenset(
         "net.http:MAX_KNOWN_TARGETS",
         "operations.access:MAX_NAME",
         "operations.automations:MAX_UPDATE_TRIES",
-        "steps.documents:MAX_MADE_DEPTH",
+        "contract.guard:MAX_STORED_DEPTH",
+        "contract.guard:MAX_STORED_MEMBERS",
     }
 )
 """Sizes of slices, caches and batches, and what a reader of the page would not look for."""

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.contract.automations import Automation, CreateAutomationRequest
+from interlock.contract.base import from_stored, to_stored
 from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, MAX_STORED_MEMBERS, loads
+from interlock.contract.parse import parse
 from interlock.errors import InvalidArgument
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.template import compile_template
@@ -77,6 +80,13 @@ FILTERS = (
     "ctx.call.response == 18446744073709551614u",
     "ctx.exists(name, name == 'call')",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def used_once() -> None:
+    """Validators are built when first used, which takes longer than any callback of a test may."""
+    automation = parse(CreateAutomationRequest, b'{"displayName": "an automation"}')
+    from_stored(Automation, to_stored(automation))
 
 
 def strict(value: Any) -> Any:
@@ -269,6 +279,7 @@ async def spoil(ann: Desk, run: int, column: str, document: bytes) -> None:
         "output": "UPDATE steps SET output = ? WHERE execution = ? AND output IS NOT NULL",
         "late": "UPDATE steps SET late = ? WHERE execution = ?",
         "error": "UPDATE steps SET error = ? WHERE execution = ?",
+        "context": "UPDATE definitions SET context = ? WHERE id = (SELECT definition FROM executions WHERE id = ?)",
     }[column]
     await ann.engine.store.writer.submit(lambda connection: connection.execute(sql, (document, run)).fetchall())
 
@@ -297,6 +308,24 @@ async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str
         await settle()
     assert given_["terminations"]["total"] == len(found)
     assert [await ann.state(run) for run in (first, last)] == ["TERMINATE", "TERMINATE"]
+
+
+@pytest.mark.parametrize("document", UNREADABLE)
+async def test_an_unreadable_context_of_an_automation_stops_no_other_run(ann: Desk, document: bytes) -> None:
+    odd = await ann.start(await ann.make(WAIT, context={"context": {"n": 1}}), x=1)
+    fine = await ann.start(await ann.make(WAIT), x=1)
+    await spoil(ann, odd, "context", document)
+    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.trigger.x == 1"}})).body
+    assert [row["executionId"] for row in plan["executions"]] == [str(fine)]
+    assert (plan["expressionFailures"]["count"], plan["expressionFailures"]["executionId"]) == (1, str(odd))
+    assert strict(await ann.detail(odd))["state"] == "WAITING"
+
+
+async def test_numbers_that_an_automation_holds_are_sent_as_they_were_given(ann: Desk) -> None:
+    payload = {"max": 2**64 - 1, "odd": 2**53 + 1, "least": -(2**63), "big": 1e17, "half": 0.5}
+    step = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": payload}}
+    await ann.start(await ann.make(step))
+    assert ann.engine.far.calls[-1].body["payload"]["context"] == payload
 
 
 @pytest.mark.parametrize("column", ["input", "output"])

@@ -10,8 +10,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from interlock.contract.base import LATER, from_stored
-from interlock.contract.refs import AutomationContext
+from interlock.contract.base import LATER
 from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition
 from interlock.expressions.environment import Environment, NeedsProcess
@@ -19,6 +18,7 @@ from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
 from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
 from interlock.rules.events import Announce
+from interlock.steps.documents import Unreadable, decode
 from interlock.steps.registry import PlannedStep, StepRegistry
 
 KEPT = 1_000
@@ -90,10 +90,12 @@ def _ahead(steps: Sequence[PlannedStep]) -> Iterator[ScriptStep]:
 
 
 def defaults_of(definition: Definition) -> dict[str, object]:
-    """The data that its runs are given beneath their own."""
+    """The data that its runs are given beneath their own. Raises Unreadable."""
     if definition.context is None:
         return {}
-    return from_stored(AutomationContext, definition.context).context or {}
+    stored = decode(definition.context)
+    context = stored.get("context") if isinstance(stored, dict) else None
+    return context if isinstance(context, dict) else {}
 
 
 class Definitions(Protocol):
@@ -178,6 +180,8 @@ class Plans:
             defaults = defaults_of(definition)
         except ValidationError as error:
             raise PlanUnusable(f"definition {definition.id} cannot be read: {error.error_count()} errors") from error
+        except Unreadable as error:
+            raise PlanUnusable(f"definition {definition.id} cannot be read: {error.message}") from error
         compiled = await self._expressions.compiled(lambda known: self._registry.compile(steps, known), at_once=at_once)
         findings = compiled.problems + compiled.unavailable
         if findings:

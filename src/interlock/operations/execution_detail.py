@@ -28,7 +28,7 @@ from interlock.operations.views import (
     RestoredView,
     StepView,
 )
-from interlock.ports import Addendum, ItemRow, Phase, StepRow
+from interlock.ports import Addendum, Definition, ItemRow, Phase, StepRow
 from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
@@ -100,7 +100,7 @@ def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
         steps=_steps(
             services,
             row,
-            documents.decode(definition.steps) if definition is not None else [],
+            _planned(definition),
             store.executions.steps(ref),
             store.executions.items(ref),
             store.addenda.of(ref),
@@ -291,6 +291,12 @@ def _settled_at(row: Execution, attempt: StepRow) -> int | None:
 
 def _json(text: bytes | None) -> Any:
     return None if text is None else documents.shown(text)
+
+
+def _planned(definition: Definition | None) -> list[dict[str, Any]]:
+    """The steps of a definition; none if it is gone or cannot be read."""
+    found = None if definition is None else documents.shown(definition.steps)
+    return found if isinstance(found, list) else []
 
 
 def _error(text: bytes | None) -> Any:

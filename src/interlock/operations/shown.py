@@ -15,7 +15,7 @@ from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
 from interlock.engine.plans import defaults_of
 from interlock.operations.services import PlanFacts, Services
 from interlock.operations.views import ActorView
-from interlock.ports import AutomationRow
+from interlock.ports import AutomationRow, Definition
 from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
 from interlock.rules.subject import unusable_subject
@@ -65,7 +65,7 @@ def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
         found = services.store.automations.definition(tenant, definition)
         facts = PlanFacts(0, True)
         if found is not None:
-            facts = PlanFacts(found.version, found.steps == b"[]", unusable_subject(defaults_of(found)))
+            facts = PlanFacts(found.version, found.steps == b"[]", _unusable_subject(found))
         if len(known) >= _PLANS_KEPT:
             known.clear()
         known[tenant, definition] = facts
@@ -87,6 +87,13 @@ def execution(services: Services, row: Execution, input: bytes | None = None) ->
         completed_at=moment(ended),
         duration=None if ended is None else length(max(0, ended - row.created_at)),
     )
+
+
+def _unusable_subject(definition: Definition) -> str | None:
+    try:
+        return unusable_subject(defaults_of(definition))
+    except Unreadable:
+        return None
 
 
 def _context(input: bytes) -> AutomationContext | None:
