@@ -172,9 +172,10 @@ OURS: Final[tuple[Operation, ...]] = (
         lane=Lane.STOP,
         visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
-        more="With `pauseAutomation`, new executions of the automations concerned are held back from the commit of the "
-        "order on, as by their circuit breaker, until somebody clears that. Whether the client may terminate is looked "
-        "at again for each execution when its turn comes.",
+        more="With `pauseAutomation`, new executions of the automations concerned, drafts included, are held back as "
+        "by their circuit breaker until an operator clears it: with a filter before it looks for executions, with ids "
+        "or a plan from the order's commit on. Whether the client may terminate is checked again for each execution "
+        "when its turn comes.",
         within_apps=True,
         link=_OF_TERMINATIONS,
     ),
