@@ -65,7 +65,7 @@ BROKEN = [
     CHUNKED + b"11111111111111111\r\n",
     CHUNKED + b"\r\n",
     CHUNKED + b"2\r\nok\r\n0\r\n\x00\x00\x00",
-    b"HTTP/1.1 103 Hints\r\n\r\n" * 20,
+    b"HTTP/1.1 103 Hints\r\n\r\n" * 70,
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -135,6 +136,55 @@ async def test_a_name_that_turns_private_later_is_blocked_then() -> None:
                     with pytest.raises(HttpFailed) as failed:
                         await http.send(get(f"http://hooks.example:{receiver.port}/"), Progress())
                     assert failed.value.kind is HttpFailureKind.BLOCKED
+
+
+class Switched:
+    """A resolver that answers as `then` says: addresses, an error, or (None) not at all."""
+
+    def __init__(self) -> None:
+        self.then: list[str] | None = ["127.0.0.1"]
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        if self.then is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        if not self.then:
+            raise OSError("no such name")
+        return self.then
+
+
+@pytest.mark.parametrize("then", [None, []], ids=["a name server that hangs", "one that fails"])
+async def test_a_known_name_is_called_while_its_name_server_is_away(then: list[str] | None) -> None:
+    names = Switched()
+    async with Receiver() as receiver:
+        policy = EgressPolicy.parse([f"127.0.0.1:{receiver.port}"])
+        async with GuardedHttp(policy, resolver=names, address_seconds=0.0, lookup_patience=0.0) as http:
+            await http.send(get(f"http://hooks.example:{receiver.port}/"), Progress())
+            names.then = then
+            for _ in range(3):
+                await http.send(get(f"http://hooks.example:{receiver.port}/"), Progress())
+            with pytest.raises(HttpFailed) as failed:  # of a name that was never found nothing is known
+                await http.send(
+                    replace(get(f"http://other.example:{receiver.port}/"), connect_timeout=0.05), Progress()
+                )
+            assert failed.value.kind is HttpFailureKind.RESOLVE
+    assert len(receiver.requests) == 4
+
+
+async def test_a_known_name_that_no_longer_passes_is_not_called() -> None:
+    names = Switched()
+    async with Receiver() as receiver:
+        policy = EgressPolicy.parse([f"127.0.0.1:{receiver.port}"])
+        async with GuardedHttp(policy, resolver=names, address_seconds=0.0, lookup_patience=10.0) as http:
+            await http.send(get(f"http://hooks.example:{receiver.port}/"), Progress())
+            for names.then in (["127.0.0.1", "10.0.0.1"], [], None):
+                with pytest.raises(HttpFailed) as failed:
+                    await http.send(
+                        replace(get(f"http://hooks.example:{receiver.port}/"), connect_timeout=0.05), Progress()
+                    )
+                expected = HttpFailureKind.BLOCKED if names.then else HttpFailureKind.RESOLVE
+                assert failed.value.kind is expected
+    assert len(receiver.requests) == 1
 
 
 async def test_a_network_that_is_allowed_for_one_port_does_not_open_plain_http_elsewhere() -> None:

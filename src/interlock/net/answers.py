@@ -21,7 +21,7 @@ from interlock.ports import HttpFailureKind
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Bytes of an answer's head, interim responses (1xx) included."""
-MAX_INTERIM_RESPONSES: Final = 16
+MAX_INTERIM_RESPONSES: Final = 64
 """Interim responses (1xx) before the final one."""
 MAX_FRAMING_BYTES: Final = 256 * 1024
 """Bytes of chunk sizes, chunk extensions and line ends around the chunks of one body."""

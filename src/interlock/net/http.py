@@ -43,6 +43,10 @@ MAX_IDLE_PER_ORIGIN: Final = 128
 """Idle connections that are kept to one scheme, host and port."""
 ADDRESS_TTL_SECONDS: Final = 10.0
 """Seconds for which the addresses of a name are used without another lookup."""
+STALE_ADDRESS_SECONDS: Final = 300.0
+"""Seconds for which they are used if another lookup fails or is slow. A name that no longer passes is not called."""
+LOOKUP_PATIENCE_SECONDS: Final = 1.0
+"""Seconds that a request waits for another lookup of a name whose addresses are known, and between two such waits."""
 MAX_KNOWN_TARGETS: Final = 1024
 """URLs that are remembered as checked and taken apart."""
 MAX_ADDRESS_SECONDS: Final = 3.0
@@ -62,12 +66,12 @@ _NOT_ALLOWED: Final = "the destination is not allowed"
 class _Origin:
     """A scheme, host and port: what its name was found to be, and the idle connections to it."""
 
-    __slots__ = ("addresses", "expires_at", "host", "idle", "lookup", "port", "scheme")
+    __slots__ = ("addresses", "expires_at", "host", "idle", "lookup", "port", "scheme", "stale_at")
 
     def __init__(self, target: Target) -> None:
         self.scheme, self.host, self.port = target.scheme, target.host, target.port
         self.addresses: list[str] = [] if target.address is None else [str(target.address)]
-        self.expires_at = 0.0 if target.address is None else float("inf")
+        self.expires_at = self.stale_at = 0.0 if target.address is None else float("inf")
         self.lookup: asyncio.Task[list[str]] | None = None
         self.idle: list[Connection] = []
 
@@ -98,6 +102,8 @@ class GuardedHttp:
         resolver: Resolver | None = None,
         ca_file: Path | None = None,
         connections: int = MAX_CONNECTIONS,
+        address_seconds: float = ADDRESS_TTL_SECONDS,
+        lookup_patience: float = LOOKUP_PATIENCE_SECONDS,
     ) -> None:
         self._policy = policy
         self._tls = tls_context(ca_file)
@@ -107,6 +113,8 @@ class GuardedHttp:
             resolver = self._own_resolver = SystemResolver()
         self._resolver = resolver
         self._max_connections = connections
+        self._address_seconds = address_seconds
+        self._lookup_patience = lookup_patience
         self._destinations: dict[str, _Destination] = {}
         self._origins: dict[tuple[str, str, int], _Origin] = {}
         self._open: set[Connection] = set()
@@ -256,20 +264,42 @@ class GuardedHttp:
             raise _out_of_time(progress.phase, origin, timeout) from None
 
     async def _look_up(self, origin: _Origin) -> None:
-        """Find the addresses. Requests at the same time share one lookup, which none of them can cancel."""
+        """Find the addresses. Requests at the same time share one lookup, which none of them can cancel.
+
+        A name server that fails or hangs, for this name or for as many others as there are threads, does not stop calls
+        to a name whose addresses are known and passed.
+        """
         lookup = origin.lookup
         if lookup is None:
             lookup = origin.lookup = asyncio.ensure_future(self._addresses(origin))
-            lookup.add_done_callback(lambda _: _looked_up(origin))
-        await asyncio.wait((lookup,))
+            lookup.add_done_callback(lambda done: self._looked_up(origin, done))
+        now = self._loop.time()
+        await asyncio.wait((lookup,), timeout=self._lookup_patience if now < origin.stale_at else None)
         if lookup.cancelled():
-            raise HttpFailed(HttpFailureKind.RESOLVE, "the server is ending")
-        failure = lookup.exception()
+            raise HttpFailed(HttpFailureKind.RESOLVE, "the name was not looked up: this server is ending")
+        failure = lookup.exception() if lookup.done() else None
+        if failure is None and lookup.done():
+            return
+        if self._loop.time() < origin.stale_at:  # which `_looked_up` has set to 0 if the name is to be called no more
+            origin.expires_at = max(origin.expires_at, self._loop.time() + self._lookup_patience)
+            return
         if isinstance(failure, HttpFailed):
             raise HttpFailed(failure.kind, failure.message)
         if failure is not None:
             raise failure
-        origin.addresses, origin.expires_at = lookup.result(), self._loop.time() + ADDRESS_TTL_SECONDS
+
+    def _looked_up(self, origin: _Origin, lookup: asyncio.Task[list[str]]) -> None:
+        origin.lookup = None
+        if lookup.cancelled():
+            return
+        failure = lookup.exception()
+        if failure is None:
+            origin.addresses = lookup.result()
+            origin.expires_at = self._loop.time() + self._address_seconds
+            origin.stale_at = self._loop.time() + STALE_ADDRESS_SECONDS
+        elif not isinstance(failure, HttpFailed) or failure.kind is not HttpFailureKind.RESOLVE:
+            origin.addresses = []
+            origin.expires_at = origin.stale_at = 0.0
 
     async def _addresses(self, origin: _Origin) -> list[str]:
         host, port = origin.host, origin.port
@@ -379,12 +409,6 @@ def _defaults(names: tuple[str, ...]) -> str:
             raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} cannot be set")
     given = {name.lower() for name in names}
     return "".join(f"{line}\r\n" for name, line in (*_DEFAULTS, _DEFAULT_CODING) if name not in given)
-
-
-def _looked_up(origin: _Origin) -> None:
-    lookup, origin.lookup = origin.lookup, None
-    if lookup is not None and not lookup.cancelled():
-        lookup.exception()  # seen, whether or not a request still waits for it
 
 
 def _unresolved(host: str, error: OSError | None) -> str:
