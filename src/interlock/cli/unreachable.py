@@ -78,7 +78,8 @@ def unreachable(address: Address, error: Exception) -> Unreachable:
         hint = f"Something else than this API listens on port {address.port}. Check the URL."
         return Unreachable(f"cannot reach {url}: the answer is not HTTP", hint=hint)
     if isinstance(error, OSError):
-        why = reason_of(error) if error.errno is not None else "the connection was closed without an answer"
+        # How an end is noticed (reset, broken pipe, no bytes) depends on the moment, and says nothing to a person.
+        why = "the connection was closed without an answer" if isinstance(error, ConnectionError) else reason_of(error)
         return Unreachable(f"cannot reach {url}: {why}", hint="Is the server being stopped or restarted? Try again.")
     return Unreachable(f"cannot reach {url}: {error}", hint="Check the URL.")
 
