@@ -54,20 +54,26 @@ def _shown(value: object, unit: str) -> str:
 
 SECTIONS: Final = {
     "Requests": (
-        Limit("api.connection:MAX_CONNECTIONS", "connections", "", "those idle for longest are closed"),
+        Limit("api.connection:MAX_CALLER_CONNECTIONS", "connections", "", "those idle for longest are closed"),
         Limit("api.connection:MAX_TARGET_BYTES", "target of a request", "bytes", "414 or 431"),
         Limit("api.connection:MAX_HEAD_BYTES", "head of a request", "bytes", "431"),
         Limit("api.connection:MAX_HEADER_FIELDS", "header fields, and trailer fields", "", "431"),
         Limit("api.routing:MAX_PATH_CHARACTERS", "path", "characters", "404"),
-        Limit("auth.tenants:MAX_HOST_CHARACTERS", "Host", "characters", "404"),
+        Limit("auth.tenants:MAX_HOST_CHARACTERS", "Host", "characters", "400"),
         Limit("operations.preferences:MAX_PREFER_CHARACTERS", "Prefer", "characters", "the header is ignored"),
         Limit("operations.preferences:LONGEST_HELD", "`Prefer: wait`", "s", "the answer says how far it is"),
         Limit("api.bodies:MOST_PARAMETERS", "query parameters", "", "400"),
         Limit("operations.paging:MOST_NAMED", "ids that a filter names", "", "400"),
+        Limit("operations.paging:LARGEST", "rows of a page", "", "the page has as many; follow its token"),
+        Limit(
+            "operations.paging:MAX_PAGE_BYTES", "rows of a page, together", "bytes", "the page ends; follow its token"
+        ),
         Limit("operations.events:MOST_STREAMS", "streams of events", "", "429"),
         Limit("operations.events:LONGEST", "life of a stream", "microseconds", "the client asks again"),
         Limit("auth.form:MAX_BODY", "body of a token request", "bytes", "400"),
         Limit("auth.form:MAX_ASSERTION", "client assertion", "characters", "400"),
+        Limit("auth.failures:MOST", "failures of an address in a minute", "", "a failure is held back, then 429"),
+        Limit("auth.token_endpoint:FAILURE_DELAY", "delay of a failure beyond that", "microseconds", ""),
         Limit("auth.credentials:MAX_SECRET", "client secret that is presented", "characters", "401"),
         Limit("operations.callbacks:MAX_BODY", "body of a callback", "bytes", "413"),
     ),
@@ -171,6 +177,7 @@ INTERNAL: Final = frozenset(
         "operations.automations:MAX_UPDATE_TRIES",
         "contract.guard:MAX_STORED_DEPTH",
         "contract.guard:MAX_STORED_MEMBERS",
+        "operations.paging:MAX_SLICE_BYTES",
     }
 )
 """Sizes of slices, caches and batches, and what a reader of the page would not look for."""

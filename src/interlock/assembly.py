@@ -15,7 +15,7 @@ import apsw
 
 from interlock.api import endpoints
 from interlock.api.app import Api
-from interlock.api.connection import Connection
+from interlock.api.connection import MAX_CALLER_CONNECTIONS, Connection
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import Credential, make_credential
@@ -107,6 +107,8 @@ class System:
     """Seconds that attempts in flight are given at an orderly stop."""
     connection: type[asyncio.Protocol] = Connection
     """What the port speaks to each caller."""
+    max_connections: int = MAX_CALLER_CONNECTIONS
+    """Connections at a time, where the system permits so many open files."""
     draining: bool = False
 
     def reached_at(self, url: str, *, is_known: bool = True) -> None:

@@ -119,6 +119,19 @@ async def until_draining(api: httpx2.AsyncClient) -> None:
             await asyncio.sleep(LOOK)
 
 
+async def test_idle_connections_keep_no_caller_out_where_few_files_may_be_open(tmp_path: Path) -> None:
+    within = ["sh", "-c", 'ulimit -n 640 && exec "$@"', "sh"]
+    async with ServerProcess(tmp_path, within=within) as server, httpx2.AsyncClient(timeout=PATIENCE) as http:
+        host, _, port = server.url.partition("://")[2].rpartition(":")
+        lines = [await asyncio.open_connection(host, int(port)) for _ in range(800)]
+        assert (await http.get(f"{server.url}/healthz")).status_code == 200
+        closed = 0
+        for reader, writer in lines:
+            closed += reader.at_eof() or writer.is_closing() or reader.exception() is not None
+            writer.close()
+        assert closed >= 640
+
+
 async def refuses(url: str) -> bool:
     """Whether the port takes no more connections."""
     try:

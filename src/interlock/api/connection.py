@@ -56,7 +56,7 @@ LINGER: Final = 2.0
 """Seconds for which a refused request's remainder is read and dropped, so that the refusal is not lost to a reset."""
 PROBE_EVERY: Final = 1.0
 """Seconds after which a caller that has closed its sending side is probed: it may have closed the other side too."""
-MAX_CONNECTIONS: Final = 12_000
+MAX_CALLER_CONNECTIONS: Final = 12_000
 """Connections at a time. Beyond it those that have been idle for longest are closed, so that a stop can come in."""
 CLOSED_AT_ONCE: Final = 64
 """Idle connections that are closed together when there are too many, so that they are looked through less often."""
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
         # uvicorn lets a connection be idle for so long only after its first answer; the first byte takes this away.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         transport.set_write_buffer_limits(high=MAX_UNREAD_BYTES)
-        limit = getattr(self.config, "max_connections", MAX_CONNECTIONS)
+        limit = getattr(self.config, "max_connections", MAX_CALLER_CONNECTIONS)
         if len(self.connections) > limit:
             make_room(cast("set[Connection]", self.connections), self)
 

@@ -49,6 +49,11 @@ a turn is long. Whoever comes to stop something must not stand in line for secon
 MOST_FILES: Final = 65_536
 """Open files, if the system permits so many: a connection is one, and many a system gives 1,024 unless it is asked."""
 
+RESERVED_FILES: Final = 512
+"""Open files that are kept for the database, evaluators and calls to remotes, as far as the system permits."""
+LEAST_CONNECTIONS: Final = 64
+"""Connections that are taken even where the limit on open files is lower than what is reserved."""
+
 log = logging.getLogger("interlock.serve")
 
 
@@ -201,7 +206,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         else:
             system.reached_at(url, is_known=False)
             log.warning("no callback URL is known", extra={"reason": _UNREACHED.format(settings.listen)})
-        config = uvicorn.Config(
+        config = ServerConfig(
             system.api,
             loop="none",
             http=system.connection,
@@ -218,6 +223,8 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             ssl_keyfile=settings.tls_key,
             timeout_graceful_shutdown=round(ANSWER_PATIENCE),
         )
+
+        config.max_connections = _connections_within(system.max_connections)
 
         async def ready() -> None:
             nonlocal untold
@@ -302,6 +309,18 @@ class Ending:
             await self._system.drain()
         finally:
             self._server.should_exit = True
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's settings, and how many connections there may be at a time."""
+
+    max_connections = LEAST_CONNECTIONS
+
+
+def _connections_within(most: int) -> int:
+    """Connections at a time that the limit on open files leaves room for, beside what the server itself opens."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else max(LEAST_CONNECTIONS, min(most, soft - RESERVED_FILES))
 
 
 def _permit_files() -> None:
