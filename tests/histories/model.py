@@ -15,8 +15,6 @@ from typing import Final, NamedTuple
 
 DEADLINE: Final = 10_000_000_000
 """Nanoseconds after which a stopping run is given up, if the order does not say."""
-CALLBACK_HELD: Final = 5_000_000_000
-"""Nanoseconds for which a callback that overtook its 202 is held."""
 MOST_LOSSES: Final = 3
 """Attempts that may be lost in crashes; then the step is not tried again."""
 
@@ -122,6 +120,8 @@ class Run(NamedTuple):
     completed_at: str = ""
     losses: int = 0
     """Attempts that were lost in crashes, and made again."""
+    called: bool = False
+    """A callback came while the attempt was in flight: it is kept until the attempt ends."""
 
 
 def after(run: Run, operation: Operation) -> Run | None:
@@ -142,11 +142,11 @@ def after(run: Run, operation: Operation) -> Run | None:
         case Kind.SETTLE:
             # A draining attempt is left alone.
             is_cut = run.state == STOPPING and run.order is not None and run.order.mode == "interrupt"
-            return run._replace(state=TERMINATE, outcome=CUT) if is_cut else run
+            return _given_up(run, CUT) if is_cut else run
         case Kind.FINISH:
             return run._replace(state=DONE) if (run.state, run.outcome) == _TO_FINISH else run
         case Kind.OVERDUE:
-            return run._replace(state=TERMINATE, outcome="ABANDONED") if run.state == STOPPING else run
+            return _given_up(run, "ABANDONED") if run.state == STOPPING else run
         case Kind.CRASH:
             return _crashed(run)
         case Kind.REPEAT:
@@ -154,11 +154,22 @@ def after(run: Run, operation: Operation) -> Run | None:
             return run._replace(state=IN_FLIGHT, outcome="") if is_due else run
 
 
+def _given_up(run: Run, outcome: str) -> Run:
+    """A stopping run is at its end without an answer to its attempt; a kept callback is known to be one."""
+    return run._replace(state=TERMINATE, outcome="SUCCEEDED" if run.called else outcome, called=False)
+
+
+def _settled_by_callback(run: Run) -> Run:
+    return run._replace(state=PENDING, outcome="SUCCEEDED", called=False)
+
+
 def _crashed(run: Run) -> Run:
     if run.state == STOPPING:
-        return run._replace(state=TERMINATE, outcome="ABANDONED")
+        return _given_up(run, "ABANDONED")
     if run.state != IN_FLIGHT:
         return run
+    if run.called:
+        return _settled_by_callback(run)
     if run.losses == MOST_LOSSES:
         return run._replace(state=ERROR, outcome="INTERRUPTED_OUTCOME_UNKNOWN")
     return run._replace(state=PENDING, outcome="ABANDONED", losses=run.losses + 1)
@@ -175,13 +186,13 @@ def _terminate(run: Run, order: Order) -> tuple[Told, Run]:
         if order.mode == "interrupt" != first.mode:
             run = run._replace(order=first._replace(mode="interrupt"))
         if order.at_once:
-            run = run._replace(state=TERMINATE, outcome="ABANDONED")
+            run = _given_up(run, "ABANDONED")
         return Told("repeated", run.state), run
     if state in {WAITING, PENDING}:
         outcome = run.outcome or "INTERRUPTED_WAITING"
         return Told("accepted", TERMINATE), run._replace(state=TERMINATE, order=order, outcome=outcome)
     if order.at_once:
-        return Told("accepted", TERMINATE), run._replace(state=TERMINATE, order=order, outcome="ABANDONED")
+        return Told("accepted", TERMINATE), _given_up(run._replace(order=order), "ABANDONED")
     return Told("accepted", STOPPING), run._replace(state=STOPPING, order=order)
 
 
@@ -197,24 +208,24 @@ def _answered(run: Run, status: object) -> Run:
     assert isinstance(status, int)
     state, outcome, if_stopping = _ANSWERS[status]
     if run.state == IN_FLIGHT:
-        return run._replace(state=state, outcome=outcome)
+        if run.called and status != 200:
+            return _settled_by_callback(run)
+        return run._replace(state=state, outcome=outcome, called=False)
     if run.state == STOPPING:
-        return run._replace(state=TERMINATE, outcome=if_stopping)
+        return _given_up(run, if_stopping)
     return run
 
 
 def _called_back(run: Run, operation: Operation) -> Run | None:
-    is_taken = run.state == WAITING
-    # The callback's commit hands the run over to whoever looks for its next step; there is none, so it is DONE then.
-    following = run._replace(state=PENDING, outcome="SUCCEEDED") if is_taken else run
+    following = None
+    if run.state == WAITING or (run.state, run.outcome) == _TO_REPEAT:
+        # The callback's commit hands the run over to the next step; there is none, so the run is DONE then.
+        following = _settled_by_callback(run)
+    elif run.state == IN_FLIGHT and not run.called:
+        following = run._replace(called=True)
     if operation.is_open:
-        return following
-    if operation.result == 200:
-        return following if is_taken else None
-    if run.state == WAITING:
-        return None
-    is_held = run.state in {IN_FLIGHT, STOPPING} and operation.returned - operation.called < CALLBACK_HELD
-    return None if is_held else run
+        return following or run
+    return following if operation.result == 200 else None if following is not None else run
 
 
 def _seen(run: Run, result: object) -> Run | None:

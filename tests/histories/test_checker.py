@@ -97,6 +97,25 @@ GOOD = {
         details(7, 8, TERMINATE, "INTERRUPTED_WAITING"),
     ],
     "a callback that overtakes its 202": [calls_back(0, 5), answers(1, 202), gets(6, 7, "PENDING"), gets(8, 9, DONE)],
+    "a callback before a refusal": [
+        calls_back(0, 1),
+        calls_back(2, 3, 400),
+        answers(4, 410),
+        details(5, 6, "PENDING", "SUCCEEDED"),
+        gets(7, 8, DONE),
+    ],
+    "a stop after an early callback": [
+        calls_back(0, 1),
+        orders(2, 3, "accepted", STOPPING),
+        calls_back(4, 5, 400),
+        details(6, 7, TERMINATE, "SUCCEEDED"),
+    ],
+    "a crash after an early callback": [
+        calls_back(0, 1),
+        Operation(Kind.CRASH, 2),
+        details(3, 4, "PENDING", "SUCCEEDED"),
+        gets(5, 6, DONE),
+    ],
     "a draining stop": [
         orders(0, 1, "accepted", STOPPING, ANN._replace(mode="drain")),
         answers(4),
@@ -122,6 +141,14 @@ GOOD = {
 }
 
 BAD = {
+    "S1 an early callback is lost": [calls_back(0, 1), answers(2, 410), gets(3, 4, ERROR)],
+    "S1 an early callback is lost in a crash": [
+        calls_back(0, 1),
+        Operation(Kind.CRASH, 2),
+        details(3, 4, "PENDING", "ABANDONED"),
+    ],
+    "S5 an early callback is refused": [calls_back(0, 1, 400), gets(2, 3, IN_FLIGHT)],
+    "S7 a callback is accepted by a stopping run": [orders(0, 1, "accepted", STOPPING), calls_back(2, 3)],
     "S1 an accepted order is lost": [orders(0, 1, "accepted", STOPPING), answers(2), gets(3, 4, DONE)],
     "S1 an accepted order is lost in a crash": [
         orders(0, 1, "accepted", STOPPING),
