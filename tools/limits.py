@@ -107,6 +107,9 @@ SECTIONS: Final = {
     ),
     "Expressions": (
         Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),
+        Limit("expressions.limits:MAX_AUTOMATION_EXPRESSIONS", "expressions of an automation", "", "400"),
+        Limit("expressions.limits:MAX_AUTOMATION_SOURCE", "source of an automation's expressions", "bytes", "400"),
+        Limit("expressions.template:MAX_HOLE", "a `{{ }}` of a template", "characters", "400"),
         Limit("expressions.limits:MAX_TEMPLATE_EXPRESSIONS", "expressions of a template", "", "400"),
         Limit("expressions.limits:MAX_PATTERN", "regular expression", "bytes", "400"),
         Limit("expressions.limits:MAX_LOOPS", "macros of an expression", "", "400"),
@@ -120,7 +123,7 @@ SECTIONS: Final = {
     "Runs": (
         Limit("steps.webhook:MAX_PAYLOAD", "payload of a webhook", "bytes", "the step fails"),
         Limit("steps.documents:MAX_OUTPUT", "output of a step", "bytes", "the step fails"),
-        Limit("engine.advance:MOST_LOSSES", "attempts lost with their server", "", "the run ends in ERROR"),
+        Limit("engine.suspects:MAX_LOSSES", "attempts lost with their server", "", "the run ends in ERROR"),
         Limit("store.sqlite.addenda:MOST", "addenda of a run", "", "400"),
         Limit("contract.executions:REASON_LIMIT", "reason of a termination", "bytes", "400"),
         Limit("contract.executions:DEADLINE_LIMIT", "deadline of a termination", "s", "400"),
@@ -178,6 +181,13 @@ INTERNAL: Final = frozenset(
         "contract.guard:MAX_STORED_DEPTH",
         "contract.guard:MAX_STORED_MEMBERS",
         "operations.paging:MAX_SLICE_BYTES",
+        "operations.receipt_markdown:MAX_ANSWER_CHARACTERS",
+        "store.marks:MAX_MARKED_RUNS",
+        "store.sqlite.refusals:MAX_COUNTED_ACTIONS",
+        "store.sqlite.refusals:MAX_COUNTED_CALLERS",
+        "expressions.analysis:MAX_KNOWN_SOURCE",
+        "expressions.exactness:MAX_EXACT_TRIES",
+        "expressions.limits:MAX_ANALYSES_AT_ONCE",
     }
 )
 """Sizes of slices, caches and batches, and what a reader of the page would not look for."""
