@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from interlock.engine.plans import Plan
 from interlock.engine.start import StartRequest
 from interlock.expressions.context import Context
 from interlock.expressions.evaluate import LocalEvaluator, Stopped, never
@@ -132,3 +133,27 @@ async def test_end_of_the_process_during_an_evaluation_leaves_the_run_as_it_is()
         assert evaluator_of(world).asked == 1
         await world.down()
         assert world.state(ref) is State.PENDING
+
+
+class SlowPlans:
+    """Plans that are compiled when they are let go."""
+
+    def __init__(self, world: Engine) -> None:
+        self._real = world.plans
+        self.asked = 0
+
+    async def get(self, tenant: int, definition: int) -> Plan:
+        self.asked += 1
+        await asyncio.get_running_loop().create_future()
+        return await self._real.get(tenant, definition)
+
+
+async def test_termination_while_the_plan_is_compiled_frees_the_slot_at_once() -> None:
+    async with engine() as world:
+        slow = SlowPlans(world)
+        ref = await world.start(await world.publish([wait("w", "1s"), webhook("a")]))
+        world.advance._plans = slow  # type: ignore[assignment]
+        await world.clock.pass_time(1)
+        assert (slow.asked, world.dispatcher.busy) == (1, 1)
+        await world.terminate(ref)
+        assert (world.state(ref), world.dispatcher.busy) == (State.TERMINATE, 0)

@@ -111,25 +111,41 @@ class Advance:
         if state is State.STOPPING:
             await self.overdue(claim.ref)
             return FINISHED
-        mark = self._marks.begin(claim.ref)
+        loaded = await self._loaded(run, held)
+        if isinstance(loaded, Carried):
+            if not await self._take_on(loaded, held):
+                return SUPERSEDED
+            return await self.carry(loaded, held)
+        if isinstance(loaded, bytes):
+            await self._refuse(execution, loaded)
+            return FINISHED
+        return loaded
+
+    async def _loaded(self, run: Run, held: Held) -> Carried | Turn | bytes:
+        """The run in hand; or the error for which it cannot be carried on; or, if neither is known, what to do next."""
+        execution = run.execution
+        if held.stopped:
+            return SUPERSEDED
+        mark = self._marks.begin(execution.ref)
+        held.evaluating = True
         try:
             plan = await self._plans.get(execution.tenant, execution.definition)
-            context = assemble(plan, run)
+            return Carried(execution, plan, assemble(plan, run))
+        except asyncio.CancelledError:
+            # A slot is not kept for the plan of a run that is stopped.
+            if not held.end():
+                raise
+            return SUPERSEDED
         except Unavailable:
             # No process can be had that compiles it: nothing is wrong with the run.
             return Again(self._clock.now() + SECOND)
         except PlanUnusable as error:
-            await self._refuse(execution, error_document("PLAN_UNUSABLE", error.message))
-            return FINISHED
+            return error_document("PLAN_UNUSABLE", error.message)
         except Unreadable as error:
-            await self._refuse(execution, error_document(error.code, error.message))
-            return FINISHED
+            return error_document(error.code, error.message)
         finally:
+            held.end()
             self._marks.end(mark)
-        carried = Carried(execution, plan, context)
-        if not await self._take_on(carried, held):
-            return SUPERSEDED
-        return await self.carry(carried, held)
 
     def destination(self, ref: Ref) -> str | None:
         """The host that a ready run is certain to call next; None: that is not known before it is prepared."""
