@@ -35,7 +35,7 @@ def planned(server: Server) -> Server:
 def test_a_filter_is_planned_and_the_plan_is_ordered(planned: Server, interlock: CommandLine) -> None:
     result = interlock(
         "executions", "terminate", "--automation", "a1", "--state", "waiting", "--older-than", "10m",
-        "--reason", "a flood", "--pause-automation",
+        "--reason", "a flood",
     )  # fmt: skip
     assert result.exit_code == Exit.OK
     [asked] = planned.asked("POST", f"{PATH}/plan")
@@ -46,7 +46,16 @@ def test_a_filter_is_planned_and_the_plan_is_ordered(planned: Server, interlock:
         "allExecutions": False,
     }
     [given] = planned.asked("POST", PATH)
-    assert given.body == {"planId": "p", "reason": "a flood", "pauseAutomation": True}
+    assert given.body == {"planId": "p", "reason": "a flood"}
+
+
+def test_an_order_that_pauses_is_given_by_its_filter(planned: Server, interlock: CommandLine) -> None:
+    """What was started since the plan is found too: the server holds back first, and then looks."""
+    result = interlock("executions", "terminate", "--automation", "a1", "--pause-automation", "--reason", "a flood")
+    assert result.exit_code == Exit.OK
+    [asked] = planned.asked("POST", f"{PATH}/plan")
+    [given] = planned.asked("POST", PATH)
+    assert given.body == {"filter": asked.body["filter"], "reason": "a flood", "pauseAutomation": True}
 
 
 def test_a_subject_and_an_expression_narrow_down_and_need_no_all(planned: Server, interlock: CommandLine) -> None:

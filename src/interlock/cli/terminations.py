@@ -120,10 +120,15 @@ def terminate_all(
     number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
     session.confirmed(f"Terminate {number}{below(plan, options)}?", yes=yes)
     session.unfinished = (
-        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock terminations list; "
-        f"abort it: interlock terminations abort {plan['id']}"
+        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock terminations list"
     )
-    order = api.call("POST", PATH, {"planId": plan["id"], **options}).body["terminations"]
+    if options.get("pauseAutomation"):
+        # A plan knows nothing of what was started since; a filter is asked again once new runs are held back.
+        meant: dict[str, Any] = {"filter": dict(narrowing)}
+    else:
+        meant = {"planId": plan["id"]}
+        session.unfinished += f"; abort it: interlock terminations abort {plan['id']}"
+    order = api.call("POST", PATH, {**meant, **options}).body["terminations"]
     session.unfinished = _goes_on(order["id"])
     if wait is not None:
         order = _follow(session, api, order["id"], wait)
