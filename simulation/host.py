@@ -168,6 +168,7 @@ class Host:
             self._power_failed = False
             if self.calm:
                 self.wall.offset = max(self._latest_wall, self.wall.offset) + LATER
+                self.wall.starts += 1
             disk = self._new_disk()
             disk.full = old.full
             if Group.KILLS in self._groups and not self.calm and chance.random() < 0.1:

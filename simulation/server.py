@@ -49,6 +49,8 @@ class Wall:
     def __init__(self, loop: SimulatedLoop, start: int) -> None:
         self._loop = loop
         self.offset = start
+        self.starts = 0
+        """How often the machine was started again, which uptime does not count across."""
 
     def now(self) -> int:
         return self.offset + self._loop.microseconds
@@ -67,6 +69,15 @@ class ProcessClock:
 
     def wall(self) -> int:
         return self._wall.now()
+
+    def move(self, by: int) -> None:
+        self._anchor += by
+
+    def boot(self) -> str:
+        return f"start {self._wall.starts}"
+
+    def uptime(self) -> int:
+        return self._loop.microseconds
 
     async def sleep_until(self, at: int) -> None:
         if at <= self.now():

@@ -19,12 +19,28 @@ class ManualClock:
         self._now = at
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._moved = at
+        self.wall_ahead = 0
+        """Microseconds by which the wall differs from the engine's time."""
+        self.booted = "boot"
 
     def now(self) -> int:
         return self._now
 
     def wall(self) -> int:
-        return self._now
+        return self._now + self.wall_ahead
+
+    def move(self, by: int) -> None:
+        self._now += by
+        self.wall_ahead -= by
+        self._moved += by
+        self._sleepers = [(at + by, order, future) for at, order, future in self._sleepers]
+
+    def boot(self) -> str:
+        return self.booted
+
+    def uptime(self) -> int:
+        return self._now - self._moved
 
     @property
     def sleeping(self) -> int:

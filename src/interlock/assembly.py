@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -24,6 +25,7 @@ from interlock.auth.tenants import PublicUrls, Tenants, ensure_default_tenant
 from interlock.auth.token_endpoint import TokenEndpoint
 from interlock.engine import jobs
 from interlock.engine.advance import Advance
+from interlock.engine.clock_watch import ClockWatch
 from interlock.engine.dispatchers import Dispatcher
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.feed import Feed
@@ -105,6 +107,7 @@ class System:
     starter: Starter
     grace: float
     """Seconds that attempts in flight are given at an orderly stop."""
+    watch: ClockWatch
     connection: type[asyncio.Protocol] = Connection
     """What the port speaks to each caller."""
     max_connections: int = MAX_CALLER_CONNECTIONS
@@ -146,6 +149,8 @@ class System:
             reasons["frozen"] = "restored from a backup and not released: runs can be stopped, and nothing moves"
         if self.store.full:
             reasons["disk"] = "the disk is full: runs can be stopped, and none can be started"
+        if self.watch.problem:
+            reasons["clock"] = self.watch.problem
         return Health(ready, reasons)
 
 
@@ -238,7 +243,7 @@ async def _assembled(
             urls=urls,
             installation=installation,
         )
-        _watch(metrics, dispatcher, store)
+        watch = _watch(metrics, dispatcher, store, clock)
         bearer = Bearer(store.access, clock)
         system: System
 
@@ -265,15 +270,16 @@ async def _assembled(
         if not endpoints.has_pages():
             log.warning("no documentation pages", extra={"reason": endpoints.NO_PAGES})
         system = System(
-            api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace
+            api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace, watch
         )
         await evaluator.ready()
-        await _settle_overdue(supervisor, dispatcher, store, clock)
+        set_right = partial(watch.begin, confirmed=settings.confirm_clock)
+        await _settle_overdue(supervisor, dispatcher, store, clock, set_right)
         sealer = Sealer(store.audit, clock)
         background = [
             jobs.sealing(sealer),
-            Job("maintenance", everybody_else, lambda: _maintain(store, clock, metrics)),
-            *_jobs(dispatcher, services),
+            Job("maintenance", everybody_else, lambda: _maintain(store, clock, metrics, watch)),
+            *_jobs(dispatcher, services, watch),
         ]
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(supervisor.keep(job), name=job.name) for job in background]
@@ -286,9 +292,7 @@ async def _assembled(
                 for task in work:
                     task.cancel()
         if not failed.done():
-            await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
-            # What a full disk leaves without a seal gets it after the next start.
-            await supervisor.attempt("sealer", sealer.seal_all)
+            await _complete_record(supervisor, store, sealer, clock)
             marks.close()
 
 
@@ -303,11 +307,19 @@ def _limits(settings: Settings) -> Limits:
     return Limits(settings.slots, settings.slots_per_host, settings.slots_per_tenant)
 
 
-async def _settle_overdue(supervisor: Supervisor, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> None:
+async def _settle_overdue(
+    supervisor: Supervisor,
+    dispatcher: Dispatcher,
+    store: SqliteStore,
+    clock: Clock,
+    set_right: Callable[[], Awaitable[None]],
+) -> None:
     """Before a caller can ask: settle what a dead process left in flight, and what is overdue.
 
     What a full disk does not take is left to the jobs: a server that can serve a termination has to start.
     """
+    # What is overdue is not known before it is known what time it is.
+    await supervisor.attempt("clock", set_right)
     if store.frozen:
         await supervisor.attempt("stops", lambda: jobs.settle_stopping(store, clock))
     else:
@@ -315,7 +327,13 @@ async def _settle_overdue(supervisor: Supervisor, dispatcher: Dispatcher, store:
         await supervisor.attempt("leases", lambda: jobs.expire(store, clock))
 
 
-def _jobs(dispatcher: Dispatcher, services: Services) -> list[Job]:
+async def _complete_record(supervisor: Supervisor, store: SqliteStore, sealer: Sealer, clock: Clock) -> None:
+    """At an orderly end: write what was only counted, and seal all. The next start seals what a full disk leaves."""
+    await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
+    await supervisor.attempt("sealer", sealer.seal_all)
+
+
+def _jobs(dispatcher: Dispatcher, services: Services, watch: ClockWatch) -> list[Job]:
     """The background jobs; in a frozen store those alone that carry out what callers ordered."""
     store, clock = services.store, services.clock
     ordered = [
@@ -328,15 +346,21 @@ def _jobs(dispatcher: Dispatcher, services: Services) -> list[Job]:
         *ordered,
         Job("dispatcher", everybody_else, dispatcher.run),
         jobs.leases(store, clock),
-        jobs.forgetting(store, clock),
+        jobs.forgetting(store, clock, watch.may_remove),
         jobs.bulk(store, clock),
     ]
 
 
-def _watch(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore) -> None:
+def _watch(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> ClockWatch:
+    """Show what the parts are at; returns the watch over the clock."""
+    watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
+    metrics.watch(
+        "interlock_clock_drift_seconds", "Wall clock less engine time, in seconds.", lambda: watch.drift / SECOND
+    )
     metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
     metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
     metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
+    return watch
 
 
 async def _new_client(
@@ -359,7 +383,7 @@ async def _installation(store: SqliteStore, ids: Ids) -> tuple[str, bytes]:
     return name.decode(), secret
 
 
-async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
+async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, watch: ClockWatch) -> None:
     """Once a second: is the loop late, and has a full disk room again?
 
     Raises:
@@ -372,5 +396,6 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics) -> None:
     if lag > MOST_LAG:
         raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
     await store.audit.sum_up(clock.now())
+    await watch.look()
     store.require_own_files()
     store.look_for_room()

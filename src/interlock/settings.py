@@ -34,6 +34,8 @@ class Settings:
     """More certificate authorities that outbound requests trust."""
     public_url: str = ""
     """Where far ends reach this server, if that is not where it listens."""
+    confirm_clock: str = ""
+    """Today's date in UTC, where an operator has to say that the clock is right."""
     new_client: bool = False
     """Make another super admin at the start."""
     slots: int = DEFAULT_SLOTS

@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 import time
+from pathlib import Path
 from typing import Final
 
 from interlock.ports import Clock
@@ -15,6 +16,7 @@ _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _LONGEST_NAP: Final = 5.0
 """Seconds. The loop's own timers stand still while the machine sleeps, and engine time does not."""
 
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TEXT_LENGTH: Final = 27
 _TEXT_IDS_SINCE: Final = 1_400_000_000
@@ -36,10 +38,11 @@ def _end_turn(turn: asyncio.Future[None]) -> None:
 
 
 class SystemClock:
-    """`ports.Clock`: engine time is anchored to the wall once, and from then on only counts."""
+    """`ports.Clock`: engine time is anchored to the wall at the start, and counts on until it is moved."""
 
     def __init__(self) -> None:
         self._anchor = time.time_ns() - time.clock_gettime_ns(_CLOCK)
+        self._boot = _boot_id()
 
     def now(self) -> int:
         return (self._anchor + time.clock_gettime_ns(_CLOCK)) // 1000
@@ -47,12 +50,31 @@ class SystemClock:
     def wall(self) -> int:
         return time.time_ns() // 1000
 
+    def move(self, by: int) -> None:
+        self._anchor += by * 1000
+
+    def boot(self) -> str:
+        return self._boot
+
+    def uptime(self) -> int:
+        return time.clock_gettime_ns(_CLOCK) // 1000
+
     async def sleep_until(self, at: int) -> None:
+        # Counted in uptime: a sleep lasts as long as it was to last, whatever is done to the anchor meanwhile.
         left = at - self.now()
+        end = self.uptime() + left
         while left > 0:
             await asyncio.sleep(min(left / 1_000_000, _LONGEST_NAP))
             # The loop's timers are coarse and may ring a little early.
-            left = at - self.now()
+            left = end - self.uptime()
+
+
+def _boot_id() -> str:
+    """The system's name of its present start; one that is never met again where it has none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return secrets.token_hex(16)
 
 
 class SystemIds:

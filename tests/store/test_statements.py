@@ -77,6 +77,15 @@ WALKS = {
     "bulk_terminations_page": "in the order of the key, up to a limit",
     "bulk_next": "one seek: the oldest that is open",
     "bulk_of_automation": "the few that are open",
+    "clock_newest": "one seek: the newest",
+    "clock_move_runs": "all that wait, when the clock was wrong",
+    "clock_move_deadlines": "those that are stopping, when the clock was wrong",
+    "clock_move_leases": "all there are, when the clock was wrong",
+    "clock_move_plans": "all of the last minutes, when the clock was wrong",
+    "clock_move_keys": "all of a day, when the clock was wrong",
+    "clock_move_starts": "as many as breakers permit, when the clock was wrong",
+    "clock_move_tokens": "those of an hour, when the clock was wrong",
+    "clock_move_breakers": "all automations, when the clock was wrong",
 }
 
 HARMLESS = {

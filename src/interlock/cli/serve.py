@@ -123,6 +123,12 @@ log = logging.getLogger("interlock.serve")
     show_default=True,
     help="How long attempts in flight are given at an orderly stop.",
 )
+@click.option(
+    "--confirm-clock",
+    default="",
+    metavar="YYYY-MM-DD",
+    help="Today's date in UTC: let old records be removed again after the clock was found far from the newest one.",
+)
 @click.option("--new-client", is_flag=True, help="Make another super admin, for when no secret of one is left.")
 @click.option(
     "--log-format",

@@ -19,6 +19,8 @@ from interlock.rules.states import State
 FORGET_EVERY: Final = 3_600 * SECOND
 FORGET_AFTER: Final = SECOND
 """How long after the start old records are first looked for."""
+TRUST_AGAIN: Final = 60 * SECOND
+"""How soon the clock is asked for again that could not be trusted."""
 REMOVAL_PAUSE: Final = SECOND // 20
 """Between two batches of old runs to remove, so that callers do not notice."""
 LEASE_SWEEP: Final = 3_600 * SECOND
@@ -32,8 +34,12 @@ async def expire(store: Store, clock: Clock) -> None:
         pass
 
 
-def forgetting(store: Store, clock: Clock) -> Job:
-    """Forget old idempotency keys and plans, and what is older than its tenant keeps it."""
+def forgetting(store: Store, clock: Clock, may_remove: Callable[[], bool] = lambda: True) -> Job:
+    """Forget old idempotency keys and plans, and what is older than its tenant keeps it.
+
+    Args:
+        may_remove: whether the clock can be trusted that says what is old.
+    """
     next_at = clock.now() + FORGET_AFTER
 
     async def idle() -> None:
@@ -41,9 +47,12 @@ def forgetting(store: Store, clock: Clock) -> Job:
 
     async def work() -> None:
         nonlocal next_at
+        if not may_remove():
+            next_at = clock.now() + TRUST_AGAIN
+            return
         await store.executions.forget_keys(clock.now())
         await store.bulk_terminations.forget_plans(clock.now())
-        while await store.retention.remove(clock.now()):
+        while may_remove() and await store.retention.remove(clock.now()):
             await clock.sleep_until(clock.now() + REMOVAL_PAUSE)
         next_at = clock.now() + FORGET_EVERY
 

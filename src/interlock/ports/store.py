@@ -12,6 +12,7 @@ from interlock.ports.automations import Automations, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk
 from interlock.ports.bulk_terminations import BulkTerminations
+from interlock.ports.clocks import Clocks
 from interlock.ports.executions import Executions
 from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
@@ -62,6 +63,9 @@ class Store(Protocol):
 
     @property
     def webhooks(self) -> Webhooks: ...
+
+    @property
+    def clocks(self) -> Clocks: ...
 
     @property
     def addenda(self) -> Addenda: ...

@@ -19,7 +19,19 @@ class Clock(Protocol):
     """The time."""
 
     def now(self) -> int:
-        """Engine time: wall time at the start of the process plus what has passed since. It never jumps."""
+        """Engine time: wall time at the start of the process plus what has passed since. Only `move` makes it jump."""
+        ...
+
+    def move(self, by: int) -> None:
+        """Move engine time by so many microseconds. Sleepers sleep on for the real time that is left of their sleep."""
+        ...
+
+    def boot(self) -> str:
+        """Names the start of the machine: `uptime` of two processes can be compared if it is the same."""
+        ...
+
+    def uptime(self) -> int:
+        """Microseconds since the start of the machine, its sleep included. It never jumps."""
         ...
 
     def wall(self) -> int:
@@ -27,7 +39,7 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, at: int) -> None:
-        """Return once `now()` has reached `at`; never early."""
+        """Return once as much time has passed as there is until `at` when it is called; never early."""
         ...
 
 

@@ -34,6 +34,10 @@ class Dispatcher(Slots, CommitListener, Protocol):
         """Carry runs on until cancelled."""
         ...
 
+    def clock_moved(self) -> None:
+        """The times of all runs were moved with the clock: look for them anew."""
+        ...
+
     def take_no_more(self) -> None:
         """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
         ...

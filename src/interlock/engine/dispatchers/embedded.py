@@ -80,6 +80,7 @@ class EmbeddedDispatcher:
         self._turns = Turns(slots if isinstance(slots, Limits) else Limits(slots), near)
         self._sweep_every = sweep
         self._held: dict[Ref, Held] = {}
+        self._near = near
         self._timers = Timers(near)
         self._known_until = 0
         """Up to this time everything that will come due is in `_timers`; there is a sweep before it has come."""
@@ -253,6 +254,13 @@ class EmbeddedDispatcher:
             until = self._clock.now() + round(grace * SECOND)
             await wait_for(self._drained.wait(), self._clock, until)
         await self._cancel_all()
+
+    def clock_moved(self) -> None:
+        """Ask the store anew for all times: it has moved them with the clock."""
+        self._timers = Timers(self._near)
+        self._known_until = self._sweep_at = 0
+        self._walked = None
+        self._sooner.set()
 
     # --- times ----------------------------------------------------------------------------------------------------
 

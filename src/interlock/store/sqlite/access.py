@@ -177,6 +177,10 @@ class SqliteAccess:
 
         return self._writer.submit(job, committed=self._revoked)
 
+    def forget_tokens(self) -> None:
+        """What was remembered of tokens is void."""
+        self.revocations += 1
+
     def _revoked(self, done: bool) -> bool:
         self.revocations += 1
         return False

@@ -21,6 +21,7 @@ from interlock.store.sqlite.automations import SqliteAutomations
 from interlock.store.sqlite.breakers import SqliteBreakers
 from interlock.store.sqlite.bulk import SqliteBulk
 from interlock.store.sqlite.bulk_terminations import SqliteBulkTerminations
+from interlock.store.sqlite.clocks import SqliteClocks
 from interlock.store.sqlite.connection import MEMORY, open_reader, open_writer, opening
 from interlock.store.sqlite.disk import (
     CHECKPOINT_PAGES,
@@ -114,6 +115,7 @@ class SqliteStore:
         if self._room is not None:
             self._keep_room(self._room, room)
         self.access = SqliteAccess(self.writer, self._reader)
+        self.clocks = SqliteClocks(self.writer, self._reader, self.access.tenant_ids, self.access.forget_tokens)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
         self.audit = SqliteAudit(self.writer, self._reader)
         self.executions = SqliteExecutions(

@@ -1,0 +1,150 @@
+"""The watch over the clock: engine time only counts, so a wall clock that was wrong at the start has to be found out.
+
+Both clocks are compared now and then. Where they differ by more than `MAX_DRIFT`, engine time is moved to the wall in
+one commit with every time that something waits for: a wait of 30 minutes is one of 30 minutes of real time, whatever
+the wall did. What was recorded before keeps the time that it was recorded with, and an audit row tells of the move.
+Across a restart the same is done with the machine's uptime, as long as the machine was not restarted too.
+
+Old records are removed by age, so a clock that is years ahead would remove all of them. Nothing is removed in the first
+hour of a process, and, after a clock that is far from the newest record, until an operator confirms it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from interlock.ports import AuditEntry, Clock
+from interlock.ports.clocks import ClockMark, Clocks
+from interlock.rules.model import SECOND, SYSTEM
+
+MAX_DRIFT: Final = 5 * SECOND
+"""Microseconds by which engine time and the wall clock may differ before engine time is moved."""
+LOOK_EVERY: Final = 5 * SECOND
+MARK_EVERY: Final = 60 * SECOND
+"""Microseconds between two marks of the clock in the store."""
+FAR: Final = 7 * 86_400 * SECOND
+"""Microseconds between the clock and the newest record from which on an operator has to confirm the clock."""
+NO_REMOVAL_AFTER_START: Final = 3_600 * SECOND
+"""Microseconds after the start of a process, and after a move of its clock, in which nothing old is removed."""
+MOVE_ACTION: Final = "clock.move"
+CONFIRM_ACTION: Final = "clock.confirm"
+
+_log = logging.getLogger(__name__)
+
+
+class ClockWatch:
+    """Compares the clocks, and says whether old records may be removed.
+
+    Args:
+        moved: told by how much engine time was moved, right after the commit.
+    """
+
+    def __init__(self, clocks: Clocks, clock: Clock, moved: Callable[[int], None] = lambda by: None) -> None:
+        self._clocks = clocks
+        self._clock = clock
+        self._moved = moved
+        self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
+        self._held = clocks.held()
+        self._look_at = self._mark_at = clock.uptime()
+
+    @property
+    def drift(self) -> int:
+        """Microseconds by which the wall clock is ahead of engine time."""
+        return self._clock.wall() - self._clock.now()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the clock; empty if nothing is."""
+        if abs(self.drift) > MAX_DRIFT:
+            return f"the wall clock is {_told(self.drift)} engine time, which is being moved"
+        if self._held is None:
+            return ""
+        now = self._clock.now()
+        return (
+            f"the clock says {_date(now)}, and the newest record was of {_date(self._held)}: nothing old is removed "
+            f"until the server is started with --confirm-clock {_date(now)}"
+        )
+
+    def may_remove(self) -> bool:
+        """Whether what is older than it is kept may be removed now."""
+        return self._held is None and not self._drifted and self._clock.uptime() >= self._removable_from
+
+    @property
+    def _drifted(self) -> bool:
+        return abs(self.drift) > MAX_DRIFT
+
+    async def begin(self, *, confirmed: str = "") -> None:
+        """Compare the clock with what the last process has left; to be called before anything is done.
+
+        Args:
+            confirmed: today's date in UTC, as an operator has given it: YYYY-MM-DD.
+        """
+        known, clock = self._clocks.mark(), self._clock
+        if known is not None and known.boot == clock.boot():
+            # The machine has counted on while no process did.
+            changed = clock.now() - (known.now + clock.uptime() - known.uptime)
+            if abs(changed) > MAX_DRIFT:
+                await self._move(changed, 0)
+        newest = self._clocks.newest()
+        if known is not None:
+            newest = max(known.now, newest or known.now)
+        if newest is not None and abs(clock.now() - newest) > FAR and self._held is None:
+            await self._hold(newest)
+        if self._held is not None and confirmed == _date(clock.now()):
+            await self._clocks.confirm(clock.now(), AuditEntry(SYSTEM, CONFIRM_ACTION, "", reason=confirmed))
+            self._held = None
+        await self._mark()
+
+    async def look(self) -> None:
+        """Compare the clocks, if it is time to; to be called every second or so."""
+        uptime = self._clock.uptime()
+        if uptime >= self._look_at:
+            self._look_at = uptime + LOOK_EVERY
+            if self._drifted:
+                before, by = self._clock.now(), self.drift
+                await self._move(by, by)
+                if abs(by) > FAR and self._held is None:
+                    await self._hold(before)
+        if uptime >= self._mark_at:
+            await self._mark()
+
+    async def _move(self, by: int, clock_by: int) -> None:
+        """Move the stored times by `by`, and engine time by `clock_by`."""
+        clock = self._clock
+        _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
+        details = json.dumps({"microseconds": by, "from": clock.now() - by + clock_by, "to": clock.now() + clock_by})
+        reason = f"the clock was {_told(-by)} the time"
+        audit = AuditEntry(SYSTEM, MOVE_ACTION, "", reason=reason, details=details.encode())
+        mark = ClockMark(clock.boot(), clock.uptime(), clock.now() + clock_by)
+
+        def committed() -> None:
+            clock.move(clock_by)
+            self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
+            self._moved(by)
+
+        await self._clocks.move(by, clock.now() + clock_by, mark, audit, committed)
+
+    async def _hold(self, newest: int) -> None:
+        self._held = newest
+        _log.warning("%s", self.problem)
+        await self._clocks.hold(newest)
+
+    async def _mark(self) -> None:
+        clock = self._clock
+        self._mark_at = clock.uptime() + MARK_EVERY
+        await self._clocks.keep_mark(ClockMark(clock.boot(), clock.uptime(), clock.now()))
+
+
+def _date(at: int) -> str:
+    try:
+        return datetime.fromtimestamp(at // SECOND, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{at} microseconds after 1970"
+
+
+def _told(by: int) -> str:
+    return f"{abs(by) / SECOND:.1f} s {'ahead of' if by > 0 else 'behind'}"

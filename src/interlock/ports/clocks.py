@@ -1,0 +1,58 @@
+"""What a store remembers of the clock, so that a wrong one is noticed and put right."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from interlock.ports.audit import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMark:
+    """What the clocks said at one moment."""
+
+    boot: str
+    """Names the start of the machine since which `uptime` counts."""
+    uptime: int
+    """Microseconds."""
+    now: int
+    """Engine time."""
+
+
+class Clocks(Protocol):
+    """The clock of the store's times."""
+
+    def mark(self) -> ClockMark | None:
+        """The newest mark that was kept."""
+        ...
+
+    def keep_mark(self, mark: ClockMark) -> Awaitable[None]: ...
+
+    def newest(self) -> int | None:
+        """When the newest row of any audit record was written."""
+        ...
+
+    def held(self) -> int | None:
+        """Of when the newest record was, if nothing is removed until an operator confirms the clock."""
+        ...
+
+    def hold(self, newest: int) -> Awaitable[None]: ...
+
+    def confirm(self, at: int, audit: AuditEntry) -> Awaitable[bool]:
+        """Let old records be removed again; False if they are."""
+        ...
+
+    def move(
+        self, by: int, wall: int, mark: ClockMark, audit: AuditEntry, moved: Callable[[], None]
+    ) -> Awaitable[None]:
+        """Move every time that something waits for, in one commit with a row on each tenant's record.
+
+        Args:
+            by: microseconds, negative to move back.
+            wall: the right time.
+            mark: what the clocks say once that is done.
+            moved: called right after the commit, before anything else is done.
+        """
+        ...

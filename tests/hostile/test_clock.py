@@ -1,0 +1,286 @@
+"""A wall clock that is wrong when the server starts, is corrected while it runs, or jumps while it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from interlock.engine import jobs
+from interlock.engine.clock_watch import FAR, MAX_DRIFT, MOVE_ACTION, NO_REMOVAL_AFTER_START, ClockWatch
+from interlock.ports import AuditEntry, ClientRow, Role
+from interlock.rules.model import SECOND, SYSTEM
+from interlock.store.sqlite.store import SqliteStore
+from interlock.system import SystemClock
+from tests.clocks import ManualClock, settle
+from tests.operations.desk import WAIT, Desk, desk
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3_600
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+JUMPS = (6, 2 * HOUR, 40 * DAY, 3 * YEAR, -6, -2 * HOUR, -40 * DAY, -3 * YEAR)
+"""Seconds by which the wall clock jumps."""
+HALF_AN_HOUR = {"stepName": "half", "waitForDuration": {"duration": "1800s"}}
+
+
+@pytest.fixture
+def watch(ann: Desk) -> ClockWatch:
+    return watched(ann)
+
+
+@pytest.fixture
+async def ann() -> AsyncIterator[Desk]:
+    async with desk() as made:
+        # The record of a store in use, which says what time it is.
+        await made.make(WAIT)
+        yield made
+
+
+def watched(ann: Desk) -> ClockWatch:
+    """The watch of a process that starts now."""
+    engine = ann.engine
+    return ClockWatch(engine.store.clocks, engine.clock, lambda by: engine.dispatcher.clock_moved())
+
+
+async def jump(ann: Desk, watch: ClockWatch, seconds: float) -> None:
+    """The wall clock jumps, and the server looks at it."""
+    ann.engine.clock.wall_ahead += round(seconds * SECOND)
+    await ann.wait(5)
+    await watch.look()
+    await settle()
+
+
+# --- what waits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_wait_keeps_the_time_that_is_left_of_it(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    run = await ann.start(await ann.make(HALF_AN_HOUR))
+    await ann.wait(600)
+    await jump(ann, watch, seconds)
+    assert ann.engine.clock.now() == ann.engine.clock.wall()
+    await ann.wait(1_194)
+    assert await ann.state(run) == "WAITING"
+    await ann.wait(2)
+    assert await ann.state(run) == "DONE"
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_lease_keeps_the_time_that_is_left_of_it(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    automation = await ann.make(WAIT)
+    run = int((await ann.ask("ExecuteAutomation", {"lease": "600s"}, id=automation)).body["executionId"])
+    store, clock = ann.engine.store, ann.engine.clock
+    await jump(ann, watch, seconds)
+    await ann.wait(590)
+    await jobs.expire(store, clock)
+    assert await ann.state(run) == "WAITING"
+    await ann.wait(6)
+    await jobs.expire(store, clock)
+    assert await ann.state(run) == "TERMINATE"
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_plan_and_key_and_breaker_keep_theirs(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    id_ = await ann.make(WAIT, circuitBreakerMax=1, circuitBreakerPeriod="CIRCUIT_BREAKER_PERIOD_HOUR")
+    key = {"idempotency-key": "k"}
+    first = (await ann.ask("ExecuteAutomation", {}, id=id_, headers=key)).body["executionId"]
+    plan = (await ann.ask("OwnPlanTerminations", {"executionIds": [first]})).body
+    await jump(ann, watch, seconds)
+    assert (await ann.ask("ExecuteAutomation", {}, id=id_, headers=key)).body["executionId"] == first
+    assert await ann.state(await ann.start(id_)) == "PAUSED_BY_CIRCUIT_BREAKER"
+    await ann.wait(290)
+    assert (await ann.ask("OwnCreateTerminations", {"planId": plan["id"]})).body["terminations"]["id"] == plan["id"]
+
+
+async def test_what_starts_afterwards_has_the_right_time(ann: Desk, watch: ClockWatch) -> None:
+    await jump(ann, watch, 2 * HOUR)
+    wall = ann.engine.clock.wall()
+    run = await ann.start(await ann.make(WAIT))
+    row = ann.services.store.executions.get(ann.ref(run))
+    assert row is not None
+    assert row.created_at == wall
+
+
+@pytest.mark.parametrize("seconds", [0, 4.9, -4.9])
+async def test_small_difference_is_left_alone(ann: Desk, watch: ClockWatch, seconds: float) -> None:
+    await jump(ann, watch, seconds)
+    assert ann.engine.clock.now() != ann.engine.clock.wall() or seconds == 0
+    assert not ann.audited(MOVE_ACTION)
+    assert not watch.problem
+
+
+async def test_move_is_one_commit_and_on_every_tenants_record(ann: Desk, watch: ClockWatch) -> None:
+    eve = await ann.of_another_tenant()
+    await watch.look()
+    ann.engine.clock.wall_ahead = 2 * HOUR * SECOND
+    assert "7200.0 s ahead" in watch.problem
+    await ann.wait(5)
+    before = ann.engine.store.writer.commits
+    await watch.look()
+    assert ann.engine.store.writer.commits == before + 1
+    assert not watch.problem
+    for each in (ann, eve):
+        (entry,) = each.audited(MOVE_ACTION)
+        assert entry.reason == "the clock was 7200.0 s behind the time"
+
+
+async def test_clock_that_keeps_jumping_is_followed_each_time(ann: Desk, watch: ClockWatch) -> None:
+    run = await ann.start(await ann.make(HALF_AN_HOUR))
+    for seconds in JUMPS:
+        await jump(ann, watch, seconds)
+    await ann.wait(1_800 - 5 * len(JUMPS) - 1)
+    assert await ann.state(run) == "WAITING"
+    await ann.wait(2)
+    assert await ann.state(run) == "DONE"
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_token_outlives_its_time_by_no_jump(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    """A token is judged by the wall: one that was issued by a clock that was ahead would be valid for years."""
+    access, clock = ann.services.store.access, ann.engine.clock
+    row = ClientRow(ann.tenant.id, "c", "", bytes(32), (Role.BASIC,), 1)
+    await access.create_client(row, AuditEntry(SYSTEM, "client.create", "c"))
+    until = clock.wall() + HOUR * SECOND
+    await access.issue(ann.tenant.id, "c", b"d" * 32, clock.wall(), until, None, AuditEntry(SYSTEM, "t", "c"))
+    before = access.revocations
+    await jump(ann, watch, seconds)
+    found = access.token(ann.tenant.id, b"d" * 32)
+    assert found is not None
+    assert found.expires_at <= clock.wall() + HOUR * SECOND
+    assert access.revocations > before
+
+
+# --- across a restart ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_jump_while_no_server_runs_is_found_by_the_uptime(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    await watch.begin()
+    run = await ann.start(await ann.make(HALF_AN_HOUR))
+    await ann.wait(600)
+    clock = ann.engine.clock
+    # A process that starts takes the wall as it is then.
+    clock.move(seconds * SECOND)
+    clock.wall_ahead = 0
+    again = watched(ann)
+    await again.begin()
+    await settle()
+    await ann.wait(1_199)
+    assert await ann.state(run) == "WAITING"
+    await ann.wait(2)
+    assert await ann.state(run) == "DONE"
+
+
+async def test_time_that_passed_while_the_machine_was_off_counts(ann: Desk, watch: ClockWatch) -> None:
+    await watch.begin()
+    run = await ann.start(await ann.make(HALF_AN_HOUR))
+    clock = ann.engine.clock
+    clock.move(HOUR * SECOND)
+    clock.wall_ahead, clock.booted = 0, "another boot"
+    await watched(ann).begin()
+    await ann.wait(1)
+    assert not ann.audited(MOVE_ACTION)
+    assert ann.services.store.executions.due(clock.now(), 10, 0)
+    assert run
+
+
+# --- what is removed -------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_removed_in_the_first_hour(ann: Desk, watch: ClockWatch) -> None:
+    await watch.begin()
+    assert not watch.may_remove()
+    await ann.wait(NO_REMOVAL_AFTER_START / SECOND - 1)
+    assert not watch.may_remove()
+    await ann.wait(2)
+    assert watch.may_remove()
+    ann.engine.clock.wall_ahead = MAX_DRIFT + 1
+    assert not watch.may_remove()
+
+
+async def forgotten(ann: Desk, watch: ClockWatch) -> None:
+    job: Any = jobs.forgetting(ann.engine.store, ann.engine.clock, watch.may_remove)
+    await job.work()
+
+
+async def test_start_three_years_ahead_for_four_seconds_removes_nothing(ann: Desk, watch: ClockWatch) -> None:
+    run = await ann.start(await ann.make(WAIT))
+    await ann.ask("TerminateAutomation", {}, id=run)
+    await watch.begin()
+    clock = ann.engine.clock
+    for seconds in (3 * YEAR, -3 * YEAR):
+        clock.move(seconds * SECOND)
+        clock.wall_ahead, clock.booted = 0, f"boot {seconds}"
+        wrong = watched(ann)
+        await wrong.begin()
+        await forgotten(ann, wrong)
+        await ann.wait(4)
+        await forgotten(ann, wrong)
+    # However long it runs: until an operator says that the clock is right.
+    await ann.wait(2 * HOUR)
+    await forgotten(ann, wrong)
+    assert "--confirm-clock 2025-06-15" in wrong.problem
+    assert ann.services.store.executions.get(ann.ref(run)) is not None
+
+
+@pytest.mark.parametrize("confirmed", ["", "2025-06-14", "2028-06-14", "yes"])
+async def test_confirmation_is_the_date_of_today(ann: Desk, watch: ClockWatch, confirmed: str) -> None:
+    await watch.begin()
+    clock = ann.engine.clock
+    clock.move(FAR + SECOND)
+    clock.wall_ahead, clock.booted = 0, "another boot"
+    held = watched(ann)
+    await held.begin()
+    clock.move(-FAR - SECOND)
+    clock.wall_ahead = 0
+    again = watched(ann)
+    await again.begin(confirmed=confirmed)
+    assert again.problem
+    once_more = watched(ann)
+    await once_more.begin(confirmed="2025-06-15")
+    assert not once_more.problem
+    assert not watched(ann).problem
+    assert len(ann.audited("clock.confirm")) == 1
+
+
+async def test_move_that_is_far_holds_removal_too(ann: Desk, watch: ClockWatch) -> None:
+    await jump(ann, watch, 3 * YEAR)
+    await ann.wait(2 * HOUR)
+    assert not watch.may_remove()
+    assert "nothing old is removed" in watch.problem
+
+
+async def test_new_store_is_not_held() -> None:
+    store = SqliteStore(None)
+    watch = ClockWatch(store.clocks, ManualClock())
+    await watch.begin()
+    assert not watch.problem
+    await store.close()
+
+
+# --- the real clock --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", [10**9, -(10**9)])
+def test_real_clock_moves_and_its_uptime_does_not(by: int) -> None:
+    clock = SystemClock()
+    uptime, before = clock.uptime(), clock.now()
+    clock.move(by)
+    assert abs(clock.now() - before - by) < 60 * SECOND
+    assert 0 <= clock.uptime() - uptime < 60 * SECOND
+    assert abs(clock.wall() - before) < 60 * SECOND
+    assert clock.boot() == SystemClock().boot()
+
+
+async def test_sleep_of_the_real_clock_ends_in_its_time_though_the_clock_is_moved_back() -> None:
+    clock = SystemClock()
+    at = clock.now() + SECOND // 20
+    sleeping = asyncio.ensure_future(clock.sleep_until(at))
+    await settle()
+    clock.move(-HOUR * SECOND)
+    await sleeping
+    assert clock.now() < at
