@@ -286,6 +286,36 @@ GUARANTEES: Final = (
         (BROKEN, SABOTAGED),
     ),
     Guarantee(
+        "S17",
+        "Nothing that a caller, a remote, a tenant or a stored document contains keeps the server from a terminate, or "
+        "ends the process.",
+        (
+            SIMULATED,
+            "tests/hostile/test_headers.py::test_a_parser_at_the_edge_is_linear_and_small",
+            "tests/hostile/test_http.py::test_framing",
+            "tests/hostile/test_json.py::test_reading_at_the_limits_is_a_small_slice_of_work",
+            "tests/hostile/test_json.py::test_an_unreadable_run_stops_nothing_but_itself",
+            "tests/hostile/test_remotes.py::test_runs_are_terminated_while_receivers_flood",
+            "tests/hostile/test_slow_readers.py::"
+            "test_all_that_readers_can_make_the_server_hold_is_a_few_hundred_megabytes",
+            "tests/hostile/test_callbacks.py::test_early_callbacks_are_answered_at_once_and_delay_no_start",
+        ),
+        (
+            "tests/test_loops.py::test_a_step_of_a_task_that_is_too_long_is_found",
+            "tests/test_loops.py::test_received_data_that_takes_too_long_is_found",
+        ),
+    ),
+    Guarantee(
+        "S18",
+        "What is sent is the value that was computed; masking is for views.",
+        (
+            "tests/hostile/test_json.py::test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown",
+            "tests/hostile/test_json.py::test_a_secret_reaches_children_and_grandchildren_and_stays_one",
+            "tests/hostile/test_json.py::test_data_that_look_like_our_masking_are_data",
+        ),
+        ("tests/hostile/test_json.py::test_a_masked_value_that_is_sent_is_found_out",),
+    ),
+    Guarantee(
         "L1",
         "The deadline holds even if the attempt ignores its cancellation, and a restart settles what is overdue first.",
         (
@@ -308,7 +338,7 @@ GUARANTEES: Final = (
     Guarantee(
         "L2",
         "A terminate works with the automation or the webhook deleted, the disk full or slow, every slot taken, "
-        "at five times the load that the server can take, and while it is about to stop.",
+        "at five times the load that the server can take, the tenant revoked, and until the process ends.",
         (
             SIMULATED,
             OVERLOADED,
@@ -316,6 +346,8 @@ GUARANTEES: Final = (
             "tests/e2e/test_operating.py::test_on_a_full_disk_there_is_room_for_many_stops",
             "tests/api/test_lanes.py::test_a_stop_goes_through_while_the_readers_have_all_there_is",
             "tests/engine/test_embedded.py::test_a_stop_works_while_draining",
+            "tests/e2e/test_operating.py::test_a_draining_server_still_stops_runs",
+            "tests/operations/test_access.py::test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated",
             "tests/operations/test_automations.py::test_a_deleted_automation_is_gone_and_its_runs_finish",
             "tests/e2e/test_operating.py::test_a_restored_server_is_frozen_and_can_still_stop_runs",
             "tests/e2e/test_stops_at_odds.py::test_with_its_webhook_deleted_a_call_in_flight_is_cut",

@@ -123,7 +123,7 @@ SECTIONS: Final = {
     "Runs": (
         Limit("steps.webhook:MAX_PAYLOAD", "payload of a webhook", "bytes", "the step fails"),
         Limit("steps.documents:MAX_OUTPUT", "output of a step", "bytes", "the step fails"),
-        Limit("engine.suspects:MAX_LOSSES", "attempts lost with their server", "", "the run ends in ERROR"),
+        Limit("engine.suspects:MAX_LOSSES", "deaths of the server during one run", "", "the run ends in ERROR"),
         Limit("store.sqlite.addenda:MOST", "addenda of a run", "", "400"),
         Limit("contract.executions:REASON_LIMIT", "reason of a termination", "bytes", "400"),
         Limit("contract.executions:DEADLINE_LIMIT", "deadline of a termination", "s", "400"),

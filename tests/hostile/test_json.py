@@ -441,10 +441,24 @@ async def call_with_a_secret(ann: Desk, secret: Any) -> tuple[int, Any]:
     return run, ann.engine.far.calls[-1].body["payload"]["context"]
 
 
+def expect_sent(sent: Any, secret: Any) -> None:
+    """What was sent is what was computed, down to the type."""
+    expected = {"password": secret, "derived": {"x": [secret]}, "user": "alice"}
+    assert json.dumps({name: sent[name] for name in expected}) == json.dumps(expected)
+
+
+async def test_a_masked_value_that_is_sent_is_found_out(ann: Desk) -> None:
+    _, sent = await call_with_a_secret(ann, "hunter2")
+    expect_sent(sent, "hunter2")
+    for name in ("password", "derived"):
+        with pytest.raises(AssertionError):
+            expect_sent({**sent, name: "[secret]"}, "hunter2")
+
+
 @pytest.mark.parametrize("secret", SECRETS, ids=str)
 async def test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown(ann: Desk, secret: Any) -> None:
     run, sent = await call_with_a_secret(ann, secret)
-    assert (sent["password"], sent["derived"], sent["user"]) == (secret, {"x": [secret]}, "alice")
+    expect_sent(sent, secret)
     for _ in range(2):
         ann.engine.far.open[0].answer(400, json.dumps({"wrong password": secret}).encode())
         await settle()
