@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.engine import jobs
-from interlock.engine.clock_watch import FAR, MAX_DRIFT, MOVE_ACTION, NO_REMOVAL_AFTER_START, ClockWatch
+from interlock.engine.clock_watch import CLOCK_DRIFT_MICROSECONDS, FAR, MOVE_ACTION, NO_REMOVAL_AFTER_START, ClockWatch
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.store.sqlite.store import SqliteStore
@@ -198,7 +198,7 @@ async def test_nothing_is_removed_in_the_first_hour(ann: Desk, watch: ClockWatch
     assert not watch.may_remove()
     await ann.wait(2)
     assert watch.may_remove()
-    ann.engine.clock.wall_ahead = MAX_DRIFT + 1
+    ann.engine.clock.wall_ahead = CLOCK_DRIFT_MICROSECONDS + 1
     assert not watch.may_remove()
 
 

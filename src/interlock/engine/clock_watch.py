@@ -1,9 +1,9 @@
 """The watch over the clock: engine time only counts, so a wall clock that was wrong at the start has to be found out.
 
-Both clocks are compared now and then. Where they differ by more than `MAX_DRIFT`, engine time is moved to the wall in
-one commit with every time that something waits for: a wait of 30 minutes is one of 30 minutes of real time, whatever
-the wall did. What was recorded before keeps the time that it was recorded with, and an audit row tells of the move.
-Across a restart the same is done with the machine's uptime, as long as the machine was not restarted too.
+Both clocks are compared now and then. Where they differ by more than `CLOCK_DRIFT_MICROSECONDS`, engine time is moved
+to the wall in one commit with every time that something waits for: a wait of 30 minutes is one of 30 minutes of real
+time, whatever the wall did. What was recorded before keeps the time it was recorded with, and an audit row tells of
+the move. Across a restart the same is done with the machine's uptime, as long as the machine was not restarted too.
 
 Old records are removed by age, so a clock that is years ahead would remove all of them. Nothing is removed in the first
 hour of a process, and, after a clock that is far from the newest record, until an operator confirms it.
@@ -21,7 +21,7 @@ from interlock.ports import AuditEntry, Clock
 from interlock.ports.clocks import ClockMark, Clocks
 from interlock.rules.model import SECOND, SYSTEM
 
-MAX_DRIFT: Final = 5 * SECOND
+CLOCK_DRIFT_MICROSECONDS: Final = 5 * SECOND
 """Microseconds by which engine time and the wall clock may differ before engine time is moved."""
 LOOK_EVERY: Final = 5 * SECOND
 MARK_EVERY: Final = 60 * SECOND
@@ -59,7 +59,7 @@ class ClockWatch:
     @property
     def problem(self) -> str:
         """What is wrong with the clock; empty if nothing is."""
-        if abs(self.drift) > MAX_DRIFT:
+        if abs(self.drift) > CLOCK_DRIFT_MICROSECONDS:
             return f"the wall clock is {_told(self.drift)} engine time, which is being moved"
         if self._held is None:
             return ""
@@ -75,7 +75,7 @@ class ClockWatch:
 
     @property
     def _drifted(self) -> bool:
-        return abs(self.drift) > MAX_DRIFT
+        return abs(self.drift) > CLOCK_DRIFT_MICROSECONDS
 
     async def begin(self, *, confirmed: str = "") -> None:
         """Compare the clock with what the last process has left; to be called before anything is done.
@@ -87,7 +87,7 @@ class ClockWatch:
         if known is not None and known.boot == clock.boot():
             # The machine has counted on while no process did.
             changed = clock.now() - (known.now + clock.uptime() - known.uptime)
-            if abs(changed) > MAX_DRIFT:
+            if abs(changed) > CLOCK_DRIFT_MICROSECONDS:
                 await self._move(changed, 0)
         newest = self._clocks.newest()
         if known is not None:

@@ -40,7 +40,7 @@ class FileMarks:
         self._free = list(range(MAX_MARKED_RUNS - 1, -1, -1))
         self._descriptor: int | None = None
         try:
-            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             self._read(self._descriptor)
             self._begin_file(self._descriptor)
         except OSError:
