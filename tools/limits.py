@@ -107,9 +107,10 @@ SECTIONS: Final = {
     ),
     "Expressions": (
         Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),
-        Limit("expressions.limits:MAX_AUTOMATION_EXPRESSIONS", "expressions of an automation", "", "400"),
-        Limit("expressions.limits:MAX_AUTOMATION_SOURCE", "source of an automation's expressions", "bytes", "400"),
-        Limit("expressions.template:MAX_HOLE", "a `{{ }}` of a template", "characters", "400"),
+        Limit("expressions.limits:MAX_AUTOMATION_EXPRESSIONS", "expressions of all steps", "", "400"),
+        Limit("expressions.limits:MAX_AUTOMATION_SOURCE", "sources of all steps together", "characters", "400"),
+        Limit("expressions.template:MAX_HOLE", "`{{ }}` with the spaces in it", "characters", "400"),
+        Limit("expressions.limits:COMPILE_CPU_SECONDS", "CPU time of compiling an expression", "s", "400"),
         Limit("expressions.limits:MAX_TEMPLATE_EXPRESSIONS", "expressions of a template", "", "400"),
         Limit("expressions.limits:MAX_PATTERN", "regular expression", "bytes", "400"),
         Limit("expressions.limits:MAX_LOOPS", "macros of an expression", "", "400"),
@@ -156,7 +157,11 @@ INTERNAL: Final = frozenset(
         "engine.dispatchers.embedded:MAX_IDLE_RECOVERY_ROUNDS",
         "engine.supervisor:MAX_PAUSE_MICROSECONDS",
         "expressions.limits:MAX_AHEAD_EXPRESSIONS",
+        "expressions.analysis:MAX_KNOWN_SOURCE",
+        "expressions.exactness:MAX_EXACT_TRIES",
+        "expressions.limits:MAX_ANALYSES_AT_ONCE",
         "expressions.limits:MAX_ANSWER_BYTES",
+        "expressions.limits:MAX_SELECTED_STRUCTURES",
         "expressions.limits:MAX_BATCH_BYTES",
         "expressions.limits:MAX_BATCH_JOBS",
         "expressions.limits:MAX_EVALUATOR_GROWTH_BYTES",
@@ -185,9 +190,6 @@ INTERNAL: Final = frozenset(
         "store.marks:MAX_MARKED_RUNS",
         "store.sqlite.refusals:MAX_COUNTED_ACTIONS",
         "store.sqlite.refusals:MAX_COUNTED_CALLERS",
-        "expressions.analysis:MAX_KNOWN_SOURCE",
-        "expressions.exactness:MAX_EXACT_TRIES",
-        "expressions.limits:MAX_ANALYSES_AT_ONCE",
     }
 )
 """Sizes of slices, caches and batches, and what a reader of the page would not look for."""
@@ -209,7 +211,6 @@ def page() -> str:
         "# Limits",
         "",
         "Each limit is enforced where the input comes in, so that no input can keep the server from a termination.",
-        "",
         "Made by `python -m tools.limits` from the constants named in the last column.",
     ]
     for title, limits in SECTIONS.items():

@@ -105,21 +105,10 @@ class _Ahead:
             # It may be told without a process.
             return
         outcomes = await self._evaluator.run(script, self._context.at(self._at), self._stopped)
-        known = 0
-        for unit, outcome in script.assigned(outcomes):
-            self._known[id(unit[0])] = outcome
-            known += 1
-        self._reached = position + len(script.steps)
-        if known < sum(1 for _ in script.all_units()):
-            self._reached = position + self._steps_known(position, len(script.steps))
-
-    def _steps_known(self, position: int, count: int) -> int:
-        """How many steps of a script that was given back unfinished are not asked for together again: at least one."""
-        for number in range(count):
-            units = self._plan.steps[position + number].step.units
-            if any(id(unit[0]) not in self._known for unit in units):
-                return number + 1
-        return count
+        pairs, looked_at = script.assigned(outcomes)
+        self._known.update((id(unit[0]), outcome) for unit, outcome in pairs)
+        # What is missing of the last step that was looked at is asked for one by one; then comes the next script.
+        self._reached = position + looked_at
 
     async def values(self, unit: Unit) -> Sequence[object]:
         """The values of expressions of the present step. Raises ExpressionFailed, EvaluationStopped, Unavailable."""

@@ -47,6 +47,9 @@ MAX_SELECTED_TEXT: Final = 32 * 1024
 MAX_SELECTED_WEIGHT: Final = 4 * 1024
 """Largest other value that it gives, in weight (see `values.weigh`)."""
 
+MAX_SELECTED_STRUCTURES: Final = 32
+"""Most lists and maps of one template that are selected without an evaluator process."""
+
 MAX_READ_WEIGHT: Final = 4 * MAX_INPUT
 """Most that is written as JSON for an evaluator before its size is known, in weight."""
 

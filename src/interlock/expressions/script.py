@@ -13,7 +13,7 @@ from functools import cached_property
 
 from interlock.expressions.context import Context, Inputs, joined
 from interlock.expressions.failures import ExpressionFailed, OverBudget
-from interlock.expressions.limits import MAX_RESULT
+from interlock.expressions.limits import MAX_RESULT, MAX_SELECTED_STRUCTURES
 from interlock.expressions.program import Program
 from interlock.expressions.selection import ELSEWHERE
 from interlock.expressions.template import TOO_LARGE, least_size
@@ -91,26 +91,22 @@ class Script:
                 yield (step.skip,)
             yield from step.units
 
-    def assigned(self, outcomes: Sequence[Outcome]) -> Iterator[tuple[Unit, Outcome]]:
-        """Which unit each outcome belongs to: those of skipped steps have none."""
+    def assigned(self, outcomes: Sequence[Outcome]) -> tuple[list[tuple[Unit, Outcome]], int]:
+        """Which unit each outcome belongs to (those of skipped steps have none), and how many steps were looked at."""
+        pairs: list[tuple[Unit, Outcome]] = []
         left = iter(outcomes)
-        for step in self.steps:
-            if step.skip is not None:
+        for number, step in enumerate(self.steps, 1):
+            units = step.units if step.skip is None else ((step.skip,), *step.units)
+            for unit in units:
                 outcome = next(left, None)
                 if outcome is None:
-                    return
-                yield (step.skip,), outcome
+                    return pairs, number
+                pairs.append((unit, outcome))
                 if isinstance(outcome, Failure):
-                    return
-                if outcome[0] is True:
-                    continue
-            for unit in step.units:
-                outcome = next(left, None)
-                if outcome is None:
-                    return
-                yield unit, outcome
-                if isinstance(outcome, Failure):
-                    return
+                    return pairs, number
+                if step.skip is not None and unit[0] is step.skip and outcome[0] is True:
+                    break
+        return pairs, len(self.steps)
 
 
 def single(*programs: Program) -> Script:
@@ -121,9 +117,11 @@ def single(*programs: Program) -> Script:
 def selected(unit: Unit, context: Context) -> list[object] | None:
     """The values of a unit without CEL; None if it needs CEL. Raises ExpressionFailed."""
     values: list[object] = []
+    structures = 0
     for program in unit:
         value = program.select(context)
-        if value is ELSEWHERE:
+        structures += isinstance(value, (list, dict))
+        if value is ELSEWHERE or structures > MAX_SELECTED_STRUCTURES:
             return None
         values.append(value)
     return values

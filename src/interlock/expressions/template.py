@@ -9,7 +9,6 @@ themselves.
 from __future__ import annotations
 
 import html
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,13 @@ from interlock.errors import InvalidArgument, Problem
 from interlock.expressions.context import Context, joined
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
-from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT, MAX_SOURCE, MAX_TEMPLATE_EXPRESSIONS
+from interlock.expressions.limits import (
+    MAX_AUTOMATION_SOURCE,
+    MAX_DEPTH,
+    MAX_RESULT,
+    MAX_SOURCE,
+    MAX_TEMPLATE_EXPRESSIONS,
+)
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.values import text as written
@@ -69,8 +74,8 @@ _SOURCE: Final = re.compile(
       | //[^\n]*+
       | [rR][bB]?\"{3}.*?\"{3} | [bB][rR]\"{3}.*?\"{3} | [rR][bB]?'{3}.*?'{3} | [bB][rR]'{3}.*?'{3}
       | (?<![A-Za-z0-9_])(?:[rR][bB]?|[bB][rR])(?:"[^"\n]*+"|'[^'\n]*+')
-      | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3}
-      | "(?:\\.|[^"\\\n])*+" | '(?:\\.|[^'\\\n])*+'
+      | \"{3}(?:[^"\\]++|\\.|\"(?!\"\"))*+\"{3} | '{3}(?:[^'\\]++|\\.|'(?!''))*+'{3}
+      | "(?:[^"\\\n]++|\\.)*+" | '(?:[^'\\\n]++|\\.)*+'
     )++)
   | (?P<open>\{+)
   | (?P<close>\}+)
@@ -388,12 +393,18 @@ def _parse_document(text: str) -> tuple[Mapping[str, object] | list[object], dic
     tree = _structure(text)
     if tree is not None:
         return tree, {}
-    counted = itertools.count(1)
+    looked_at: list[int] = []
+
+    def spend(characters: int) -> bool:
+        looked_at.append(characters)
+        return len(looked_at) <= MAX_TEMPLATE_EXPRESSIONS and sum(looked_at) <= MAX_AUTOMATION_SOURCE
+
     try:
-        pieces = list(scan(text, lambda _: next(counted) <= MAX_TEMPLATE_EXPRESSIONS))
+        pieces = list(scan(text, spend))
     except MalformedError:
         return None
-    if next(counted) > MAX_TEMPLATE_EXPRESSIONS + 1:
+    if len(looked_at) > MAX_TEMPLATE_EXPRESSIONS or sum(looked_at) > MAX_AUTOMATION_SOURCE:
+        # Too much, which is found once more, and said, when it is read as a text.
         return None
     # A character that the text does not have, so that no string of the author's can be taken for a hole.
     used = set(text)
