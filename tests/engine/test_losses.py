@@ -135,6 +135,21 @@ async def test_after_an_unclean_end_runs_can_be_terminated_before_they_are_taken
             assert (evaluator_of(world).asked, dict(world.marks.losses)) == (0, {})
 
 
+async def test_runs_are_held_back_until_the_port_was_open_for_a_while(path: Path) -> None:
+    async with engine(evaluating=Slow, marks=FileMarks(path)) as first:
+        await first.start(await first.publish([evaluate("a", x=EXPENSIVE)]), {"n": 1})
+        dies(first)
+        async with restarted(first, evaluating=Slow, marks=FileMarks(path)) as world:
+            world.dispatcher.opens_later()
+            await world.clock.pass_time(20)
+            assert (holding(world), evaluator_of(world).asked) == (True, 0)
+            world.dispatcher.opened()
+            await world.clock.pass_time(HOLD / 2)
+            assert (holding(world), evaluator_of(world).asked) == (True, 0)
+            await world.clock.pass_time(HOLD)
+            assert (holding(world), evaluator_of(world).asked) == (False, 1)
+
+
 async def test_orderly_end_holds_nothing_back(path: Path) -> None:
     async with engine(marks=FileMarks(path)) as first:
         ref = await first.start(await first.publish([webhook("w")]))

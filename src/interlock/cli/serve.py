@@ -203,6 +203,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
 
     async with assembled(settings, authority, machine=Machine.real(http), on_fatal=ended) as system:
+        system.dispatcher.opens_later()
         if public_url:
             system.reached_at(public_url)
         elif not ip_address(address).is_unspecified:
@@ -234,6 +235,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
 
         async def ready() -> None:
             nonlocal untold
+            system.dispatcher.opened()
             # What the start has made is here to stay, and a run leaves next to no cycles behind it.
             gc.freeze()
             gc.set_threshold(*COLLECTED_EVERY)

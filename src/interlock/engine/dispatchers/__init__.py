@@ -26,6 +26,14 @@ class Dispatcher(Slots, CommitListener, Protocol):
         """Whether runs are not taken on yet, because the process before this one ended without order."""
         ...
 
+    def opens_later(self) -> None:
+        """The port is about to open: what is held back is held back until it was open for a while."""
+        ...
+
+    def opened(self) -> None:
+        """The port is open."""
+        ...
+
     async def recover(self) -> int:
         """Settle what a process that is dead left in flight, or what is stopping of it; returns how many runs."""
         ...

@@ -41,6 +41,8 @@ WALK_PAUSE_MICROSECONDS: Final = SECOND // 20
 """Between two batches of a long backlog, so that other work has its turn."""
 HOLD_MICROSECONDS: Final = SECOND // 2
 """How long runs are not taken on after a process that ended without order, so that they can be stopped before."""
+MAX_OPENING_MICROSECONDS: Final = 30 * SECOND
+"""How long runs are held back at most for a port that is about to open."""
 RECOVERY_BATCH: Final = 256
 MAX_IDLE_RECOVERY_ROUNDS: Final = 10
 """Rounds of recovery in a row that may find every run moved by another event."""
@@ -98,6 +100,8 @@ class EmbeddedDispatcher:
         self._side: set[asyncio.Task[None]] = set()
         self._unrecovered = False
         """A recovery is to be done, or was begun and has not succeeded."""
+        self._opening: asyncio.Event | None = None
+        """Set once the port is open; None: there is none to wait for."""
         self.holding = False
         """The process before this one ended without order: runs are not taken on yet, so that they can be stopped."""
         self._running = False
@@ -209,6 +213,10 @@ class EmbeddedDispatcher:
         """
         if self.holding:
             await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
+            if self._opening is not None:
+                latest = self._clock.now() + MAX_OPENING_MICROSECONDS
+                await wait_for(self._opening.wait(), self._clock, latest)
+                await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
         if self._unrecovered:
             await self._supervisor.until_done("recovery", self._recover_all)
         self.holding = False
@@ -236,6 +244,15 @@ class EmbeddedDispatcher:
             self._sweep_at = 0
             raise
         self._fill()
+
+    def opens_later(self) -> None:
+        """The port is about to open: what is held back is held back until it was open for a while."""
+        self._opening = asyncio.Event()
+
+    def opened(self) -> None:
+        """The port is open."""
+        if self._opening is not None:
+            self._opening.set()
 
     def take_no_more(self) -> None:
         """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
