@@ -15,11 +15,13 @@ FEW = (*range(1, 13), 34_556, 54_976, 84_494)
 """The first ones, and those that have broken something."""
 MOST = 200
 """Seeds within which every sabotage is found."""
-KNOWN = {"a disk that lies": 1, "a run revived by recovery": 27, "a prepared step that wins over the stop": 110}
+KNOWN = {"a disk that lies": 1, "a run revived by recovery": 45, "a prepared step that wins over the stop": 110}
 KNOWN |= {
     "a disk that lies about checkpoints": 32,
-    "a deadline that is forgotten": 40,
+    "a deadline that is forgotten": 42,
     "children that escape the cascade": 9,
+    "a kept callback that is forgotten": 19,
+    "no recovery": 32,
 }
 """Where to look first; the others are found within a few seeds."""
 
