@@ -150,7 +150,7 @@ def _described(callback: Any) -> str:
     """A callback, with the coroutine it drives where it is a step of a task."""
     task = getattr(callback, "__self__", None)
     if isinstance(task, asyncio.Task):
-        return f"a step of {task.get_coro()!r}"
+        return f"a step of {task.get_name()}: {task.get_coro()!r}"
     return repr(callback)
 
 

@@ -38,7 +38,7 @@ async def test_a_second_server_on_the_same_directory_says_so_and_ends(server: Se
 async def test_a_server_that_can_tell_nobody_where_it_is_says_so_and_ends(tmp_path: Path) -> None:
     (tmp_path / "data" / "profile.json").mkdir(parents=True)
     server = ServerProcess(tmp_path)
-    with pytest.raises(AssertionError, match="cannot write where it is") as failed:
+    with pytest.raises(AssertionError, match="cannot write the profile or the ready file") as failed:
         await server.start()
     assert "Traceback" not in str(failed.value)
     assert server.process is not None

@@ -242,7 +242,8 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             try:
                 _tell(settings.data_dir, url, system, ready_file)
             except OSError as error:
-                log.critical("the process ends", extra={"reason": f"cannot write where it is: {system_failure(error)}"})
+                reason = f"cannot write the profile or the ready file: {system_failure(error)}"
+                log.critical("the process ends", extra={"reason": reason})
                 untold = error
                 serving.should_exit = True
 
