@@ -2,9 +2,9 @@
 
     python -m benchmarks [--quick] [PART...]
 
-Parts: executions, calls, terminate, stops, overload, hostile, waiting, starting, contract; all of them if none is
-named. The table goes to standard output; a full run of all parts also writes benchmarks/RESULTS.md. Everything is sent
-to this machine only, and it ends by itself.
+Parts: executions, calls, evaluation, terminate, stops, overload, hostile, waiting, starting, contract; all of them if
+none is named. The table goes to standard output; a full run of all parts also writes benchmarks/RESULTS.md. Everything
+is sent to this machine only, and it ends by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import baselines, calls, contract, executions, hostile, overload, starting, stops, terminate, waiting
+from benchmarks import (
+    baselines,
+    calls,
+    contract,
+    evaluation,
+    executions,
+    hostile,
+    overload,
+    starting,
+    stops,
+    terminate,
+    waiting,
+)
 from benchmarks.processes import Started, module, running
 from benchmarks.report import RESULTS, ROOT, Baselines, Section, document
 from benchmarks.scale import FULL, QUICK, Setting
@@ -26,6 +38,7 @@ from benchmarks.scale import FULL, QUICK, Setting
 PARTS: dict[str, Callable[[Setting], Awaitable[Section]]] = {
     "executions": executions.measure,
     "calls": calls.measure,
+    "evaluation": evaluation.measure,
     "terminate": terminate.measure,
     "stops": stops.measure,
     "overload": overload.measure,

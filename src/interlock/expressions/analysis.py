@@ -50,20 +50,20 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """Values by source. Those unused for the longest make way."""
+    """Values by what a source is for, and the source. Those unused for the longest make way."""
 
     def __init__(self, most: int = MAX_KNOWN_SOURCE) -> None:
         self._most = most
-        self._kept: OrderedDict[Named, Value] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Value] = OrderedDict()
         self._size = 0
 
-    def get(self, named: Named) -> Value | None:
+    def get(self, named: tuple[str, str]) -> Value | None:
         value = self._kept.get(named)
         if value is not None:
             self._kept.move_to_end(named)
         return value
 
-    def put(self, named: Named, value: Value) -> None:
+    def put(self, named: tuple[str, str], value: Value) -> None:
         if named not in self._kept:
             self._size += len(named[1])
         self._kept[named] = value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from interlock.expressions.context import Context, Inputs, joined
 from interlock.expressions.failures import ExpressionFailed, OverBudget
@@ -109,8 +109,9 @@ class Script:
         return pairs, len(self.steps)
 
 
+@lru_cache(maxsize=1_024)
 def single(*programs: Program) -> Script:
-    """A script of one unit."""
+    """A script of one unit. Kept, because writing it as JSON costs as much as evaluating it."""
     return Script((ScriptStep("", None, (programs,)),))
 
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from interlock.expressions.analysis import Analyst, to_json
+from interlock.expressions.analysis import Analyst, Recent, to_json
 from interlock.expressions.context import unpacked
 from interlock.expressions.environment import Environment, Scope
 from interlock.expressions.failures import FunctionFailed, Origin
@@ -96,12 +96,18 @@ class Programs:
     """Compiled expressions; those unused for the longest make way."""
 
     def __init__(self) -> None:
-        self._environment = Environment(directory=True, most_known=MAX_EVALUATOR_SOURCE)
+        self._environment = Environment(directory=True, most_known=0)
+        self._kept: Recent[Program] = Recent(MAX_EVALUATOR_SOURCE)
         self._analyst = Analyst(0)
 
     def get(self, place: str, kind: str, source: str) -> Program:
-        _limit(COMPILE_CPU_SECONDS)
-        return self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
+        key = (place + kind, source)
+        program = self._kept.get(key)
+        if program is None:
+            _limit(COMPILE_CPU_SECONDS)
+            program = self._environment.compile(source, Kind(kind), Scope(Place(place), Origin()))
+            self._kept.put(key, program)
+        return program
 
     def analysed(self, place: str, source: str) -> str:
         """What is known of a source, as JSON."""
