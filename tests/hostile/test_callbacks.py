@@ -38,7 +38,7 @@ async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Por
     runs = [await ann.start(automation) for _ in range(EARLY)]
     limits = httpx2.Limits(max_connections=50)
     async with httpx2.AsyncClient(
-        base_url=port.url, headers={"Host": "localhost"}, limits=limits, timeout=60
+        verify=False, base_url=port.url, headers={"Host": "localhost"}, limits=limits, timeout=60
     ) as client:
         callbacks = [client.post(called_by(ann, execution), json=BODY) for execution in runs]
         start = client.post(
@@ -60,7 +60,7 @@ async def test_of_many_callbacks_at_once_one_is_accepted(port: Port) -> None:
     ann = port.edge.desk
     execution = await ann.start(await ann.make(CALL, WAIT))
     path = called_by(ann, execution)
-    async with httpx2.AsyncClient(base_url=port.url, headers={"Host": "localhost"}) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=port.url, headers={"Host": "localhost"}) as client:
         answers = await asyncio.gather(
             *(client.post(path, json={"number": number}) for number in range(20)), return_exceptions=False
         )
@@ -103,7 +103,7 @@ async def test_what_a_callback_contains_is_refused_or_can_be_read_again(port: Po
     if not early:
         ann.engine.far.calls[0].answer(202, b"")
         await settle()
-    async with httpx2.AsyncClient(base_url=port.url, headers={"Host": "localhost"}) as client:
+    async with httpx2.AsyncClient(verify=False, base_url=port.url, headers={"Host": "localhost"}) as client:
         headers = {"Content-Type": "application/json"}
         answer = await client.post(path, content=body, headers=headers)
         assert answer.status_code in statuses, answer.text
