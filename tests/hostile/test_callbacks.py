@@ -49,9 +49,10 @@ async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Por
     assert started.status_code == 200
     for call in ann.engine.far.calls:
         call.answer(202, b"")
-    await settle()
+        await settle()
     assert len(ann.engine.far.calls) == EARLY
     for execution in runs:
+        await settle()
         detail = await ann.detail(execution)
         assert (detail["step"], detail["steps"][0]["outcome"]) == (1, "SUCCEEDED")
 
