@@ -12,6 +12,7 @@ import pytest
 
 from tests.clocks import settle
 from tests.hostile.conftest import Port
+from tests.loops import METER
 from tests.operations.desk import CALL, WAIT, Desk
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +38,11 @@ async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Por
     automation, other = await ann.make(CALL, WAIT), await ann.make(WAIT)
     runs = [await ann.start(automation) for _ in range(EARLY)]
     limits = httpx2.Limits(max_connections=50)
-    async with httpx2.AsyncClient(
-        verify=False, base_url=port.url, headers={"Host": "localhost"}, limits=limits, timeout=60
-    ) as client:
+    with METER.leaving_out():
+        made = httpx2.AsyncClient(
+            verify=False, base_url=port.url, headers={"Host": "localhost"}, limits=limits, timeout=60
+        )
+    async with made as client:
         callbacks = [client.post(called_by(ann, execution), json=BODY) for execution in runs]
         start = client.post(
             f"/api/v1/automations/{other}/execute", headers={"Authorization": f"Bearer {port.edge.token}"}
