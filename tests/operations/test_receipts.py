@@ -332,3 +332,23 @@ def test_each_kind_outcome_and_phase_stands_in_one_list(kind: str, outcome: Outc
     text = markdown(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
     title = {"done": "Done", "failed": "Failed", "interrupted": "Interrupted", "unknown": "Not known"}
     assert f"## {title.get(where, 'Never started')} (1)" in text.splitlines()
+
+
+@pytest.mark.parametrize("called_back", [True, False])
+async def test_an_accepted_call_keeps_its_status_and_its_key_however_its_wait_ends(
+    ann: Desk, called_back: bool
+) -> None:
+    execution = await ann.start(await ann.make(CALL))
+    call = ann.engine.far.calls[-1]
+    call.answer(202)
+    await settle()
+    if called_back:
+        token = str(call.request.headers["Webhook-Callback-Url"]).rpartition("/")[2]
+        await ann.ask("OwnReceiveCallback", {"a": 1}, path={"execution": str(execution), "token": token})
+    else:
+        await ann.engine.clock.jump(8 * 86_400)
+    await settle()
+    found = await receipt(ann, execution)
+    [entry] = found["done" if called_back else "failed"]
+    assert (entry["attempts"], entry["status"]) == (1, 202)
+    assert entry["idempotencyKey"] == call.request.headers["Idempotency-Key"]

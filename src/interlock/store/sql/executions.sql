@@ -150,8 +150,8 @@ INSERT INTO steps (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: step_settle
--- An open attempt gets its outcome.
-UPDATE steps SET settled_at = ?, outcome = ?, output = ?, error = ?, status = ?, phase = ?
+-- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
+UPDATE steps SET settled_at = ?, outcome = ?, output = ?, error = ?, status = ifnull(?, status), phase = ifnull(?, phase)
 WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome IS NULL;
 
 -- name: step_accept
