@@ -395,6 +395,31 @@ async def test_a_receiver_that_keeps_connections_briefly_is_believed(seconds: st
         assert len(receiver.connections) == 2
 
 
+async def test_a_connection_is_not_used_after_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another one, which is kept for longer, is what the client looks at next."""
+    brief = Receiver(Answer(headers={"Keep-Alive": "timeout=3"}))
+    async with Receiver(Answer()) as long, brief, local() as http:
+        for receiver in (long, brief):
+            await http.send(post(receiver.url()), Progress())
+        loop = asyncio.get_running_loop()
+        time = loop.time
+        monkeypatch.setattr(loop, "time", lambda: time() + 2.5)
+        for receiver in (long, brief):
+            await http.send(post(receiver.url()), Progress())
+        assert [len(receiver.connections) for receiver in (long, brief)] == [1, 2]
+
+
+@pytest.mark.parametrize("size", [1, 20_000, 300_000])
+async def test_bytes_between_two_requests_end_the_connection(size: int) -> None:
+    """However many come at once: what follows them could be taken for the next answer."""
+    async with Receiver(Answer()) as receiver, local() as http:
+        await http.send(post(receiver.url()), Progress())
+        receiver.connections[0].write(b"x" * size)
+        await receiver.closed(0)
+        await http.send(post(receiver.url()), Progress())
+        assert len(receiver.connections) == 2
+
+
 async def test_closing_the_client_ends_what_is_under_way() -> None:
     async with Receiver(HANG) as receiver:
         async with local() as http:

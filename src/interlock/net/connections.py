@@ -192,8 +192,10 @@ class Connection(asyncio.Protocol):
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _next_slice(self) -> None:
-        if self._settled is None:  # settled or cut since
+        if self._settled is None:  # settled or cut since; or nothing was asked, and what came is not dropped in silence
             self._backlog.clear()
+            if not self.is_closed:
+                self._reset()
         if self._backlog:
             first = self._backlog[0]
             if len(first) > MAX_SLICE_BYTES:

@@ -200,10 +200,11 @@ class GuardedHttp:
         """An idle connection to an address that the name still has."""
         if not origin.idle or origin.expires_at < self._loop.time():
             return None
-        addresses = origin.addresses
+        addresses, now = origin.addresses, self._loop.time()
         for number in range(len(origin.idle) - 1, -1, -1):
             connection = origin.idle[number]
-            if connection.address in addresses and not connection.is_closed:
+            # One whose time is over may not be swept yet: its receiver closes it just when a request is under way.
+            if connection.address in addresses and not connection.is_closed and self._idle[connection][0] > now:
                 del origin.idle[number]
                 del self._idle[connection]
                 return connection
