@@ -1,11 +1,13 @@
 """What every test shares: the event loop, how hard hypothesis looks, and what the long loops are told and tell."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from interlock.operations.messages import build_messages
 from tests.loops import METER, MeasuredLoop
 
 # Examples are cut by count, never by time: a busy machine must not make a property fail.
@@ -26,6 +28,12 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "asyncio", {"loop_factory": MeasuredLoop}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def built_messages() -> None:
+    """Build the validators first, as the server does after its start."""
+    asyncio.run(build_messages())
+
+
 @pytest.fixture(autouse=True)
 def no_slow_callbacks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test in which one callback of the event loop took more CPU time than it may.
@@ -33,7 +41,7 @@ def no_slow_callbacks(request: pytest.FixtureRequest) -> Iterator[None]:
     In a test that has the server in a process of its own, the test's task is only a client: that process measures.
     """
     METER.take()
-    METER.skips_test_steps = any(map(request.node.get_closest_marker, ("e2e", "crash", "faults")))
+    METER.skips_test_steps = any(map(request.node.get_closest_marker, ("e2e", "crash", "faults", "own_work")))
     yield
     slow = METER.take()
     assert not slow, "\n".join(slow)

@@ -154,6 +154,7 @@ INTERNAL: Final = frozenset(
         "auth.form:MAX_PARAMETERS",
         "auth.token_endpoint:MAX_HELD_FAILURES",
         "contract.guard:MAX_PROBLEMS",
+        "engine.dispatchers.embedded:MAX_OPENING_MICROSECONDS",
         "engine.dispatchers.embedded:MAX_IDLE_RECOVERY_ROUNDS",
         "engine.supervisor:MAX_PAUSE_MICROSECONDS",
         "expressions.limits:MAX_AHEAD_EXPRESSIONS",

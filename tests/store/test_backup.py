@@ -19,7 +19,7 @@ from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import ANN, AUDIT, Listener, World, insert_run, make_schema, opened, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
 
 LATER = 5_000

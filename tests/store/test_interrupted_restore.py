@@ -18,7 +18,7 @@ from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import opened, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
 CUTS = 40
 """More than there are operations; that the last ones cut nothing is asserted."""

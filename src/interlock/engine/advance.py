@@ -99,7 +99,11 @@ class Advance:
             recovered = _moved(await self._apply(claim.ref, self._recovered(execution)))
             if recovered is None:
                 return SUPERSEDED
-            execution, state = recovered, recovered.state
+            # Loaded again: a callback that was kept may have settled the step and brought its output.
+            run = self._executions.load(claim.ref)
+            if run is None:
+                return FINISHED
+            execution, state = run.execution, run.execution.state
         if state in TERMINAL or state is State.PAUSED_BY_CIRCUIT_BREAKER:
             return FINISHED
         if state is State.PROCESS_STEP:
