@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from interlock.errors import Unavailable
 from interlock.expressions.context import Context
-from interlock.expressions.environment import NOWHERE, Environment
+from interlock.expressions.environment import NOWHERE, Environment, InvalidExpression
 from interlock.expressions.failures import ExpressionFailed, OverBudget
 from interlock.expressions.names import Kind
 from interlock.expressions.template import compile_template
@@ -71,6 +71,18 @@ def test_results_are_plain_json(source: str, gives: object) -> None:
         ("9007199254740992.0 == ctx.i", False),
         ("dyn(9007199254740993) == 9007199254740992.0", False),
         ("-ctx.i == -9007199254740992.0", False),
+        ("(true ? 9007199254740992.0 : 0.5) == ctx.i", False),
+        ("{'a': 9007199254740992.0}.a == ctx.i", False),
+        ("{'a': 9007199254740992.0}['a'] >= ctx.i", False),
+        ("[0.5, 9007199254740992.0][1] == ctx.i", False),
+        ("[0.5, 9007199254740992.0].exists(x, x == ctx.i)", False),
+        ("ctx.list.exists(x, x in [0.5, 9007199254740992.0])", False),
+        ("cel.bind(x, 9007199254740992.0, x == ctx.i)", False),
+        ("optional.of(9007199254740992.0).orValue(0.5) == ctx.i", False),
+        ("ctx.?none.orValue(9007199254740992.0) == ctx.i", False),
+        ("math.greatest([9007199254740992.0, ctx.i]) == ctx.i", True),
+        ("[9007199254740992.0].map(x, x * 2.0) == [18014398509481984.0]", True),
+        ("9007199254740992.0 * ctx.half", 4503599627370496),
         ("ctx.d == 9007199254740992.0", True),
         ("double(ctx.d) == 9007199254740992.0", True),
         ("ctx.half < 1e17", True),
@@ -103,6 +115,24 @@ def test_numbers_of_data_compare_by_their_value(left: float, right: float) -> No
 
 def test_a_double_that_an_integer_would_be_rounded_to_is_named() -> None:
     assert "cannot be told from the integer 2^64 - 1" in failure("ctx.a == ctx.b", a=2**64 - 1, b=2.0**64).reason
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "ctx.a == 18446744073709551616.0",
+        "ctx.a <= 1.8446744073709551615e19",
+        "ctx.a in\n [0.5, 18446744073709551616.0]",
+    ],
+)
+def test_such_a_double_is_refused_where_it_is_written_out(source: str) -> None:
+    with pytest.raises(InvalidExpression) as refused:
+        ENVIRONMENT.compile(source, Kind.ANY, NOWHERE)
+    (problem,) = refused.value.problems
+    assert "cannot be told from 2^64 - 1" in problem.description
+    assert problem.line is not None
+    assert problem.column is not None
+    assert float(source.splitlines()[problem.line - 1][problem.column - 1 :].rstrip("]")) == 2.0**64
 
 
 def test_a_result_is_a_copy() -> None:

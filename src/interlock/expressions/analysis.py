@@ -94,7 +94,10 @@ class Analyst:
         except CompileError as error:
             return Refusal(error.findings, self._elsewhere(place, source)), None
         serialized = compiled.serialize()
-        exact = compared_exactly(engine, source, compiled, serialized)
+        try:
+            exact = compared_exactly(engine, source, compiled, serialized)
+        except CompileError as error:
+            return Refusal(error.findings), None
         return Analysis(compiled.result_type, read(serialized), members_read(serialized)), (engine, exact)
 
     def _elsewhere(self, place: Place, source: str) -> Facts | None:
