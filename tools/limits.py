@@ -122,6 +122,7 @@ SECTIONS: Final = {
         Limit("expressions.limits:EVALUATOR_MEMORY_BYTES", "memory of an evaluator", "bytes", "the step fails"),
     ),
     "Runs": (
+        Limit("system:MAX_BYTES_A_TURN", "data of runs that a turn of the loop begins work on", "bytes", "it waits"),
         Limit("steps.webhook:MAX_PAYLOAD", "payload of a webhook", "bytes", "the step fails"),
         Limit("steps.documents:MAX_OUTPUT", "output of a step", "bytes", "the step fails"),
         Limit("engine.suspects:MAX_LOSSES", "deaths of the server during one run", "", "the run ends in ERROR"),

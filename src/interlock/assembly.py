@@ -217,7 +217,16 @@ async def _assembled(
         registry, expressions = StepRegistry(environment), evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
         marks = machine.marks(settings.data_dir / FILE_NAME)
-        advance = Advance(store.executions, plans, Preparer(clock, evaluator), clock, chance, ids.text(), marks)
+        advance = Advance(
+            store.executions,
+            plans,
+            Preparer(clock, evaluator),
+            clock,
+            chance,
+            ids.text(),
+            marks,
+            slices=evaluator.slices,
+        )
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
         dispatcher = EmbeddedDispatcher(

@@ -28,6 +28,7 @@ class Slow(LocalEvaluator):
     """An evaluator that answers when it is let go, and ignores that its caller is stopped."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked = 0
         self.open = asyncio.Event()
 

@@ -1,13 +1,52 @@
-"""One turn of the loop for everybody else: safe to cancel at every moment."""
+"""Turns of the loop for everybody else: safe to cancel at every moment, and between any two large pieces of work."""
+
+from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 from anyio.lowlevel import checkpoint
 
-from interlock.system import everybody_else
+from interlock.expressions.context import Context, Inputs
+from interlock.expressions.environment import NOWHERE
+from interlock.expressions.evaluate import LocalEvaluator
+from interlock.expressions.names import Kind
+from interlock.expressions.pool import EvaluatorPool
+from interlock.rules.states import State
+from interlock.system import MAX_BYTES_A_TURN, TURNS_BETWEEN_SLICES, Slices, everybody_else
+from tests.engine.worlds import engine, evaluate, wait
+from tests.expressions.given import ENVIRONMENT, NOW
 
 pytestmark = pytest.mark.anyio
+
+LARGE = MAX_BYTES_A_TURN + 1
+
+
+class Turns:
+    """Counts the turns of the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            self.count += 1
+            self._next = loop.call_soon(turn)
+
+        self._next = loop.call_soon(turn)
+        yield
+        self._next.cancel()
+
+
+def expect_apart(turns: list[int]) -> None:
+    for one, next_one in pairwise(turns):
+        assert next_one - one >= TURNS_BETWEEN_SLICES
 
 
 async def test_a_turn_that_is_cancelled_leaves_nothing_to_be_called() -> None:
@@ -19,3 +58,94 @@ async def test_a_turn_that_is_cancelled_leaves_nothing_to_be_called() -> None:
     await asyncio.wait((turn,))
     assert turn.cancelled()
     assert not failures
+
+
+async def test_large_pieces_that_are_ready_together_are_worked_on_turns_apart() -> None:
+    slices, turns, at = Slices(), Turns(), list[int]()
+
+    async def piece() -> None:
+        await slices.turn()
+        at.append(turns.count)
+        slices.spent(LARGE)
+
+    with turns.counted():
+        await asyncio.gather(*[piece() for _ in range(10)])
+    assert len(at) == 10
+    expect_apart(at)
+
+
+async def test_small_pieces_are_worked_on_at_once() -> None:
+    slices, turns = Slices(), Turns()
+    with turns.counted():
+        for _ in range(64):
+            await slices.turn()
+            slices.spent(MAX_BYTES_A_TURN // 64)
+    assert turns.count == 0
+
+
+async def test_a_piece_that_is_cancelled_passes_its_turn_on() -> None:
+    slices = Slices()
+    slices.spent(LARGE)
+    pieces = [asyncio.ensure_future(slices.turn()) for _ in range(5)]
+    await checkpoint()
+    for piece in (pieces[0], pieces[2]):
+        piece.cancel()
+    await asyncio.wait(pieces)
+    assert [piece.cancelled() for piece in pieces] == [True, False, True, False, False]
+
+
+async def test_runs_with_large_data_that_come_due_together_are_read_turns_apart() -> None:
+    turns = Turns()
+
+    class Noted(Slices):
+        def __init__(self) -> None:
+            super().__init__()
+            self.at: list[int] = []
+
+        def spent(self, size: int) -> None:
+            super().spent(size)
+            if size >= LARGE:
+                self.at.append(turns.count)
+
+    class Noting(LocalEvaluator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slices = self.noted = Noted()
+
+    async with engine(evaluating=Noting) as world:
+        definition = await world.publish([wait("w", "60s"), evaluate("x", n="ctx.trigger.text.size()")])
+        refs = [await world.start(definition, {"text": "a" * LARGE}) for _ in range(10)]
+        with turns.counted():
+            await world.clock.pass_time(60)
+            while any(world.state(ref) is not State.DONE for ref in refs):
+                await checkpoint()
+        assert isinstance(world.evaluator, Noting)
+        assert len(world.evaluator.noted.at) >= 10
+        expect_apart(world.evaluator.noted.at)
+
+
+async def test_what_many_evaluations_read_is_written_turns_apart_and_holds_up_nothing_urgent() -> None:
+    turns = Turns()
+    at: list[int] = []
+
+    class Noting(Context):
+        def packed(self, inputs: Inputs) -> str:
+            at.append(turns.count)
+            return super().packed(inputs)
+
+    program = ENVIRONMENT.compile("ctx.trigger.map(x, x).size()", Kind.ANY, NOWHERE)
+    evaluator = EvaluatorPool()
+    try:
+        await evaluator.ready()
+        with turns.counted():
+            contexts = [Noting({"trigger": ["a" * LARGE]}, NOW) for _ in range(10)]
+            values = asyncio.gather(*[evaluator.evaluate(program, one) for one in contexts])
+            await checkpoint()
+            urgent = await evaluator.evaluate_each(program, [Context({"trigger": [1, 2]}, NOW)])
+            assert urgent == [2]
+            assert len(at) < 10
+            assert await values == [1] * 10
+    finally:
+        await evaluator.aclose()
+    assert len(at) == 10
+    expect_apart(at)

@@ -67,10 +67,10 @@ class Call:
     def body(self) -> Any:
         return json.loads(self.request.body)
 
-    def answer(self, status: int = 200, body: bytes = OK) -> None:
+    def answer(self, status: int = 200, body: bytes = OK, coding: str = "") -> None:
         self.progress.status = status
         self.progress.phase = Phase.DONE
-        self.reply.set_result(HttpResponse(status, {}, body))
+        self.reply.set_result(HttpResponse(status, {}, body, coding))
 
     def fail(self, kind: HttpFailureKind = HttpFailureKind.RESET) -> None:
         self.reply.set_exception(HttpFailed(kind, "no answer"))
@@ -228,7 +228,14 @@ class Engine:
         self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator)
         self.advance = Advance(
-            self.executions, self.plans, self.preparer, self.clock, self.chance, f"holder-{self.name}", self.marks
+            self.executions,
+            self.plans,
+            self.preparer,
+            self.clock,
+            self.chance,
+            f"holder-{self.name}",
+            self.marks,
+            slices=self.evaluator.slices,
         )
         self.dispatcher = self.dispatching(
             self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near, marks=self.marks

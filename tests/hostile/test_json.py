@@ -519,6 +519,22 @@ async def test_a_secret_stays_one_for_a_run_that_is_loaded_again(ann: Desk) -> N
     assert "hunter2" not in str((await ann.ask("OwnGetReceipt", id=run)).body)
 
 
+async def test_a_content_coding_may_repeat_a_secret_and_is_masked(ann: Desk) -> None:
+    run, _ = await call_with_a_secret(ann, "hunter2")
+    ann.engine.far.open[0].answer(400, b"no", coding="hunter2")
+    await settle()
+    await ann.wait(60)
+    ann.engine.far.open[0].answer(200, b"yes", coding="hunter2")
+    await settle()
+    call = (await ann.detail(run))["steps"][2]
+    assert call["attempts"][0]["error"]["content_encoding"] == "[secret]"
+    assert call["output"] == {"response": "[secret]", "content_encoding": "[secret]", "status_code": 200}
+    assert "hunter2" not in str((await ann.ask("OwnGetReceipt", id=run)).body)
+    for asked in ("hunter2", "[secret]"):
+        filter_ = {"expressionCel": f"ctx.call.content_encoding == '{asked}'"}
+        assert (await ann.ask("OwnPlanTerminations", {"filter": filter_})).body["total"] == (asked != "hunter2")
+
+
 @pytest.mark.parametrize("answer", [{"interlock.secret": "alice"}, {"a": {"interlock.secret": 1}}, "[secret]"], ids=str)
 async def test_data_that_look_like_our_masking_are_data(ann: Desk, answer: Any) -> None:
     send = {"stepName": "next", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.call.response }}"}}}

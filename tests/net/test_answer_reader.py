@@ -273,3 +273,26 @@ def fed_until_refused(reader: AnswerReader, begin: bytes, flood: bytes, size: in
             except AnswerFailed:
                 return taken
     raise AssertionError("the flood is taken for ever")
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        HEAD + b"Content-Length: hunter2\r\n\r\n",
+        HEAD + b"Content-Length: 2, hunter2\r\n\r\n",
+        HEAD + b"Content-Length: 2\r\nTransfer-Encoding: hunter2\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked, hunter2, chunked\r\nContent-Length: hunter2\r\n\r\n",
+        CHUNKED + b"hunter2\r\n",
+        CHUNKED + b"2\r\nhunter2\r\n",
+        b"HTTP/1.1 hunter2\r\n\r\n",
+        b"hunter2\r\n\r\n",
+        b"HTTP/1.1 101 hunter2\r\nUpgrade: hunter2\r\n\r\n",
+        HEAD + b"X: hunter2" * 10_000,
+    ],
+)
+def test_what_a_failure_says_repeats_nothing_of_the_answer(wire: bytes) -> None:
+    # It is stored and shown as it is, and the answer may repeat a secret that was sent.
+    reader = AnswerReader("POST", LIMIT)
+    with pytest.raises(AnswerFailed) as failed:
+        reader.feed(wire)
+    assert "hunter2" not in str(failed.value)

@@ -42,6 +42,7 @@ from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from interlock.steps.documents import Unreadable, decode, encode_output, error_document
 from interlock.steps.kind import Attempt, Report, Succeeded
 from interlock.steps.masking import ANSWER_MEMBERS
+from interlock.system import Slices
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Advance:
         chance: Randomness,
         holder: str,
         marks: Marks | None = None,
+        slices: Slices | None = None,
     ) -> None:
         self._executions = executions
         self._plans = plans
@@ -84,6 +86,7 @@ class Advance:
         self._chance = chance
         self.holder = holder
         self._marks = marks if marks is not None else NoMarks()
+        self._slices = slices or Slices()
 
     # --- the doors ------------------------------------------------------------------------------------------------
 
@@ -134,6 +137,8 @@ class Advance:
         held.evaluating = True
         try:
             plan = await self._plans.get(execution.tenant, execution.definition)
+            await self._slices.turn()
+            self._slices.spent(len(run.input) + sum(len(output) for _, output in run.outputs))
             return Carried(execution, plan, assemble(plan, run))
         except asyncio.CancelledError:
             # A slot is not kept for the plan of a run that is stopped.

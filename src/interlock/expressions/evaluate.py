@@ -16,6 +16,7 @@ from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.program import Program
 from interlock.expressions.script import Failure, Outcome, Script, Unit, play, selected, single
 from interlock.expressions.template import Template
+from interlock.system import Slices
 
 Stopped = Callable[[], bool]
 """Whether the result is of no use any more."""
@@ -31,7 +32,14 @@ class EvaluationStopped(Exception):
 
 
 class Evaluator(ABC):
-    """Evaluates scripts, and by them programs and templates."""
+    """Evaluates scripts, and by them programs and templates.
+
+    `slices` spread over turns of the loop what is read for the evaluations of runs. What stops runs has slices of its
+    own.
+    """
+
+    def __init__(self) -> None:
+        self.slices = Slices()
 
     @abstractmethod
     async def run(

@@ -28,12 +28,14 @@ from interlock.expressions.limits import (
     EVALUATORS,
     MAX_BATCH_BYTES,
     MAX_BATCH_JOBS,
+    MAX_INPUT,
     MAX_KILLS,
     MAX_TRIES,
 )
 from interlock.expressions.process import EvaluatorProcess
 from interlock.expressions.remote import RemoteEnvironment
 from interlock.expressions.script import Failure, Outcome, Script
+from interlock.system import Slices
 
 _OVERRUN: Final = Failure(0, "it used more time than an expression may", over_budget=True)
 _KILLER: Final = Failure(
@@ -45,12 +47,14 @@ class EvaluatorPool(Evaluator):
     """Evaluates in `workers` processes at once, and keeps one more. `aclose` ends them."""
 
     def __init__(self, *, workers: int = EVALUATORS) -> None:
+        super().__init__()
         self._workers = workers
         self._children: set[EvaluatorProcess] = set()
         self._idle: list[EvaluatorProcess] = []
         self._leaving: set[EvaluatorProcess] = set()
         """Replaced, and not ended yet."""
         self._starting: set[asyncio.Task[None]] = set()
+        self._urgent_slices = Slices()
         self._urgent: deque[Job] = deque()
         self._queue: deque[Job] = deque()
         self._kicked = False
@@ -83,11 +87,17 @@ class EvaluatorPool(Evaluator):
     ) -> Sequence[Outcome]:
         if stopped():
             raise EvaluationStopped
+        slices = self._urgent_slices if urgent else self.slices
+        await slices.turn()
+        if stopped():
+            raise EvaluationStopped
         try:
             body = _body(script, context)
         except Unusable as error:
+            slices.spent(MAX_INPUT)
             # Together they may read too much where each alone does not: then each is asked for alone.
             return [Failure(0, error.reason, over_budget=error.over_budget)] if script.single is not None else []
+        slices.spent(len(body))
         job = Job(body, _outcome, single=script.single is not None, context=context, stopped=stopped)
         return await self._done(job, urgent)
 

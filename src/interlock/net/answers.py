@@ -258,7 +258,7 @@ class AnswerReader:
                 lengths = set(_tokens(length))
                 length = lengths.pop() if len(lengths) == 1 else length
             if not _DIGITS.fullmatch(length):
-                raise _contradicts(f"its Content-Length is {length[:40]!r}")
+                raise _contradicts("its Content-Length is not one whole number")
             self._part = _LENGTH
             self._need = int(length) if len(length) <= _MAX_LENGTH_DIGITS else 10**_MAX_LENGTH_DIGITS
         else:

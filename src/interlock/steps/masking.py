@@ -3,7 +3,8 @@
 A result of evaluateExpressions with `isSecret` is a secret member of its step, and so is every result of an expression
 that reads one. What is sent or handed to a child is the value; beside it goes a copy in which all that was made by such
 expressions is masked, and every view shows that copy. The answer to a call that carried a secret may repeat it: its
-`response` is a secret member, too (the statements `steps_of` and `outputs_of` mask it where it is read).
+`response` is a secret member, too, and so is the `content_encoding` that the receiver names (the statements `steps_of`
+and `outputs_of` mask them where they are read).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from interlock.expressions.program import Program
 from interlock.expressions.template import Template
 
 MASK: Final = "[secret]"
-ANSWER_MEMBERS: Final = frozenset({"response", "response_problem"})
+ANSWER_MEMBERS: Final = frozenset({"response", "response_problem", "content_encoding"})
 """Members of what a step returns that may repeat what was sent."""
 
 Secrets = frozenset[tuple[str, str]]

@@ -194,17 +194,18 @@ SELECT
     s.waiting_for,
     coalesce(s.shown_input, s.input),
     coalesce(s.shown_output, iif(carried.secret, CAST(json_replace(
-        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]'
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding', '[secret]'
     ) AS BLOB), s.output)),
     iif(carried.secret, CAST(json_replace(
-        CAST(s.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]'
+        CAST(s.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]', '$.content_encoding', '[secret]'
     ) AS BLOB), s.error),
     s.status,
     s.phase,
     iif(carried.secret, CAST((
         SELECT json_group_array(json_replace(
             j.value,
-            '$.output.response', '[secret]', '$.output.response_problem', '[secret]', '$.error.body', '[secret]'
+            '$.output.response', '[secret]', '$.output.response_problem', '[secret]',
+            '$.output.content_encoding', '[secret]', '$.error.body', '[secret]', '$.error.content_encoding', '[secret]'
         ))
         FROM json_each(CAST(s.late AS TEXT)) j
     ) AS BLOB), s.late)
@@ -232,7 +233,7 @@ SELECT
             AND c.position = s.position
             AND c.shown_input IS NOT NULL
     ), CAST(json_replace(
-        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]'
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding', '[secret]'
     ) AS BLOB), NULL))
 FROM steps s
 WHERE s.tenant = ? AND s.execution = ? AND s.outcome = 'SUCCEEDED' AND s.output IS NOT NULL
