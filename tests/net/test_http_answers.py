@@ -106,6 +106,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
         pytest.param(OK.replace(b"\r\n\r\n", b"\r\nX\x00Y: 1\r\n\r\n"), b"ok", "", id="a field that is none"),
         pytest.param(OK.replace(b"\r\n\r\n", b"\r\nX: a\x01b\r\n y\r\n\r\n"), b"ok", "", id="a folded field"),
         pytest.param(OK.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\n"), b"ok", "", id="the length twice"),
+        pytest.param(OK.replace(b": 2", b":\r\n\t2"), b"ok", "", id="a folded length"),
+        pytest.param(
+            CHUNKED.replace(b" ch", b"\n \r\n ch") + b"\r\n2\r\nok\r\n0\r\n\r\n", b"ok", "", id="a folded coding"
+        ),
         pytest.param(OK.replace(b" OK", b""), b"ok", "", id="no reason"),
         pytest.param(OK.replace(b"Length:", b"Length :"), b"ok", "", id="a space before the colon"),
         pytest.param(OK.replace(b"1.1", b"1.0"), b"ok", "", id="HTTP/1.0"),

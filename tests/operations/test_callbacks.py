@@ -10,7 +10,7 @@ import pytest
 
 from interlock.auth.tenants import Tenants
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
-from interlock.ports import WebhookRow
+from interlock.ports import HttpFailureKind, WebhookRow
 from interlock.rules.events import Recovered
 from interlock.rules.model import Ref
 from tests.clocks import settle
@@ -42,6 +42,10 @@ async def call_back(ann: Desk, url: str, body: Any = ANSWER) -> Any:
     reply = await ann.ask("OwnReceiveCallback", body, path={"execution": execution, "token": token})
     await settle()
     return reply.body
+
+
+async def receipt(ann: Desk, execution: int) -> Any:
+    return (await ann.ask("OwnGetReceipt", id=execution)).body
 
 
 async def test_a_callback_is_the_answer_of_the_step(ann: Desk) -> None:
@@ -117,6 +121,33 @@ async def test_a_callback_before_an_answer_of_its_own_is_evidence(ann: Desk) -> 
     assert (late["outcome"], late["output"]["response"]) == ("LATE_SUCCEEDED", {"ticket": "INC-1"})
     with pytest.raises(FailedPrecondition):
         await call_back(ann, url)
+
+
+async def test_evidence_of_a_callback_says_that_it_was_one(ann: Desk) -> None:
+    """A callback is a request: no status that the receiver answered belongs to it."""
+    execution, url = await asked(ann)
+    await call_back(ann, url)
+    ann.engine.far.calls[-1].answer(200, b"{}")
+    await settle()
+    found = await receipt(ann, execution)
+    [done], [late] = found["done"], found["late"]
+    assert done["account"] == "Done; the far end answered 200."
+    assert late["account"] == "The receiver said in a callback that it had done it. That changed nothing here."
+    assert late["status"] == 0
+
+
+async def test_a_callback_settles_an_attempt_whose_answer_is_no_use(ann: Desk) -> None:
+    """A 2xx whose body cannot be kept has not settled the step: the receipt names the callback."""
+    execution, url = await asked(ann)
+    await call_back(ann, url)
+    call = ann.engine.far.calls[-1]
+    call.progress.status = 200
+    call.fail(HttpFailureKind.TOO_LARGE)
+    await settle()
+    found = await receipt(ann, execution)
+    [done], [late] = found["done"], found["late"]
+    assert done["account"] == "Done: the receiver said so in a callback."
+    assert late["account"] == "The attempt itself had failed (it answered 200). That changed nothing here."
 
 
 async def test_a_callback_between_two_attempts_settles_the_step(ann: Desk) -> None:

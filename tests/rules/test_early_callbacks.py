@@ -89,7 +89,7 @@ def test_an_answer_of_its_own_settles_the_attempt_and_the_callback_is_evidence(s
     decision = run.apply(Settled(LATER, attempt, SUCCEEDED, Announce(1)))
     assert decision.records[:3] == (
         StepSettled(0, 1, LATER, SUCCEEDED),
-        LateEvidence(attempt, EARLY, Outcome.LATE_SUCCEEDED, ANSWER),
+        LateEvidence(attempt, EARLY, Outcome.LATE_SUCCEEDED, replace(ANSWER, status=None)),
         CallbackTaken(0),
     )
     assert run.row.state is (State.TERMINATE if state is State.STOPPING else State.PROCESS_STEP)

@@ -32,6 +32,7 @@ CODING_SLACK_BYTES: Final = 4 * 1024
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9])[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+_FOLD = re.compile(rb"(?:\r?\n[ \t]+)+")  # a field that goes on in the next line (RFC 9112 section 5.2)
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _CODINGS = re.compile(r"[!-~ ]{1,100}", re.ASCII)
 UNNAMED_CODING: Final = "unknown"
@@ -219,7 +220,7 @@ class AnswerReader:
         line = _STATUS_LINE.match(head)
         if line is None:
             return 0
-        for text in head[line.end() :].split(b"\n")[1:]:
+        for text in _FOLD.sub(b" ", head[line.end() :]).split(b"\n")[1:]:
             if field := _FIELD.fullmatch(text.rstrip(b"\r")):
                 self._fields.append((field[1], field[2].rstrip()))
         return int(line[3])

@@ -260,7 +260,7 @@ def _item(step: StepView, item: ItemView, outcome: Outcome, doubtful: bool) -> R
 def _late(step: StepView) -> list[ReceiptEntry]:
     return [
         with_fields(
-            _entry(step, late.outcome, _late_account(late.outcome, late.status)),
+            _entry(step, late.outcome, _late_account(step, late.outcome, late.status)),
             item=late.item,
             status=late.status,
             started_at=attempt.started_at,
@@ -324,7 +324,7 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
         case Outcome.SUCCEEDED if step.kind == "runAutomation":
             return f"Done: it started {_started(step.output)}."
-        case Outcome.SUCCEEDED if step.receiver is not None and not 200 <= status < 300:
+        case Outcome.SUCCEEDED if step.receiver is not None and (not 200 <= status < 300 or _has_failed(step)):
             return "Done: the receiver said so in a callback."
         case Outcome.SUCCEEDED:
             return f"Done; the far end answered {status}." if status else "Done."
@@ -339,6 +339,11 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
             return "The far end had taken the call and was to answer later; nobody waits for it any more."
         case _:
             return _ACCOUNTS[outcome]
+
+
+def _has_failed(step: StepView) -> bool:
+    """Whether the last attempt failed, and something else, a callback, told that the step is done."""
+    return bool(step.attempts) and any(late.outcome == Outcome.LATE_FAILED for late in step.attempts[-1].late)
 
 
 def _started(output: object) -> str:
@@ -360,8 +365,10 @@ def _still_open(step: StepView, until: Timestamp | None) -> str:
     return f"{under_way} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else under_way
 
 
-def _late_account(outcome: str, status: int) -> str:
+def _late_account(step: StepView, outcome: str, status: int) -> str:
     answered = f" (it answered {status})" if status else ""
-    if outcome == Outcome.LATE_SUCCEEDED:
-        return f"After the end it was learned that the far end had done it{answered}. That changed nothing here."
-    return f"After the end it was learned that it had failed{answered}. That changed nothing here."
+    if outcome == Outcome.LATE_FAILED:
+        return f"The attempt itself had failed{answered}. That changed nothing here."
+    if step.receiver is not None and not status:
+        return "The receiver said in a callback that it had done it. That changed nothing here."
+    return f"After the end it was learned that the far end had done it{answered}. That changed nothing here."

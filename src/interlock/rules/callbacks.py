@@ -28,7 +28,7 @@ def settle_attempt(
         return (StepSettled(attempt.position, attempt.number, at, result, accepted),)
     taken = CallbackTaken(attempt.position)
     if result.outcome is Outcome.SUCCEEDED:
-        evidence = LateEvidence(attempt, kept.at, Outcome.LATE_SUCCEEDED, kept.result)
+        evidence = LateEvidence(attempt, kept.at, Outcome.LATE_SUCCEEDED, told(kept.result))
         return (StepSettled(attempt.position, attempt.number, at, result), evidence, taken)
     done = replace(kept.result, status=result.status, phase=result.phase)
     settled = StepSettled(attempt.position, attempt.number, at, done)
@@ -36,6 +36,11 @@ def settle_attempt(
     if outcome is None:
         return (settled, taken)
     return (settled, LateEvidence(attempt, at, outcome, result), taken)
+
+
+def told(result: Result) -> Result:
+    """The result of a callback as evidence: no status of an answer belongs to it, for the remote sent a request."""
+    return replace(result, status=None)
 
 
 def settled_by_callback(situation: Situation, result: Result) -> bool:

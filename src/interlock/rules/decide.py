@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interlock.rules.admit import Newcomer, admit
-from interlock.rules.callbacks import settle_attempt, settled_by_callback
+from interlock.rules.callbacks import settle_attempt, settled_by_callback, told
 from interlock.rules.decision import (
     CallbackKept,
     Decision,
@@ -170,11 +170,11 @@ def _called_back(situation: Situation, event: CalledBack) -> Decision:
             # Between two attempts there is no open row: what the remote says has one of its own, and no call is made.
             number = execution.attempt + 1
             opened = StepOpened(event.position, number, execution.epoch + 1, at, None, WaitingFor.CALLBACK)
-            settled = StepSettled(event.position, number, at, replace(event.result, status=None))
+            settled = StepSettled(event.position, number, at, told(event.result))
             return hand_over(situation, execution.step + 1, at, (opened, settled))
     if kept is not None or called.outcome is Outcome.SUCCEEDED or called.late:
         return superseded(execution)
-    return _evidence(execution, called.attempt, event.result, at)
+    return _evidence(execution, called.attempt, told(event.result), at)
 
 
 def _deadline_passed(situation: Situation, event: DeadlinePassed) -> Decision:
