@@ -213,7 +213,9 @@ async def _assembled(
         credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
         urls = PublicUrls(store.access)
-        environment = StepEnvironment(http, clock, ids, chance, store.webhooks, installation, secret, urls)
+        environment = StepEnvironment(
+            http, clock, ids, chance, store.webhooks, installation, secret, urls, evaluator.slices
+        )
         registry, expressions = StepRegistry(environment), evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
         marks = machine.marks(settings.data_dir / FILE_NAME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -15,9 +16,12 @@ from interlock.expressions.environment import NOWHERE
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.expressions.names import Kind
 from interlock.expressions.pool import EvaluatorPool
+from interlock.rules.model import Ref
+from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.system import MAX_BYTES_A_TURN, TURNS_BETWEEN_SLICES, Slices, everybody_else
-from tests.engine.worlds import engine, evaluate, wait
+from tests.clocks import settle
+from tests.engine.worlds import Engine, engine, evaluate, wait, webhook
 from tests.expressions.given import ENVIRONMENT, NOW
 
 pytestmark = pytest.mark.anyio
@@ -94,34 +98,73 @@ async def test_a_piece_that_is_cancelled_passes_its_turn_on() -> None:
     assert [piece.cancelled() for piece in pieces] == [True, False, True, False, False]
 
 
+TURNS = Turns()
+
+
+class Noted(Slices):
+    """Notes the turn of the loop of each large piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[int] = []
+
+    def spent(self, size: int) -> None:
+        super().spent(size)
+        if size >= LARGE:
+            self.at.append(TURNS.count)
+
+
+class Noting(LocalEvaluator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slices = self.noted = Noted()
+
+
+def noted(world: Engine) -> list[int]:
+    assert isinstance(world.evaluator, Noting)
+    return world.evaluator.noted.at
+
+
+async def until_done(world: Engine, refs: list[Ref]) -> None:
+    while any(world.state(ref) is not State.DONE for ref in refs):
+        await checkpoint()
+
+
 async def test_runs_with_large_data_that_come_due_together_are_read_turns_apart() -> None:
-    turns = Turns()
-
-    class Noted(Slices):
-        def __init__(self) -> None:
-            super().__init__()
-            self.at: list[int] = []
-
-        def spent(self, size: int) -> None:
-            super().spent(size)
-            if size >= LARGE:
-                self.at.append(turns.count)
-
-    class Noting(LocalEvaluator):
-        def __init__(self) -> None:
-            super().__init__()
-            self.slices = self.noted = Noted()
-
     async with engine(evaluating=Noting) as world:
         definition = await world.publish([wait("w", "60s"), evaluate("x", n="ctx.trigger.text.size()")])
         refs = [await world.start(definition, {"text": "a" * LARGE}) for _ in range(10)]
-        with turns.counted():
+        with TURNS.counted():
             await world.clock.pass_time(60)
-            while any(world.state(ref) is not State.DONE for ref in refs):
-                await checkpoint()
-        assert isinstance(world.evaluator, Noting)
-        assert len(world.evaluator.noted.at) >= 10
-        expect_apart(world.evaluator.noted.at)
+            await until_done(world, refs)
+        assert len(noted(world)) >= 10
+        expect_apart(noted(world))
+
+
+async def test_large_answers_that_come_together_are_read_turns_apart() -> None:
+    async with engine(evaluating=Noting) as world:
+        definition = await world.publish([webhook("w")])
+        refs = [await world.start(definition) for _ in range(10)]
+        with TURNS.counted():
+            for call in world.far.calls:
+                call.answer(200, json.dumps("a" * LARGE).encode())
+            await until_done(world, refs)
+        assert len(noted(world)) == 10
+        expect_apart(noted(world))
+
+
+async def test_run_that_is_terminated_while_its_answer_waits_to_be_read_says_that_it_was_answered() -> None:
+    async with engine() as world:
+        definition = await world.publish([webhook("w")])
+        refs = [await world.start(definition) for _ in range(3)]
+        for call in world.far.calls:
+            call.answer(200, json.dumps("a" * LARGE).encode())
+        await world.order(refs[-1])
+        await until_done(world, refs[:-1])
+        await settle()
+        assert world.state(refs[-1]) is State.TERMINATE
+        assert world.outcomes(refs[-1]) in ([Outcome.INTERRUPTED_RESPONSE], [Outcome.SUCCEEDED])
+        assert world.dispatcher.busy == 0
 
 
 async def test_what_many_evaluations_read_is_written_turns_apart_and_holds_up_nothing_urgent() -> None:

@@ -224,6 +224,7 @@ class Engine:
             installation="inst",
             secret=b"s" * 32,
             urls=self.urls,
+            slices=self.evaluator.slices,
         )
         self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator)

@@ -27,6 +27,7 @@ from interlock.rules.outcomes import Outcome
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.steps.documents import StepFailed, encode, encode_output
 from interlock.steps.masking import NO_SECRETS, Secrets, masked_copy, masked_members, reads_secret
+from interlock.system import Slices
 
 FIRST: Final = 1
 """The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
@@ -61,6 +62,8 @@ class StepEnvironment:
     """Signs callback URLs; never changes."""
     urls: TenantUrls
     """Where remotes reach this server."""
+    slices: Slices = field(default_factory=Slices)
+    """Spreads large answers that come together over turns of the loop."""
 
 
 class Form(StrEnum):

@@ -153,6 +153,8 @@ class WebhookStep(Step):
                 return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
             return Accepted(until, status)
         if 200 <= status < 300:
+            await environment.slices.turn()
+            environment.slices.spent(len(response.body))
             return Succeeded(_output(response), status)
         return _refused(response, until)
 
