@@ -211,6 +211,19 @@ def test_an_empty_line_keeps_no_connection_open() -> None:
     assert line.transport.is_closed
 
 
+@pytest.mark.parametrize("piece", [b"x", b"x" * 500], ids=["a byte", "some"])
+def test_a_body_that_comes_after_its_answer_keeps_no_connection_open(piece: bytes) -> None:
+    line = Line()
+    line.send(HEAD.replace(b" 2", b" 2000") + b"\r\n{")
+    line.connection.cycle.response_started = line.connection.cycle.response_complete = True
+    line.connection.on_response_complete()
+    for _ in range(3):
+        line.send(piece)
+        assert line.loop.pending == [KEEP_ALIVE]
+    line.loop.let_pass(KEEP_ALIVE)
+    assert line.transport.is_closed
+
+
 def test_a_caller_that_reads_nothing_is_cut_off() -> None:
     line = Line()
     assert line.transport.high == MAX_UNREAD_BYTES

@@ -453,6 +453,30 @@ async def test_proofs_are_checked_one_in_a_turn_of_the_loop(here: World) -> None
     assert len(set(turns)) == len(turns) == 15
 
 
+async def test_a_flood_from_one_address_does_not_delay_another(here: World) -> None:
+    checked: list[str] = []
+
+    class Watched:
+        """The store's clients; tells whose proofs are checked, in their order."""
+
+        def __getattr__(self, name: str) -> Any:
+            return self.client if name == "client" else getattr(here.store.access, name)
+
+        def client(self, tenant: int, client_id: str) -> Any:
+            checked.append(client_id)
+            return here.store.access.client(tenant, client_id)
+
+    here.endpoint = TokenEndpoint(cast(Access, Watched()), here.store.audit, here.clock, here.ids)
+    wrong = here.secret_form(client_id="nobody@x/pcc")
+    failing = [asyncio.ensure_future(here.post(wrong)) for _ in range(200)]
+    asking = asyncio.ensure_future(here.post(here.secret_form(), address="198.51.100.1"))
+    assert (await asking).status == 200
+    assert checked.index(here.credential.client_id) <= 2
+    for task in failing:
+        task.cancel()
+    await asyncio.gather(*failing, return_exceptions=True)
+
+
 async def test_an_ipv6_caller_cannot_hop_within_its_network(here: World) -> None:
     wrong = here.secret_form(client_secret="x")
     for n in range(MOST):

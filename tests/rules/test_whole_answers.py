@@ -430,19 +430,19 @@ def test_a_retry_whose_time_has_come() -> None:
 
 
 def test_an_answer_that_comes_too_late() -> None:
+    """No status belongs to a callback, which is a request of the remote."""
     run = a_run(State.TERMINATE)
     attempt = attempt_of(a_run().row)
-    late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED)
-    expected = Decision(Verdict.SUPERSEDED, run.row, (late,))
-    events: list[Event] = [
-        CalledBack(LATER, 0, SUCCEEDED),
-        Settled(LATER, attempt, SUCCEEDED, Announce(1)),
+    events: list[tuple[Event, Result]] = [
+        (CalledBack(LATER, 0, SUCCEEDED), replace(SUCCEEDED, status=None)),
+        (Settled(LATER, attempt, SUCCEEDED, Announce(1)), SUCCEEDED),
     ]
-    for event in events:
-        assert run.apply(event) == expected
+    for event, evidence in events:
+        late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, evidence)
+        assert run.apply(event) == Decision(Verdict.SUPERSEDED, run.row, (late,))
     assert run.apply(CalledBack(LATER, 0, SUCCEEDED)) == Decision(Verdict.SUPERSEDED, run.row)
-    item = replace(expected, records=(replace(late, item=1),))
-    assert run.apply(ItemSettled(LATER, attempt, 1, SUCCEEDED)) == item
+    item = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED, 1)
+    assert run.apply(ItemSettled(LATER, attempt, 1, SUCCEEDED)) == Decision(Verdict.SUPERSEDED, run.row, (item,))
 
 
 def test_a_step_that_may_be_repeated_after_a_crash() -> None:

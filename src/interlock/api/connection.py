@@ -360,7 +360,8 @@ class Connection(HttpToolsProtocol):
                 self._time_up = self.loop.call_later(HEAD_PATIENCE, self.transport.close)
             return
         self._in_time()
-        if not self.is_answering and not self._is_open and self.timeout_keep_alive_task is None:
+        # A request that was answered before the rest of its body came is idle, too: nothing waits for that rest.
+        if not self.is_answering and self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )

@@ -28,7 +28,7 @@ class Failures:
 
     def wait(self, address: str, now: int) -> int:
         """Whole seconds until a failure of this address is answered at once again; 0 if it is now."""
-        times = self._times.get(_group(address))
+        times = self._times.get(caller_group(address))
         if times is None:
             return 0
         while times and times[0] <= now - self._window:
@@ -39,7 +39,7 @@ class Failures:
 
     def add(self, address: str, now: int) -> None:
         """Count a failure."""
-        group = _group(address)
+        group = caller_group(address)
         # Taken out and put in again, so that the first of the dict is the one that has been quiet for longest.
         times = self._times.pop(group, None) or deque(maxlen=self._most)
         times.append(now)
@@ -48,7 +48,8 @@ class Failures:
             del self._times[next(iter(self._times))]
 
 
-def _group(address: str) -> str:
+def caller_group(address: str) -> str:
+    """What one caller has for itself: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         parsed = ip_address(address)
     except ValueError:

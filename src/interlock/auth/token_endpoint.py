@@ -13,11 +13,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from interlock.auth.assertion import Refused, check_claims, parse, signed_by
 from interlock.auth.bearer import LIFETIME, digest_of, new_token
 from interlock.auth.credentials import public_key_of, same_key
-from interlock.auth.failures import Failures
+from interlock.auth.failures import Failures, caller_group
 from interlock.auth.form import BadForm, read_form
 from interlock.auth.roles import covers
 from interlock.auth.tenants import audiences
@@ -103,6 +104,7 @@ class TokenEndpoint:
         self._lifetime = lifetime
         self._failures = Failures()
         self._checking = asyncio.Lock()
+        self._checking_by_caller: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._held = 0
 
     async def answer(self, request: TokenRequest) -> TokenAnswer:
@@ -123,13 +125,17 @@ class TokenEndpoint:
         basic = request.headers.get("authorization", "").lower().startswith("basic ")
         _check_methods(form, basic=basic)
         try:
-            # Checking a proof is the costly part: one in a turn of the loop, so that it holds up no stop.
-            async with self._checking:
+            # Checking a proof is the costly part: one in a turn of the loop, so that it holds up no stop. Each address
+            # has one in that queue and the rest of its own behind it, so that a flood from one delays no other.
+            async with self._queue_of(request.address), self._checking:
                 await everybody_else()
                 proven = self._prove(request, form)
             return await self._issue(request, form, proven)
         except Refused as refused:
             return await self._refuse(request, form, refused.cause, basic=basic)
+
+    def _queue_of(self, address: str) -> asyncio.Lock:
+        return self._checking_by_caller.setdefault(caller_group(address), asyncio.Lock())
 
     # --- who it is ------------------------------------------------------------------------------------------------
 
