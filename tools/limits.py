@@ -70,7 +70,7 @@ SECTIONS: Final = {
         ),
         Limit("operations.events:MOST_STREAMS", "streams of events", "", "429"),
         Limit("operations.events:LONGEST", "life of a stream", "microseconds", "the client asks again"),
-        Limit("auth.form:MAX_BODY", "body of a token request", "bytes", "400"),
+        Limit("auth.form:MAX_BODY", "body of a token request", "bytes", "413"),
         Limit("auth.form:MAX_ASSERTION", "client assertion", "characters", "400"),
         Limit("auth.failures:MOST", "failures of an address in a minute", "", "a failure is held back, then 429"),
         Limit("auth.token_endpoint:FAILURE_DELAY", "delay of a failure beyond that", "microseconds", ""),

@@ -56,7 +56,7 @@ class Settings:
         """
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-            raise InvalidArgument.at("--listen", "must be HOST:PORT, such as 127.0.0.1:8080")
+            raise InvalidArgument.at("--listen", f"must be HOST:PORT, such as {DEFAULT_LISTEN}; got {self.listen!r}")
         return host.strip("[]"), int(port)
 
     @property

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from interlock.cli.failures import Exit
 from interlock.cli.profile import read_profile
 from tests.cli.conftest import CommandLine, Server, lines, ok, refusal
@@ -33,6 +35,23 @@ def test_a_secret_that_is_saved_is_not_printed(server: Server, interlock: Comman
     assert read_profile(file).client_secret == "secret-token:x"
     assert read_profile(file).url == server.url
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "command", [("clients", "create", "--role", "basic"), ("tenants", "create", "a", "--host", "a.b")]
+)
+def test_nothing_is_made_whose_secret_would_not_be_shown(
+    command: tuple[str, ...], server: Server, interlock: CommandLine, tmp_path: Path
+) -> None:
+    server.on("POST", CLIENTS, ok(MADE))
+    server.on("POST", TENANTS, ok({"tenant": {"name": "a"}, **MADE}))
+    refused = interlock(*command, "-o", "ids")
+    assert refused.exit_code == Exit.USAGE
+    assert "--save FILE" in refused.output
+    assert not server.calls
+    assert interlock(*command, "-o", "ids", "--save", str(tmp_path / "a.json")).stdout == f"{IDENT}\n"
+    if command[0] == "clients":
+        assert interlock(*command, "-o", "ids", "--public-key", "x").stdout == f"{IDENT}\n"
 
 
 def test_a_client_is_made_with_a_role_or_not_at_all(server: Server, interlock: CommandLine) -> None:

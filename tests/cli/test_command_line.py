@@ -132,3 +132,17 @@ def test_the_profile_option_is_used(server: Server, interlock: CommandLine, tmp_
     profile.write_text(f'{{"url": "{server.url}", "client_id": "a@b/spc", "client_secret": "{server.secret}"}}')
     assert interlock("--profile", str(profile), "token", environ={}).stdout == "t0ken\n"
     assert os.environ.get("INTERLOCK_PROFILE") is None
+
+
+@pytest.mark.parametrize("text", ["2026-13-01", "01.02.2026", "today"])
+def test_date_that_is_none_confirms_no_clock(text: str, interlock: CommandLine, tmp_path: Path) -> None:
+    refused = interlock("serve", "--data-dir", str(tmp_path / "data"), "--confirm-clock", text)
+    assert refused.exit_code == Exit.USAGE
+    assert f"'{text}' is not a date" in refused.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_executions_and_a_filter_do_not_go_together(interlock: CommandLine) -> None:
+    refused = interlock("executions", "terminate", "7", "--state", "WAITING")
+    assert refused.exit_code == Exit.USAGE
+    assert "not both" in refused.output

@@ -78,12 +78,12 @@ async def test_key_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, content
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--listen", "nonsense"), "must be HOST:PORT"),
+        (("--listen", "nonsense"), "must be HOST:PORT, such as 127.0.0.1:8080; got 'nonsense'"),
         (("--listen", "a..b:80"), "cannot listen on a..b:80"),
         (("--listen", "127.0.0.1:99999"), "must be HOST:PORT"),
         (("--listen", "192.0.2.1:0"), "cannot listen on 192.0.2.1:0: Cannot assign requested address"),
         (("--listen", "127.0.0.1:0", "--public-url", "nonsense here"), "--public-url: 'nonsense here' is not where"),
-        (("--listen", "127.0.0.1:0", "--host", "a b"), "is not the name or address of a host"),
+        (("--listen", "127.0.0.1:0", "--host", "a b"), "--host: 'a b' is not the name or address of a host"),
         (("--listen", "127.0.0.1:0", "--allow-egress", "10.0.0.0/33"), "10.0.0.0/33"),
     ],
 )

@@ -189,6 +189,24 @@ def test_a_terminate_is_sent_whatever_the_shell_gave_it(redirections: str, runni
     assert "STATE_TERMINATE" in running.call("executions", "get", ident)
 
 
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_secret_that_could_not_be_shown_is_named_as_lost(output: str, running: Running) -> None:
+    """The server keeps no secret: a client whose secret is lost has to be told by its id, so that it can be revoked."""
+    command = f'exec "$0" clients create --role read_only -o {output} >/dev/full'
+    done = subprocess.run(
+        ["sh", "-c", command, INTERLOCK],
+        env=running.environ,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 1
+    assert "its secret could not be written to stdout: No space left on device" in done.stderr
+    assert "only the output is lost" not in done.stderr
+    running.call("clients", "revoke", done.stderr.split()[-1])
+
+
 @pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
 def test_a_server_serves_without_any_stream(redirections: str, tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"

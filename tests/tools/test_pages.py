@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from interlock.operations.table import OPERATIONS
-from tools.pages.build import ROOT, pages, slug
+from tools.pages.build import ROOT, anchor, pages, slug
 from tools.pages.samples import samples, short_name
 
 
@@ -56,11 +56,20 @@ def test_no_link_leads_nowhere(made: Mapping[str, str]) -> None:
     for path, text in made.items():
         base = "/docs/api/" if path.startswith("api/") else "/docs/"
         targets = (
-            re.findall(r'href="([^"#]+)', text) if path.endswith(".html") else re.findall(r"\]\(([^)#\s]+)\)", text)
+            re.findall(r'href="([^"]+)"', text) if path.endswith(".html") else re.findall(r"\]\(([^)\s]+)\)", text)
         )
         for target in targets:
             if not target.startswith("https://"):
-                assert (target if target.startswith("/") else base + target) in known, (path, target)
+                page, _, heading = target.partition("#")
+                whole = (page if page.startswith("/") else base + page) if page else f"/docs/{path}"
+                assert whole in known, (path, target)
+                if heading:
+                    there = made[whole.removeprefix("/docs/")]
+                    assert heading in (
+                        re.findall(r'<h[1-6] id="([^"]+)">', there)
+                        if whole.endswith(".html")
+                        else [anchor(line) for line in re.findall(r"^#+ (.+)$", there, re.MULTILINE)]
+                    ), (path, target)
 
 
 def test_a_page_takes_nothing_from_elsewhere(made: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,11 +177,21 @@ def _llms(guides: list[tuple[str, str, str]], listed: list[tuple[str, str, str]]
     return "".join(parts)
 
 
+def anchor(heading: str) -> str:
+    """The name of a heading in links, as Markdown readers on the web make it: `The clock` is `the-clock`."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def _html(text: str) -> str:
     """A page of its own: no script, and nothing from elsewhere."""
     title, _ = _title(text.removeprefix(INDEX_NOTE))
-    linked = re.sub(r"\((?!https?:)([\w./-]+)\.md\)", r"(\1.html)", text)
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(linked)
+    linked = re.sub(r"\((?!https?:)([\w./-]+)\.md(#[\w-]+)?\)", r"(\1.html\2)", text)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(linked)
+    for token, inner in pairwise(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(inner.content))
+    body = markdown.renderer.render(tokens, markdown.options, {})
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -158,7 +158,7 @@ async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -
         InvalidArgument: one of `hosts` is not a host.
         AlreadyExists: one of `hosts` belongs to another tenant.
     """
-    names = tuple(dict.fromkeys((*LOOPBACK, *(normalise(host) for host in hosts))))
+    names = tuple(dict.fromkeys((*LOOPBACK, *(_of_option(host) for host in hosts))))
     found = next((tenant for tenant in access.tenants() if tenant.name == DEFAULT_TENANT), None)
     if found is None:
         entry = AuditEntry(SYSTEM, "tenant.create", f"tenant:{DEFAULT_TENANT}")
@@ -175,6 +175,13 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _of_option(host: str) -> str:
+    try:
+        return normalise(host)
+    except InvalidArgument as error:
+        raise InvalidArgument.at("--host", f"{host!r} is not the name or address of a host") from error
 
 
 def _not_a_host() -> InvalidArgument:

@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 import click
 
-from interlock.cli.failures import EXIT_CODES, Exit, Failure, reason_of
+from interlock.cli.failures import EXIT_CODES, Exit, Failure, OutputLost, reason_of
 from interlock.cli.output import Column, Form, instant, print_object, print_rows
 from interlock.cli.profile import Profile, url_of_client, write_private_json
 from interlock.cli.session import Session, output_option
+from interlock.cli.streams import output_lost
 from interlock.cli.terminal import one_line, say
 
 _CLIENTS = "/interlock/v1/clients"
@@ -86,7 +87,7 @@ def create_client(
     body |= {"expiresIn": f"{expires_in * 86_400}s"} if expires_in else {}
     if save is not None and public_key:
         raise Failure("--save has nothing to save: with --public-key the secret is yours alone", Exit.USAGE)
-    _check_can_write(save)
+    _check_can_keep(save, output, needed=not public_key)
     made = session.api().call("POST", _CLIENTS, body, repeatable=False).body
     _show_secret(session, made, save, output)
 
@@ -140,7 +141,7 @@ def create_tenant(session: Session, name: str, hosts: tuple[str, ...], save: Pat
     Examples:
       interlock tenants create acme --host acme.example --save acme.json
     """
-    _check_can_write(save)
+    _check_can_keep(save, output)
     made = session.api().call("POST", _TENANTS, {"name": name, "hosts": hosts}, repeatable=False).body
     _show_secret(session, made, save, output)
 
@@ -176,13 +177,16 @@ def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
     print_rows(output, [reply.body.get("tenant") or {}], _TENANT_COLUMNS, "name")
 
 
-def _check_can_write(save: Path | None) -> None:
-    """Find out before anything is made whether its secret can be kept.
+def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> None:
+    """Find out before anything is made whether its secret can be kept; `needed` says that it has one.
 
     Raises:
-        Failure: the file cannot be written.
+        Failure: the file cannot be written, or the secret would be neither saved nor shown.
     """
     if save is None:
+        if needed and output == "ids":
+            hint = "Add --save FILE, or use -o json, which shows the secret. Nothing was made."
+            raise Failure("-o ids shows no secret, and it cannot be shown later", Exit.USAGE, hint=hint)
         return
     try:
         if save.is_dir():
@@ -201,10 +205,22 @@ def _show_secret(session: Session, made: dict[str, Any], save: Path | None, outp
         try:
             write_private_json(save, asdict(Profile(url, ident, secret)))
         except OSError as error:
-            what = f"the client {ident} was made, and its secret could not be written to {save}: {reason_of(error)}"
-            hint = f"Its secret is lost. Revoke it, and make another: interlock clients revoke {ident}"
-            raise Failure(what, hint=hint) from error
+            raise _secret_lost(ident, str(save), error) from error
         made = {**made, "clientSecret": ""}
+    _print_made(session, made, save, output, url)
+    if save is None and secret and (lost := output_lost()) is not None:
+        raise _secret_lost(ident, "stdout", lost)
+
+
+def _secret_lost(ident: str, where: str, error: OSError) -> OutputLost:
+    return OutputLost(
+        f"the client {ident} was made, and its secret could not be written to {where}: {reason_of(error)}",
+        hint=f"Its secret is lost. Revoke it, and make another: interlock clients revoke {ident}",
+    )
+
+
+def _print_made(session: Session, made: dict[str, Any], save: Path | None, output: Form, url: str) -> None:
+    ident, secret = str((made.get("client") or {}).get("id", "")), str(made.get("clientSecret", ""))
     if output != "table":
         print_object(output, {"id": ident, **made}, "id")
         return

@@ -317,7 +317,9 @@ def terminate(
     options = {"reason": reason, "mode": mode, "deadline": within, "cascade": cascade or None}
     body = {name: value for name, value in options.items() if value is not None}
     narrowed = bool(automations_ or states or older_than or subjects or where is not None or every)
-    if narrowed == bool(ids):
+    if narrowed and ids:
+        raise click.UsageError(f"an ID does not go with {_NARROWING}: name executions, or say which fit, not both")
+    if not narrowed and not ids:
         raise click.UsageError(f"name executions, or narrow them down by {_NARROWING}")
     if narrowed:
         api = session.api()

@@ -59,6 +59,10 @@ class Failure(click.ClickException):
             click.echo(lines(text), file=file)
 
 
+class OutputLost(Failure):
+    """What a command had to hand over, and cannot show a second time, could not be written to stdout."""
+
+
 class Unreachable(Failure):
     """The server gave no answer: it is not there, or the connection broke, or nothing came for too long.
 

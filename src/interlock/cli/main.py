@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from interlock import __version__
-from interlock.cli.failures import EXIT_CODES, SIGNAL_EXIT_BASE, Exit, reason_of
+from interlock.cli.failures import EXIT_CODES, SIGNAL_EXIT_BASE, Exit, OutputLost, reason_of
 from interlock.cli.session import Session
 from interlock.cli.streams import attach_streams, output_lost
 from interlock.cli.terminal import tell
@@ -124,6 +124,8 @@ def outcome(session: Session, arguments: Sequence[str]) -> int:
         failure.show(shown)
         tell(shown.getvalue(), end="")
         code = failure.exit_code
+        if isinstance(failure, OutputLost):
+            return code
     except (click.Abort, KeyboardInterrupt) as end:
         return _interrupted(session, end)
     lost = output_lost()

@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,14 @@ LEAST_CONNECTIONS: Final = 64
 """Connections that are taken even where the limit on open files is lower than what is reserved."""
 
 log = logging.getLogger("interlock.serve")
+
+
+def _date(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The date as it was given; a text that is none would be taken for the wrong date, and nothing would say so."""
+    try:
+        return date.fromisoformat(value).isoformat() if value else ""
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a date; use YYYY-MM-DD, such as 2026-01-31") from error
 
 
 @click.command(context_settings={"auto_envvar_prefix": "INTERLOCK"})
@@ -127,6 +136,7 @@ log = logging.getLogger("interlock.serve")
     "--confirm-clock",
     default="",
     metavar="YYYY-MM-DD",
+    callback=_date,
     help="Today's date in UTC: let old records be removed again after the clock was found far from the newest one.",
 )
 @click.option("--new-client", is_flag=True, help="Make another super admin, for when no secret of one is left.")
