@@ -201,6 +201,8 @@ async def _assembled(
     async with AsyncExitStack() as stack:
         store = machine.store(settings.data_dir, fail)
         stack.push_async_callback(store.close)
+        # Before anything is written with the time that it has to judge.
+        watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
         ids = machine.ids(store.executions.greatest_id())
         http = machine.http
         if http is None:
@@ -254,7 +256,7 @@ async def _assembled(
             urls=urls,
             installation=installation,
         )
-        watch = _watch(metrics, dispatcher, store, clock)
+        _show(metrics, dispatcher, store, watch)
         bearer = Bearer(store.access, clock)
         system: System
 
@@ -278,8 +280,7 @@ async def _assembled(
             ),
             metrics,
         )
-        if not endpoints.has_pages():
-            log.warning("no documentation pages", extra={"reason": endpoints.NO_PAGES})
+        _warn_without_pages()
         system = System(
             api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace, watch
         )
@@ -305,6 +306,11 @@ async def _assembled(
         if not failed.done():
             await _complete_record(supervisor, store, sealer, clock)
             marks.close()
+
+
+def _warn_without_pages() -> None:
+    if not endpoints.has_pages():
+        log.warning("no documentation pages", extra={"reason": endpoints.NO_PAGES})
 
 
 def _client(settings: Settings) -> GuardedHttp:
@@ -362,16 +368,14 @@ def _jobs(dispatcher: Dispatcher, services: Services, watch: ClockWatch) -> list
     ]
 
 
-def _watch(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore, clock: Clock) -> ClockWatch:
-    """Show what the parts are at; returns the watch over the clock."""
-    watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
+def _show(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore, watch: ClockWatch) -> None:
+    """Show what the parts are at."""
     metrics.watch(
         "interlock_clock_drift_seconds", "Wall clock less engine time, in seconds.", lambda: watch.drift / SECOND
     )
     metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
     metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
     metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
-    return watch
 
 
 async def _new_client(

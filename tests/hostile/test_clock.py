@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from interlock.engine import jobs
 from interlock.engine.clock_watch import CLOCK_DRIFT_MICROSECONDS, FAR, MOVE_ACTION, NO_REMOVAL_AFTER_START, ClockWatch
@@ -154,6 +155,23 @@ async def test_token_outlives_its_time_by_no_jump(ann: Desk, watch: ClockWatch, 
     assert access.revocations > before
 
 
+@pytest.mark.parametrize("seconds", JUMPS)
+async def test_what_begins_beside_the_move_keeps_its_time(ann: Desk, watch: ClockWatch, seconds: int) -> None:
+    """In the turn of the loop in which the clock is moved, before it and after it."""
+    automation = await ann.make(HALF_AN_HOUR)
+    ann.engine.clock.wall_ahead += seconds * SECOND
+    await ann.wait(5)
+    starts = [ann.ask("ExecuteAutomation", {"lease": "3600s"}, id=automation) for _ in range(4)]
+    outcomes = await asyncio.gather(*starts[:2], watch.look(), *starts[2:])
+    runs = [int(reply.body["executionId"]) for reply in outcomes if reply is not None]
+    assert len(runs) == 4
+    await ann.wait(1_799)
+    assert {await ann.state(run) for run in runs} == {"WAITING"}
+    await jobs.expire(ann.engine.store, ann.engine.clock)
+    await ann.wait(2)
+    assert {await ann.state(run) for run in runs} == {"DONE"}
+
+
 # --- across a restart ------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +220,11 @@ async def test_nothing_is_removed_in_the_first_hour(ann: Desk, watch: ClockWatch
     assert not watch.may_remove()
 
 
+async def client(ann: Desk) -> None:
+    row = ClientRow(ann.tenant.id, "c", "", bytes(32), (Role.BASIC,), 1)
+    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", "c"))
+
+
 async def forgotten(ann: Desk, watch: ClockWatch) -> None:
     job: Any = jobs.forgetting(ann.engine.store, ann.engine.clock, watch.may_remove)
     await job.work()
@@ -225,6 +248,42 @@ async def test_start_three_years_ahead_for_four_seconds_removes_nothing(ann: Des
     await forgotten(ann, wrong)
     assert "--confirm-clock 2025-06-15" in wrong.problem
     assert ann.services.store.executions.get(ann.ref(run)) is not None
+
+
+@pytest.mark.parametrize("same_boot", [True, False])
+@pytest.mark.parametrize("seconds", [3 * YEAR, -3 * YEAR])
+async def test_start_far_from_the_newest_record_holds_removal(
+    ann: Desk, watch: ClockWatch, seconds: int, same_boot: bool
+) -> None:
+    """Whether or not the uptime tells what the clock should be, and whatever the start itself records."""
+    await watch.begin()
+    clock = ann.engine.clock
+    clock.move(seconds * SECOND)
+    clock.wall_ahead = 0
+    if not same_boot:
+        clock.booted = "another boot"
+    wrong = watched(ann)
+    await client(ann)
+    await wrong.begin()
+    # It is kept together with the mark that says that all is well.
+    for each in (wrong, watched(ann)):
+        await each.begin()
+        await ann.wait(2 * HOUR)
+        assert not each.may_remove()
+        assert "nothing old is removed" in each.problem
+
+
+async def test_hold_is_kept_with_the_move_that_needs_it(ann: Desk, watch: ClockWatch) -> None:
+    """A process that dies right after the commit of the move has left it."""
+    await watch.begin()
+    ann.engine.clock.wall_ahead = 3 * YEAR * SECOND
+    await ann.wait(5)
+    before = ann.engine.store.writer.commits
+    look = asyncio.ensure_future(watch.look())
+    while ann.engine.store.writer.commits == before:
+        await checkpoint()
+    assert watched(ann).problem
+    await look
 
 
 @pytest.mark.parametrize("confirmed", ["", "2025-06-14", "2028-06-14", "yes"])

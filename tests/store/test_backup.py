@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -69,6 +70,37 @@ async def test_a_damaged_backup_is_refused(tmp_path: Path, where: int) -> None:
     with pytest.raises(Fatal):
         backup.restore(file, tmp_path / "restored", LATER)
     assert not (tmp_path / "restored" / DATABASE).exists()
+
+
+@pytest.mark.parametrize("companions", [("-wal", "-shm"), ("-wal",), ()])
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_database_of_a_server_is_no_backup(tmp_path: Path, companions: tuple[str, ...], is_closed: bool) -> None:
+    """What was committed last stands in its log: it would be lost, and the check would say that nothing is."""
+    names = [f"{DATABASE}{suffix}" for suffix in ("", *companions)]
+    copied = tmp_path / "copied"
+    copied.mkdir()
+
+    def copy() -> None:
+        for name in names:
+            shutil.copyfile(tmp_path / "data" / name, copied / name)
+
+    async with opened(tmp_path / "data") as store:
+        here = await world(store)
+        await here.start()
+        copy()
+    if is_closed:
+        copy()
+    for command in (backup.verify, lambda file: backup.restore(file, tmp_path / "restored", LATER)):
+        with pytest.raises(Fatal, match="backup create"):
+            command(copied / DATABASE)
+    assert not (tmp_path / "restored" / DATABASE).exists()
+
+
+async def test_backup_with_an_unfinished_change_is_refused(tmp_path: Path) -> None:
+    file = await a_backup(tmp_path)
+    file.with_name(f"{file.name}-journal").write_bytes(b"what was there before")
+    with pytest.raises(Fatal, match="backup create"):
+        backup.verify(file)
 
 
 async def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:

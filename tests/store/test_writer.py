@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
+from anyio.lowlevel import checkpoint
 
 from interlock.errors import CommitUnknown, Fatal, NotFound, Unavailable
 from interlock.rules.states import IllegalMove
@@ -65,6 +66,23 @@ async def test_urgent_jobs_go_before_all_others(connection: apsw.Connection, for
     submitted.append(writer.submit(note("urgent"), urgent=True))
     await asyncio.gather(*submitted)
     assert notes(connection) == ["urgent", "first come"]
+    await writer.close()
+
+
+async def test_barrier_parts_what_came_before_from_what_comes_later(connection: apsw.Connection, form: Form) -> None:
+    writer = Writer(connection, form)
+    # One group is under way, or about to be, when the barrier comes.
+    submitted = [writer.submit(note("first"))]
+    await checkpoint()
+    submitted += [writer.submit(note("heavy"), heavy=True), writer.submit(note("light"))]
+    submitted += [writer.submit(note("urgent"), urgent=True), writer.submit(note("BARRIER"), heavy=True, barrier=True)]
+    submitted += [writer.submit(note("later")), writer.submit(note("later urgent"), urgent=True)]
+    assert writer.waiting >= 6
+    await asyncio.gather(*submitted)
+    found = notes(connection)
+    middle = found.index("BARRIER")
+    assert set(found[:middle]) == {"first", "heavy", "light", "urgent"}
+    assert found[middle + 1 :] == ["later urgent", "later"]
     await writer.close()
 
 

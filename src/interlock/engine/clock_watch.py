@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from interlock.errors import InterlockError
 from interlock.ports import AuditEntry, Clock
 from interlock.ports.clocks import ClockMark, Clocks
 from interlock.rules.model import SECOND, SYSTEM
@@ -49,6 +50,10 @@ class ClockWatch:
         self._moved = moved
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
         self._held = clocks.held()
+        self._newest = clocks.newest()
+        """As the last process has left it: what this one writes has the time that is in doubt."""
+        self._unmoved = 0
+        """By how much the stored times are still to be moved, because the clock was changed before the start."""
         self._look_at = self._mark_at = clock.uptime()
 
     @property
@@ -84,16 +89,15 @@ class ClockWatch:
             confirmed: today's date in UTC, as an operator has given it: YYYY-MM-DD.
         """
         known, clock = self._clocks.mark(), self._clock
-        if known is not None and known.boot == clock.boot():
-            # The machine has counted on while no process did.
-            changed = clock.now() - (known.now + clock.uptime() - known.uptime)
-            if abs(changed) > CLOCK_DRIFT_MICROSECONDS:
-                await self._move(changed, 0)
-        newest = self._clocks.newest()
+        newest = self._newest
         if known is not None:
             newest = max(known.now, newest or known.now)
-        if newest is not None and abs(clock.now() - newest) > FAR and self._held is None:
-            await self._hold(newest)
+        if newest is not None and abs(clock.now() - newest) > FAR:
+            self._hold(newest)
+        if known is not None and known.boot == clock.boot():
+            # The machine has counted on while no process did.
+            self._unmoved = clock.now() - (known.now + clock.uptime() - known.uptime)
+            await self._catch_up()
         if self._held is not None and confirmed == _date(clock.now()):
             await self._clocks.confirm(clock.now(), AuditEntry(SYSTEM, CONFIRM_ACTION, "", reason=confirmed))
             self._held = None
@@ -104,39 +108,49 @@ class ClockWatch:
         uptime = self._clock.uptime()
         if uptime >= self._look_at:
             self._look_at = uptime + LOOK_EVERY
-            if self._drifted:
-                before, by = self._clock.now(), self.drift
+            await self._catch_up()
+            if self._drifted and self._clocks.may_move():
+                by = self.drift
+                if abs(by) > FAR:
+                    self._hold(self._clock.now())
                 await self._move(by, by)
-                if abs(by) > FAR and self._held is None:
-                    await self._hold(before)
         if uptime >= self._mark_at:
             await self._mark()
+
+    async def _catch_up(self) -> None:
+        if abs(self._unmoved) > CLOCK_DRIFT_MICROSECONDS:
+            await self._move(self._unmoved, 0)
+        self._unmoved = 0
 
     async def _move(self, by: int, clock_by: int) -> None:
         """Move the stored times by `by`, and engine time by `clock_by`."""
         clock = self._clock
-        _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
-        details = json.dumps({"microseconds": by, "from": clock.now() - by + clock_by, "to": clock.now() + clock_by})
+        right = clock.now() + clock_by
+        details = json.dumps({"microseconds": by, "from": right - by, "to": right})
         reason = f"the clock was {_told(-by)} the time"
         audit = AuditEntry(SYSTEM, MOVE_ACTION, "", reason=reason, details=details.encode())
-        mark = ClockMark(clock.boot(), clock.uptime(), clock.now() + clock_by)
+        mark = ClockMark(clock.boot(), clock.uptime(), right)
+        self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
+        moving = self._clocks.move(by, right, mark, self._held, audit, lambda: self._moved(by))
+        _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
+        # In the same turn: what was submitted before it has the old time and is moved, what follows has the new one.
+        clock.move(clock_by)
+        try:
+            await moving
+        except InterlockError:
+            clock.move(-clock_by)
+            raise
 
-        def committed() -> None:
-            clock.move(clock_by)
-            self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
-            self._moved(by)
-
-        await self._clocks.move(by, clock.now() + clock_by, mark, audit, committed)
-
-    async def _hold(self, newest: int) -> None:
-        self._held = newest
-        _log.warning("%s", self.problem)
-        await self._clocks.hold(newest)
+    def _hold(self, newest: int) -> None:
+        """Remove nothing until it is confirmed. The commit that keeps the next mark keeps this too."""
+        if self._held is None:
+            self._held = newest
+            _log.warning("nothing old is removed until the clock is confirmed: it was %s", _date(newest))
 
     async def _mark(self) -> None:
         clock = self._clock
         self._mark_at = clock.uptime() + MARK_EVERY
-        await self._clocks.keep_mark(ClockMark(clock.boot(), clock.uptime(), clock.now()))
+        await self._clocks.keep_mark(ClockMark(clock.boot(), clock.uptime(), clock.now()), self._held)
 
 
 def _date(at: int) -> str:

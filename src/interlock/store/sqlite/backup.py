@@ -150,12 +150,15 @@ def create(directory: Path, file: Path) -> BackupFacts:
 def verify(file: Path) -> BackupFacts:
     """Check a backup whole: its sum, if that stands beside it, SQLite's own check, and that its schema is known.
 
+    A database that a server wrote itself is none: part of it may stand in its log.
+
     Raises:
         NotFound: there is no such file.
         Fatal: it is not sound, or it is no backup of Interlock's.
     """
     if not file.exists():
         raise NotFound(f"there is no file {file}")
+    _refuse_part(file)
     digest = _digest(file)
     beside = file.with_name(f"{file.name}{SUM}")
     if beside.exists() and beside.read_text(encoding="utf-8", errors="replace").split()[:1] != [digest]:
@@ -172,6 +175,24 @@ def verify(file: Path) -> BackupFacts:
     except (apsw.Error, ValueError) as error:
         raise Fatal(f"{file} is no database, or a damaged one: {error}") from error
     return BackupFacts(str(file), file.stat().st_size, schema, automations, executions, unfinished, digest)
+
+
+def _refuse_part(file: Path) -> None:
+    """A database that is in use, or was copied from one, is only a part: what was committed last stands in its log. A
+    backup is whole in one file, and its header says so."""
+    with file.open("rb") as opened:
+        header = opened.read(_VERSIONS.stop)
+    journal = file.with_name(f"{file.name}-journal")
+    if header[_VERSIONS] == _WITH_LOG or (journal.exists() and journal.stat().st_size):
+        raise Fatal(
+            f"{file} is no backup: it belongs to a data directory, or was copied from one, and what was written last "
+            "stands in another file; make one with interlock backup create FILE --data-dir DIRECTORY"
+        )
+
+
+_VERSIONS: Final = slice(18, 20)
+"""Where the header of a database says how it is written and read."""
+_WITH_LOG: Final = b"\2\2"
 
 
 def restore(file: Path, directory: Path, at: int, *, files: Files | None = None) -> BackupFacts:

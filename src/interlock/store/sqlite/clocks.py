@@ -56,8 +56,8 @@ class SqliteClocks:
         except (ValueError, TypeError):
             return None
 
-    def keep_mark(self, mark: ClockMark) -> Future[None]:
-        return self._writer.submit(lambda connection: _keep(connection, MARK, json.dumps(asdict(mark))))
+    def keep_mark(self, mark: ClockMark, held: int | None) -> Future[None]:
+        return self._writer.submit(lambda connection: _keep_both(connection, mark, held))
 
     def newest(self) -> int | None:
         found = (self._reader.execute(_SQL["clock_newest"], (tenant,)).fetchone() for tenant in self._tenants())
@@ -66,9 +66,6 @@ class SqliteClocks:
     def held(self) -> int | None:
         found = self._kept(HELD)
         return int(found) if found else None
-
-    def hold(self, newest: int) -> Future[None]:
-        return self._writer.submit(lambda connection: _keep(connection, HELD, str(newest)))
 
     def confirm(self, at: int, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
@@ -80,25 +77,36 @@ class SqliteClocks:
 
         return self._writer.submit(job)
 
-    def move(self, by: int, wall: int, mark: ClockMark, audit: AuditEntry, moved: Callable[[], None]) -> Future[None]:
+    def may_move(self) -> bool:
+        return not self._writer.full
+
+    def move(
+        self, by: int, wall: int, mark: ClockMark, held: int | None, audit: AuditEntry, moved: Callable[[], None]
+    ) -> Future[None]:
         def job(connection: apsw.Connection) -> None:
             for (tenant,) in connection.execute(_SQL["clock_tenants"]).fetchall():
                 for statement in _MOVED:
                     connection.execute(statement, (by, tenant))
                 connection.execute(_SQL["clock_cap_assertions"], (wall + ASSERTION_KEPT, tenant))
             _tell_all(connection, wall, audit)
-            _keep(connection, MARK, json.dumps(asdict(mark)))
+            _keep_both(connection, mark, held)
 
         def committed(result: None) -> bool:
             moved()
             self._changed()
             return False
 
-        return self._writer.submit(job, heavy=True, committed=committed)
+        return self._writer.submit(job, heavy=True, barrier=True, committed=committed)
 
     def _kept(self, name: str) -> str:
         found = self._reader.execute(_SQL["clock_kept"], (name,)).fetchone()
         return "" if found is None else bytes(found[0]).decode("utf-8", "replace")
+
+
+def _keep_both(connection: apsw.Connection, mark: ClockMark, held: int | None) -> None:
+    _keep(connection, MARK, json.dumps(asdict(mark)))
+    if held is not None:
+        _keep(connection, HELD, str(held))
 
 
 def _keep(connection: apsw.Connection, name: str, text: str) -> None:

@@ -83,6 +83,8 @@ class Writer:
         self._urgent: deque[_Job] = deque()
         self._normal: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
+        self._ahead: deque[_Job] = deque()
+        """What was submitted before a barrier, and the barrier."""
         self._busy = False
         self._committing = False
         """The last COMMIT has not come back, or has failed."""
@@ -106,6 +108,7 @@ class Writer:
         *,
         urgent: bool = False,
         heavy: bool = False,
+        barrier: bool = False,
         committed: Callable[[T], bool] | None = None,
     ) -> asyncio.Future[T]:
         """Run the job in the next group; the future has its answer once that is on disk.
@@ -113,6 +116,7 @@ class Writer:
         Args:
             urgent: goes before all that are not (terminations).
             heavy: set-based work, run in the thread by itself so that the loop goes on meanwhile.
+            barrier: goes behind all that was submitted before, and before all that is submitted later, urgent or not.
             committed: called right after the commit; True if the answer announces an attempt. What it raises goes to
                 the log: the work is on disk, and the caller has its answer all the same.
 
@@ -127,7 +131,13 @@ class Writer:
         if self._failed is not None or self._closing:
             future.set_exception(Unavailable("the store is closed"))
             return future
-        (self._urgent if urgent else self._normal).append(_Job(job, committed, future, heavy))
+        added = _Job(job, committed, future, heavy)
+        if barrier:
+            self._ahead.extend((*self._urgent, *self._normal, added))
+            self._urgent.clear()
+            self._normal.clear()
+        else:
+            (self._urgent if urgent else self._normal).append(added)
         if not self._busy and not self._scheduled:
             # Deferred by one turn of the loop, so that all who submit in this turn share one commit.
             self._scheduled = True
@@ -155,7 +165,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many jobs wait for their group."""
-        return len(self._urgent) + len(self._normal) + len(self._alone)
+        return sum(map(len, (self._alone, self._ahead, self._urgent, self._normal)))
 
     async def settle(self) -> None:
         """Return once nothing is waiting or under way."""
@@ -197,14 +207,15 @@ class Writer:
         if self._alone:
             return [self._alone.popleft()]
         group: list[_Job] = []
-        if self._was_heavy:
+        lines = (self._ahead,) if self._ahead else (self._urgent, self._normal)
+        if self._was_heavy and not self._ahead:
             self._was_heavy = False
             # Whoever gives one piece of set-based work after the other lets everybody else have a turn in between.
             for line in (self._urgent, self._normal):
                 group += _take_light(line, GROUP - len(group))
             if group:
                 return group
-        for line in (self._urgent, self._normal):
+        for line in lines:
             while line and len(group) < GROUP:
                 if line[0].heavy:
                     if not group:
@@ -247,7 +258,7 @@ class Writer:
                 hook()
         else:
             self._failed_group(group, error)
-        if self._failed is None and (self._urgent or self._normal or self._alone):
+        if self._failed is None and self.waiting:
             if not self._scheduled:
                 self._scheduled = True
                 assert self._loop is not None
@@ -295,12 +306,12 @@ class Writer:
         failed = Fatal(f"the store failed: {_named(error)}; restart to recover from what is on disk")
         known, self._failed = self._failed, failed
         self._failed.__cause__ = error
-        for job in (*group, *self._alone, *self._urgent, *self._normal):
+        for job in (*group, *self._alone, *self._ahead, *self._urgent, *self._normal):
             if not job.future.done():
                 # Of what never came to its COMMIT it is certain that nothing is on disk.
                 unknown = committing and any(job is each for each in group)
                 job.future.set_exception(CommitUnknown() if unknown else Unavailable("the store failed"))
-        for line in (self._alone, self._urgent, self._normal):
+        for line in (self._alone, self._ahead, self._urgent, self._normal):
             line.clear()
         if known is None:
             self._on_fatal(self._failed)
