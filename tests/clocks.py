@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from itertools import count
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count, pairwise
 
 from anyio.lowlevel import checkpoint
+
+from interlock.system import TURNS_BETWEEN_SLICES
 
 SECOND = 1_000_000
 START = 1_750_000_000 * SECOND
@@ -115,3 +119,28 @@ async def settle(turns: int = 40) -> None:
     """Let the loop turn until everything that can go on without time passing has gone on."""
     for _ in range(turns):
         await checkpoint()
+
+
+class Turns:
+    """Counts the turns of the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            self.count += 1
+            self._next = loop.call_soon(turn)
+
+        self._next = loop.call_soon(turn)
+        yield
+        self._next.cancel()
+
+
+def expect_apart(turns: list[int]) -> None:
+    """Each large piece of work was done turns of the loop after the one before."""
+    for one, next_one in pairwise(turns):
+        assert next_one - one >= TURNS_BETWEEN_SLICES

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import pytest
 
+from interlock.api.app import LARGE
 from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, Buffer, Permits
 from interlock.errors import TooManyRequests, Unavailable
-from interlock.operations.operation import Lane
+from interlock.operations.operation import Answer, Call, Lane, NoContent
+from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from simulation.asgi import Caller
 from tests.api.edge import Edge, edge
-from tests.clocks import ManualClock, settle
+from tests.clocks import ManualClock, Turns, expect_apart, settle
 from tests.operations.desk import WAIT
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +167,24 @@ def test_the_memory_of_large_bodies_is_bounded() -> None:
         buffer.take(41)
     buffer.give_back(60)
     buffer.take(100)
+
+
+async def test_large_bodies_that_come_together_are_read_turns_apart() -> None:
+    turns, at = Turns(), list[int]()
+
+    async def note(services: Services, call: Call, body: object) -> Answer:
+        at.append(turns.count)
+        return Answer(NoContent())
+
+    path = "/api/v1/automations/{id}/execute"
+    rows = [replace(row, handler=note) if row.path == path else row for row in OPERATIONS]
+    body = {"context": {"context": {"text": "a" * LARGE}}}
+    async with edge(rows) as ann:
+        with turns.counted():
+            asked = [ann.ask("POST", path.format(id="some"), body) for _ in range(8)]
+            answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [204] * 8
+    expect_apart(at)
 
 
 async def the_stop_goes_past_the_readers(ann: Edge) -> None:

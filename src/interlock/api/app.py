@@ -41,6 +41,7 @@ from interlock.operations.authorise import authorise
 from interlock.operations.operation import Call, Document, Lane, NoContent, Operation, Stream, nobody_in
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
+from interlock.system import Slices
 from interlock.telemetry.metrics import Meter, Metrics
 
 LARGE: Final = 65_536
@@ -145,6 +146,7 @@ class Api:
         self._reading = reading(self._now)
         self._work = work(self._now)
         self._buffer = Buffer()
+        self._slices = Slices()
         self._outbox = Outbox()
         self._unrouted = metrics.meter("none", Lane.STOP)
         self._router: Router[_Route] = Router()
@@ -313,6 +315,9 @@ class Api:
             permits.release()
 
     async def _handled(self, operation: Operation, call: Call, body: bytes) -> Reply:
+        if len(body) > LARGE:
+            await self._slices.turn()
+            self._slices.spent(len(body))
         asked: Message | bytes | None = None
         if operation.raw_body:
             asked = body
