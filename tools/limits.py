@@ -88,6 +88,12 @@ SECTIONS: Final = {
         Limit("api.connection:MAX_UNREAD_BYTES", "unread bytes of a connection", "bytes", "nothing more is written"),
         Limit("api.connection:MAX_STALLED", "connections with unread answers", "", "the longest is aborted"),
         Limit("api.sending:MAX_UNSENT_BYTES", "unsent bytes of large answers", "bytes", "the oldest is aborted"),
+        Limit(
+            "api.large_heads:MAX_LARGE_HEADS_BYTES",
+            "large request heads that are held",
+            "bytes",
+            "the connection of the oldest is aborted",
+        ),
         Limit("api.connection:MAX_HELD_BYTES", "pipelined requests that are held", "bytes", "reading pauses"),
     ),
     "JSON from everywhere": (

@@ -24,6 +24,7 @@ from interlock.api.connection import (
     Connection,
     make_room,
 )
+from interlock.api.large_heads import MAX_LARGE_HEADS_BYTES
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
 KEEP_ALIVE = 75
@@ -256,6 +257,47 @@ def test_of_too_many_that_do_not_read_the_first_is_cut_off() -> None:
     lines[1].connection.resume_writing()
     Line(state=state).connection.pause_writing()
     assert not any(line.transport.is_aborted for line in lines[1:])
+
+
+LARGE_HEAD_BYTES = 64_000
+
+
+def large_head(line: Line) -> None:
+    line.send(HEAD.replace(b" 2", b" 9"))
+    for _ in range(8):
+        line.send(b"X: " + b"y" * (LARGE_HEAD_BYTES // 8 - 5) + b"\r\n")
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n{"], ids=["in the head", "before the body", "in the body"])
+def test_of_too_many_large_heads_the_oldest_is_cut_off(rest: bytes) -> None:
+    """However far their requests have come: a head is held until its request is answered."""
+    state = ServerState()
+    small = Line(state=state)
+    small.send(HEAD)
+    lines: list[Line] = []
+    while not any(line.transport.is_aborted for line in lines):
+        lines.append(Line(state=state))
+        large_head(lines[-1])
+        lines[-1].send(rest)
+    assert [line.transport.is_aborted for line in lines] == [True] + [False] * (len(lines) - 1)
+    assert (len(lines) - 1) * LARGE_HEAD_BYTES <= MAX_LARGE_HEADS_BYTES < len(lines) * MAX_HEAD_BYTES
+    assert not small.transport.is_aborted
+
+
+@pytest.mark.parametrize("end", ["answered", "answered before its body", "lost"])
+def test_a_large_head_is_held_no_longer_than_its_request(end: str) -> None:
+    state = ServerState()
+    for _ in range(MAX_LARGE_HEADS_BYTES // MAX_HEAD_BYTES * 2):
+        line = Line(state=state)
+        large_head(line)
+        line.send(b"\r\n" + b"{" * (9 if end == "answered" else 0))
+        if end == "lost":
+            line.connection.connection_lost(None)
+        else:
+            line.connection.cycle.response_started = line.connection.cycle.response_complete = True
+            line.connection.on_response_complete()
+            line.send(b"{" if end == "answered before its body" else b"")
+        assert not line.transport.is_aborted
 
 
 def test_requests_behind_one_that_is_answered_are_held_up_to_a_bound() -> None:

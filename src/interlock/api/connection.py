@@ -27,6 +27,7 @@ from interlock.api.framing import (
     check_head,
     with_host,
 )
+from interlock.api.large_heads import LargeHeads
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -69,6 +70,8 @@ ABORT: Final = "interlock.abort"
 _STALLED: WeakKeyDictionary[ServerState, dict[Connection, None]] = WeakKeyDictionary()
 """For each server, the connections whose callers leave too much unread, the first to do so first."""
 
+_LARGE_HEADS: WeakKeyDictionary[ServerState, LargeHeads] = WeakKeyDictionary()
+
 
 class _Refused(Exception):
     """Stops the parser: the request is refused before the application sees it."""
@@ -101,6 +104,7 @@ class Connection(HttpToolsProtocol):
         self._is_refused = False
         self._is_half_closed = False
         self._stalled = _STALLED.setdefault(self.server_state, {})
+        self._large_heads = _LARGE_HEADS.setdefault(self.server_state, LargeHeads())
         self._discarded = 0
         self._time_up: asyncio.TimerHandle | None = None
         self._write_up: asyncio.TimerHandle | None = None
@@ -127,6 +131,7 @@ class Connection(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         self._stalled.pop(self, None)
+        self._large_heads.release(self)
         self.pipeline.clear()
         self._held = None
         super().connection_lost(exc)
@@ -204,6 +209,8 @@ class Connection(HttpToolsProtocol):
             self._framing += len(data)
             if self._framing > MAX_HEAD_BYTES:
                 self._refuse(HEAD_TOO_LARGE)
+            elif self._is_begun and self._framing >= MAX_PARSED_BYTES:
+                self._large_heads.hold(self, self._framing)
         return len(data)
 
     def _take_raw(self, data: bytes) -> int:
@@ -251,6 +258,7 @@ class Connection(HttpToolsProtocol):
         self._is_begun = False
         self._framing -= FRAMING_PER_BYTE * len(body)
         if self.cycle.response_complete:
+            self._large_heads.release(self)
             self._discard(len(body))
         super().on_body(body)
 
@@ -325,6 +333,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.idle_since = self.loop.time()
+        if not self._is_begun:
+            self._large_heads.release(self)
         super().on_response_complete()
         self._expect_reader_if_closing()
         if self.pipeline or self.transport.is_closing():
