@@ -16,7 +16,7 @@ from interlock.rules.model import SECOND, SYSTEM
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemClock
 from tests.clocks import ManualClock, settle
-from tests.operations.desk import WAIT, Desk, desk
+from tests.operations.desk import CALL, WAIT, Desk, desk
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +153,30 @@ async def test_token_outlives_its_time_by_no_jump(ann: Desk, watch: ClockWatch, 
     assert found is not None
     assert found.expires_at <= clock.wall() + HOUR * SECOND
     assert access.revocations > before
+
+
+@pytest.mark.parametrize("is_retried", [True, False])
+@pytest.mark.parametrize("seconds", [by for by in JUMPS if by < 0])
+async def test_callback_is_waited_for_no_longer_than_its_time(
+    ann: Desk, watch: ClockWatch, seconds: int, is_retried: bool
+) -> None:
+    """The first attempt was recorded by a clock that was ahead, by years perhaps."""
+    run = await ann.start(await ann.make(CALL))
+    far = ann.engine.far
+    if is_retried:
+        far.calls[-1].answer(503)
+        await settle()
+    await jump(ann, watch, seconds)
+    if is_retried:
+        await ann.wait(60)
+    far.calls[-1].answer(202)
+    await settle()
+    row, hook = ann.services.store.executions.get(ann.ref(run)), ann.services.store.webhooks.get(ann.tenant.id, "hook")
+    assert row is not None
+    assert row.wake_at is not None
+    assert hook is not None
+    assert await ann.state(run) == "WAITING"
+    assert row.wake_at <= ann.engine.clock.now() + hook.callback_timeout * SECOND
 
 
 @pytest.mark.parametrize("seconds", JUMPS)

@@ -139,24 +139,27 @@ class WebhookStep(Step):
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
-        until = attempt.first_started_at + webhook.callback_timeout * SECOND
         request = self._request(attempt, webhook.url, payload)
         try:
             response = await environment.http.send(request, attempt.progress)
         except HttpFailed as failure:
-            return _unread(failure, attempt.progress.status, until)
+            return _unread(failure, attempt.progress.status, self._until(attempt, webhook))
         except InvalidArgument as refused:
             return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
         status = response.status
         if status == 202:
             if not environment.urls.of(attempt.ref.tenant):
                 return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
-            return Accepted(until, status)
+            return Accepted(self._until(attempt, webhook), status)
         if 200 <= status < 300:
             await environment.slices.turn()
             environment.slices.spent(len(response.body))
             return Succeeded(_output(response), status)
-        return _refused(response, until)
+        return _refused(response, self._until(attempt, webhook))
+
+    def _until(self, attempt: Attempt, webhook: WebhookRow) -> int:
+        # A first attempt that has yet to come was recorded by a clock that was ahead and has been put back since.
+        return min(attempt.first_started_at, self._environment.clock.now()) + webhook.callback_timeout * SECOND
 
     def expired(self) -> bytes:
         return error_document(
