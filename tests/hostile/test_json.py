@@ -391,7 +391,7 @@ async def test_a_run_about_a_number_is_found_by_its_digits(ann: Desk, name: str,
 
 
 @pytest.mark.parametrize("name", ["user_id", "userId"])
-@pytest.mark.parametrize("value", [True, 1.5, 7.0, ["u1"], {"id": "u1"}])
+@pytest.mark.parametrize("value", [True, 1.5, 7.0, ["u1"], {"id": "u1"}, "u\0001", "\0"])
 async def test_a_subject_that_is_neither_text_nor_integer_is_refused(ann: Desk, name: str, value: Any) -> None:
     with pytest.raises(InvalidArgument, match=rf"context\.context\.{name}: names the subject"):
         await ann.start(await ann.make(WAIT), **{name: value})

@@ -109,7 +109,7 @@ def _resolve(model: type[Message], path: str) -> tuple[list[FieldShape], str | N
         if trail and trail[-1].repeated:
             return trail, f"{trail[-1].wire} is a list, which can only be replaced as a whole"
         if trail and trail[-1].mapping:
-            return trail, f"{trail[-1].wire} can only be replaced as a whole"
+            return trail, f"{trail[-1].wire} can only be named as a whole"
         field = current.fields.get(segment) if current is not None else None
         if field is None:
             return trail, "there is no such field"

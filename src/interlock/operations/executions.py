@@ -104,7 +104,7 @@ def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
     """`by_default` is the member that is unusable in the automation's own context.
 
     Raises:
-        InvalidArgument: the member that names the run's subject is neither text nor an integer.
+        InvalidArgument: the member that names the run's subject cannot be asked for.
     """
     wrong = unusable_subject(trigger)
     if wrong is None and by_default is not None and by_default not in trigger:

@@ -8,13 +8,20 @@ from typing import Final
 NAMES: Final = ("user_id", "userId")
 """Members of the trigger data that name the subject; the first that does counts."""
 
-REFUSAL: Final = "names the subject of the run, by which it is found and stopped; it must be text or an integer"
+REFUSAL: Final = (
+    "names the subject of the run, by which it is found and stopped; it must be text without U+0000, or an integer"
+)
 
 
 def unusable_subject(trigger: Mapping[str, object]) -> str | None:
-    """The member that should name the subject and is neither text nor an integer; None if there is no such member."""
+    """The member that should name the subject and cannot be asked for; None if there is no such member.
+
+    No filter and no expression can carry a NUL character.
+    """
     return next((name for name in NAMES if not _names_one(trigger.get(name))), None)
 
 
 def _names_one(value: object) -> bool:
-    return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    if isinstance(value, str):
+        return "\0" not in value
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
