@@ -95,6 +95,16 @@ async def test_setting_that_makes_no_sense_is_told_in_a_line(
     assert text.count("\n") == 1
 
 
+@pytest.mark.parametrize("linked", ["data", "data/lock", "data/interlock.db"])
+async def test_symbolic_link_in_the_way_is_named(tmp_path: Path, linked: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / linked).parent.mkdir(exist_ok=True)
+    (tmp_path / linked).symlink_to(tmp_path / "real" if linked == "data" else tmp_path / "real" / "file")
+    text = await refused(tmp_path, "--listen", "127.0.0.1:0")
+    assert f"{tmp_path / linked} is a symbolic link; give the path that it leads to" in text
+    assert "Traceback" not in text
+
+
 @pytest.mark.parametrize("content", [b"{", b"", b"[]", b"\xff", b'{"url": 1}'])
 async def test_damaged_profile_keeps_no_server_from_starting(tmp_path: Path, content: bytes) -> None:
     async with ServerProcess(tmp_path) as server:

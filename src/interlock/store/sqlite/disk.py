@@ -142,7 +142,7 @@ _OURS = (LOCK, FORMER_RESERVE, "frozen.json", "restore.json", "profile.json", ".
 
 def _check(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise Fatal(f"{path} is a symbolic link; give the path that it leads to, or put the file itself in its place")
+        raise _is_link(path)
     if not is_right(found.st_mode):
         raise Fatal(f"{path} is not what it has to be: a directory for the data, and regular files in it")
     if found.st_uid != os.geteuid():
@@ -155,10 +155,17 @@ def _check(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -
         path.chmod(stat.S_IMODE(found.st_mode) & ~PRIVATE)
 
 
+def _is_link(path: Path) -> Fatal:
+    return Fatal(f"{path} is a symbolic link; give the path that it leads to, or put the file itself in its place")
+
+
 def _opened(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if path.is_symlink():
+            # The system says "not a directory" or "too many levels of symbolic links", which helps no operator.
+            raise _is_link(path) from error
         raise Fatal(f"{path} cannot be opened: {os.strerror(error.errno or 0)}") from error
 
 
