@@ -133,3 +133,11 @@ def test_events_are_read_from_lines() -> None:
         ": still here\n\nretry: 1000\n\nid: 3\nevent: execution\ndata: a\ndata:b\n\nid: 4\n\ndata: c\n\ndata: cut off"
     )
     assert list(events(text.split("\n"))) == [Event("3", "a\nb"), Event("4", "c")]
+
+
+def test_run_that_did_not_end_well_says_where_to_read_why(server: Server, interlock: CommandLine) -> None:
+    server.on("GET", RUN, run("ERROR"))
+    server.on("GET", EVENTS, stream((3, "ERROR")))
+    followed = interlock("executions", "watch", "7", "--exit-status")
+    assert followed.exit_code == Exit.ERROR
+    assert "execution 7 ended in ERROR\nSee why: interlock executions receipt 7\n" in followed.stderr

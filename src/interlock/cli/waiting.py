@@ -204,4 +204,5 @@ def check_ended(execution: dict[str, Any]) -> None:
     """
     state = short_state(execution.get("state"))
     if state != "DONE":
-        raise Failure(f"execution {execution.get('id')} ended in {state}")
+        ident = execution.get("id")
+        raise Failure(f"execution {ident} ended in {state}", hint=f"See why: interlock executions receipt {ident}")
