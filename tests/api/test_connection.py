@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -325,6 +327,24 @@ def test_idle_connections_make_room_for_new_ones() -> None:
     connections = {line.connection for line in lines}
     make_room(connections, lines[-1].connection)
     assert [line.transport.is_aborted for line in lines] == [False] + [True] * CLOSED_AT_ONCE + [False, False]
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", HEAD, HEAD + b"\r\n{", HEAD + b"\r\n{}"], ids=["nothing", "a head", "half", "all"]
+)
+def test_a_lost_connection_is_freed_without_a_search_for_cycles(sent: bytes) -> None:
+    line = Line()
+    line.send(sent)
+    kept = weakref.ref(line.connection)
+    gc.collect()
+    gc.disable()
+    try:
+        line.connection.connection_lost(None)
+        line.loop.timers.clear()  # this loop keeps those that were cancelled
+        del line
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_who_leaves_takes_his_timers_along() -> None:

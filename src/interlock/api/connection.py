@@ -135,6 +135,10 @@ class Connection(HttpToolsProtocol):
         self.pipeline.clear()
         self._held = None
         super().connection_lost(exc)
+        # Each of these leads back here. Cycles are collected so rarely that what callers sent would pile up until then;
+        # a request that is still being answered is held by its own task.
+        self.scope = self.cycle = self._running = None  # type: ignore[assignment]
+        self.headers = []
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's meaning, which uvicorn does not use
         """The caller sends nothing more: what it asked is answered, unless that has no end or it speaks TLS."""
