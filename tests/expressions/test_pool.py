@@ -223,6 +223,15 @@ async def test_evaluators_that_are_killed_cost_a_retry_and_no_run(evaluator: Eva
     assert await asyncio.gather(*runs) == [50] * 50
 
 
+async def test_evaluators_that_are_killed_from_outside_are_not_held_against_what_they_evaluated(
+    evaluator: EvaluatorPool,
+) -> None:
+    await evaluator.ready()
+    run = asyncio.ensure_future(evaluator.evaluate(ENVIRONMENT.compile(LOOPS), context(a=LIST)))
+    await killed(evaluator, MAX_KILLS + 2)
+    assert await run == [48, 49]
+
+
 async def test_expression_that_ends_its_evaluators_fails_alone(evaluator: EvaluatorPool) -> None:
     innocent = ENVIRONMENT.compile(LOOPS)
     killer = ENVIRONMENT.compile("cidr(dyn([{'a': ctx.?a}])).contains(ip('1.1.1.1'))")

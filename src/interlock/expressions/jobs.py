@@ -16,7 +16,19 @@ from interlock.expressions.functions import asking
 class Job:
     """What a process is asked for, and who waits for its outcomes."""
 
-    __slots__ = ("alone", "body", "context", "failure", "kills", "read", "result", "single", "stopped", "tries")
+    __slots__ = (
+        "alone",
+        "begun",
+        "body",
+        "context",
+        "failure",
+        "kills",
+        "read",
+        "result",
+        "single",
+        "stopped",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -38,7 +50,9 @@ class Job:
         self.alone = False
         """A process ended with it: from then on it is sent alone, and the process says that it began."""
         self.kills = 0
-        """Processes that ended while they worked on it alone."""
+        """Processes that it ended: it was all they worked on, and nobody killed them."""
+        self.begun = 0
+        """Processes that were lost while they worked on it alone."""
         self.tries = 0
         self.failure: InterlockError | None = None
         """What the directory raised."""

@@ -2,9 +2,9 @@
 
 Jobs of one turn of the event loop go together, in one frame for each process that is free. A process that dies costs a
 retry on another one: the jobs of its frame are tried again one by one, and an expression fails only if it alone used up
-its budget, or ended MAX_KILLS processes. One process more than may work at once is kept, so that a spare takes over
-immediately; a process is a fresh interpreter and not a fork of the server, and gets what the expression reads and
-nothing else.
+its budget, or ended MAX_KILLS processes. A process that is killed from outside is held against no job, unless that
+happens to one MAX_TRIES times. One process more than may work at once is kept, so that a spare takes over immediately;
+a process is a fresh interpreter and not a fork of the server, and gets what the expression reads and nothing else.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ from interlock.system import Slices
 _OVERRUN: Final = Failure(0, "it used more time than an expression may", over_budget=True)
 _KILLER: Final = Failure(
     0, f"it ended the process that evaluated it {MAX_KILLS} times, or needs too much memory", over_budget=True
+)
+_LOST: Final = Failure(
+    0,
+    f"{MAX_TRIES} processes were killed while they evaluated it: it may need more memory than there is",
+    over_budget=True,
 )
 
 
@@ -228,12 +233,13 @@ class EvaluatorPool(Evaluator):
         self._again(undone)
         self._kick()
 
-    def lost(self, child: EvaluatorProcess, undone: Sequence[Job], *, begun: bool, overran: bool) -> None:
+    def lost(self, child: EvaluatorProcess, undone: Sequence[Job], *, begun: bool, overran: bool, killed: bool) -> None:
         """A process has ended, whatever the reason, before it answered `undone`.
 
         Args:
             begun: it said that it began the one job it was given alone.
             overran: the job used up its budget.
+            killed: it was killed from outside.
         """
         self._children.discard(child)
         self._leaving.discard(child)
@@ -244,15 +250,16 @@ class EvaluatorPool(Evaluator):
                 job.fail(Unavailable("the server is stopping"))
             return
         for job in undone:
-            self._retry(job, begun, overran)
+            self._retry(job, begun, overran, killed)
         self._again(undone)
         self._fill()
         self._kick()
 
-    def _retry(self, job: Job, begun: bool, overran: bool) -> None:
+    def _retry(self, job: Job, begun: bool, overran: bool, killed: bool) -> None:
         """Judge a job whose process has ended; if it is not settled, it is tried again."""
         job.tries += 1
-        job.kills += begun
+        job.begun += begun
+        job.kills += begun and not killed
         if begun and not job.single:
             # Which of its expressions it was is not known: they are asked for one by one.
             job.settle([])
@@ -260,6 +267,8 @@ class EvaluatorPool(Evaluator):
             job.settle([_OVERRUN])
         elif job.kills >= MAX_KILLS:
             job.settle([_KILLER])
+        elif job.begun >= MAX_TRIES:
+            job.settle([_LOST])
         elif job.tries > MAX_TRIES:
             job.fail(Unavailable("no process for expressions stays alive"))
         job.alone = True

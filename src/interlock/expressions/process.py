@@ -23,7 +23,9 @@ class Owner(Protocol):
     """Who is told of what becomes of a process."""
 
     def finished(self, process: EvaluatorProcess, undone: Sequence[Job], retire: bool) -> None: ...
-    def lost(self, process: EvaluatorProcess, undone: Sequence[Job], *, begun: bool, overran: bool) -> None: ...
+    def lost(
+        self, process: EvaluatorProcess, undone: Sequence[Job], *, begun: bool, overran: bool, killed: bool
+    ) -> None: ...
 
 
 class EvaluatorProcess(asyncio.SubprocessProtocol):
@@ -178,6 +180,9 @@ class EvaluatorProcess(asyncio.SubprocessProtocol):
             self._ready.set_result(False)
         undone, self._jobs = self._jobs[self._answered :], []
         code = self._transport.get_returncode() if self._transport is not None else None
-        self._pool.lost(self, undone, begun=self._begun, overran=code == -signal.SIGPROF and not self._hung)
+        # No expression sends SIGKILL: an operator does, or a system that is out of memory.
+        killed = code == -signal.SIGKILL and not self._hung
+        overran = code == -signal.SIGPROF and not self._hung
+        self._pool.lost(self, undone, begun=self._begun, overran=overran, killed=killed)
         if self._transport is not None:
             self._transport.close()
