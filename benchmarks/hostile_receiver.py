@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import signal
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from benchmarks.client import Caller, content_length, request
-from benchmarks.processes import tell_ready
+from benchmarks.processes import serve_until_ended
 from benchmarks.receiver import ANSWER, response
 
 SLOW_SECONDS = 10.0
@@ -87,10 +86,7 @@ async def call_back(head: bytes) -> None:
 async def serve(ready_file: Path) -> None:
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, backlog=2048)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    tell_ready(ready_file, {"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
-    await ended.wait()
+    await serve_until_ended(server, ready_file)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -131,6 +132,14 @@ def tell_ready(path: Path, told: dict[str, Any]) -> None:
     written = path.with_suffix(".new")
     written.write_text(json.dumps(told))
     written.rename(path)
+
+
+async def serve_until_ended(server: asyncio.Server, ready_file: Path) -> None:
+    """For our own processes: say where the server listens, and return on SIGTERM."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    tell_ready(ready_file, {"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+    await ended.wait()
 
 
 def _family(pid: int) -> list[int]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import time
 from pathlib import Path
 from typing import cast
@@ -21,7 +20,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from benchmarks.processes import tell_ready
+from benchmarks.processes import serve_until_ended
 
 
 def response(body: bytes) -> bytes:
@@ -83,10 +82,7 @@ async def serve(ready_file: Path) -> None:
     seen = Seen()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Line(seen), "127.0.0.1", 0, backlog=2048)
-    ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    tell_ready(ready_file, {"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
-    await ended.wait()
+    await serve_until_ended(server, ready_file)
 
 
 def main() -> None:
