@@ -284,7 +284,6 @@ async def _assembled(
         system = System(
             api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace, watch
         )
-        await evaluator.ready()
         set_right = partial(watch.begin, confirmed=settings.confirm_clock)
         await _settle_overdue(supervisor, dispatcher, store, clock, set_right)
         sealer = Sealer(store.audit, clock)

@@ -189,13 +189,18 @@ class EvaluatorPool(Evaluator):
     # --- processes ------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Start what is missing."""
+        """Start what is missing: one process first, so that the start of the server has the other cores."""
         if self._closed or self._restart is not None:
             return
-        while len(self._children) + len(self._starting) < self._workers + 1:
+        wanted = self._workers + 1 if self._children else 1
+        while len(self._children) + len(self._starting) < wanted:
             task = asyncio.get_running_loop().create_task(self._start(), name="evaluator")
             self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            task.add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        self._fill()
 
     async def _start(self) -> None:
         child = EvaluatorProcess(self)

@@ -104,6 +104,8 @@ class EmbeddedDispatcher:
         """Set once the port is open; None: there is none to wait for."""
         self.holding = False
         """The process before this one ended without order: runs are not taken on yet, so that they can be stopped."""
+        # Made here, because the first one loads a back end for as long as a hundred terminations take.
+        self._shield = anyio.CancelScope(shield=True)
         self._running = False
         self._draining = False
         self._drained: asyncio.Event = asyncio.Event()
@@ -227,7 +229,7 @@ class EmbeddedDispatcher:
                 await self._rest()
         finally:
             self._running = False
-            with anyio.CancelScope(shield=True):
+            with self._shield:
                 await self._cancel_all()
 
     async def _look(self) -> None:
