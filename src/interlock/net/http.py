@@ -198,7 +198,7 @@ class GuardedHttp:
 
     def _take_idle(self, origin: _Origin) -> Connection | None:
         """An idle connection to an address that the name still has."""
-        if not origin.idle or origin.expires_at < self._loop.time():
+        if not origin.idle or origin.expires_at <= self._loop.time():
             return None
         addresses, now = origin.addresses, self._loop.time()
         for number in range(len(origin.idle) - 1, -1, -1):
@@ -249,7 +249,7 @@ class GuardedHttp:
         """Look the name up, dial, and shake hands: a connection that nothing was sent over."""
         try:
             async with asyncio.timeout(timeout) as limit:
-                if origin.expires_at < self._loop.time():
+                if origin.expires_at <= self._loop.time():
                     progress.phase = Phase.RESOLVING
                     await self._look_up(origin)
                     connection = self._take_idle(origin)
