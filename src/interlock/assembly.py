@@ -285,7 +285,7 @@ async def _assembled(
             api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace, watch
         )
         set_right = partial(watch.begin, confirmed=settings.confirm_clock)
-        await _settle_overdue(supervisor, dispatcher, store, clock, set_right)
+        await _settle_overdue(supervisor, dispatcher, store, clock, set_right, failed)
         sealer = Sealer(store.audit, clock)
         background = [
             jobs.sealing(sealer),
@@ -329,10 +329,14 @@ async def _settle_overdue(
     store: SqliteStore,
     clock: Clock,
     set_right: Callable[[], Awaitable[None]],
+    failed: asyncio.Future[Fatal],
 ) -> None:
     """Before a caller can ask: settle what a dead process left in flight, and what is overdue.
 
     What a full disk does not take is left to the jobs: a server that can serve a termination has to start.
+
+    Raises:
+        Fatal: the store failed meanwhile and can settle nothing, so the port stays closed.
     """
     # What is overdue is not known before it is known what time it is.
     await supervisor.attempt("clock", set_right)
@@ -341,6 +345,8 @@ async def _settle_overdue(
     else:
         await supervisor.attempt("recovery", dispatcher.recover)
         await supervisor.attempt("leases", lambda: jobs.expire(store, clock))
+    if failed.done():
+        raise failed.result()
 
 
 async def _complete_record(supervisor: Supervisor, store: SqliteStore, sealer: Sealer, clock: Clock) -> None:
