@@ -1,13 +1,13 @@
 """What every test shares: the event loop, how hard hypothesis looks, and what the long loops are told and tell."""
 
 import asyncio
+import importlib
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from interlock.operations.messages import build_messages
 from tests.loops import METER, MeasuredLoop
 
 # Examples are cut by count, never by time: a busy machine must not make a property fail.
@@ -30,8 +30,12 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def built_messages() -> None:
-    """Build the validators first, as the server does after its start."""
-    asyncio.run(build_messages())
+    """Build the validators first, as the server does after its start.
+
+    Imported here, because `tools/mutants` changes modules before anything has imported them.
+    """
+    if os.environ.get("HYPOTHESIS_PROFILE") != "mutants":
+        asyncio.run(importlib.import_module("interlock.operations.messages").build_messages())
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ A callback that keeps the event loop of the server busy keeps every termination 
 of the thread, so a busy machine changes nothing, and leaves out garbage collections, whose length depends on what the
 test suite holds in memory.
 
-`python -m tests.loops serve …` runs the server of the command line on this loop, for tests that need a real process.
+It imports nothing of the project: `tools/mutants` changes modules before anything has imported them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import os
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import uvloop
-
-from interlock.cli.main import main
 
 T = TypeVar("T")
 
@@ -152,21 +148,3 @@ def _described(callback: Any) -> str:
     if isinstance(task, asyncio.Task):
         return f"a step of {task.get_name()}: {task.get_coro()!r}"
     return repr(callback)
-
-
-def _serve() -> None:
-    """Run the command line with its event loop measured; slow callbacks go to the report file."""
-    report = Path(os.environ[REPORT_VARIABLE])
-
-    def write(text: str) -> None:
-        with report.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-
-    meter = Meter(write)
-    meter.watch_collections()
-    uvloop.Loop = measured_loop(meter)  # type: ignore[misc]
-    main()
-
-
-if __name__ == "__main__":
-    _serve()

@@ -75,7 +75,7 @@ class ServerProcess:
             *self.within,
             sys.executable,
             "-m",
-            "tests.loops",
+            "tests.measured",
             *arguments,
             *self.options,
             stdout=log,
