@@ -126,8 +126,15 @@ async def kill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
         tally.missed += 1
     silenced_since = await play.far_end_is_quiet()
     silenced = set(play.silenced)
+    problems: list[str] = []
+
+    def note(found: Sequence[str]) -> None:
+        # At once: what comes next may raise, and must not hide what was found before.
+        problems.extend(found)
+        tally.problems += [f"{point}: {problem}" for problem in found]
+
     before = look_at(directory / "data", play.facts)
-    problems = list(before.problems)
+    note(before.problems)
     if point.then is not None:
         tally.again += 1
         call, number = point.then
@@ -136,13 +143,12 @@ async def kill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
         await server.wait()
         await play.far_end_is_quiet()
         between = look_at(directory / "data", play.facts)
-        problems += [*between.problems, *revived(before, between)]
+        note([*between.problems, *revived(before, between)])
         before = between
-    problems += await to_the_end(play)
-    problems += play.spoke_after_its_stop(silenced_since, silenced)
+    note(await to_the_end(play))
+    note(play.spoke_after_its_stop(silenced_since, silenced))
     after = look_at(directory / "data", play.facts)
-    problems += [*after.problems, *revived(before, after)]
-    tally.problems += [f"{point}: {problem}" for problem in problems]
+    note([*after.problems, *revived(before, after)])
     if not problems:
         shutil.rmtree(directory)
 
