@@ -256,6 +256,7 @@ def test_reading_at_the_limits_is_a_small_slice_of_work(raw: bytes) -> None:
     assert min(tries) < MAX_READING_CPU_SECONDS
 
 
+@pytest.mark.own_work
 async def test_what_a_run_makes_of_many_members_can_be_read_again_or_is_refused_by_name(ann: Desk) -> None:
     payload = {f"a{number}": "{{ ctx.trigger.n }}" for number in range(3)}
     child = await ann.make(evaluate("seen", n="ctx.trigger.a0.size()"), WAIT)
