@@ -40,6 +40,16 @@ _PROTOCOL_METHODS: Final = (
 )
 
 
+def _reference_seconds() -> float:
+    """CPU seconds that a fixed piece of work takes now: the least of some tries."""
+    tries = []
+    for _ in range(5):
+        began = time.thread_time()
+        sum(number * number for number in range(20_000))
+        tries.append(time.thread_time() - began)
+    return min(tries)
+
+
 class Meter:
     """Measures callbacks and keeps a text for each that took too much CPU time."""
 
@@ -152,16 +162,6 @@ def _is_step_of(callback: object, coroutine: str) -> bool:
     """Whether the callback is a step of a task of this coroutine; uvloop's own is the start of the server."""
     task = getattr(callback, "__self__", None)
     return isinstance(task, asyncio.Task) and coroutine in repr(task.get_coro())
-
-
-def _reference_seconds() -> float:
-    """CPU seconds that a fixed piece of work takes now: the least of some tries."""
-    tries = []
-    for _ in range(5):
-        began = time.thread_time()
-        sum(number * number for number in range(20_000))
-        tries.append(time.thread_time() - began)
-    return min(tries)
 
 
 def _described(callback: Any) -> str:
