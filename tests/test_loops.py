@@ -11,8 +11,8 @@ pytestmark = pytest.mark.anyio
 
 
 def burn() -> None:
-    """Use 120 ms of CPU."""
-    until = time.thread_time() + 0.12
+    """Use 300 ms of CPU."""
+    until = time.thread_time() + 0.3
     while time.thread_time() < until:
         pass
 
