@@ -16,6 +16,7 @@ import gc
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import uvloop
@@ -26,6 +27,7 @@ MAX_CALLBACK_CPU_SECONDS: Final = 0.1
 """CPU time that one callback of the event loop may take."""
 REPORT_VARIABLE: Final = "MEASURED_LOOP_REPORT"
 """Environment variable: the file to which a server process writes its slow callbacks, one a line."""
+_TESTS: Final = Path(__file__).parent
 _PROTOCOL_METHODS: Final = (
     "connection_made",
     "connection_lost",
@@ -56,7 +58,7 @@ class Meter:
     def __init__(self, report: Callable[[str], None] | None = None) -> None:
         self.found: list[str] = []
         self.skips_test_steps = False
-        """Whether the steps of the test's own task are left out: what is tested then runs elsewhere."""
+        """Whether the steps of the test's own tasks are left out: what is tested then runs elsewhere."""
         self._report = report or self.found.append
         self._best = _reference_seconds()
         self._collecting_since = 0.0
@@ -88,7 +90,8 @@ class Meter:
 
     def _is_left_out(self, callback: Callable[..., object]) -> bool:
         return _is_step_of(callback, "run.<locals>.wrapper") or (
-            self.skips_test_steps and _is_step_of(callback, "TestRunner._run_tests_and_fixtures")
+            self.skips_test_steps
+            and (_is_step_of(callback, "TestRunner._run_tests_and_fixtures") or _is_step_of_a_test(callback))
         )
 
     def take(self) -> list[str]:
@@ -162,6 +165,13 @@ def _is_step_of(callback: object, coroutine: str) -> bool:
     """Whether the callback is a step of a task of this coroutine; uvloop's own is the start of the server."""
     task = getattr(callback, "__self__", None)
     return isinstance(task, asyncio.Task) and coroutine in repr(task.get_coro())
+
+
+def _is_step_of_a_test(callback: object) -> bool:
+    """Whether the callback is a step of a task that a test started, of a coroutine of its own."""
+    task = getattr(callback, "__self__", None)
+    code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
+    return code is not None and Path(code.co_filename).is_relative_to(_TESTS)
 
 
 def _described(callback: Any) -> str:

@@ -173,6 +173,7 @@ INTERNAL: Final = frozenset(
         "expressions.limits:MAX_BATCH_BYTES",
         "expressions.limits:MAX_BATCH_JOBS",
         "expressions.limits:MAX_EVALUATOR_GROWTH_BYTES",
+        "expressions.limits:MAX_FRESH_GROWTH_BYTES",
         "expressions.limits:MAX_EVALUATOR_JOBS",
         "expressions.limits:MAX_EVALUATOR_SOURCE",
         "expressions.limits:MAX_KILLS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,7 +19,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import NOWHERE, Environment
 from interlock.expressions.evaluate import EvaluationStopped
 from interlock.expressions.failures import ExpressionFailed, OverBudget
-from interlock.expressions.limits import EVALUATORS, MAX_KILLS
+from interlock.expressions.limits import EVALUATOR_MEMORY_BYTES, EVALUATORS, MAX_FRESH_GROWTH_BYTES, MAX_KILLS
 from interlock.expressions.pool import EvaluatorPool
 from interlock.expressions.template import compile_template
 from tests.expressions.given import ENVIRONMENT, NOW, context
@@ -45,6 +46,11 @@ async def evaluator() -> AsyncIterator[EvaluatorPool]:
 
 def children(evaluator: EvaluatorPool) -> set[int]:
     return {child.pid for child in evaluator.children}
+
+
+def memory(pid: int) -> int:
+    """Address space of a process, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -279,8 +285,26 @@ async def test_nulls_are_no_danger(evaluator: EvaluatorPool) -> None:
     assert sys.getrefcount(None) > before - 1_000
 
 
-async def test_evaluator_that_grew_is_replaced(evaluator: EvaluatorPool) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of another process is limited by prlimit")
+@pytest.mark.parametrize("room", [2**19, 3 * 2**18, 2**20])
+async def test_expression_is_not_blamed_for_memory_that_leaked_before(evaluator: EvaluatorPool, room: int) -> None:
     await ready(evaluator)
+    leaking = ENVIRONMENT.compile("ctx.a.text.ifEmpty('x').size()")
+    large = context(a={"text": "x" * 400_000})
+    fresh = {pid: memory(pid) for pid in children(evaluator)}
+    while not (grown := [pid for pid in fresh if memory(pid) > fresh[pid] + 2 * MAX_FRESH_GROWTH_BYTES]):
+        await evaluator.evaluate(leaking, large)
+    for pid in grown:
+        resource.prlimit(pid, resource.RLIMIT_AS, (memory(pid) + room, EVALUATOR_MEMORY_BYTES))
+    for _ in range(10):
+        assert await evaluator.evaluate(leaking, large) == 400_000
+    assert children(evaluator).isdisjoint(grown)
+
+
+async def test_evaluator_that_grew_is_replaced_however_large_the_server_is(evaluator: EvaluatorPool) -> None:
+    resident = b"x" * 400_000_000
+    await ready(evaluator)
+    del resident
     before = children(evaluator)
     leaking = ENVIRONMENT.compile("ctx.a.text.ifEmpty('x').size()")
     large = context(a={"text": "x" * 400_000})

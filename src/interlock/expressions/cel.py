@@ -18,6 +18,7 @@ from typing import Final, NewType
 
 from cel_expr_python import cel
 
+from interlock.expressions.failures import NO_MEMORY
 from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT
 from interlock.expressions.names import Function
 
@@ -163,7 +164,7 @@ class Compiled:
                 raise BudgetError("it loops more than 9,999 times") from None
             raise EvaluationError(str(error)) from None
         except MemoryError:
-            raise BudgetError("it needs too much memory") from None
+            raise BudgetError(NO_MEMORY) from None
         except (TypeError, SystemError, ValueError, OverflowError):
             raise EvaluationError("the result cannot be read") from None
         # An error is a value too: its message, as a text.

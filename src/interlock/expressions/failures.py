@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from interlock.errors import Permanent, Problem
 
@@ -41,6 +41,10 @@ class Origin:
 
 
 Origin.NOWHERE = Origin()
+
+
+NO_MEMORY: Final = "it needs too much memory"
+"""Reason of an expression for which the memory of an evaluator process is too small."""
 
 
 class ExpressionFailed(Permanent):

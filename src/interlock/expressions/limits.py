@@ -93,7 +93,10 @@ MAX_EVALUATOR_JOBS: Final = 20_000
 """Jobs after which an evaluator is replaced."""
 
 MAX_EVALUATOR_GROWTH_BYTES: Final = 96 * 1024 * 1024
-"""Memory that an evaluator may gain before it is replaced: the engine leaks what our functions take and give."""
+"""Address space that an evaluator may gain before it is replaced: the engine leaks what our functions take and give."""
+
+MAX_FRESH_GROWTH_BYTES: Final = 16 * 1024 * 1024
+"""Address space that an evaluator may have gained and still say of an expression that it needs too much memory."""
 
 EVALUATOR_MEMORY_BYTES: Final = 256 * 1024 * 1024 + MAX_EVALUATOR_GROWTH_BYTES
 """Address space of an evaluator process."""

@@ -1,10 +1,10 @@
 """The evaluator process: CEL reads execution data here, so that whatever it does ends this process and no other.
 
-It is started with one pipe in and one out, holds no secret, opens nothing, and ends when its pipe is closed, however
-its parent ended. Each frame is four bytes of length (big-endian) and JSON. A frame holds jobs; the answers come back in
-order, in one frame or more, the last of which says `end`. What was not begun within the time of a batch is left out and
-asked for again. Each unit of a job (see `script`) has a budget of processor time that the kernel enforces: nothing else
-can interrupt an expression.
+It is started with one pipe in and one out, holds no secret, opens nothing but what the kernel says of itself, and ends
+when its pipe is closed, however its parent ended. Each frame is four bytes of length (big-endian) and JSON. A frame
+holds jobs; the answers come back in order, in one frame or more, the last of which says `end`. What was not begun in
+the time of a batch is left out and asked for again. Each unit of a job (see `script`) has a budget of processor time
+that the kernel enforces: nothing else can interrupt an expression.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Final
 from interlock.expressions.analysis import Analyst, Recent, to_json
 from interlock.expressions.context import unpacked
 from interlock.expressions.environment import Environment, Scope
-from interlock.expressions.failures import FunctionFailed, Origin
+from interlock.expressions.failures import NO_MEMORY, FunctionFailed, Origin
 from interlock.expressions.functions import ASKABLE
 from interlock.expressions.limits import (
     BATCH_SECONDS,
@@ -35,6 +35,7 @@ from interlock.expressions.limits import (
     MAX_EVALUATOR_GROWTH_BYTES,
     MAX_EVALUATOR_JOBS,
     MAX_EVALUATOR_SOURCE,
+    MAX_FRESH_GROWTH_BYTES,
 )
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.program import Program
@@ -44,6 +45,10 @@ HEADER: Final = struct.Struct(">I")
 _FLUSH_SECONDS: Final = 0.002
 """Time after which finished answers are not held back for those that follow."""
 _REFERENCES_OF_NONE: Final = 1 << 60
+
+
+class Starved(Exception):
+    """There was not enough memory, and what leaked before may be to blame: a fresh process tells."""
 
 
 class Pipe:
@@ -134,7 +139,9 @@ class Server:
         self._programs.get(Place.STEP.value, Kind.ANY.value, "1")
         self._directory: Any = RemoteDirectory(pipe)
         self._served = 0
-        self._first_size = _peak_memory()
+        self._memory = Memory()
+        self._first_size = self._memory.size()
+        self._starved = False
 
     def serve(self, frame: bytes) -> None:
         """Answer every job of a frame that can be begun in time."""
@@ -154,17 +161,27 @@ class Server:
                 self._pipe.write(f'{{"answers":[{",".join(answers)}]}}')
                 answers, sent_at = [], now
             self._directory.job = number
-            answer = self._answer(job, until)
+            try:
+                answer = self._answer(job, until)
+            except Starved:
+                self._starved = True
+                break
             answers.append(answer)
             size += len(answer)
             self._served += 1
         _limit(0)
-        retire = self._served > MAX_EVALUATOR_JOBS or _peak_memory() - self._first_size > MAX_EVALUATOR_GROWTH_BYTES
+        worn = self._served > MAX_EVALUATOR_JOBS or self._grown() > MAX_EVALUATOR_GROWTH_BYTES
+        retire = worn or self._starved
         last = "true" if retire else "false"
         self._pipe.write(f'{{"answers":[{",".join(answers)}],"end":true,"retire":{last}}}')
 
+    def _grown(self) -> int:
+        return self._memory.size() - self._first_size
+
     def _answer(self, job: Mapping[str, Any], until: float) -> str:
+        """The outcomes of a job, as JSON. Raises Starved."""
         _limit(COMPILE_CPU_SECONDS)
+        fresh = self._grown() <= MAX_FRESH_GROWTH_BYTES
         if "analyse" in job:
             return f"[{self._programs.analysed(*job['analyse'])}]"
         steps = self._programs.steps(job["script"])
@@ -179,6 +196,9 @@ class Server:
             return True
 
         outcomes = play(steps, context, go_on)
+        last = outcomes[-1] if outcomes else None
+        if isinstance(last, Failure) and last.reason == NO_MEMORY and not fresh:
+            raise Starved
         written.extend(_written(outcome) for outcome in outcomes[len(written) :])
         return "[" + ",".join(written) + "]"
 
@@ -192,9 +212,19 @@ def _limit(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+class Memory:
+    """The address space of this process, which is what its limit counts."""
+
+    def __init__(self) -> None:
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else None
+
+    def size(self) -> int:
+        """Bytes; where they cannot be read, the most that was ever resident."""
+        if self._statm is not None:
+            return int(os.pread(self._statm, 32, 0).split()[0]) * resource.getpagesize()
+        # Not on Linux: there it begins with the peak of the process that started this one.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def own_none() -> None:
