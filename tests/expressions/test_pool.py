@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 LIST = {"list": [{"i": i} for i in range(50)], "text": "a" * 5000, "text2": "{{ 1 }}"}
 LOOPS = "ctx.a.list.map(x, x.i).filter(x, x > 47)"
 BOMB = '["aaaaaaaa"]' + ".map(x, x + x + x + x + x + x + x + x + x + x)" * 8
+SLOW = "ctx.a.list.map(x, ctx.a.list.map(y, x.i * y.i)).size()"
 SPIN = "ctx.a.text" + ".replace('a', ctx.a.text)" * 2 + ".size()"
 
 
@@ -210,10 +211,10 @@ async def test_a_child_has_nothing_of_the_servers_environment(
     assert b"hunter2" not in environment.read_bytes()  # noqa: ASYNC240
 
 
-async def killed(evaluator: EvaluatorPool, count: int) -> None:
-    """Kill the processes at work, so many of them one after the other."""
+async def killed(evaluator: EvaluatorPool, count: int, runs: Sequence[asyncio.Future[Any]]) -> None:
+    """Kill the processes at work, so many of them one after the other, while there is work."""
     known: set[int] = set()
-    while len(known) < count:
+    while len(known) < count and not all(run.done() for run in runs):
         for child in evaluator.children:
             if child.at_work and child.pid not in known:
                 known.add(child.pid)
@@ -222,10 +223,10 @@ async def killed(evaluator: EvaluatorPool, count: int) -> None:
 
 
 async def test_evaluators_that_are_killed_cost_a_retry_and_no_run(evaluator: EvaluatorPool) -> None:
-    program = ENVIRONMENT.compile("ctx.a.list.map(x, ctx.a.list.map(y, x.i * y.i)).size()")
+    program = ENVIRONMENT.compile(SLOW)
     await evaluator.ready()
     runs = [asyncio.ensure_future(evaluator.evaluate(program, context(a=LIST))) for _ in range(50)]
-    await killed(evaluator, MAX_KILLS - 1)
+    await killed(evaluator, MAX_KILLS - 1, runs)
     assert await asyncio.gather(*runs) == [50] * 50
 
 
@@ -233,9 +234,10 @@ async def test_evaluators_that_are_killed_from_outside_are_not_held_against_what
     evaluator: EvaluatorPool,
 ) -> None:
     await evaluator.ready()
-    run = asyncio.ensure_future(evaluator.evaluate(ENVIRONMENT.compile(LOOPS), context(a=LIST)))
-    await killed(evaluator, MAX_KILLS + 2)
-    assert await run == [48, 49]
+    # It takes long enough to be at work still when it is looked at.
+    run = asyncio.ensure_future(evaluator.evaluate(ENVIRONMENT.compile(SLOW), context(a=LIST)))
+    await killed(evaluator, MAX_KILLS + 2, [run])
+    assert await run == 50
 
 
 async def test_expression_that_ends_its_evaluators_fails_alone(evaluator: EvaluatorPool) -> None:
