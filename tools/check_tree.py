@@ -1,9 +1,9 @@
-"""The rules of the tree that no linter knows: file length, places of one machine, what was left open, pure rules/.
+"""Check the rules of the tree that no linter knows: file length, machine paths, open ends, pure rules/, words.
 
     python tools/check_tree.py [ROOT]
 
-Reads every file that git knows or would add. Findings go to stdout, one a line as `path:line: what and why`; the exit
-code is 1 if any of them is an error. A file between the two lengths is only pointed out.
+The script reads every file that git tracks or would add. It prints findings to stdout, one a line, as
+`path:line: what and why`, and exits with code 1 if any of them is an error. A file between the two lengths is a note.
 """
 
 import ast
@@ -36,9 +36,48 @@ _PURE = frozenset(
 """All that `rules/` may import beside itself: nothing that reads a clock, does I/O or waits."""
 
 
+_WORD_GAP = r"""(?:[_-]|[\s"'#>*]+)"""
+"""What may stand between the words of a phrase: spaces, a line break with its comment sign or quotes, `_` or `-`."""
+
+WORDS: dict[str, str] = {
+    "far ends?": "remote or receiver",
+    "other side": "remote or receiver",
+    "nobody|somebody|everybody": "the noun: caller, client, operator, user, process",
+    "whoever": "the noun: a caller that, a client that",
+    "mend(?:s|ed|ing)?": "fix",
+    "dear(?:er|est|ly)?": "expensive",
+    "at rest for good": "terminal",
+    "under way": "active, in progress",
+    "br(?:eaks?|oke|oken|eaking) off": "fail, stop, cut",
+    "stands? still": "is frozen",
+    "orders? (?:about|to stop)": "bulk termination",
+    "be(?:fall|falls|fell|fallen)": "happen to",
+    "lest": "so that … not",
+    "to be had": "available",
+}
+"""Words and phrases (regular expressions, a space for any gap) that are not used, and what to write instead."""
+
+PLAIN_ROOMS: tuple[str, ...] = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/glossary.md",
+    "tools/check_tree.py",
+)
+"""Path prefixes in which `WORDS` are an error. A room is added in the commit that rewrites it."""
+
+_WORD_LISTS = frozenset({"docs/glossary.md", "tools/check_tree.py", "tests/tools/test_check_tree.py"})
+"""Files that name the words in order to forbid them."""
+
+_WORD_PATTERNS = tuple(
+    (re.compile(rf"(?<![A-Za-z])(?:{word.replace(' ', _WORD_GAP)})(?![A-Za-z])", re.IGNORECASE), instead)
+    for word, instead in WORDS.items()
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to mend (`fails`) or to look at."""
+    """One error (`fails`), or one note."""
 
     path: str
     line: int
@@ -50,7 +89,7 @@ class Finding:
 
 
 def check_file(path: str, text: str) -> Iterator[Finding]:
-    """Findings in one file; `path` is relative to the root, with forward slashes."""
+    """Yield the findings in one file; `path` is relative to the root, with forward slashes."""
     lines = text.splitlines()
     if path.endswith(".py"):
         if len(lines) > TOO_LONG:
@@ -66,8 +105,24 @@ def check_file(path: str, text: str) -> Iterator[Finding]:
             yield Finding(path, number, "names a package registry; which one to use is the machine's configuration")
         if path.startswith("src/") and _LEFT_OPEN.search(line):
             yield Finding(path, number, "left open; finish it, or file it")
+    yield from check_words(path, text)
     if path.startswith("src/interlock/rules/") and path.endswith(".py"):
         yield from _impure_imports(path, text)
+
+
+def check_words(path: str, text: str) -> Iterator[Finding]:
+    """Yield the words of one file that docs/glossary.md replaces by others.
+
+    Args:
+        path: Path relative to the root, with forward slashes. Only files below `PLAIN_ROOMS` are checked.
+        text: The file, or what stands in for it.
+    """
+    if path in _WORD_LISTS or not path.startswith(PLAIN_ROOMS):
+        return
+    for pattern, instead in _WORD_PATTERNS:
+        for match in pattern.finditer(text):
+            found = " ".join(re.split(_WORD_GAP, match[0]))
+            yield Finding(path, text.count("\n", 0, match.start()) + 1, f'"{found}" is not our word; write: {instead}')
 
 
 def _impure_imports(path: str, text: str) -> Iterator[Finding]:
@@ -88,9 +143,13 @@ def _impure_imports(path: str, text: str) -> Iterator[Finding]:
 
 
 def check_lock(project: str, lock: str, *, groups: bool, path: str) -> Iterator[Finding]:
-    """Findings where the lock at `path` does not satisfy what pyproject.toml asks for.
+    """Yield the requirements of pyproject.toml that the lock does not satisfy.
 
-    `groups` says whether the development groups have to be in it too.
+    Args:
+        project: The text of pyproject.toml.
+        lock: The text of the lock.
+        groups: Whether the lock has to hold the development groups, too.
+        path: The path of the lock, for the findings.
     """
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock, re.MULTILINE))
     pinned = {canonicalize_name(name): version for name, version in pins.items()}
@@ -105,7 +164,7 @@ def check_lock(project: str, lock: str, *, groups: bool, path: str) -> Iterator[
 
 
 def check_migrations(paths: Iterable[str]) -> Iterator[Finding]:
-    """Findings in the numbers of the migrations: two branches that each took the next one do not conflict otherwise."""
+    """Yield the first wrong number of a migration; git sees no conflict when two branches take the same number."""
     migrations = sorted(path for path in paths if _MIGRATION.search(path))
     for number, path in enumerate(migrations, 1):
         match = _MIGRATION.search(path)
@@ -115,7 +174,7 @@ def check_migrations(paths: Iterable[str]) -> Iterator[Finding]:
 
 
 def tree(root: Path) -> Iterator[tuple[str, str]]:
-    """Path and text of every file that git knows or would add; what is not UTF-8 is no source and is left out."""
+    """Yield path and text of every file that git tracks or would add, except files that are not UTF-8."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for path in sorted(filter(None, subprocess.run(command, capture_output=True, check=True).stdout.split(b"\0"))):
         name = path.decode()

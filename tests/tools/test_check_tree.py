@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.check_tree import TOO_LONG, check_file, check_lock, check_migrations, main
+from tools.check_tree import PLAIN_ROOMS, TOO_LONG, WORDS, check_file, check_lock, check_migrations, main, tree
 
 PROJECT = """
 [project]
@@ -61,6 +61,71 @@ def test_rules_may_not_import_anything_that_acts(line: str) -> None:
 )
 def test_rules_may_import_each_other_and_plain_python(line: str) -> None:
     assert not texts("src/interlock/rules/a.py", line)
+
+
+FORBIDDEN = {
+    "far ends?": "the far end",
+    "other side": "the other side",
+    "nobody|somebody|everybody": "nobody knows",
+    "whoever": "Whoever asks",
+    "mend(?:s|ed|ing)?": "All of it is mended",
+    "dear(?:er|est|ly)?": "a dear call",
+    "at rest for good": "a run at rest for good",
+    "under way": "runs under way",
+    "br(?:eaks?|oke|oken|eaking) off": "the turn broke off",
+    "stands? still": "A store stands still",
+    "orders? (?:about|to stop)": "an order to stop",
+    "be(?:fall|falls|fell|fallen)": "what befell it",
+    "lest": "lest it waits",
+    "to be had": "is to be had",
+}
+"""One sentence for each entry of the word list."""
+
+
+def test_every_entry_of_the_word_list_finds_its_sentence() -> None:
+    assert FORBIDDEN.keys() == WORDS.keys()
+    for word, sentence in FORBIDDEN.items():
+        [finding] = check_file("README.md", sentence)
+        assert finding.fails
+        assert finding.text.endswith(f"write: {WORDS[word]}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the far\nend",
+        "# the far\n    # end",
+        '"the far "\n    "end"',
+        "far_end = 1",
+        "def test_far_end_answers(): ...",
+        "FAR_ENDS = 2",
+        "the far-end",
+        "> the far\n> end",
+    ],
+)
+def test_word_is_found_in_names_and_across_lines(text: str) -> None:
+    [finding] = check_file("README.md", text)
+    assert (finding.text.split(" is ")[0], finding.line) in {('"far end"', 1), ('"FAR ENDS"', 1)}
+
+
+@pytest.mark.parametrize("text", ["amended, recommend", "harvestable, molest", "endear", "the far. End", "farend"])
+def test_part_of_another_word_is_not_a_hit(text: str) -> None:
+    assert not texts("README.md", text)
+
+
+def test_line_of_a_hit_is_the_line_where_it_begins() -> None:
+    [finding] = check_file("README.md", "one\ntwo\nand nobody\n")
+    assert finding.line == 3
+
+
+def test_rooms_that_are_not_rewritten_yet_are_left_alone() -> None:
+    assert not texts("elsewhere/a.py", "# nobody")
+
+
+def test_every_plain_room_exists() -> None:
+    root = Path(__file__).resolve().parents[2]
+    paths = [path for path, _ in tree(root)]
+    assert [room for room in PLAIN_ROOMS if not any(path.startswith(room) for path in paths)] == []
 
 
 def test_a_lock_that_lags_behind_the_project_is_found() -> None:

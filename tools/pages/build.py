@@ -23,7 +23,16 @@ DOCS: Final = ROOT / "docs"
 PAGES: Final = ROOT / "src" / "interlock" / "api" / "pages"
 
 INDEX_NOTE: Final = "> The index of all pages, for programs and people: [/docs/llms.txt](/docs/llms.txt)\n\n"
-FIRST: Final = ("quickstart", "stopping", "expressions", "webhooks", "circuit-breaker", "access", "operating")
+FIRST: Final = (
+    "quickstart",
+    "stopping",
+    "expressions",
+    "webhooks",
+    "circuit-breaker",
+    "access",
+    "operating",
+    "glossary",
+)
 """The guides that are read first, in this order; the others follow."""
 CAUSES: Final = {
     "400": "Mend the fields that `details` names; all problems of a body are told at once. Code 9: what is asked for "
