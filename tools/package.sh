@@ -14,7 +14,7 @@ git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | t
 rm -f dist/*.whl dist/*.tar.gz
 .venv/bin/uv build --quiet --no-build-isolation --python .venv/bin/python --out-dir dist "$fresh/source"
 .venv/bin/uv venv --quiet --python .venv/bin/python "$fresh/venv"
-VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --require-hashes -r requirements/runtime.txt
-VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --no-deps dist/*.whl
+VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/runtime.txt
+VIRTUAL_ENV=$fresh/venv .venv/bin/uv pip install --quiet --compile-bytecode --no-deps dist/*.whl
 # -I: neither this checkout nor the caller's settings may lend the installed package anything.
 "$fresh/venv/bin/python" -I tools/smoke.py "$fresh/venv/bin/interlock" "$fresh"

@@ -146,3 +146,13 @@ def test_executions_and_a_filter_do_not_go_together(interlock: CommandLine) -> N
     refused = interlock("executions", "terminate", "7", "--state", "WAITING")
     assert refused.exit_code == Exit.USAGE
     assert "not both" in refused.output
+
+
+def test_a_command_is_loaded_without_a_collection_of_garbage_and_collecting_goes_on() -> None:
+    program = (
+        "import gc; from interlock.cli.main import cli; found = []; "
+        "gc.callbacks.append(lambda phase, info: found.append(phase)); cli.get_command(None, 'serve'); "
+        "print(len(found), gc.isenabled())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["0", "True"]

@@ -1,6 +1,7 @@
 """The command `interlock`: finds the command that was asked for, and loads its module only then."""
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -8,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -41,13 +42,24 @@ class LazyGroup(click.Group):
         if found is None:
             return None
         module, _, attribute = found[0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = getattr(_imported(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in self._by_name.items()])
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module without collecting garbage meanwhile: what an import makes stays."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        if collects:
+            gc.enable()
 
 
 @click.group(

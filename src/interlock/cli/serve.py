@@ -164,6 +164,8 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     sys.setswitchinterval(SWITCH_INTERVAL)
     _permit_files()
+    # What a start makes stays: cycles are looked for once the port is open.
+    gc.disable()
     try:
         code = uvloop.run(run_server(Settings(**given), ready_file))
     except (InterlockError, OSError, DriverError) as error:
@@ -174,6 +176,8 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
         if known is None or unknown is not None:
             raise
         sys.exit(_told(known))
+    finally:
+        gc.enable()
     sys.exit(code)
 
 
@@ -249,6 +253,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             # What the start has made is here to stay, and a run leaves next to no cycles behind it.
             gc.freeze()
             gc.set_threshold(*COLLECTED_EVERY)
+            gc.enable()
             try:
                 _tell(settings.data_dir, url, system, ready_file)
             except OSError as error:
