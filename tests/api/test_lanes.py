@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from interlock.api.app import LARGE
-from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, Buffer, Permits
+from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, WORK_PERMITS, Buffer, Permits
 from interlock.errors import TooManyRequests, Unavailable
 from interlock.operations.operation import Answer, Call, Lane, NoContent
 from interlock.operations.services import Services
@@ -221,3 +221,26 @@ async def test_a_stop_that_queues_with_the_readers_is_found_out() -> None:
     async with edge(rows) as ann:
         with pytest.raises(AssertionError):
             await the_stop_goes_past_the_readers(ann)
+
+
+async def test_answers_that_are_held_back_take_no_permit_and_end_when_their_callers_leave() -> None:
+    async with edge() as ann:
+        path = f"/api/v1/automations/{await ann.desk.make(WAIT)}/execute"
+        callers = [Caller([b""]) for _ in range(WORK_PERMITS + 1)]
+        held = [
+            asyncio.create_task(ann.ask("POST", path, headers=[("Prefer", "wait=30")], caller=caller))
+            for caller in callers
+        ]
+        await settle()
+        feed = ann.desk.services.feed
+        assert (feed.watches, any(task.done() for task in held)) == (len(callers), False)
+        assert (await ann.ask("POST", path)).status == 200
+        for caller in callers:
+            caller.gone.set()
+        await settle()
+        assert feed.watches == 0
+        await asyncio.gather(*held, return_exceptions=True)
+        waiting = [
+            run["state"] for run in (await ann.desk.ask("ListAutomationExecutions")).body["automationExecutions"]
+        ]
+        assert set(waiting) == {"AUTOMATION_EXECUTION_STATE_WAITING"}

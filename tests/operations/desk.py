@@ -91,6 +91,8 @@ class Desk:
         elif operation.request is not None:
             parsed = parse(operation.request, raw)
         answer: Answer = await operation.handler(self.services, call, parsed)
+        if answer.later is not None:
+            answer = await answer.later()
         message = answer.message
         if isinstance(message, Document | Stream):
             return Reply(message.text if isinstance(message, Document) else message, dict(answer.headers))

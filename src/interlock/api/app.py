@@ -38,7 +38,7 @@ from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound, Unimplemented
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Call, Document, Lane, NoContent, Operation, Stream, nobody_in
+from interlock.operations.operation import Answer, Call, Document, Lane, NoContent, Operation, Stream, nobody_in
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.system import Slices
@@ -92,6 +92,8 @@ class Reply:
     body: bytes
     pieces: AsyncIterator[bytes] | None = None
     """What follows piece by piece; then `body` is empty, and the length not known."""
+    later: Callable[[], Awaitable[Answer]] | None = None
+    """The answer is held back, and this gives it."""
 
 
 _OF_THE_SERVER: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
@@ -197,6 +199,9 @@ class Api:
                 if route is None:
                     raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
+                if reply.later is not None:
+                    # Outside of the lane: an answer that is held back must hold no permit, and no buffer.
+                    reply = _reply(await _held(reply.later, receive))
                 if reply.pieces is not None and scope.get("http_version") == "1.0":
                     raise Unimplemented("an event stream needs HTTP/1.1")
         except InterlockError as error:
@@ -323,20 +328,25 @@ class Api:
             asked = body
         elif operation.request is not None:
             asked = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
-        answer = await operation.handler(self._services, call, asked)
-        message = answer.message
-        if isinstance(message, Document):
-            media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
-            return Reply(200, (media_type, *_encoded(answer.headers)), message.text.encode())
-        if isinstance(message, Stream):
-            media_type = (b"content-type", message.media_type.encode())
-            return Reply(200, (media_type, *_encoded(answer.headers)), b"", message.pieces)
-        if isinstance(message, NoContent):
-            return Reply(204, _encoded(answer.headers), b"")
-        headers: Headers = (JSON_TYPE, *_encoded(answer.headers))
-        if isinstance(message, Message):
-            return Reply(200, headers, to_json(message))
-        return Reply(200, headers, _json(message) if message else _EMPTY)
+        return _reply(await operation.handler(self._services, call, asked))
+
+
+def _reply(answer: Answer) -> Reply:
+    if answer.later is not None:
+        return Reply(200, (), b"", later=answer.later)
+    message = answer.message
+    if isinstance(message, Document):
+        media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
+        return Reply(200, (media_type, *_encoded(answer.headers)), message.text.encode())
+    if isinstance(message, Stream):
+        media_type = (b"content-type", message.media_type.encode())
+        return Reply(200, (media_type, *_encoded(answer.headers)), b"", message.pieces)
+    if isinstance(message, NoContent):
+        return Reply(204, _encoded(answer.headers), b"")
+    headers: Headers = (JSON_TYPE, *_encoded(answer.headers))
+    if isinstance(message, Message):
+        return Reply(200, headers, to_json(message))
+    return Reply(200, headers, _json(message) if message else _EMPTY)
 
 
 def resource_of(path: str) -> str:
@@ -354,6 +364,24 @@ def _head(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
     if reply.pieces is None and reply.status != HTTPStatus.NO_CONTENT:
         head.append((b"content-length", b"%d" % len(reply.body)))
     return head
+
+
+async def _held(later: Callable[[], Awaitable[Answer]], receive: Receive) -> Answer:
+    """Wait for an answer that is held back, for as long as its caller stays connected.
+
+    Raises:
+        Disconnected: the caller has gone.
+    """
+    coming = asyncio.ensure_future(later())
+    gone = asyncio.ensure_future(until_gone(receive))
+    try:
+        await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise Disconnected
+        return coming.result()
+    finally:
+        gone.cancel()
+        coming.cancel()
 
 
 async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send, *, is_head: bool) -> None:

@@ -29,15 +29,18 @@ from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import automations, publish, shown
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, few, give_way, page_of, page_of_query
+from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency
-from interlock.rules.model import Execution, Ref
-from interlock.rules.states import State
+from interlock.rules.model import SECOND, Execution, Ref
+from interlock.rules.states import TERMINAL, State
 from interlock.rules.subject import REFUSAL, unusable_subject
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 """Says that the answer is that of an earlier request with the same key."""
+STATE_HEADER: Final = "Interlock-Execution"
+"""Says in which state the run was when an answer that was held back was given."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _NOTHING: Final[dict[str, Any]] = {}
 _EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplateId"})
@@ -54,6 +57,9 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
     the run that was started first, marked as a replay; with another message `AlreadyExists`. A known key is answered
     before the automation is looked at, so that a retry finds its run whatever has become of the automation since.
 
+    Header `Prefer`: `wait=N` holds the answer back until the run is over or N seconds have passed; a replay waits for
+    the run that was started first.
+
     Raises:
         AlreadyExists: the key was used with another message.
         NotFound: the automation is unknown.
@@ -66,7 +72,7 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
             call.tenant.id, call.actor.client, call.path["id"], idempotency, services.clock.now()
         )
         if replayed is not None:
-            return _replay(replayed)
+            return _started(services, call, replayed, is_replayed=True)
     row = automations.read(services, call)
     trigger = body.context.context if body.context is not None else None
     if body.is_draft:
@@ -91,13 +97,39 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
             lease=None if body.lease is None else body.lease.nanos // 1000,
         )
     )
-    if started.repeated:
-        return _replay(started.execution.id)
-    return Answer({"executionId": str(started.execution.id)})
+    return _started(services, call, started.execution.id, is_replayed=started.repeated)
 
 
-def _replay(execution: int) -> Answer:
-    return Answer({"executionId": str(execution)}, ((REPLAYED_HEADER, "true"),))
+def _started(services: Services, call: Call, execution: int, *, is_replayed: bool) -> Answer:
+    message = {"executionId": str(execution)}
+    headers = ((REPLAYED_HEADER, "true"),) if is_replayed else ()
+    prefer = call.headers.get("prefer")
+    seconds = None if prefer is None else read_preferences(prefer).wait
+    if seconds is None:
+        return Answer(message, headers)
+
+    async def held() -> Answer:
+        state = await _state_after(services, Ref(call.tenant.id, execution), seconds)
+        applied = ("Preference-Applied", Preferences(wait=seconds).applied)
+        return Answer(message, (*headers, (STATE_HEADER, f"state={state}"), applied))
+
+    return Answer(later=held)
+
+
+async def _state_after(services: Services, ref: Ref, seconds: int) -> State:
+    """The state of a run once it is over, `seconds` have passed, or the server stops.
+
+    Raises:
+        NotFound: the run has been removed.
+    """
+    until = services.clock.now() + seconds * SECOND
+    with services.feed.watch(ref) as watch:
+        while True:
+            row = services.store.executions.get(ref)
+            if row is None:
+                raise NotFound
+            if row.state in TERMINAL or services.feed.closed or not await watch.change(services.clock, until):
+                return row.state
 
 
 def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:

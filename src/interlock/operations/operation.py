@@ -85,6 +85,8 @@ class Answer:
 
     message: Message | Mapping[str, Any] | Document | Stream | NoContent = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
+    later: Callable[[], Awaitable[Answer]] | None = None
+    """The answer is held back: this gives it. It is awaited without a permit, and cancelled when the caller leaves."""
 
 
 Handler = Callable[[Services, Call, Any], Awaitable[Answer]]

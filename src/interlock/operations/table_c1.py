@@ -157,9 +157,17 @@ C1: Final[tuple[Operation, ...]] = (
                 "1 to 255 visible ASCII characters. For 24 hours the same key with the same message gives the run that "
                 "was started first, whatever has become of the automation; with another message it is refused (409).",
             ),
+            Header(
+                "Prefer",
+                "`wait=N`, N up to 30: hold the answer back until the run is over, or N seconds have passed.",
+            ),
         ),
         answers_with=(
             Header(executions.REPLAYED_HEADER, "`true` if an earlier request with the same key started this run."),
+            Header(
+                executions.STATE_HEADER,
+                "With `Prefer: wait`: the state of the run at the time of the answer, `state=…`.",
+            ),
         ),
         within_apps=True,
         link=_OF_EXECUTION,
