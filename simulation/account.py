@@ -73,7 +73,7 @@ class Account:
         """
         rows = self._store.executions.page(self._tenant, limit=100_000)
         self.runs = len(rows)
-        audited = self._audited()
+        audited = await self._audited()
         for row in rows:
             require(row.state in TERMINAL, "L1", f"{row.id} never comes to its end: {row.state} {row.waiting_for}")
             self._steps(row)
@@ -86,10 +86,10 @@ class Account:
         answer = await self._world.clients.ask_as_admin("POST", "/interlock/v1/audit/actions/verify", {})
         require(answer.status == 200 and answer.tree["intact"], "S16", f"the audit record: {answer.body!r}")
 
-    def _audited(self) -> Counter[str]:
+    async def _audited(self) -> Counter[str]:
         """How many rows say of each run that it was terminated."""
         found: Counter[str] = Counter()
-        for row in self._store.audit.rows(self._tenant, limit=1_000_000):
+        for row in await self._store.audit.rows(self._tenant, limit=1_000_000):
             if row.entry.action == "execution.terminate" and row.entry.outcome == "accepted":
                 found[row.entry.target] += 1
         return found

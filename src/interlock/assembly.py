@@ -203,6 +203,7 @@ async def _assembled(
         stack.push_async_callback(store.close)
         # Before anything is written with the time that it has to judge.
         watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
+        await watch.read_record()
         ids = machine.ids(store.executions.greatest_id())
         http = machine.http
         if http is None:
@@ -387,7 +388,7 @@ async def _new_client(
     store: SqliteStore, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness, *, another: bool
 ) -> Credential | None:
     """Make the first client, if there is none, or `another`."""
-    if store.access.clients(tenant.id) and not another:
+    if await store.access.clients(tenant.id) and not another:
         return None
     made = make_credential(ids, chance, host)
     name = "Made by serve --new-client" if another else "First client"

@@ -177,7 +177,7 @@ async def names_the_id(services: Services, call: Call, body: Any) -> Answer:
 
 
 async def denies_what_is_there(services: Services, call: Call, body: Any) -> Answer:
-    refs = [Ref(row.id, int(call.path["id"])) for row in services.store.access.tenants()]
+    refs = [Ref(row.id, int(call.path["id"])) for row in await services.store.access.tenants()]
     raise PermissionDenied if any(map(services.store.executions.get, refs)) else NotFound
 
 

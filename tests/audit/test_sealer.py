@@ -54,10 +54,10 @@ async def test_a_row_is_sealed_within_a_second_of_its_commit(
     store: SqliteStore, clock: ManualClock, sealing: Sealer
 ) -> None:
     mine = await tenant(store)
-    assert [row.hash for row in store.audit.rows(mine)] == [None]
+    assert [row.hash for row in await store.audit.rows(mine)] == [None]
     await clock.pass_time(1)
-    rows = store.audit.rows(mine)
-    assert verify(rows, store.audit.head(mine)).sealed == len(rows) == 1
+    rows = await store.audit.rows(mine)
+    assert verify(rows, await store.audit.head(mine)).sealed == len(rows) == 1
 
 
 async def test_it_sleeps_without_a_timer_while_nothing_is_committed(
@@ -77,7 +77,7 @@ async def test_rows_of_a_moment_share_a_commit(store: SqliteStore, clock: Manual
     commits = store.writer.commits
     await clock.pass_time(1)
     assert store.writer.commits == commits + 1
-    assert verify(store.audit.rows(mine), store.audit.head(mine)).sealed == 21
+    assert verify(await store.audit.rows(mine), await store.audit.head(mine)).sealed == 21
 
 
 async def test_more_rows_than_a_batch_and_more_tenants_than_one(store: SqliteStore, clock: ManualClock) -> None:
@@ -86,7 +86,7 @@ async def test_more_rows_than_a_batch_and_more_tenants_than_one(store: SqliteSto
         await asyncio.gather(*(store.audit.append(which, at, ENTRY) for at in range(BATCH + 1)))
     assert await Sealer(store.audit, clock).seal_all() == 2 * (BATCH + 2)
     for which in tenants:
-        verdict = verify(store.audit.rows(which), store.audit.head(which))
+        verdict = verify(await store.audit.rows(which), await store.audit.head(which))
         assert (verdict.ok, verdict.sealed, verdict.unsealed) == (True, BATCH + 2, 0)
 
 
@@ -103,9 +103,9 @@ async def test_a_chain_goes_on_after_a_restart(tmp_path: Path, clock: ManualCloc
     store = SqliteStore(tmp_path)
     task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(Sealer(store.audit, clock))))
     await clock.pass_time(1)
-    while store.audit.rows(mine)[-1].hash is None:
+    while (await store.audit.rows(mine))[-1].hash is None:
         await settle(1)
-    verdict = verify(store.audit.rows(mine), store.audit.head(mine))
+    verdict = verify(await store.audit.rows(mine), await store.audit.head(mine))
     assert (verdict.ok, verdict.sealed, verdict.unsealed) == (True, 7, 0)
     task.cancel()
     await store.close()
@@ -139,5 +139,5 @@ async def test_what_could_not_be_sealed_is_sealed_when_the_store_takes_it(
     assert 3 < stubborn.refused < 12
     stubborn.taking = True
     await clock.pass_time(MAX_PAUSE_MICROSECONDS / 1_000_000)
-    assert verify(store.audit.rows(mine), store.audit.head(mine)).sealed == 1
+    assert verify(await store.audit.rows(mine), await store.audit.head(mine)).sealed == 1
     task.cancel()

@@ -124,8 +124,8 @@ class World:
     async def present(self, assertion: str, **changes: str | None) -> TokenAnswer:
         return await self.post(self.form(assertion, **changes))
 
-    def audited(self) -> AuditRow:
-        return self.store.audit.rows(self.tenant.id)[-1]
+    async def audited(self) -> AuditRow:
+        return (await self.store.audit.rows(self.tenant.id))[-1]
 
 
 @asynccontextmanager

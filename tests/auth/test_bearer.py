@@ -28,7 +28,7 @@ def bearer(here: World) -> Bearer:
 async def test_a_token_stands_for_its_client_and_what_that_may_do(
     here: World, bearer: Bearer, token: str, scheme: str
 ) -> None:
-    caller = bearer.authenticate(here.tenant.id, f"{scheme} {token}")
+    caller = await bearer.authenticate(here.tenant.id, f"{scheme} {token}")
     assert (caller.tenant, caller.client) == (here.tenant.id, here.credential.client_id)
     assert caller.roles == (Role.SUPER_ADMIN,)
     assert Permission.EXECUTIONS_TERMINATE in caller.permissions
@@ -37,7 +37,7 @@ async def test_a_token_stands_for_its_client_and_what_that_may_do(
 @pytest.mark.parametrize("header", [None, ""])
 async def test_no_token_is_told_apart_from_a_bad_one(bearer: Bearer, header: str | None) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        bearer.authenticate(1, header)
+        await bearer.authenticate(1, header)
     assert not refused.value.token_presented
 
 
@@ -62,11 +62,11 @@ async def test_whatever_is_wrong_with_a_token_is_answered_alike(here: World, bea
     refusals = set()
     for where, header in presented:
         with pytest.raises(Unauthenticated) as refused:
-            bearer.authenticate(where, header)
+            await bearer.authenticate(where, header)
         refusals.add((refused.value.message, refused.value.token_presented))
     here.clock.advance(3_600)
     with pytest.raises(Unauthenticated) as refused:
-        bearer.authenticate(tenant, f"Bearer {token}")
+        await bearer.authenticate(tenant, f"Bearer {token}")
     refusals.add((refused.value.message, refused.value.token_presented))
     assert len(refusals) == 1
     assert refusals.pop()[1]
@@ -74,24 +74,24 @@ async def test_whatever_is_wrong_with_a_token_is_answered_alike(here: World, bea
 
 async def test_a_token_ends_to_the_second(here: World, bearer: Bearer, token: str) -> None:
     here.clock.advance(3_599)
-    bearer.authenticate(here.tenant.id, f"Bearer {token}")
+    await bearer.authenticate(here.tenant.id, f"Bearer {token}")
     here.clock.advance(1)
     with pytest.raises(Unauthenticated):
-        bearer.authenticate(here.tenant.id, f"Bearer {token}")
+        await bearer.authenticate(here.tenant.id, f"Bearer {token}")
 
 
 async def test_a_token_ends_with_its_client(here: World, bearer: Bearer) -> None:
     brief = with_client(here, await here.client(Role.SUPER_ADMIN, expires_at=here.clock.wall() + 1_000_000))
     token = content(await brief.post(brief.secret_form()))["access_token"]
-    bearer.authenticate(here.tenant.id, f"Bearer {token}")
+    await bearer.authenticate(here.tenant.id, f"Bearer {token}")
     here.clock.advance(1)
     with pytest.raises(Unauthenticated):
-        bearer.authenticate(here.tenant.id, f"Bearer {token}")
+        await bearer.authenticate(here.tenant.id, f"Bearer {token}")
 
 
 async def test_a_narrowed_token_may_do_only_what_it_was_narrowed_to(here: World, bearer: Bearer) -> None:
     answer = await here.post(here.secret_form(scope="read_only"))
-    caller = bearer.authenticate(here.tenant.id, f"Bearer {content(answer)['access_token']}")
+    caller = await bearer.authenticate(here.tenant.id, f"Bearer {content(answer)['access_token']}")
     assert Permission.EXECUTIONS_READ in caller.permissions
     assert Permission.EXECUTIONS_TERMINATE not in caller.permissions
 

@@ -91,8 +91,8 @@ async def test_the_default_tenant_answers_to_loopback_and_the_names_it_is_given(
     made = await ensure_default_tenant(access, ("Ops.Example:8443",), 1)
     tenants = Tenants(access)
     for host in ("127.0.0.1:8080", "localhost", "[::1]:8080", "ops.example", *(f"{name}" for name in LOOPBACK[:1])):
-        assert tenants.resolve(host)[0] == made
-    assert tenants.resolve("OPS.example.:1")[1] == "ops.example"
+        assert (await tenants.resolve(host))[0] == made
+    assert (await tenants.resolve("OPS.example.:1"))[1] == "ops.example"
 
 
 async def test_the_default_tenant_is_made_once_and_learns_new_names(access: Access) -> None:
@@ -101,7 +101,7 @@ async def test_the_default_tenant_is_made_once_and_learns_new_names(access: Acce
     later = await ensure_default_tenant(access, ("new.example",), 3)
     assert later.id == first.id
     assert set(later.hosts) == {*LOOPBACK, "new.example"}
-    assert len(access.tenants()) == 1
+    assert len(await access.tenants()) == 1
     await access.create_tenant("other", ("taken.example",), 4, MADE)
     with pytest.raises(AlreadyExists):
         await ensure_default_tenant(access, ("taken.example",), 5)
@@ -124,32 +124,33 @@ async def test_a_tenant_is_reached_at_a_host_of_its_own(
     urls = PublicUrls(access)
     urls.reached_at(public)
     other = await access.create_tenant("acme", hosts, 1, MADE)
-    assert (urls.of(default.id), urls.of(other.id)) == (public, url)
-    assert urls.of(other.id) == url
-    assert Tenants(access).resolve(urlsplit(url).netloc)[0].id == other.id
+    assert (await urls.of(default.id), await urls.of(other.id)) == (public, url)
+    assert await urls.of(other.id) == url
+    assert (await Tenants(access).resolve(urlsplit(url).netloc))[0].id == other.id
 
 
 async def test_an_unknown_host_is_not_found_until_it_is_known(access: Access) -> None:
     tenants = Tenants(access)
     for _ in range(2):
         with pytest.raises(NotFound, match=r"^not found$"):
-            tenants.resolve("acme.example")
+            await tenants.resolve("acme.example")
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
-    assert tenants.resolve("acme.example") == (made, "acme.example")
+    assert await tenants.resolve("acme.example") == (made, "acme.example")
 
 
 async def test_spellings_of_a_host_do_not_fill_the_memory(access: Access) -> None:
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
     tenants = Tenants(access)
     with METER.leaving_out():
-        assert all(tenants.resolve(f"acme.example:{port}")[0] == made for port in range(3_000))
+        for port in range(3_000):
+            assert (await tenants.resolve(f"acme.example:{port}"))[0] == made
     assert len(tenants._known) <= 1_024
 
 
 async def test_a_revoked_tenant_is_not_found_though_it_was_remembered(access: Access) -> None:
     made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
     tenants = Tenants(access)
-    tenants.resolve("acme.example")
+    await tenants.resolve("acme.example")
     assert await access.revoke_tenant(made.id, 2, MADE, ENDED, now=2)
     with pytest.raises(NotFound):
-        tenants.resolve("acme.example")
+        await tenants.resolve("acme.example")

@@ -33,11 +33,11 @@ NOW = 1_750_000_000
 HS256 = b'{"alg":"HS256"}'
 
 
-def assert_refused(here: World, answer: TokenAnswer, cause: str) -> None:
+async def assert_refused(here: World, answer: TokenAnswer, cause: str) -> None:
     assert answer.status == 401, content(answer)
     assert content(answer) == {"error": "invalid_client", "error_description": "client authentication failed"}
     assert headers(answer)["WWW-Authenticate"] == f'Bearer realm="{HOST}"'
-    entry = here.audited().entry
+    entry = (await here.audited()).entry
     assert (entry.action, entry.outcome, entry.reason) == ("token.issue", "denied", cause)
 
 
@@ -50,7 +50,7 @@ def assert_refused(here: World, answer: TokenAnswer, cause: str) -> None:
 )
 async def test_another_type_of_assertion(here: World, kind: str) -> None:
     answer = await here.present(here.go(), client_assertion_type=kind)
-    assert_refused(here, answer, "assertion_type_unknown")
+    await assert_refused(here, answer, "assertion_type_unknown")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_another_type_of_assertion(here: World, kind: str) -> None:
 )
 async def test_another_algorithm_though_rightly_signed(here: World, algorithm: Any) -> None:
     header = {} if algorithm is None else {"alg": algorithm}
-    assert_refused(here, await here.present(forge(header, here.claims(), here.key)), "assertion_algorithm")
+    await assert_refused(here, await here.present(forge(header, here.claims(), here.key)), "assertion_algorithm")
 
 
 async def test_signatures_of_other_algorithms_with_what_an_attacker_knows(here: World) -> None:
@@ -72,9 +72,9 @@ async def test_signatures_of_other_algorithms_with_what_an_attacker_knows(here: 
     tokens.append(jwt.encode(claims, rsa.generate_private_key(65537, 2048), algorithm="RS256"))
     tokens.append(jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256"))
     for token in tokens:
-        assert_refused(here, await here.present(token), "assertion_algorithm")
+        await assert_refused(here, await here.present(token), "assertion_algorithm")
     other = Ed448PrivateKey.generate()
-    assert_refused(here, await here.present(jwt.encode(claims, other, algorithm="EdDSA")), "assertion_signature")
+    await assert_refused(here, await here.present(jwt.encode(claims, other, algorithm="EdDSA")), "assertion_signature")
 
 
 @pytest.mark.parametrize("member", ["jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"])
@@ -82,7 +82,7 @@ async def test_a_key_that_the_assertion_brings_along(here: World, member: str) -
     attacker = Ed25519PrivateKey.generate()
     key = {"kty": "OKP", "crv": "Ed25519", "x": b64(attacker.public_key().public_bytes_raw())}
     header = {"alg": "EdDSA", member: key if member == "jwk" else "https://attacker.example/key"}
-    assert_refused(here, await here.present(forge(header, here.claims(), attacker)), "assertion_brings_key")
+    await assert_refused(here, await here.present(forge(header, here.claims(), attacker)), "assertion_brings_key")
 
 
 @pytest.mark.parametrize("kid", ["x", "' OR 1=1 --", "../../etc/passwd", "https://attacker.example/"])
@@ -95,12 +95,12 @@ async def test_a_key_id_says_nothing(here: World, kid: str) -> None:
 )
 async def test_unusual_headers(here: World, extra: dict[str, Any]) -> None:
     token = forge({"alg": "EdDSA", **extra}, here.claims(), here.key)
-    assert_refused(here, await here.present(token), "assertion_unusual_header")
+    await assert_refused(here, await here.present(token), "assertion_unusual_header")
 
 
 @pytest.mark.parametrize("kind", ["at+jwt", "dpop+jwt", "logout+jwt", "", 7, None], ids=repr)
 async def test_a_token_of_another_type(here: World, kind: Any) -> None:
-    assert_refused(
+    await assert_refused(
         here, await here.present(forge({"alg": "EdDSA", "typ": kind}, here.claims(), here.key)), "assertion_type"
     )
 
@@ -124,7 +124,7 @@ async def test_other_serialisations(here: World) -> None:
         answer = await here.present(text)
         assert answer.status == 401
     token = content(await here.post(here.secret_form()))["access_token"]
-    assert_refused(here, await here.present(token), "assertion_not_compact_jws")
+    await assert_refused(here, await here.present(token), "assertion_not_compact_jws")
 
 
 async def test_any_spelling_of_the_encoding_but_the_one(here: World) -> None:
@@ -141,7 +141,7 @@ async def test_any_spelling_of_the_encoding_but_the_one(here: World) -> None:
         f"{header}=.{payload}.{signature}",
     ]
     for text in spellings:
-        assert_refused(here, await here.present(text), "assertion_malformed")
+        await assert_refused(here, await here.present(text), "assertion_malformed")
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ async def test_any_spelling_of_the_encoding_but_the_one(here: World) -> None:
     ],
 )
 async def test_claims_that_are_not_one_plain_object(here: World, claims: bytes) -> None:
-    assert_refused(here, await here.present(forge({"alg": "EdDSA"}, claims, here.key)), "assertion_malformed")
+    await assert_refused(here, await here.present(forge({"alg": "EdDSA"}, claims, here.key)), "assertion_malformed")
 
 
 async def test_a_header_with_a_name_twice(here: World) -> None:
     token = forge(b'{"alg":"none","alg":"EdDSA"}', here.claims(), here.key)
-    assert_refused(here, await here.present(token), "assertion_malformed")
+    await assert_refused(here, await here.present(token), "assertion_malformed")
 
 
 async def test_a_signature_that_is_not_the_one_signature(here: World) -> None:
@@ -185,9 +185,9 @@ async def test_a_signature_that_is_not_the_one_signature(here: World) -> None:
         here.key.sign(b"something else"),
     ]
     for other in changed:
-        assert_refused(here, await here.present(f"{signed}.{b64(other)}"), "assertion_signature")
+        await assert_refused(here, await here.present(f"{signed}.{b64(other)}"), "assertion_signature")
     payload = b64(json.dumps(here.claims(exp=NOW + 200)).encode())
-    assert_refused(here, await here.present(f"{signed.split('.')[0]}.{payload}.{text}"), "assertion_signature")
+    await assert_refused(here, await here.present(f"{signed.split('.')[0]}.{payload}.{text}"), "assertion_signature")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ async def test_times_that_do_not_fit(here: World, changes: dict[str, Any], cause
     if cause is None:
         assert answer.status == 200
     else:
-        assert_refused(here, answer, cause)
+        await assert_refused(here, answer, cause)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ async def test_times_that_do_not_fit(here: World, changes: dict[str, Any], cause
     ],
 )
 async def test_an_assertion_for_somebody_else(here: World, audience: Any) -> None:
-    assert_refused(here, await here.present(here.assertion(aud=audience)), "assertion_audience")
+    await assert_refused(here, await here.present(here.assertion(aud=audience)), "assertion_audience")
 
 
 @pytest.mark.parametrize(
@@ -269,15 +269,17 @@ async def test_issuer_subject_and_client_id_are_one(here: World) -> None:
         ({"iss": None}, me),
     ]
     for claims, client_id in cases:
-        assert_refused(here, await here.present(here.assertion(**claims), client_id=client_id), "assertion_subject")
+        await assert_refused(
+            here, await here.present(here.assertion(**claims), client_id=client_id), "assertion_subject"
+        )
     for client_id in (me.upper(), me + " ", "é", "x" * 2_000):
-        assert_refused(here, await here.present(here.go(), client_id=client_id), "client_unknown")
-    assert_refused(here, await here.present(here.go(), client_id=other.client_id), "assertion_signature")
+        await assert_refused(here, await here.present(here.go(), client_id=client_id), "client_unknown")
+    await assert_refused(here, await here.present(here.go(), client_id=other.client_id), "assertion_signature")
 
 
 async def test_a_client_that_does_not_say_its_id_is_known_by_issuer_and_subject(here: World) -> None:
     assert (await here.present(here.go(), client_id=None)).status == 200
-    assert_refused(here, await here.present(here.assertion(iss="x"), client_id=None), "client_unknown")
+    await assert_refused(here, await here.present(here.assertion(iss="x"), client_id=None), "client_unknown")
 
 
 async def test_the_host_in_a_client_id_is_never_compared(here: World) -> None:
@@ -288,8 +290,8 @@ async def test_the_host_in_a_client_id_is_never_compared(here: World) -> None:
 async def test_another_tenants_client(here: World) -> None:
     made = await here.store.access.create_tenant("other", ("other.example",), 1, AuditEntry(SYSTEM, "x", "x"))
     stranger = with_client(here, await here.client(Role.SUPER_ADMIN, tenant=made.id))
-    assert_refused(here, await stranger.present(stranger.go()), "client_unknown")
-    assert_refused(here, await stranger.post(stranger.secret_form()), "client_unknown")
+    await assert_refused(here, await stranger.present(stranger.go()), "client_unknown")
+    await assert_refused(here, await stranger.post(stranger.secret_form()), "client_unknown")
     token = stranger.assertion(aud="other.example")
     assert (await stranger.post(stranger.form(token), host="other.example", tenant=made.id)).status == 200
 
@@ -297,7 +299,7 @@ async def test_another_tenants_client(here: World) -> None:
 async def test_an_assertion_presented_again(here: World) -> None:
     token = here.go()
     assert (await here.present(token)).status == 200
-    assert_refused(here, await here.present(token), "assertion_replayed")
+    await assert_refused(here, await here.present(token), "assertion_replayed")
 
 
 async def test_of_32_who_present_one_assertion_at_once_one_gets_a_token(here: World) -> None:
@@ -318,21 +320,21 @@ async def test_an_unknown_client_hears_what_a_known_one_with_the_wrong_key_hears
 async def test_a_revoked_client_and_the_tokens_it_had(here: World, by: str) -> None:
     token = content(await here.post(here.secret_form()))["access_token"]
     bearer = Bearer(here.store.access, here.clock)
-    assert bearer.authenticate(here.tenant.id, f"Bearer {token}").client == here.credential.client_id
+    assert (await bearer.authenticate(here.tenant.id, f"Bearer {token}")).client == here.credential.client_id
     await here.store.access.revoke_client(
         here.tenant.id, here.credential.client_id, here.clock.now(), AuditEntry(SYSTEM, "client.revoke", "x")
     )
     with pytest.raises(Unauthenticated):
-        bearer.authenticate(here.tenant.id, f"Bearer {token}")
+        await bearer.authenticate(here.tenant.id, f"Bearer {token}")
     answer = await (here.present(here.go()) if by == "go" else here.post(here.secret_form()))
-    assert_refused(here, answer, "client_revoked")
+    await assert_refused(here, answer, "client_revoked")
 
 
 async def test_a_client_whose_time_is_over(here: World) -> None:
     brief = with_client(here, await here.client(Role.SUPER_ADMIN, expires_at=here.clock.wall() + 60_000_000))
     assert (await brief.post(brief.secret_form())).status == 200
     here.clock.advance(60)
-    assert_refused(here, await brief.post(brief.secret_form()), "client_expired")
+    await assert_refused(here, await brief.post(brief.secret_form()), "client_expired")
 
 
 def secret_of(**jwk: str) -> str:
@@ -363,10 +365,10 @@ async def test_secrets_that_are_not_the_secret(here: World) -> None:
     ]
     for secret in malformed:
         answer = await here.post(here.secret_form(client_secret=secret), address=f"198.51.100.{len(secret) % 256}")
-        assert_refused(here, answer, "secret_malformed")
-    assert_refused(here, await here.post(here.secret_form(client_secret=other)), "secret_wrong")
-    assert_refused(here, await here.post(here.secret_form(client_id="nobody")), "client_unknown")
-    assert_refused(here, await here.post({"grant_type": "client_credentials"}), "no_credentials")
+        await assert_refused(here, answer, "secret_malformed")
+    await assert_refused(here, await here.post(here.secret_form(client_secret=other)), "secret_wrong")
+    await assert_refused(here, await here.post(here.secret_form(client_id="nobody")), "client_unknown")
+    await assert_refused(here, await here.post({"grant_type": "client_credentials"}), "no_credentials")
 
 
 async def test_a_secret_is_in_no_representation(here: World) -> None:
@@ -377,11 +379,11 @@ async def test_failures_of_an_address_are_slowed_down_after_too_many(here: World
     wrong = here.secret_form(client_secret="x")
     for _ in range(MOST):
         assert (await here.post(wrong)).status == 401
-    rows = len(here.store.audit.rows(here.tenant.id))
+    rows = len(await here.store.audit.rows(here.tenant.id))
     answer = await late(here, wrong)
     assert answer.status == 429
     assert int(headers(answer)["Retry-After"]) == 60
-    assert len(here.store.audit.rows(here.tenant.id)) == rows
+    assert len(await here.store.audit.rows(here.tenant.id)) == rows
     assert (await here.post(wrong, address="198.51.100.1")).status == 401
     here.clock.advance(60)
     assert (await here.post(wrong)).status == 401
@@ -462,9 +464,9 @@ async def test_a_flood_from_one_address_does_not_delay_another(here: World) -> N
         def __getattr__(self, name: str) -> Any:
             return self.client if name == "client" else getattr(here.store.access, name)
 
-        def client(self, tenant: int, client_id: str) -> Any:
+        async def client(self, tenant: int, client_id: str) -> Any:
             checked.append(client_id)
-            return here.store.access.client(tenant, client_id)
+            return await here.store.access.client(tenant, client_id)
 
     here.endpoint = TokenEndpoint(cast(Access, Watched()), here.store.audit, here.clock, here.ids)
     wrong = here.secret_form(client_id="nobody@x/pcc")

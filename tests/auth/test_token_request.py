@@ -43,7 +43,7 @@ async def test_a_token_is_recognisable_and_only_its_digest_is_stored(here: World
 
 async def test_success_is_audited_with_client_and_address(here: World) -> None:
     await here.post(here.secret_form())
-    entry = here.audited().entry
+    entry = (await here.audited()).entry
     assert (entry.action, entry.outcome, entry.target) == ("token.issue", "ok", f"client:{here.credential.client_id}")
     assert (entry.actor.client, entry.actor.address) == (here.credential.client_id, "203.0.113.7")
     assert here.credential.secret.encode() not in (entry.details or b"")

@@ -29,8 +29,8 @@ HALF_AN_HOUR = {"stepName": "half", "waitForDuration": {"duration": "1800s"}}
 
 
 @pytest.fixture
-def watch(ann: Desk) -> ClockWatch:
-    return watched(ann)
+async def watch(ann: Desk) -> ClockWatch:
+    return await watched(ann)
 
 
 @pytest.fixture
@@ -41,10 +41,12 @@ async def ann() -> AsyncIterator[Desk]:
         yield made
 
 
-def watched(ann: Desk) -> ClockWatch:
+async def watched(ann: Desk) -> ClockWatch:
     """The watch of a process that starts now."""
     engine = ann.engine
-    return ClockWatch(engine.store.clocks, engine.clock, lambda by: engine.dispatcher.clock_moved())
+    made = ClockWatch(engine.store.clocks, engine.clock, lambda by: engine.dispatcher.clock_moved())
+    await made.read_record()
+    return made
 
 
 async def jump(ann: Desk, watch: ClockWatch, seconds: float) -> None:
@@ -110,7 +112,7 @@ async def test_what_starts_afterwards_has_the_right_time(ann: Desk, watch: Clock
 async def test_small_difference_is_left_alone(ann: Desk, watch: ClockWatch, seconds: float) -> None:
     await jump(ann, watch, seconds)
     assert ann.engine.clock.now() != ann.engine.clock.wall() or seconds == 0
-    assert not ann.audited(MOVE_ACTION)
+    assert not await ann.audited(MOVE_ACTION)
     assert not watch.problem
 
 
@@ -125,7 +127,7 @@ async def test_move_is_one_commit_and_on_every_tenants_record(ann: Desk, watch: 
     assert ann.engine.store.writer.commits == before + 1
     assert not watch.problem
     for each in (ann, eve):
-        (entry,) = each.audited(MOVE_ACTION)
+        (entry,) = await each.audited(MOVE_ACTION)
         assert entry.reason == "the clock was 7200.0 s behind the time"
 
 
@@ -149,7 +151,7 @@ async def test_token_outlives_its_time_by_no_jump(ann: Desk, watch: ClockWatch, 
     await access.issue(ann.tenant.id, "c", b"d" * 32, clock.wall(), until, None, AuditEntry(SYSTEM, "t", "c"))
     before = access.revocations
     await jump(ann, watch, seconds)
-    found = access.token(ann.tenant.id, b"d" * 32)
+    found = await access.token(ann.tenant.id, b"d" * 32)
     assert found is not None
     assert found.expires_at <= clock.wall() + HOUR * SECOND
     assert access.revocations > before
@@ -208,7 +210,7 @@ async def test_jump_while_no_server_runs_is_found_by_the_uptime(ann: Desk, watch
     # A process that starts takes the wall as it is then.
     clock.move(seconds * SECOND)
     clock.wall_ahead = 0
-    again = watched(ann)
+    again = await watched(ann)
     await again.begin()
     await settle()
     await ann.wait(1_199)
@@ -223,9 +225,9 @@ async def test_time_that_passed_while_the_machine_was_off_counts(ann: Desk, watc
     clock = ann.engine.clock
     clock.move(HOUR * SECOND)
     clock.wall_ahead, clock.booted = 0, "another boot"
-    await watched(ann).begin()
+    await (await watched(ann)).begin()
     await ann.wait(1)
-    assert not ann.audited(MOVE_ACTION)
+    assert not await ann.audited(MOVE_ACTION)
     assert ann.services.store.executions.due(clock.now(), 10, 0)
     assert run
 
@@ -262,7 +264,7 @@ async def test_start_three_years_ahead_for_four_seconds_removes_nothing(ann: Des
     for seconds in (3 * YEAR, -3 * YEAR):
         clock.move(seconds * SECOND)
         clock.wall_ahead, clock.booted = 0, f"boot {seconds}"
-        wrong = watched(ann)
+        wrong = await watched(ann)
         await wrong.begin()
         await forgotten(ann, wrong)
         await ann.wait(4)
@@ -286,11 +288,11 @@ async def test_start_far_from_the_newest_record_holds_removal(
     clock.wall_ahead = 0
     if not same_boot:
         clock.booted = "another boot"
-    wrong = watched(ann)
+    wrong = await watched(ann)
     await client(ann)
     await wrong.begin()
     # It is kept together with the mark that says that all is well.
-    for each in (wrong, watched(ann)):
+    for each in (wrong, await watched(ann)):
         await each.begin()
         await ann.wait(2 * HOUR)
         assert not each.may_remove()
@@ -306,7 +308,7 @@ async def test_hold_is_kept_with_the_move_that_needs_it(ann: Desk, watch: ClockW
     look = asyncio.ensure_future(watch.look())
     while ann.engine.store.writer.commits == before:
         await checkpoint()
-    assert watched(ann).problem
+    assert (await watched(ann)).problem
     await look
 
 
@@ -316,18 +318,18 @@ async def test_confirmation_is_the_date_of_today(ann: Desk, watch: ClockWatch, c
     clock = ann.engine.clock
     clock.move(FAR + SECOND)
     clock.wall_ahead, clock.booted = 0, "another boot"
-    held = watched(ann)
+    held = await watched(ann)
     await held.begin()
     clock.move(-FAR - SECOND)
     clock.wall_ahead = 0
-    again = watched(ann)
+    again = await watched(ann)
     await again.begin(confirmed=confirmed)
     assert again.problem
-    once_more = watched(ann)
+    once_more = await watched(ann)
     await once_more.begin(confirmed="2025-06-15")
     assert not once_more.problem
-    assert not watched(ann).problem
-    assert len(ann.audited("clock.confirm")) == 1
+    assert not (await watched(ann)).problem
+    assert len(await ann.audited("clock.confirm")) == 1
 
 
 async def test_move_that_is_far_holds_removal_too(ann: Desk, watch: ClockWatch) -> None:

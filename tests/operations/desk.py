@@ -138,8 +138,8 @@ class Desk:
     def ref(self, execution: int) -> Ref:
         return Ref(self.tenant.id, execution)
 
-    def audited(self, action: str) -> list[AuditEntry]:
-        return [row.entry for row in self.services.store.audit.rows(self.tenant.id) if row.entry.action == action]
+    async def audited(self, action: str) -> list[AuditEntry]:
+        return [row.entry for row in await self.services.store.audit.rows(self.tenant.id) if row.entry.action == action]
 
     def with_role(self, *roles: Role, apps: Sequence[str] = ()) -> Desk:
         """The same for another client with other roles."""
@@ -180,7 +180,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             urls=made.urls,
             installation=made.environment.installation,
         )
-        tenant = next(row for row in made.store.access.tenants() if row.id == made.tenant)
+        tenant = next(row for row in await made.store.access.tenants() if row.id == made.tenant)
         roles = (Role.SUPER_ADMIN,)
         principal = Principal(tenant.id, "ann@localhost", roles, permissions_of(roles))
         try:

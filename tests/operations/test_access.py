@@ -38,7 +38,7 @@ async def test_a_clients_secret_is_shown_once_and_its_public_key_alone_is_kept(a
     assert key is not None
     assert made["client"]["publicKey"] == to_base64url(key)
     assert await clients(ann) == {made["client"]["id"]: made["client"]}
-    [entry] = ann.audited("client.create")
+    [entry] = await ann.audited("client.create")
     assert (entry.actor.client, entry.target) == ("ann@localhost", "client:ci@localhost:8080/spc")
 
 
@@ -82,7 +82,7 @@ async def test_a_revoked_client_stays_on_record(ann: Desk) -> None:
     revoked = (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"]
     assert revoked == {**made["client"], "revokedAt": "2025-06-15T15:06:40Z"}
     assert (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"] == revoked
-    assert len(ann.audited("client.revoke")) == 1
+    assert len(await ann.audited("client.revoke")) == 1
     with pytest.raises(NotFound):
         await ann.ask("OwnRevokeClient", id="nobody@localhost/spc")
 
@@ -105,9 +105,9 @@ async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(ann: Desk)
     assert made["client"]["roles"] == ["super_admin"]
     assert public_key_of(made["clientSecret"]) is not None
     access = ann.services.store.access
-    tenant = access.tenant_of_host("acme.example")
+    tenant = await access.tenant_of_host("acme.example")
     assert tenant is not None
-    assert [client.id for client in access.clients(tenant.id)] == [made["client"]["id"]]
+    assert [client.id for client in await access.clients(tenant.id)] == [made["client"]["id"]]
     with pytest.raises(AlreadyExists):
         await ann.ask("OwnCreateTenant", {"name": "other", "hosts": ["acme.example"]})
     names = [row["name"] for row in (await ann.ask("OwnListTenants")).body["list"]]
@@ -131,7 +131,7 @@ async def test_what_is_wrong_with_a_tenant_is_named(ann: Desk, body: Any, field:
 async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(ann: Desk) -> None:
     made = (await ann.ask("OwnCreateTenant", {"name": "acme", "hosts": ["acme.example"]})).body
     access = ann.services.store.access
-    tenant = access.tenant_of_host("acme.example")
+    tenant = await access.tenant_of_host("acme.example")
     assert tenant is not None
     roles = (Role.SUPER_ADMIN,)
     eve = Desk(ann.engine, ann.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
@@ -143,8 +143,8 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(an
     finished, untouched = await eve.start(await eve.make(GREET), name="x"), await ann.start(await ann.make(WAIT))
     revoked = (await ann.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
     assert (revoked["hosts"], revoked["url"], revoked["revokedAt"]) == ([], "", "2025-06-15T15:06:40Z")
-    assert access.tenant_of_host("acme.example") is None
-    client = access.client(tenant.id, made["client"]["id"])
+    assert await access.tenant_of_host("acme.example") is None
+    client = await access.client(tenant.id, made["client"]["id"])
     assert client is not None
     assert client.revoked_at is not None
     await settle()
@@ -155,7 +155,7 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(an
         order = (await eve.detail(run))["termination"]
         assert (order["cause"], order["reason"]) == ("tenant_revoked", "the tenant acme was revoked")
         assert order["actor"]["client"] == "ann@localhost"
-    assert [entry.target for entry in eve.audited("execution.terminate")] == [str(execution), str(in_flight)]
+    assert [entry.target for entry in await eve.audited("execution.terminate")] == [str(execution), str(in_flight)]
     await ann.wait(60)
     assert len(ann.engine.far.calls) == 1
     await ann.ask("OwnCreateTenant", {"name": "heir", "hosts": ["acme.example"]})

@@ -99,7 +99,7 @@ async def test_all_are_kept_in_order_and_the_newest_speaks(ann: Desk, run: int) 
 
 async def test_its_audit_row_says_what_was_found_and_what_was_on_record(ann: Desk, run: int) -> None:
     await add(ann, run, note="ticket 42 shows it")
-    [entry] = ann.audited("execution.addendum")
+    [entry] = await ann.audited("execution.addendum")
     assert (entry.target, entry.reason, entry.outcome, entry.actor.client) == (
         str(run),
         "ticket 42 shows it",
@@ -120,7 +120,7 @@ async def test_one_sent_again_is_added_once(ann: Desk, run: int) -> None:
     first = await add(ann, run)
     await ann.wait(60)
     assert await add(ann, run) == first
-    assert len(ann.audited("execution.addendum")) == 1
+    assert len(await ann.audited("execution.addendum")) == 1
 
 
 async def test_what_is_not_in_doubt_takes_none(ann: Desk, run: int) -> None:
@@ -131,7 +131,7 @@ async def test_what_is_not_in_doubt_takes_none(ann: Desk, run: int) -> None:
     unsent = await stopped(ann, CALL)
     with pytest.raises(FailedPrecondition, match="INTERRUPTED_NOT_SENT"):
         await add(ann, unsent)
-    assert ann.audited("execution.addendum") == []
+    assert await ann.audited("execution.addendum") == []
 
 
 async def test_a_run_that_is_not_at_its_end_takes_none_yet(ann: Desk) -> None:
@@ -216,7 +216,7 @@ async def test_what_makes_no_sense_is_refused_and_the_field_named(
     with pytest.raises(InvalidArgument) as refused:
         await ann.ask("OwnCreateAddendum", body, id=run)
     assert [problem.field for problem in refused.value.problems] == [field]
-    assert ann.services.store.addenda.of(ann.ref(run)) == []
+    assert await ann.services.store.addenda.of(ann.ref(run)) == []
 
 
 async def test_the_position_names_the_step_as_well_as_its_name(ann: Desk, run: int) -> None:
@@ -228,7 +228,7 @@ async def test_the_position_names_the_step_as_well_as_its_name(ann: Desk, run: i
 async def test_another_tenants_run_is_not_found_and_gets_none(ann: Desk, run: int) -> None:
     with pytest.raises(NotFound):
         await add(await ann.of_another_tenant(), run)
-    assert ann.services.store.addenda.of(ann.ref(run)) == []
+    assert await ann.services.store.addenda.of(ann.ref(run)) == []
 
 
 async def test_an_app_admin_adds_to_the_runs_of_its_apps(ann: Desk) -> None:

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 async def seal(ann: Desk) -> None:
     """What the sealer does within a second."""
     log = ann.services.store.audit
-    while rows := [row for row in log.unsealed(1_000) if row.tenant == ann.tenant.id]:
-        head = log.head(ann.tenant.id)
+    while rows := [row for row in await log.unsealed(1_000) if row.tenant == ann.tenant.id]:
+        head = await log.head(ann.tenant.id)
         await log.seal(ann.tenant.id, head, links(head[1], rows))
 
 
@@ -72,8 +72,8 @@ async def test_a_long_record_is_checked_as_one(ann: Desk, rows: int) -> None:
     await a_record(ann, rows)
     found = await verified(ann)
     assert found["intact"]
-    assert int(found["headId"]) == ann.services.store.audit.head(ann.tenant.id)[0]
-    assert int(found["sealed"]) == len(ann.services.store.audit.rows(ann.tenant.id))
+    assert int(found["headId"]) == (await ann.services.store.audit.head(ann.tenant.id))[0]
+    assert int(found["sealed"]) == len(await ann.services.store.audit.rows(ann.tenant.id))
 
 
 async def test_a_changed_row_is_named(ann: Desk) -> None:

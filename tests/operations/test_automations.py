@@ -132,7 +132,7 @@ async def test_of_two_who_change_at_once_one_is_told(ann: Desk) -> None:
     await update(ann, automation, {"displayName": "first"}, "displayName")
     with pytest.raises(Conflict):
         await ann.services.store.automations.update(
-            row, None, ann.audited("automation.create")[0], read_at=row.updated_at
+            row, None, (await ann.audited("automation.create"))[0], read_at=row.updated_at
         )
 
 
@@ -206,10 +206,10 @@ async def test_each_change_is_recorded(ann: Desk) -> None:
     automation = await ann.make(WAIT)
     await update(ann, automation, {"displayName": "B"}, "displayName")
     await ann.ask("DeleteAutomation", id=automation)
-    [changed] = ann.audited("automation.update")
+    [changed] = await ann.audited("automation.update")
     assert (changed.actor.client, changed.actor.address, changed.target) == ("ann@localhost", "192.0.2.7", automation)
     assert json.loads(changed.details or b"")["fields"] == ["display_name"]
-    assert len(ann.audited("automation.create")) == len(ann.audited("automation.delete")) == 1
+    assert len(await ann.audited("automation.create")) == len(await ann.audited("automation.delete")) == 1
 
 
 async def test_search_filters_sorts_and_pages(ann: Desk) -> None:

@@ -167,7 +167,7 @@ async def rows_to_seal(ann: Desk) -> Scene:
 
     async def done() -> bool:
         audit = ann.engine.store.audit
-        return verify(audit.rows(ann.tenant.id), audit.head(ann.tenant.id)).unsealed == 0
+        return verify(await audit.rows(ann.tenant.id), await audit.head(ann.tenant.id)).unsealed == 0
 
     return Scene(lambda store: jobs.sealing(Sealer(store.audit, ann.engine.clock)), done)
 
@@ -177,7 +177,7 @@ async def a_plan_to_forget(ann: Desk) -> Scene:
     await plans.plan(ann.tenant.id, PlanRow("p", "ann", now - 1, 0), now - 48 * 3_600_000_000, [])
 
     async def done() -> bool:
-        return plans.find_plan(ann.tenant.id, "p") is None
+        return await plans.find_plan(ann.tenant.id, "p") is None
 
     return Scene(lambda store: jobs.forgetting(store, ann.engine.clock), done)
 

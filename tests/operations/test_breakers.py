@@ -74,7 +74,7 @@ async def test_cancelling_terminates_them_and_keeps_the_reason(ann: Desk) -> Non
     assert [await ann.state(run) for run in runs] == ["WAITING", "WAITING", "TERMINATE", "TERMINATE"]
     termination = (await ann.detail(runs[2]))["termination"]
     assert (termination["cause"], termination["reason"]) == ("breaker_cancel", "a loop in the source")
-    (entry,) = ann.audited("automation.circuit_breaker.clear")
+    (entry,) = await ann.audited("automation.circuit_breaker.clear")
     assert (entry.reason, entry.details) == ("a loop in the source", b'{"decision":"cancel_paused"}')
 
 

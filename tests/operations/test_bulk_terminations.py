@@ -83,8 +83,8 @@ async def test_an_order_stops_the_planned_set_and_no_other(ann: Desk) -> None:
     assert [await ann.state(run) for run in (*runs, late)] == [*["TERMINATE"] * 3, "WAITING"]
     record = (await ann.detail(runs[0]))["termination"]
     assert (record["reason"], record["actor"]["client"], record["cause"]) == ("a flood", "ann@localhost", "person")
-    assert len(ann.audited("terminations.create")) == 1
-    assert len(ann.audited("execution.terminate")) == 3
+    assert len(await ann.audited("terminations.create")) == 1
+    assert len(await ann.audited("execution.terminate")) == 3
 
 
 async def test_what_has_ended_or_is_none_is_counted_as_that(ann: Desk) -> None:
@@ -181,7 +181,7 @@ async def test_an_automation_without_runs_is_paused_if_it_is_named(ann: Desk) ->
     given = await order(ann, filter={"automationTemplateIds": [automation, "unknown"]}, pauseAutomation=True)
     assert given["pausedAutomations"] == [automation]
     assert await ann.state(await ann.start(automation)) == "PAUSED_BY_CIRCUIT_BREAKER"
-    [entry] = ann.audited("terminations.hold_back")
+    [entry] = await ann.audited("terminations.hold_back")
     assert json.loads(entry.details or b"") == {"automations": [automation]}
 
 
@@ -230,7 +230,7 @@ async def test_an_abort_waits_for_no_batch_but_the_one_under_way(ann: Desk) -> N
     runs = [await ann.start(automation) for _ in range(4)]
     given = await order(ann, filter={"automationTemplateIds": [automation]})
     orders, now = ann.services.store.bulk_terminations, ann.engine.clock.now()
-    kept = orders.get(ann.tenant.id, given["id"])
+    kept = await orders.get(ann.tenant.id, given["id"])
     assert kept is not None
 
     async def abort() -> None:
@@ -297,7 +297,7 @@ async def test_an_order_outlives_the_process() -> None:
         _, (run,) = await waiting(ann, 1)
         given = await order(ann, filter={"allExecutions": True})
         # Nothing of an order is kept in memory: whoever looks next finds it.
-        assert ann.services.store.bulk_terminations.next() is not None
+        assert await ann.services.store.bulk_terminations.next() is not None
         assert (await carried_out(ann, given["id"]))["state"] == "DONE"
         assert await ann.state(run) == "TERMINATE"
 

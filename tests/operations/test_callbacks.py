@@ -68,7 +68,7 @@ async def test_each_tenants_callback_url_leads_to_that_tenant(ann: Desk) -> None
         execution, url = await waiting(desk)
         host = urlsplit(url).netloc
         if desk is eve:
-            assert tenants.resolve(host)[0].id == eve.tenant.id
+            assert (await tenants.resolve(host))[0].id == eve.tenant.id
         assert await call_back(desk, url) == {}
         assert (await desk.detail(execution))["steps"][0]["outcome"] == "SUCCEEDED"
 

@@ -59,7 +59,7 @@ async def test_the_automations_context_lies_under_the_runs_own(ann: Desk) -> Non
 
 async def test_a_run_by_hand_needs_no_enabled_automation_and_is_recorded(ann: Desk) -> None:
     execution = await ann.start(await ann.make(WAIT, enabled=False))
-    [entry] = ann.audited("execution.start")
+    [entry] = await ann.audited("execution.start")
     assert (entry.target, entry.actor.client, entry.actor.address) == (str(execution), "ann@localhost", "192.0.2.7")
 
 

@@ -74,7 +74,7 @@ async def automation(ann: Desk) -> None:
     found = (await ann.ask("GetAutomation", id=id_)).body["automation"]
     assert [found[key] for key in ("displayName", "description", "enabled")] == ["n", "d", True]
     assert [step["stepName"] for step in found["automationSteps"]] == ["greet", "hold"]
-    assert len(ann.audited("automation.update")) == len(changes)
+    assert len(await ann.audited("automation.update")) == len(changes)
 
 
 async def published_twice(ann: Desk) -> None:
@@ -192,7 +192,7 @@ async def addenda(ann: Desk) -> None:
     bodies = [{"step": "call", "finding": finding} for finding in ("HAPPENED", "DID_NOT_HAPPEN", "STILL_UNKNOWN")]
     outcomes = await at_once(*(ann.ask("OwnCreateAddendum", body, id=run) for body in bodies))
     assert not refusals(outcomes)
-    assert [found.number for found in ann.services.store.addenda.of(ann.ref(run))] == [1, 2, 3]
+    assert [found.number for found in await ann.services.store.addenda.of(ann.ref(run))] == [1, 2, 3]
 
 
 async def one_plan_twice(ann: Desk) -> None:
@@ -203,7 +203,7 @@ async def one_plan_twice(ann: Desk) -> None:
     assert refusals(orders) == [FailedPrecondition]
     aborts = await at_once(*(ann.ask("OwnAbortTerminations", {}, id=plan["id"]) for _ in range(2)))
     assert not refusals(aborts)
-    assert len(ann.audited("terminations.abort")) == 1
+    assert len(await ann.audited("terminations.abort")) == 1
 
 
 async def last_admins(ann: Desk) -> None:
@@ -211,14 +211,14 @@ async def last_admins(ann: Desk) -> None:
         await client(ann, name, Role.SUPER_ADMIN)
     outcomes = await at_once(*(ann.ask("OwnRevokeClient", {}, id=name) for name in ("one", "two")))
     assert refusals(outcomes) == [FailedPrecondition]
-    left = [row.id for row in ann.services.store.access.clients(ann.tenant.id) if row.revoked_at is None]
+    left = [row.id for row in await ann.services.store.access.clients(ann.tenant.id) if row.revoked_at is None]
     assert left == ["two"]
 
 
 async def clients_of_one_name(ann: Desk) -> None:
     body = {"roles": ["basic"], "name": "same", "publicKey": to_base64url(bytes(31) + b"\1")}
     made = await at_once(*(ann.ask("OwnCreateClient", body, headers={"host": "localhost"}) for _ in range(2)))
-    assert len({row.id for row in ann.services.store.access.clients(ann.tenant.id)}) == 2 - len(refusals(made))
+    assert len({row.id for row in await ann.services.store.access.clients(ann.tenant.id)}) == 2 - len(refusals(made))
 
 
 async def tenants_of_one_name(ann: Desk) -> None:
@@ -227,7 +227,7 @@ async def tenants_of_one_name(ann: Desk) -> None:
     assert refusals(made) == [AlreadyExists]
     outcomes = await at_once(*(ann.ask("OwnRevokeTenant", {}, path={"name": "acme"}) for _ in range(2)))
     assert not refusals(outcomes)
-    assert len([row for row in ann.services.store.access.tenants() if row.name == "acme"]) == 1
+    assert len([row for row in await ann.services.store.access.tenants() if row.name == "acme"]) == 1
 
 
 Case = Callable[[Desk], Awaitable[None]]
@@ -285,7 +285,7 @@ async def test_an_order_asks_in_its_own_commit_whether_its_client_may_still_stop
     plan = (await ann.ask("OwnPlanTerminations", {"executionIds": [str(run)]})).body
     await ann.ask("OwnCreateTerminations", {"planId": plan["id"]})
     store, orders = ann.services.store, ann.services.store.bulk_terminations
-    order = orders.next()
+    order = await orders.next()
     assert order is not None
     asked: list[int | None] = []
 

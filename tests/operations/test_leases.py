@@ -48,7 +48,7 @@ async def test_a_run_whose_lease_expires_is_terminated_like_any_other(kept: Desk
     assert await kept.state(run) == "TERMINATE"
     termination = (await kept.detail(run))["termination"]
     assert (termination["cause"], termination["reason"]) == ("lease_expired", "the lease expired")
-    (entry,) = kept.audited("execution.terminate")
+    (entry,) = await kept.audited("execution.terminate")
     assert entry.actor.client == "system"
 
 
@@ -83,7 +83,7 @@ async def test_a_run_that_ended_before_stays_as_it_ended(kept: Desk) -> None:
     run = await leased(kept, GREET, name="Ann")
     await kept.wait(60)
     assert await kept.state(run) == "DONE"
-    assert kept.services.store.leases.next() is None
+    assert await kept.services.store.leases.next() is None
 
 
 async def test_a_lease_that_expired_while_the_server_was_away_is_ended_at_its_start(ann: Desk) -> None:

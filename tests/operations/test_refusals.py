@@ -23,8 +23,8 @@ from tests.operations.desk import Desk
 pytestmark = pytest.mark.anyio
 
 
-def denied(ann: Desk) -> list[AuditEntry]:
-    rows = ann.services.store.audit.rows(ann.tenant.id, limit=10_000)
+async def denied(ann: Desk) -> list[AuditEntry]:
+    rows = await ann.services.store.audit.rows(ann.tenant.id, limit=10_000)
     return [row.entry for row in rows if row.entry.outcome in ("denied", "not-found")]
 
 
@@ -36,13 +36,13 @@ async def refused(desk: Desk, name: str, times: int, body: Any = None, path: dic
 
 async def sum_up(ann: Desk, *, every: bool = False) -> list[AuditEntry]:
     await ann.services.store.audit.sum_up(ann.engine.clock.now(), every=every)
-    return [entry for entry in denied(ann) if entry.action == SUMMARY_ACTION]
+    return [entry for entry in await denied(ann) if entry.action == SUMMARY_ACTION]
 
 
 async def test_caller_without_rights_writes_no_more_than_a_few_rows_a_minute(ann: Desk) -> None:
     bob = ann.with_role(Role.BASIC)
     await refused(bob, "OwnUpdateSettings", 500)
-    assert len(denied(ann)) == REFUSALS_RECORDED
+    assert len(await denied(ann)) == REFUSALS_RECORDED
     assert not await sum_up(ann)
     await ann.wait(61)
     (summary,) = await sum_up(ann)
@@ -54,7 +54,7 @@ async def test_caller_without_rights_writes_no_more_than_a_few_rows_a_minute(ann
         or sum(found["actions"].values()) == found["count"]
     )
     await refused(bob, "OwnUpdateSettings", 1)
-    assert len(denied(ann)) == REFUSALS_RECORDED + 2
+    assert len(await denied(ann)) == REFUSALS_RECORDED + 2
 
 
 async def test_count_is_written_by_the_next_refusal_and_by_an_orderly_end(ann: Desk) -> None:
@@ -69,12 +69,12 @@ async def test_count_is_written_by_the_next_refusal_and_by_an_orderly_end(ann: D
 async def test_flood_of_one_caller_hides_no_refusal_of_another(ann: Desk) -> None:
     await refused(ann.with_role(Role.BASIC), "OwnUpdateSettings", 100)
     await refused(ann, "TerminateAutomation", 1, path={"id": "123456"})
-    assert denied(ann)[-1].actor.client == "ann@localhost"
+    assert (await denied(ann))[-1].actor.client == "ann@localhost"
 
 
 async def test_terminations_of_nothing_are_counted_too(ann: Desk) -> None:
     await refused(ann, "TerminateAutomation", 100, path={"id": "123456"})
-    assert len(denied(ann)) == REFUSALS_RECORDED
+    assert len(await denied(ann)) == REFUSALS_RECORDED
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_refused_operation_on_tenants_is_on_record(
 ) -> None:
     eve = await ann.of_another_tenant()
     await refused(eve, name, 1, {"name": "x", "hosts": ["x.example"]} if "Create" in name else {}, path)
-    (entry,) = denied(eve)
+    (entry,) = await denied(eve)
     assert (entry.action, entry.outcome, entry.actor.client) == (action, "denied", "eve")
 
 

@@ -29,7 +29,7 @@ async def test_a_refused_stop_is_recorded_and_stops_nothing(ann: Desk) -> None:
         with pytest.raises(PermissionDenied, match=r"executions\.terminate"):
             await reader.ask("TerminateAutomation", id=id_)
     assert await ann.state(execution) == "WAITING"
-    denied = ann.audited("c1.api.automations.v1.AutomationExecutionActionsService.TerminateAutomation")
+    denied = await ann.audited("c1.api.automations.v1.AutomationExecutionActionsService.TerminateAutomation")
     assert [(row.target, row.outcome) for row in denied] == [(str(execution), "denied"), ("839265", "denied")]
     assert denied[0].actor.client == "bob@localhost"
 

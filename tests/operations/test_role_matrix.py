@@ -85,7 +85,7 @@ async def test_an_operation_is_open_to_whom_the_table_says(ann: Desk, name: str,
     bob = ann.with_role(*roles, apps=apps)
     expected = ROWS[name][list(CALLERS).index(caller)]
     assert await outcome(bob, name, automation, execution) == expected
-    denied = [row.entry for row in ann.services.store.audit.rows(ann.tenant.id) if row.entry.outcome == "denied"]
+    denied = [row.entry for row in await ann.services.store.audit.rows(ann.tenant.id) if row.entry.outcome == "denied"]
     assert [entry.actor.client for entry in denied] == (["bob@localhost"] if expected == "403" else [])
 
 

@@ -23,7 +23,7 @@ async def test_they_have_defaults_and_only_what_is_given_changes(ann: Desk) -> N
     assert (await ann.ask("OwnGetSettings")).body["settings"] == DEFAULTS
     assert await change(ann, payloadRetention="86400s") == {**DEFAULTS, "payloadRetention": "86400s"}
     assert (await ann.ask("OwnGetSettings")).body["settings"] == {**DEFAULTS, "payloadRetention": "86400s"}
-    (entry,) = ann.audited("settings.update")
+    (entry,) = await ann.audited("settings.update")
     assert entry.actor.client == "ann@localhost"
 
 

@@ -38,7 +38,7 @@ async def test_a_waiting_run_is_over_at_once_and_stays_so(ann: Desk) -> None:
     first, second = await stop(ann, execution), await stop(ann, execution)
     assert (first.body, verdict(first)) == ({}, "accepted; state=TERMINATE")
     assert (second.body, verdict(second)) == ({}, "repeated; state=TERMINATE")
-    assert [entry.outcome for entry in ann.audited("execution.terminate")] == ["accepted", "repeated"]
+    assert [entry.outcome for entry in await ann.audited("execution.terminate")] == ["accepted", "repeated"]
 
 
 async def test_a_run_with_a_call_in_flight_is_stopping_and_shown_as_process_step(ann: Desk) -> None:
@@ -78,7 +78,7 @@ async def test_a_finished_run_takes_the_order_without_effect(ann: Desk) -> None:
     reply = await stop(ann, execution, prefer="return=representation")
     assert verdict(reply) == "already-finished; state=DONE"
     assert (reply.body["state"], reply.body["executionId"]) == ("DONE", str(execution))
-    assert [entry.outcome for entry in ann.audited("execution.terminate")] == ["already-finished"]
+    assert [entry.outcome for entry in await ann.audited("execution.terminate")] == ["already-finished"]
 
 
 @pytest.mark.parametrize("body", [None, {"cascade": True}, {"reason": "x"}])
@@ -86,7 +86,9 @@ async def test_an_unknown_run_is_not_found_and_that_is_recorded(ann: Desk, body:
     for prefer in (None, "wait=3"):
         with pytest.raises(NotFound, match=r"^not found$"):
             await stop(ann, 839265, body, prefer=prefer)
-    assert [(row.target, row.outcome) for row in ann.audited("execution.terminate")] == [("839265", "not-found")] * 2
+    assert [(row.target, row.outcome) for row in await ann.audited("execution.terminate")] == [
+        ("839265", "not-found")
+    ] * 2
 
 
 async def test_the_first_reason_and_actor_stand(ann: Desk) -> None:

@@ -106,6 +106,6 @@ async def test_each_change_is_recorded(ann: Desk) -> None:
     made = await make(ann)
     await update(ann, made["id"], {"url": "https://other.example/"}, "url")
     await ann.ask("DeleteWebhook", id=made["id"])
-    [changed] = ann.audited("webhook.update")
+    [changed] = await ann.audited("webhook.update")
     assert (changed.target, json.loads(changed.details or b"")) == (made["id"], {"url": "https://other.example/"})
-    assert len(ann.audited("webhook.create")) == len(ann.audited("webhook.delete")) == 1
+    assert len(await ann.audited("webhook.create")) == len(await ann.audited("webhook.delete")) == 1

@@ -34,9 +34,9 @@ class AccessContract:
     async def test_a_tenant_is_found_by_each_of_its_hosts_and_by_no_other(self, access: Access) -> None:
         made = await access.create_tenant("acme", ("b.example", "a.example"), 7, AUDIT)
         assert made.hosts == ("a.example", "b.example")
-        assert access.tenant_of_host("a.example") == access.tenant_of_host("b.example") == made
-        assert access.tenant_of_host("c.example") is None
-        assert access.tenants() == [made]
+        assert await access.tenant_of_host("a.example") == await access.tenant_of_host("b.example") == made
+        assert await access.tenant_of_host("c.example") is None
+        assert await access.tenants() == [made]
 
     async def test_a_name_or_a_host_belongs_to_one_tenant(self, access: Access) -> None:
         await access.create_tenant("acme", ("a.example",), 7, AUDIT)
@@ -44,23 +44,23 @@ class AccessContract:
             await access.create_tenant("acme", ("b.example",), 7, AUDIT)
         with pytest.raises(AlreadyExists, match=r"a\.example"):
             await access.create_tenant("other", ("b.example", "a.example"), 7, AUDIT)
-        assert [tenant.name for tenant in access.tenants()] == ["acme"]
-        assert access.tenant_of_host("b.example") is None
+        assert [tenant.name for tenant in await access.tenants()] == ["acme"]
+        assert await access.tenant_of_host("b.example") is None
 
     async def test_hosts_can_be_added_again_and_again(self, access: Access) -> None:
         made = await access.create_tenant("acme", ("a.example",), 7, AUDIT)
         for _ in range(2):
             await access.add_hosts(made.id, ("a.example", "b.example"), 8)
-        assert access.tenants()[0].hosts == ("a.example", "b.example")
+        assert (await access.tenants())[0].hosts == ("a.example", "b.example")
         with pytest.raises(NotFound):
             await access.add_hosts(99, ("c.example",), 8)
 
     async def test_a_tenant_and_its_first_client_come_in_one_commit(self, access: Access) -> None:
         made = await access.create_tenant("acme", ("a.example",), 7, AUDIT, first=client(0))
-        assert access.clients(made.id) == [client(made.id)]
+        assert await access.clients(made.id) == [client(made.id)]
         with pytest.raises(AlreadyExists):
             await access.create_tenant("other", ("a.example",), 7, AUDIT, first=client(0))
-        assert [tenant.name for tenant in access.tenants()] == ["acme"]
+        assert [tenant.name for tenant in await access.tenants()] == ["acme"]
 
     async def test_revoking_a_tenant_takes_its_hosts_clients_and_tokens_and_happens_once(self, access: Access) -> None:
         one = (await access.create_tenant("one", ("a.example",), 7, AUDIT, first=client(0))).id
@@ -69,25 +69,25 @@ class AccessContract:
             await access.issue(tenant, client(0).id, TOKEN, 10, 20, None, AUDIT)
         assert await access.revoke_tenant(one, 15, AUDIT, ENDED, now=15)
         assert not await access.revoke_tenant(one, 16, AUDIT, ENDED, now=16)
-        assert access.tenant_of_host("a.example") is None
-        assert access.client(one, client(0).id) == replace(client(one), revoked_at=15)
-        assert access.token(one, TOKEN) is None
-        assert [(row.name, row.revoked_at, row.automations_disabled) for row in access.tenants()] == [
+        assert await access.tenant_of_host("a.example") is None
+        assert await access.client(one, client(0).id) == replace(client(one), revoked_at=15)
+        assert await access.token(one, TOKEN) is None
+        assert [(row.name, row.revoked_at, row.automations_disabled) for row in await access.tenants()] == [
             ("one", 15, True),
             ("other", None, False),
         ]
-        assert access.client(other, client(0).id) == client(other)
-        assert access.token(other, TOKEN) is not None
+        assert await access.client(other, client(0).id) == client(other)
+        assert await access.token(other, TOKEN) is not None
         assert (await access.create_tenant("heir", ("a.example",), 17, AUDIT)).hosts == ("a.example",)
 
     async def test_a_client_comes_back_as_it_was_stored_and_only_to_its_tenant(self, access: Access) -> None:
         one, other = [(await access.create_tenant(name, (), 1, AUDIT)).id for name in ("one", "other")]
         row = client(one)
         await access.create_client(row, AUDIT)
-        assert access.client(one, row.id) == row
-        assert access.clients(one) == [row]
-        assert access.client(other, row.id) is None
-        assert access.clients(other) == []
+        assert await access.client(one, row.id) == row
+        assert await access.clients(one) == [row]
+        assert await access.client(other, row.id) is None
+        assert await access.clients(other) == []
         with pytest.raises(AlreadyExists):
             await access.create_client(row, AUDIT)
         await access.create_client(replace(row, tenant=other), AUDIT)
@@ -98,11 +98,11 @@ class AccessContract:
         row = client(tenant)
         await access.create_client(row, AUDIT)
         assert await access.issue(tenant, row.id, TOKEN, 10, 20, None, AUDIT, scope=(Role.READ_ONLY,))
-        found = access.token(tenant, TOKEN)
+        found = await access.token(tenant, TOKEN)
         assert found is not None
         assert (found.client, found.expires_at, found.scope) == (row, 20, (Role.READ_ONLY,))
-        assert access.token(tenant + 1, TOKEN) is None
-        assert access.token(tenant, USED) is None
+        assert await access.token(tenant + 1, TOKEN) is None
+        assert await access.token(tenant, USED) is None
 
     async def test_revoking_a_client_takes_its_tokens_and_happens_once(self, access: Access, tenant: int) -> None:
         row, other = client(tenant), client(tenant, "brave-hare-54321@localhost/spc")
@@ -112,9 +112,9 @@ class AccessContract:
         assert await access.revoke_client(tenant, row.id, 15, AUDIT)
         assert not await access.revoke_client(tenant, row.id, 16, AUDIT)
         assert not await access.revoke_client(tenant, "nobody", 16, AUDIT)
-        assert access.token(tenant, TOKEN) is None
-        assert access.token(tenant, USED) is not None
-        assert access.client(tenant, row.id) == replace(row, revoked_at=15)
+        assert await access.token(tenant, TOKEN) is None
+        assert await access.token(tenant, USED) is not None
+        assert await access.client(tenant, row.id) == replace(row, revoked_at=15)
 
     async def test_of_many_who_present_one_assertion_at_once_one_gets_a_token(
         self, access: Access, tenant: int
@@ -123,7 +123,8 @@ class AccessContract:
         await access.create_client(row, AUDIT)
         attempts = [access.issue(tenant, row.id, bytes([n]) * 32, 10, 20, USED, AUDIT) for n in range(32)]
         assert sorted(await asyncio.gather(*attempts)) == [False] * 31 + [True]
-        assert sum(access.token(tenant, bytes([n]) * 32) is not None for n in range(32)) == 1
+        tokens = [await access.token(tenant, bytes([n]) * 32) for n in range(32)]
+        assert sum(token is not None for token in tokens) == 1
 
     async def test_the_same_assertion_is_another_one_in_another_tenant(self, access: Access, tenant: int) -> None:
         other = (await access.create_tenant("other", (), 1, AUDIT)).id
@@ -142,14 +143,14 @@ class AccessContract:
         await access.create_client(client(tenant), AUDIT)
         await access.issue(tenant, client(tenant).id, TOKEN, 10, 20, None, AUDIT)
         await access.issue(tenant, client(tenant).id, USED, 20, 30, None, AUDIT)
-        assert access.token(tenant, TOKEN) is None
-        assert access.token(tenant, USED) is not None
+        assert await access.token(tenant, TOKEN) is None
+        assert await access.token(tenant, USED) is not None
 
     async def test_a_setting_is_kept_as_it_first_was(self, access: Access) -> None:
-        assert access.setting("installation.id") is None
+        assert await access.setting("installation.id") is None
         assert await access.keep_setting("installation.id", b"one") == b"one"
         assert await access.keep_setting("installation.id", b"two") == b"one"
-        assert access.setting("installation.id") == b"one"
+        assert await access.setting("installation.id") == b"one"
 
     @pytest.fixture
     async def tenant(self, access: Access) -> int:
@@ -185,7 +186,7 @@ async def test_when_no_more_assertions_can_be_remembered_new_ones_are_refused_ra
             assert await access.issue(tenant, "a", bytes([n]) * 32, 10, 20, bytes([n]) * 32, AUDIT)
         with pytest.raises(TooManyRequests):
             await access.issue(tenant, "a", b"\7" * 32, 11, 20, b"\7" * 32, AUDIT)
-        assert access.token(tenant, b"\7" * 32) is None
+        assert await access.token(tenant, b"\7" * 32) is None
         assert not await access.issue(tenant, "a", b"\7" * 32, 12, 20, bytes(32), AUDIT)
         later = 10 + ASSERTION_KEPT
         assert await access.issue(tenant, "a", b"\7" * 32, later, later + 1, b"\7" * 32, AUDIT)

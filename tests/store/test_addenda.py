@@ -29,8 +29,8 @@ async def a_finding(here: World) -> Addendum:
     return Addendum(ref, 0, AddendumFinding.HAPPENED, ANN, 5_000, attempt=2, item="ann", note="seen there")
 
 
-def audited(here: World) -> int:
-    return sum(row.entry.action == AUDIT.action for row in here.store.audit.rows(here.tenant))
+async def audited(here: World) -> int:
+    return sum(row.entry.action == AUDIT.action for row in await here.store.audit.rows(here.tenant))
 
 
 class AddendaContract:
@@ -41,26 +41,26 @@ class AddendaContract:
         second = replace(first, finding=AddendumFinding.DID_NOT_HAPPEN, actor=BOB, at=4_000, attempt=0, item="")
         added = [await here.store.addenda.add(each, AUDIT) for each in (first, second)]
         assert added == [replace(first, number=1), replace(second, number=2)]
-        assert here.store.addenda.of(first.ref) == added
-        assert here.store.addenda.of(Ref(here.tenant + 1, first.ref.id)) == []
+        assert await here.store.addenda.of(first.ref) == added
+        assert await here.store.addenda.of(Ref(here.tenant + 1, first.ref.id)) == []
 
     async def test_each_has_one_audit_row_in_its_commit(self, here: World) -> None:
         finding = await a_finding(here)
         await here.store.addenda.add(finding, AUDIT)
-        [row] = [row for row in here.store.audit.rows(here.tenant) if row.entry.action == AUDIT.action]
+        [row] = [row for row in await here.store.audit.rows(here.tenant) if row.entry.action == AUDIT.action]
         assert (row.at, row.entry) == (finding.at, AUDIT)
 
     async def test_none_is_added_to_what_is_not_there(self, here: World) -> None:
         finding = await a_finding(here)
         for ref in (Ref(here.tenant, 839_265), Ref(here.tenant + 1, finding.ref.id)):
             assert await here.store.addenda.add(replace(finding, ref=ref), AUDIT) is None
-        assert audited(here) == 0
+        assert await audited(here) == 0
 
     async def test_one_that_is_sent_again_is_the_first_one(self, here: World) -> None:
         finding = await a_finding(here)
         first = await here.store.addenda.add(finding, AUDIT)
         assert await here.store.addenda.add(replace(finding, at=finding.at + DAY), AUDIT) == first
-        assert (here.store.addenda.of(finding.ref), audited(here)) == ([first], 1)
+        assert (await here.store.addenda.of(finding.ref), await audited(here)) == ([first], 1)
 
     @pytest.mark.parametrize(
         "change",
@@ -79,14 +79,14 @@ class AddendaContract:
         finding = await a_finding(here)
         await here.store.addenda.add(finding, AUDIT)
         await here.store.addenda.add(replace(finding, **change), AUDIT)  # type: ignore[arg-type]
-        assert ([each.number for each in here.store.addenda.of(finding.ref)], audited(here)) == ([1, 2], 2)
+        assert ([each.number for each in await here.store.addenda.of(finding.ref)], await audited(here)) == ([1, 2], 2)
 
     async def test_who_comes_back_to_an_earlier_finding_adds_it_anew(self, here: World) -> None:
         finding = await a_finding(here)
         for said in (AddendumFinding.HAPPENED, AddendumFinding.DID_NOT_HAPPEN, AddendumFinding.HAPPENED):
             await here.store.addenda.add(replace(finding, finding=said), AUDIT)
-        assert [each.finding for each in here.store.addenda.of(finding.ref)][-1] is AddendumFinding.HAPPENED
-        assert len(here.store.addenda.of(finding.ref)) == 3
+        assert [each.finding for each in await here.store.addenda.of(finding.ref)][-1] is AddendumFinding.HAPPENED
+        assert len(await here.store.addenda.of(finding.ref)) == 3
 
     async def test_a_full_disk_takes_none_and_still_knows_those_it_has(self, here: World) -> None:
         finding = await a_finding(here)
@@ -95,7 +95,7 @@ class AddendaContract:
         with pytest.raises(Unavailable, match="disk is full"):
             await here.store.addenda.add(replace(finding, note="more"), AUDIT)
         assert await here.store.addenda.add(finding, AUDIT) == first
-        assert (here.store.addenda.of(finding.ref), audited(here)) == ([first], 1)
+        assert (await here.store.addenda.of(finding.ref), await audited(here)) == ([first], 1)
 
     async def test_there_is_an_end_to_them(self, here: World) -> None:
         finding = await a_finding(here)

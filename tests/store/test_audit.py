@@ -25,23 +25,23 @@ class AuditContract:
 
     async def test_a_row_comes_back_as_it_was_written(self, audit: AuditLog) -> None:
         await audit.append(1, 42, ENTRY)
-        [row] = audit.rows(1)
+        [row] = await audit.rows(1)
         assert (row.tenant, row.at, row.entry, row.hash) == (1, 42, ENTRY, None)
 
     async def test_ids_ascend_in_the_order_of_the_commits(self, audit: AuditLog) -> None:
         await asyncio.gather(*(audit.append(1, at, ENTRY) for at in range(5)))
         await audit.append(1, 5, ENTRY)
-        rows = audit.rows(1)
+        rows = await audit.rows(1)
         assert [row.at for row in rows] == [0, 1, 2, 3, 4, 5]
         assert sorted({row.id for row in rows}) == [row.id for row in rows]
-        assert audit.rows(1, after=rows[1].id, limit=2) == rows[2:4]
+        assert await audit.rows(1, after=rows[1].id, limit=2) == rows[2:4]
 
     async def test_tenants_have_records_of_their_own(self, audit: AuditLog) -> None:
         await audit.append(1, 1, ENTRY)
         await audit.append(2, 2, AUDIT)
-        assert [row.entry for row in audit.rows(1)] == [ENTRY]
-        assert [row.entry for row in audit.rows(2)] == [AUDIT]
-        assert audit.rows(3) == []
+        assert [row.entry for row in await audit.rows(1)] == [ENTRY]
+        assert [row.entry for row in await audit.rows(2)] == [AUDIT]
+        assert await audit.rows(3) == []
 
     async def test_a_seal_stands_beside_its_row_and_only_rows_behind_the_newest_are_unsealed(
         self, store: SqliteStore
@@ -51,16 +51,16 @@ class AuditContract:
         one, two = tenants
         for tenant in (one, two, one):
             await audit.append(tenant, 1, ENTRY)
-        assert audit.head(one) == (0, bytes(32))
-        assert [row.tenant for row in audit.unsealed(10)] == [one, one, one, two, two]
-        assert [row.tenant for row in audit.unsealed(1)] == [one, two]
-        first, second, third = audit.rows(one)
+        assert await audit.head(one) == (0, bytes(32))
+        assert [row.tenant for row in await audit.unsealed(10)] == [one, one, one, two, two]
+        assert [row.tenant for row in await audit.unsealed(1)] == [one, two]
+        first, second, third = await audit.rows(one)
         seals = [(first.id, b"\1" * 32), (second.id, b"\2" * 32)]
-        assert await audit.seal(one, audit.head(one), seals)
+        assert await audit.seal(one, await audit.head(one), seals)
         assert not await audit.seal(one, (0, bytes(32)), seals)
-        assert audit.head(one) == (second.id, b"\2" * 32)
-        assert [row.hash for row in audit.rows(one)] == [b"\1" * 32, b"\2" * 32, None]
-        assert [row.id for row in audit.unsealed(10) if row.tenant == one] == [third.id]
+        assert await audit.head(one) == (second.id, b"\2" * 32)
+        assert [row.hash for row in await audit.rows(one)] == [b"\1" * 32, b"\2" * 32, None]
+        assert [row.id for row in await audit.unsealed(10) if row.tenant == one] == [third.id]
 
     async def test_news_comes_once_for_all_that_was_committed_before(self, audit: AuditLog) -> None:
         await audit.news()
@@ -80,8 +80,8 @@ class AuditContract:
         tenant = (await store.access.create_tenant("acme", (), 0, ENTRY)).id
         with pytest.raises(AlreadyExists):
             await store.access.create_tenant("acme", (), 0, ENTRY)
-        assert len(store.audit.rows(tenant)) == 1
-        assert store.audit.rows(tenant + 1) == []
+        assert len(await store.audit.rows(tenant)) == 1
+        assert await store.audit.rows(tenant + 1) == []
 
     @pytest.fixture
     def audit(self, store: SqliteStore) -> AuditLog:

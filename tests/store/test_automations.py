@@ -122,7 +122,7 @@ class AutomationsContract:
         made = await store.automations.create(row(), None, AUDIT)
         await store.automations.update(made, None, AUDIT, read_at=5)
         await store.automations.delete(1, "a", 9, AUDIT)
-        assert [audited.entry for audited in store.audit.rows(1)] == [AUDIT] * 3
+        assert [audited.entry for audited in await store.audit.rows(1)] == [AUDIT] * 3
 
 
 class TestOnDisk(AutomationsContract):

@@ -150,7 +150,7 @@ async def test_that_it_was_restored_stays_on_record(tmp_path: Path) -> None:
         assert [store.executions.restored(ref) for ref in (in_flight, waiting, ended)] == [expected, expected, None]
         started = await (await resumed(store)).start()
         assert store.executions.restored(started.execution.ref) is None
-        actions = [(row.entry.action, row.entry.target, row.at) for row in store.audit.rows(here.tenant)]
+        actions = [(row.entry.action, row.entry.target, row.at) for row in await store.audit.rows(here.tenant)]
     assert ("store.restore", "monday.db", LATER) in actions
     assert ("store.release", "", LATER + 1) in actions
 
@@ -199,15 +199,15 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
         backup.create(tmp_path / "data", tmp_path / "monday.db")
     backup.restore(tmp_path / "monday.db", tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:
-        assert store.addenda.of(ended.ref) == [added]
+        assert await store.addenda.of(ended.ref) == [added]
         later = Addendum(ended.ref, 0, AddendumFinding.DID_NOT_HAPPEN, ANN, 9_000)
         await store.addenda.add(later, AUDIT)
-        assert [each.number for each in store.addenda.of(ended.ref)] == [1, 2]
+        assert [each.number for each in await store.addenda.of(ended.ref)] == [1, 2]
 
 
 async def resumed(store: SqliteStore) -> World:
     """The world of `stores.world`, in a store that has it already."""
-    [tenant] = [row.id for row in store.access.tenants() if row.name == "acme"]
+    [tenant] = [row.id for row in await store.access.tenants() if row.name == "acme"]
     row = store.automations.get(tenant, "auto")
     assert row is not None
     assert row.definition is not None

@@ -60,8 +60,8 @@ class BreakersContract:
     async def test_one_start_too_many_trips_it_and_all_that_follow_are_held_back(self, here: World) -> None:
         await set_breaker(here, 2)
         assert await starts(here, AT + 1, AT + 2, AT + 3, AT + 4) == [*[State.PROCESS_STEP] * 2, PAUSED, PAUSED]
-        assert here.store.breakers.trip(here.tenant, here.automation) == Trip(AT + 3, 2, Period.HOUR, 3)
-        tripped = [row.entry for row in here.store.audit.rows(here.tenant) if row.entry.action.endswith(".trip")]
+        assert await here.store.breakers.trip(here.tenant, here.automation) == Trip(AT + 3, 2, Period.HOUR, 3)
+        tripped = [row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action.endswith(".trip")]
         assert [(entry.actor.client, entry.target) for entry in tripped] == [("system", here.automation)]
 
     async def test_what_lies_behind_the_window_does_not_count(self, here: World) -> None:
@@ -85,14 +85,14 @@ class BreakersContract:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
         await set_breaker(here, 0, at=AT + 3)
-        assert here.store.breakers.trip(here.tenant, here.automation) is None
+        assert await here.store.breakers.trip(here.tenant, here.automation) is None
         assert await starts(here, AT + 4, AT + 5) == [State.PROCESS_STEP] * 2
 
     async def test_a_reset_begins_the_window_anew_and_leaves_the_paused_where_they_are(self, here: World) -> None:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
         assert await settle(here, None, reset=True) == ""
-        assert here.store.breakers.trip(here.tenant, here.automation) is None
+        assert await here.store.breakers.trip(here.tenant, here.automation) is None
         assert await starts(here, AT + 101, AT + 102) == [State.PROCESS_STEP, PAUSED]
         assert states(here) == [State.PROCESS_STEP, PAUSED, State.PROCESS_STEP, PAUSED]
 
@@ -105,7 +105,9 @@ class BreakersContract:
         assert states(here) == [State.PROCESS_STEP, *[State.PENDING] * 3]
         assert [ref.id for ref, _ in here.listener.woken] == [2, 3, 4]
         assert await starts(here, AT + 300) == [State.PROCESS_STEP]
-        let_go = [row.entry for row in here.store.audit.rows(here.tenant) if row.entry.action.endswith(".paused_run")]
+        let_go = [
+            row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action.endswith(".paused_run")
+        ]
         assert [(entry.actor, entry.target) for entry in let_go] == [(ANN, str(id_)) for id_ in (2, 3, 4)]
 
     async def test_cancelled_runs_are_terminated_with_the_reason(self, here: World) -> None:
@@ -117,7 +119,7 @@ class BreakersContract:
         order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
         assert order is not None
         assert (order.request.cause, order.request.reason, order.found) == (Cause.BREAKER_CANCEL, "a flood", PAUSED)
-        assert here.store.breakers.trip(here.tenant, here.automation) is not None
+        assert await here.store.breakers.trip(here.tenant, here.automation) is not None
 
     async def test_a_decision_is_about_the_runs_held_back_until_then(self, here: World) -> None:
         await set_breaker(here, 1)
@@ -156,7 +158,7 @@ class BreakersContract:
         assert states(here).count(PAUSED) == 0
 
     async def test_an_unknown_automation_has_none(self, here: World) -> None:
-        assert here.store.breakers.trip(here.tenant, "nobody") is None
+        assert await here.store.breakers.trip(here.tenant, "nobody") is None
         with pytest.raises(NotFound):
             await here.store.breakers.settle(here.tenant, "nobody", AT, AUDIT, reset=True, decided=None)
 

@@ -93,7 +93,9 @@ class ExecutionsContract:
         row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
         await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
         found = [
-            kept.entry for kept in here.store.audit.rows(here.tenant) if kept.entry.action == "execution.terminate"
+            kept.entry
+            for kept in await here.store.audit.rows(here.tenant)
+            if kept.entry.action == "execution.terminate"
         ]
         assert [(entry.target, entry.outcome, entry.reason) for entry in found] == [(str(row.id), "accepted", "enough")]
 

@@ -86,20 +86,20 @@ class RetentionContract:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
         await removed(here, BORN + 31 * DAY - 1)
         assert here.store.executions.get(ref) is not None
-        rows = here.store.audit.rows(here.tenant)
+        rows = await here.store.audit.rows(here.tenant)
         await removed(here, BORN + 31 * DAY)
         executions = here.store.executions
         assert (executions.get(ref), executions.steps(ref), executions.termination(ref)) == (None, [], None)
-        assert here.store.audit.rows(here.tenant)[: len(rows)] == rows
+        assert (await here.store.audit.rows(here.tenant))[: len(rows)] == rows
 
     async def test_what_was_added_later_stays_with_its_run_and_goes_with_it(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
         found = Addendum(ref, 0, AddendumFinding.HAPPENED, ANN, BORN + 2 * DAY, note="asked the far end")
         added = await here.store.addenda.add(found, AUDIT)
         await removed(here, BORN + 31 * DAY - 1)
-        assert here.store.addenda.of(ref) == [added]
+        assert await here.store.addenda.of(ref) == [added]
         await removed(here, BORN + 31 * DAY)
-        assert here.store.addenda.of(ref) == []
+        assert await here.store.addenda.of(ref) == []
 
     async def test_what_is_under_way_is_kept_however_old_it_is(self, here: World) -> None:
         ref = await a_run(here, BORN)

@@ -119,7 +119,7 @@ async def test_a_run_that_is_named_twice_is_stopped_and_audited_once(here: World
     ids = [(await here.in_flight()).execution.id for _ in range(2)]
     found = await here.store.executions.terminate_many(here.tenant, [*reversed(ids), *ids], AT, ORDERS[1])
     assert list(found.items()) == [(id_, "accepted") for id_ in ids]
-    assert len(audited(here)) == 2
+    assert len(await audited(here)) == 2
 
 
 async def test_each_draining_run_of_a_batch_keeps_its_own_deadline_when_it_is_interrupted(here: World) -> None:
@@ -157,9 +157,9 @@ def account(here: World, id_: int) -> tuple[Execution, Termination | None, list[
     )
 
 
-def said(here: World, id_: int) -> list[AuditEntry]:
+async def said(here: World, id_: int) -> list[AuditEntry]:
     """What the audit record says of a run, with its name taken out."""
-    rows = here.store.audit.rows(here.tenant)
+    rows = await here.store.audit.rows(here.tenant)
     return [replace(row.entry, target="") for row in rows if row.entry.target == str(id_)]
 
 
@@ -186,7 +186,7 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
     assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
-    assert [said(here, id_) for id_ in by_set] == [said(here, id_) for id_ in by_rule]
+    assert [await said(here, id_) for id_ in by_set] == [await said(here, id_) for id_ in by_rule]
     assert await here.store.writer.submit(left_of_callbacks) == 0
 
 
@@ -282,14 +282,14 @@ async def test_each_transition_into_terminate_has_exactly_one_audit_row(here: Wo
     root = (await here.in_flight()).execution
     await one_in_every_state(here, parent=root.ref)
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
-    rows = [row.entry for row in here.store.audit.rows(here.tenant) if row.entry.action == "execution.terminate"]
+    rows = [row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action == "execution.terminate"]
     accepted = [entry.target for entry in rows if entry.outcome == "accepted"]
     terminated = [row.id for row in here.store.executions.page(here.tenant, states=[State.TERMINATE], limit=100)]
     assert sorted(map(int, accepted)) == sorted(terminated)
 
 
-def audited(here: World) -> list[str]:
-    rows = here.store.audit.rows(here.tenant)
+async def audited(here: World) -> list[str]:
+    rows = await here.store.audit.rows(here.tenant)
     return [
         row.entry.target for row in rows if (row.entry.action, row.entry.outcome) == ("execution.terminate", "accepted")
     ]
@@ -312,7 +312,7 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
     stopped = await here.store.executions.terminate_tree(root.ref, AT, order)
     assert stopped is not None
     assert (stopped.descendants, stopped.more, await fenced(here, root.id)) == (3, True, True)
-    assert len(audited(here)) == 1 + 3
+    assert len(await audited(here)) == 1 + 3
     last = children[-1]
     decision = await here.store.executions.apply(last.ref, Prepared(AT + 1, last.epoch, Announce(0), "me"))
     assert decision is not None
@@ -325,7 +325,7 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
         assert kept is not None
         assert row.state is State.TERMINATE
         assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=root.id)
-    assert (len(audited(here)), await fenced(here, root.id)) == (1 + 8, False)
+    assert (len(await audited(here)), await fenced(here, root.id)) == (1 + 8, False)
     assert await here.store.executions.continue_cascades(AT + 3) == 0
 
 
@@ -401,11 +401,11 @@ async def test_a_stop_in_one_tenant_is_none_in_another_whose_runs_have_the_same_
         await where.start(id=100)
         await one_in_every_state(where, parent=Ref(where.tenant, 100))
     ids = range(1, 110)
-    before = [accounts(there, ids), len(there.store.audit.rows(there.tenant))]
+    before = [accounts(there, ids), len(await there.store.audit.rows(there.tenant))]
     order = replace(ORDERS[1], cascade=True)
     await here.store.executions.terminate_many(here.tenant, list(ids), AT, order)
     await here.store.executions.terminate_tree(Ref(here.tenant, 100), AT, order)
-    assert [accounts(there, ids), len(there.store.audit.rows(there.tenant))] == before
+    assert [accounts(there, ids), len(await there.store.audit.rows(there.tenant))] == before
 
 
 def accounts(here: World, ids: range) -> list[object]:

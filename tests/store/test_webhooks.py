@@ -41,7 +41,7 @@ class WebhooksContract:
         assert await store.webhooks.delete(1, "w", 9, AUDIT)
         assert not await store.webhooks.delete(1, "w", 9, AUDIT)
         assert store.webhooks.get(1, "w") is None
-        assert [(row.at, row.entry) for row in store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
+        assert [(row.at, row.entry) for row in await store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
 
     @pytest.mark.parametrize("document", [b"{}", b"x" * 100_000], ids=["small", "large"])
     async def test_a_change_is_seen_at_once(self, store: SqliteStore, document: bytes) -> None:

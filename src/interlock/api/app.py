@@ -182,7 +182,7 @@ class Api:
         host = ""
         try:
             headers = read_headers(scope["headers"])
-            tenant, host = self._tenants.resolve(_named_host(headers))
+            tenant, host = await self._tenants.resolve(_named_host(headers))
             path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
             # A HEAD is answered as the GET would be; the connection leaves the body out.
             found = self._router.match("GET" if method == "HEAD" else method, path)
@@ -195,7 +195,7 @@ class Api:
             elif route is not None and route.endpoint is not None:
                 reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
             else:
-                principal = self._principal(route, path, tenant, headers)
+                principal = await self._principal(route, path, tenant, headers)
                 if route is None:
                     raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
@@ -232,7 +232,7 @@ class Api:
 
     # --- who ------------------------------------------------------------------------------------------------------
 
-    def _principal(
+    async def _principal(
         self, route: _Route | None, path: str, tenant: TenantRow, headers: Mapping[bytes, bytes]
     ) -> Principal:
         if route is not None and route.operation is not None and route.operation.permission is None:
@@ -240,7 +240,7 @@ class Api:
         if route is None and not f"{path}/".startswith(_GUARDED):
             return nobody_in(tenant.id)
         authorization = headers.get(b"authorization")
-        return self._bearer.authenticate(
+        return await self._bearer.authenticate(
             tenant.id, authorization.decode("latin-1") if authorization is not None else None
         )
 

@@ -147,7 +147,7 @@ def metrics(found: Metrics, bearer: Bearer) -> Endpoint:
             presented = request.headers.get(b"authorization")
             if presented is None:
                 raise Unauthenticated
-            bearer.authenticate(request.tenant.id, presented.decode("latin-1"))
+            await bearer.authenticate(request.tenant.id, presented.decode("latin-1"))
         return Reply(200, ((b"content-type", CONTENT_TYPE.encode()),), found.render())
 
     return Endpoint("GET", "/metrics", answer)

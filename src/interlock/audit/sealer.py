@@ -43,9 +43,9 @@ class Sealer:
     async def seal_batch(self) -> int:
         """Seal the oldest unsealed rows of each tenant; returns how many there were."""
         count = 0
-        for tenant, group in groupby(self._audit.unsealed(BATCH), key=attrgetter("tenant")):
+        for tenant, group in groupby(await self._audit.unsealed(BATCH), key=attrgetter("tenant")):
             rows = list(group)
-            head = self._audit.head(tenant)
+            head = await self._audit.head(tenant)
             if rows[0].id > head[0]:
                 await self._audit.seal(tenant, head, links(head[1], rows))
             count += len(rows)

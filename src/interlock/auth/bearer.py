@@ -62,7 +62,7 @@ class Bearer:
         self._known: dict[tuple[int, str], tuple[int, Principal]] = {}
         self._revocations = access.revocations
 
-    def authenticate(self, tenant: int, authorization: str | None) -> Principal:
+    async def authenticate(self, tenant: int, authorization: str | None) -> Principal:
         """The caller behind an Authorization header.
 
         Raises:
@@ -81,7 +81,8 @@ class Bearer:
         # Whatever else is wrong with it, no stored digest will be its digest.
         if scheme.lower() != "bearer" or len(token) != _LENGTH or not token.isascii():
             raise Unauthenticated(_REFUSED, token_presented=True)
-        row = self._access.token(tenant, digest_of(token))
+        revocations = self._access.revocations
+        row = await self._access.token(tenant, digest_of(token))
         now = self._clock.wall()
         if row is None or row.expires_at <= now:
             raise Unauthenticated(_REFUSED, token_presented=True)
@@ -97,5 +98,7 @@ class Bearer:
             app_permissions_of(client.roles, row.scope),
         )
         until = row.expires_at if client.expires_at is None else min(row.expires_at, client.expires_at)
-        self._known[tenant, authorization] = (until, principal)
+        # A token that was read before a revocation must not be kept after it.
+        if self._access.revocations == revocations:
+            self._known[tenant, authorization] = (until, principal)
         return principal

@@ -77,7 +77,7 @@ class Tenants:
         self._revocations = access.revocations
         self._known: dict[str, tuple[TenantRow, str]] = {}
 
-    def resolve(self, host: str) -> tuple[TenantRow, str]:
+    async def resolve(self, host: str) -> tuple[TenantRow, str]:
         """The tenant that answers to a Host header, and the host in its normal form.
 
         Raises:
@@ -91,9 +91,12 @@ class Tenants:
         if known is not None:
             return known
         normal = normalise(host)
-        tenant = self._access.tenant_of_host(normal)
+        revocations = self._access.revocations
+        tenant = await self._access.tenant_of_host(normal)
         if tenant is None:
             raise NotFound
+        if self._access.revocations != revocations:
+            return tenant, normal
         # One host has many spellings, and callers choose them.
         if len(self._known) >= _CACHED:
             self._known.clear()
@@ -125,18 +128,20 @@ class PublicUrls:
         self._is_known = is_known
         self._known.clear()
 
-    def of(self, tenant: int) -> str:
+    async def of(self, tenant: int) -> str:
         """The URL of a tenant, without a slash at its end; empty if it is not known."""
         if self._revocations != self._access.revocations:
             self._known.clear()
             self._revocations = self._access.revocations
         known = self._known.get(tenant)
         if known is None:
-            found = next((row for row in self._access.tenants() if row.id == tenant), None)
+            revocations = self._access.revocations
+            found = next((row for row in await self._access.tenants() if row.id == tenant), None)
             known = self._url if self._is_known else ""
             if found is not None and found.name != DEFAULT_TENANT and found.hosts:
                 known = self.at(min(found.hosts, key=lambda host: (_is_address(host), host)))
-            self._known[tenant] = known
+            if self._access.revocations == revocations:
+                self._known[tenant] = known
         return known
 
     def at(self, host: str) -> str:
@@ -159,13 +164,13 @@ async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -
         AlreadyExists: one of `hosts` belongs to another tenant.
     """
     names = tuple(dict.fromkeys((*LOOPBACK, *(_of_option(host) for host in hosts))))
-    found = next((tenant for tenant in access.tenants() if tenant.name == DEFAULT_TENANT), None)
+    found = next((tenant for tenant in await access.tenants() if tenant.name == DEFAULT_TENANT), None)
     if found is None:
         entry = AuditEntry(SYSTEM, "tenant.create", f"tenant:{DEFAULT_TENANT}")
         return await access.create_tenant(DEFAULT_TENANT, names, at, entry)
     if not set(names) <= set(found.hosts):
         await access.add_hosts(found.id, names, at)
-        found = next(tenant for tenant in access.tenants() if tenant.id == found.id)
+        found = next(tenant for tenant in await access.tenants() if tenant.id == found.id)
     return found
 
 

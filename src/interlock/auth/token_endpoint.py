@@ -129,7 +129,7 @@ class TokenEndpoint:
             # has one in that queue and the rest of its own behind it, so that a flood from one delays no other.
             async with self._queue_of(request.address), self._checking:
                 await everybody_else()
-                proven = self._prove(request, form)
+                proven = await self._prove(request, form)
             return await self._issue(request, form, proven)
         except Refused as refused:
             return await self._refuse(request, form, refused.cause, basic=basic)
@@ -139,11 +139,11 @@ class TokenEndpoint:
 
     # --- who it is ------------------------------------------------------------------------------------------------
 
-    def _prove(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
+    async def _prove(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
         if "client_assertion" in form:
-            proven = self._by_assertion(request, form)
+            proven = await self._by_assertion(request, form)
         elif "client_secret" in form:
-            proven = self._by_secret(request, form)
+            proven = await self._by_secret(request, form)
         else:
             raise Refused("no_credentials")
         now = self._clock.wall()
@@ -153,12 +153,12 @@ class TokenEndpoint:
             raise Refused("client_expired")
         return proven
 
-    def _by_assertion(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
+    async def _by_assertion(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
         if form["client_assertion_type"] != ASSERTION_TYPE:
             raise Refused("assertion_type_unknown")
         assertion = parse(form["client_assertion"])
         client_id = form.get("client_id", assertion.client_id)
-        client = self._find(request.tenant, client_id)
+        client = await self._find(request.tenant, client_id)
         signed = signed_by(assertion, _NOBODY if client is None else client.public_key)
         if client is None:
             raise Refused("client_unknown")
@@ -167,9 +167,9 @@ class TokenEndpoint:
         check_claims(assertion, client.id, audiences(request.host), self._clock.wall())
         return _Proven(client, "assertion", assertion.replay_digest(client.id))
 
-    def _by_secret(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
+    async def _by_secret(self, request: TokenRequest, form: Mapping[str, str]) -> _Proven:
         presented = public_key_of(form["client_secret"])
-        client = self._find(request.tenant, form.get("client_id"))
+        client = await self._find(request.tenant, form.get("client_id"))
         if presented is None:
             raise Refused("secret_malformed")
         same = same_key(presented, _NOBODY if client is None else client.public_key)
@@ -179,10 +179,10 @@ class TokenEndpoint:
             raise Refused("secret_wrong")
         return _Proven(client, "secret", None)
 
-    def _find(self, tenant: int, client_id: str | None) -> ClientRow | None:
+    async def _find(self, tenant: int, client_id: str | None) -> ClientRow | None:
         if client_id is None or not _CLIENT_ID.fullmatch(client_id):
             return None
-        return self._access.client(tenant, client_id)
+        return await self._access.client(tenant, client_id)
 
     # --- the answers ----------------------------------------------------------------------------------------------
 

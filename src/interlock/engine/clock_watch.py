@@ -49,12 +49,17 @@ class ClockWatch:
         self._clock = clock
         self._moved = moved
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
-        self._held = clocks.held()
-        self._newest = clocks.newest()
+        self._held: int | None = None
+        self._newest: int | None = None
         """As the last process has left it: what this one writes has the time that is in doubt."""
         self._unmoved = 0
         """By how much the stored times are still to be moved, because the clock was changed before the start."""
         self._look_at = self._mark_at = clock.uptime()
+
+    async def read_record(self) -> None:
+        """Read the times that the last process has left; to be called before this process writes anything."""
+        self._held = await self._clocks.held()
+        self._newest = await self._clocks.newest()
 
     @property
     def drift(self) -> int:
@@ -83,12 +88,12 @@ class ClockWatch:
         return abs(self.drift) > CLOCK_DRIFT_MICROSECONDS
 
     async def begin(self, *, confirmed: str = "") -> None:
-        """Compare the clock with what the last process has left; to be called before anything is done.
+        """Compare the clock with what `read_record` found; to be called before anything is done.
 
         Args:
             confirmed: today's date in UTC, as an operator has given it: YYYY-MM-DD.
         """
-        known, clock = self._clocks.mark(), self._clock
+        known, clock = await self._clocks.mark(), self._clock
         newest = self._newest
         if known is not None:
             newest = max(known.now, newest or known.now)

@@ -73,7 +73,7 @@ def leases(store: Store, clock: Clock) -> Job:
     """Terminate runs whose lease expires, when it does."""
 
     async def idle() -> None:
-        next_at = store.leases.next()
+        next_at = await store.leases.next()
         until = clock.now() + LEASE_SWEEP if next_at is None else next_at
 
         async def news() -> None:

@@ -68,7 +68,7 @@ async def create_client(services: Services, call: Call, body: CreateClientReques
 
 async def list_clients(services: Services, call: Call, body: None) -> Answer:
     """All clients of the caller's tenant."""
-    rows = services.store.access.clients(call.tenant.id)
+    rows = await services.store.access.clients(call.tenant.id)
     return Answer(ListClientsResponse(list=tuple(map(_client, rows))))
 
 
@@ -80,7 +80,7 @@ async def revoke_client(services: Services, call: Call, body: RevokeClientReques
         FailedPrecondition: nobody would be left who can let others in.
     """
     access, tenant, id_ = services.store.access, call.tenant.id, call.path["id"]
-    row = access.client(tenant, id_)
+    row = await access.client(tenant, id_)
     if row is None:
         raise NotFound
 
@@ -91,7 +91,7 @@ async def revoke_client(services: Services, call: Call, body: RevokeClientReques
 
     audit = AuditEntry(call.actor, "client.revoke", f"client:{id_}")
     await access.revoke_client(tenant, id_, services.clock.wall(), audit, check=check)
-    return Answer(RevokeClientResponse(client=_client(access.client(tenant, id_) or row)))
+    return Answer(RevokeClientResponse(client=_client(await access.client(tenant, id_) or row)))
 
 
 def _lasts(row: ClientRow) -> bool:
@@ -183,13 +183,15 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
         body.name, tuple(hosts), services.clock.wall(), audit, first=first
     )
     client = _client(replace(first, tenant=tenant.id))
-    return Answer(CreateTenantResponse(tenant=_tenant(services, tenant), client=client, client_secret=made.secret))
+    shown_tenant = await _tenant(services, tenant)
+    return Answer(CreateTenantResponse(tenant=shown_tenant, client=client, client_secret=made.secret))
 
 
 async def list_tenants(services: Services, call: Call, body: None) -> Answer:
     """All tenants."""
     await _of_the_default_tenant(services, call, "tenant.list")
-    return Answer(ListTenantsResponse(list=tuple(_tenant(services, row) for row in services.store.access.tenants())))
+    rows = await services.store.access.tenants()
+    return Answer(ListTenantsResponse(list=tuple([await _tenant(services, row) for row in rows])))
 
 
 async def revoke_tenant(services: Services, call: Call, body: RevokeTenantRequest) -> Answer:
@@ -204,7 +206,7 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
     """
     await _of_the_default_tenant(services, call, "tenant.revoke")
     access, name = services.store.access, call.path["name"]
-    found = next((tenant for tenant in access.tenants() if tenant.name == name), None)
+    found = next((tenant for tenant in await access.tenants() if tenant.name == name), None)
     if found is None:
         raise NotFound
     if found.id == call.tenant.id:
@@ -213,8 +215,8 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
     reason = f"the tenant {name} was revoked"
     terminate = BulkAction(services.ids.text(), EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, call.actor, reason)
     await access.revoke_tenant(found.id, services.clock.wall(), audit, terminate, now=services.clock.now())
-    revoked = next(tenant for tenant in access.tenants() if tenant.id == found.id)
-    return Answer(RevokeTenantResponse(tenant=_tenant(services, revoked)))
+    revoked = next(tenant for tenant in await access.tenants() if tenant.id == found.id)
+    return Answer(RevokeTenantResponse(tenant=await _tenant(services, revoked)))
 
 
 async def _of_the_default_tenant(services: Services, call: Call, action: str) -> None:
@@ -223,12 +225,12 @@ async def _of_the_default_tenant(services: Services, call: Call, action: str) ->
         raise PermissionDenied("tenants are the affair of the default tenant's clients")
 
 
-def _tenant(services: Services, row: TenantRow) -> Tenant:
+async def _tenant(services: Services, row: TenantRow) -> Tenant:
     return Tenant(
         id=row.id,
         name=row.name,
         hosts=row.hosts,
-        url=services.urls.of(row.id) if row.revoked_at is None else "",
+        url=await services.urls.of(row.id) if row.revoked_at is None else "",
         created_at=shown.moment(row.created_at),
         revoked_at=shown.moment(row.revoked_at),
     )

@@ -56,7 +56,7 @@ async def create(services: Services, call: Call, body: CreateAddendumRequest) ->
             is frozen nothing goes on, and what was not at its end in the backup may have been done after it.
         Unavailable: the commit could not be made, the disk being full, for one; nothing was added.
     """
-    detail = detail_of(services, call)
+    detail = await detail_of(services, call)
     if body.finding == FINDING.zero:
         raise InvalidArgument.at("finding", f"is required: one of {', '.join(AddendumFinding)}")
     step = _step(detail, body)

@@ -81,7 +81,7 @@ class VerifyAuditResponse(Message):
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of the tenant's record, oldest first."""
     page = page_of_query(services, call, "audit")
-    rows = services.store.audit.rows(call.tenant.id, after=page.number() or 0, limit=page.size + 1)
+    rows = await services.store.audit.rows(call.tenant.id, after=page.number() or 0, limit=page.size + 1)
     found = tuple(_event(row) for row in rows[: page.size])
     token = page.token(str(found[-1].id)) if len(rows) > page.size else ""
     return Answer(ListAuditEventsResponse(list=found, next_page_token=token))
@@ -121,10 +121,10 @@ async def _verified(services: Services, tenant: int, checkpoint: tuple[int, byte
     The record is intact only if the check has come to the newest seal that there is, and to the checkpoint.
     """
     log = services.store.audit
-    newest = log.head(tenant)
+    newest = await log.head(tenant)
     at, after, sealed = (0, START), 0, 0
     while True:
-        rows = log.rows(tenant, after=after, limit=CHUNK)
+        rows = await log.rows(tenant, after=after, limit=CHUNK)
         rows = [row for row in rows if row.hash is None or row.id <= newest[0]]
         is_last = len(rows) < CHUNK
         due = checkpoint if checkpoint is not None and (is_last or checkpoint[0] <= rows[-1].id) else None
@@ -137,7 +137,7 @@ async def _verified(services: Services, tenant: int, checkpoint: tuple[int, byte
             return total
         if verdict.unsealed:
             # Rows are sealed in their order, so behind these nothing may be sealed.
-            rest = log.rows(tenant, after=rows[-1].id, limit=1)
+            rest = await log.rows(tenant, after=rows[-1].id, limit=1)
             if not rest or rest[0].hash is None:
                 return _complete(total, newest, checkpoint)
         at, after = verdict.head, rows[-1].id

@@ -60,7 +60,7 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
             size += len(row.document)
             if rows and size > MAX_PAGE_BYTES:
                 break
-            rows.append(shown.automation(services, row))
+            rows.append(await shown.automation(services, row))
             await pace.after(len(row.document))
         looked_at += 1
     token = page.token(json.dumps(found[looked_at - 1])) if len(found) > looked_at else ""

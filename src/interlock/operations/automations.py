@@ -82,12 +82,12 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     published = definition if not made.is_draft and publish.differs(definition, None) else None
     audit = _audit(call, "automation.create", row.id, published=published is not None)
     row = await services.store.automations.create(row, published, audit)
-    return Answer(CreateAutomationResponse(automation=shown.automation(services, row)))
+    return Answer(CreateAutomationResponse(automation=await shown.automation(services, row)))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One automation."""
-    return Answer(GetAutomationResponse(automation=shown.automation(services, read(services, call))))
+    return Answer(GetAutomationResponse(automation=await shown.automation(services, read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
@@ -97,7 +97,7 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
     found: list[Automation] = []
     pace = Pace()
     for row in rows:
-        found.append(shown.automation(services, row))
+        found.append(await shown.automation(services, row))
         await pace.after(len(row.document))
     token = page.token(found[-1].id) if has_more else ""
     return Answer(ListAutomationsResponse(list=tuple(found), next_page_token=token))
@@ -137,7 +137,7 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     maximum, period = _breaker(changed)
     new = replace(row, document=to_stored(changed), updated_at=at, breaker_max=maximum, breaker_period=period)
     new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
-    return Answer(UpdateAutomationResponse(automation=shown.automation(services, new)))
+    return Answer(UpdateAutomationResponse(automation=await shown.automation(services, new)))
 
 
 async def delete(services: Services, call: Call, body: DeleteAutomationRequest) -> Answer:
@@ -157,7 +157,7 @@ async def delete(services: Services, call: Call, body: DeleteAutomationRequest) 
 async def detail(services: Services, call: Call, body: None) -> Answer:
     """Our own view: the automation, and what would keep its draft from being published."""
     row = read(services, call)
-    automation = shown.automation(services, row)
+    automation = await shown.automation(services, row)
     findings = await publish.check(services, call, automation, draft=True)
     as_published = publish.definition_of(call, row, automation, 0)
     as_drafted = publish.definition_of(call, row, automation, 0, draft=True)

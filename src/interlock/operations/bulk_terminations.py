@@ -88,7 +88,7 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
     if body.plan_id:
         if body.execution_ids or body.filter is not None:
             raise InvalidArgument.at("planId", "excludes executionIds and filter: the plan says what is meant")
-        row = _usable(services, call, body.plan_id, at)
+        row = await _usable(services, call, body.plan_id, at)
     else:
         found = await _meant(services, call, body.execution_ids, body.filter)
         if body.pause_automation and body.filter is not None:
@@ -106,19 +106,19 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
     orders = services.store.bulk_terminations
     if not await orders.begin(order, audit):
         raise FailedPrecondition("the plan was carried out already, or has expired")
-    given = _shown(orders.get(order.tenant, order.id) or order)
+    given = _shown(await orders.get(order.tenant, order.id) or order)
     return Answer(TerminationsResponse(terminations=given, expression_failures=found.shown_failures()))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One order, and how far it has come."""
-    return Answer(TerminationsResponse(terminations=_shown(_read(services, call))))
+    return Answer(TerminationsResponse(terminations=_shown(await _read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of orders, newest first."""
     page = page_of_query(services, call, "terminations")
-    found = services.store.bulk_terminations.page(call.tenant.id, before=page.position, limit=page.size + 1)
+    found = await services.store.bulk_terminations.page(call.tenant.id, before=page.position, limit=page.size + 1)
     token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
     return Answer(ListTerminationsResponse(list=tuple(map(_shown, found[: page.size])), next_page_token=token))
 
@@ -129,10 +129,10 @@ async def abort(services: Services, call: Call, body: AbortTerminationsRequest) 
     Raises:
         NotFound: there is no such order.
     """
-    order = _read(services, call)
+    order = await _read(services, call)
     audit = AuditEntry(call.actor, "terminations.abort", order.id)
     await services.store.bulk_terminations.abort(order.tenant, order.id, services.clock.now(), audit)
-    return Answer(TerminationsResponse(terminations=_shown(_read(services, call))))
+    return Answer(TerminationsResponse(terminations=_shown(await _read(services, call))))
 
 
 # --- in the background ------------------------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ async def carry_out_next(services: Services) -> bool:
     Whoever gave it must still be allowed to.
     """
     orders = services.store.bulk_terminations
-    order = orders.next()
+    order = await orders.next()
     if order is None:
         return False
-    ids = orders.batch(order, TREES if order.request.cascade else BATCH)
+    ids = await orders.batch(order, TREES if order.request.cascade else BATCH)
     await orders.carry_out(order, ids, partial(_reach, services.clock.wall()), services.clock.now())
     return True
 
@@ -247,8 +247,8 @@ async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
     return row
 
 
-def _usable(services: Services, call: Call, id_: str, at: int) -> PlanRow:
-    row = services.store.bulk_terminations.find_plan(call.tenant.id, id_)
+async def _usable(services: Services, call: Call, id_: str, at: int) -> PlanRow:
+    row = await services.store.bulk_terminations.find_plan(call.tenant.id, id_)
     if row is None or row.client != call.principal.client:
         raise NotFound
     if row.used:
@@ -263,7 +263,7 @@ async def _to_pause(
 ) -> tuple[str, ...]:
     """The automations that a filter names, and those whose executions are planned."""
     order = BulkTermination(call.tenant.id, row.id, TerminationRequest(call.actor), (), 0, row.total)
-    ids = services.store.bulk_terminations.batch(order, MOST)
+    ids = await services.store.bulk_terminations.batch(order, MOST)
     found: dict[str, None] = dict.fromkeys(_named(services, call, narrowing))
     for number, id_ in enumerate(ids, 1):
         execution = services.store.executions.get(Ref(call.tenant.id, id_))
@@ -297,8 +297,8 @@ def _names(names: list[str], positions: Iterable[int]) -> Iterable[str]:
     return (names[position] for position in positions if position < len(names))
 
 
-def _read(services: Services, call: Call) -> BulkTermination:
-    order = services.store.bulk_terminations.get(call.tenant.id, call.path["id"])
+async def _read(services: Services, call: Call) -> BulkTermination:
+    order = await services.store.bulk_terminations.get(call.tenant.id, call.path["id"])
     if order is None or (call.apps is not None and order.request.actor.client != call.principal.client):
         raise NotFound
     return order

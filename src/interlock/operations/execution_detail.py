@@ -43,7 +43,7 @@ MARKDOWN: Final = "text/markdown"
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
     """Everything there is to know of one run, secrets masked."""
-    return Answer(detail_of(services, call))
+    return Answer(await detail_of(services, call))
 
 
 async def receipt(services: Services, call: Call, body: None) -> Answer:
@@ -56,21 +56,21 @@ async def receipt(services: Services, call: Call, body: None) -> Answer:
     wanted = call.query.get("format") or ("markdown" if accepted.startswith(MARKDOWN) else "json")
     if wanted not in {"json", "markdown"}:
         raise InvalidArgument.at("format", "must be json or markdown")
-    found = receipt_of(detail_of(services, call))
+    found = receipt_of(await detail_of(services, call))
     return Answer(found if wanted == "json" else Document(MARKDOWN, markdown(found)))
 
 
-def detail_of(services: Services, call: Call) -> ExecutionDetail:
+async def detail_of(services: Services, call: Call) -> ExecutionDetail:
     """
     Raises:
         InvalidArgument: the id is not one.
         NotFound: there is no such run.
     """
     with services.store.snapshot():
-        return _shown(services, call, executions.read(services, call))
+        return await _shown(services, call, executions.read(services, call))
 
 
-def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
+async def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
     store, ref = services.store, row.ref
     definition = store.automations.definition(row.tenant, row.definition)
     children = store.executions.children(ref, limit=MOST_CHILDREN + 1)
@@ -103,7 +103,7 @@ def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
             _planned(definition),
             store.executions.steps(ref),
             store.executions.items(ref),
-            store.addenda.of(ref),
+            await store.addenda.of(ref),
         ),
         termination=termination_view(services, ref) if row.state in _STOPPED else None,
         children=tuple(

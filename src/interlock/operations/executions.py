@@ -316,7 +316,7 @@ async def _found(
                     found, token = found[:number], page.token(str(found[number - 1].id))
                     break
                 expanded[id_text] = len(packed)
-                packed.append(pack_any(shown.automation(services, row_)))
+                packed.append(pack_any(await shown.automation(services, row_)))
                 await pace.after(len(row_.document))
     views = tuple(
         AutomationExecutionView(

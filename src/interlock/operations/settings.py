@@ -50,7 +50,7 @@ class UpdateSettingsRequest(Settings):
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """The settings of the caller's tenant."""
-    return Answer(SettingsResponse(settings=_shown(_read(services, call))))
+    return Answer(SettingsResponse(settings=_shown(await _read(services, call))))
 
 
 async def update(services: Services, call: Call, body: UpdateSettingsRequest) -> Answer:
@@ -81,8 +81,8 @@ def _changed(before: TenantSettings, body: UpdateSettingsRequest) -> TenantSetti
     return after
 
 
-def _read(services: Services, call: Call) -> TenantSettings:
-    found = services.store.access.settings(call.tenant.id)
+async def _read(services: Services, call: Call) -> TenantSettings:
+    found = await services.store.access.settings(call.tenant.id)
     if found is None:
         raise NotFound
     return found

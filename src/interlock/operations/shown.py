@@ -104,7 +104,7 @@ def _context(input: bytes) -> AutomationContext | None:
         return None
 
 
-def automation(services: Services, row: AutomationRow) -> Automation:
+async def automation(services: Services, row: AutomationRow) -> Automation:
     """An automation in C1's words."""
     stored = from_stored(Automation, row.document)
     return with_fields(
@@ -114,12 +114,12 @@ def automation(services: Services, row: AutomationRow) -> Automation:
         primary_trigger_type=primary_trigger_type(stored.triggers or stored.draft_triggers),
         created_at=moment(row.created_at),
         last_executed_at=moment(services.store.executions.last_executed(row.tenant, row.id)),
-        circuit_breaker=_tripped(services, row),
+        circuit_breaker=await _tripped(services, row),
     )
 
 
-def _tripped(services: Services, row: AutomationRow) -> DisabledReasonCircuitBreaker | None:
-    trip = services.store.breakers.trip(row.tenant, row.id)
+async def _tripped(services: Services, row: AutomationRow) -> DisabledReasonCircuitBreaker | None:
+    trip = await services.store.breakers.trip(row.tenant, row.id)
     if trip is None:
         return None
     return DisabledReasonCircuitBreaker(

@@ -53,6 +53,6 @@ class Addenda(Protocol):
         """
         ...
 
-    def of(self, ref: Ref) -> list[Addendum]:
+    async def of(self, ref: Ref) -> list[Addendum]:
         """Oldest first."""
         ...

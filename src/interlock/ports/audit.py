@@ -57,11 +57,11 @@ class AuditLog(Protocol):
         """Let `news` return though nothing was committed."""
         ...
 
-    def unsealed(self, limit: int) -> list[AuditRow]:
+    async def unsealed(self, limit: int) -> list[AuditRow]:
         """The oldest rows that are not sealed, at most `limit` of each tenant, in the order of their ids."""
         ...
 
-    def head(self, tenant: int) -> tuple[int, bytes]:
+    async def head(self, tenant: int) -> tuple[int, bytes]:
         """(id, hash) of the newest sealed row; (0, 32 zero bytes) before the first."""
         ...
 
@@ -69,4 +69,4 @@ class AuditLog(Protocol):
         """Append (id, hash) to the chain, if `head` is still its newest seal; False if it is not."""
         ...
 
-    def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]: ...
+    async def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]: ...

@@ -13,7 +13,7 @@ from interlock.rules.breaker import Trip
 class Breakers(Protocol):
     """The circuit breakers of automations. They are set with the automation, and trip when a run is created."""
 
-    def trip(self, tenant: int, automation: str) -> Trip | None:
+    async def trip(self, tenant: int, automation: str) -> Trip | None:
         """How it tripped; None while it is closed, or for an automation without one."""
         ...
 

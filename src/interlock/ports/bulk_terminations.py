@@ -58,7 +58,7 @@ class BulkTerminations(Protocol):
         """Keep a plan. The ids may be unknown, or another tenant's."""
         ...
 
-    def find_plan(self, tenant: int, id: str) -> PlanRow | None: ...
+    async def find_plan(self, tenant: int, id: str) -> PlanRow | None: ...
 
     def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Awaitable[None]:
         """Hold back new runs of these automations from this commit on, until their breakers are cleared."""
@@ -71,9 +71,9 @@ class BulkTerminations(Protocol):
         """
         ...
 
-    def get(self, tenant: int, id: str) -> BulkTermination | None: ...
+    async def get(self, tenant: int, id: str) -> BulkTermination | None: ...
 
-    def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
+    async def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
         """Newest first, starting below the id `before`."""
         ...
 
@@ -85,11 +85,11 @@ class BulkTerminations(Protocol):
         """Wait until there may be an order that is not at its end; at first there may."""
         ...
 
-    def next(self) -> BulkTermination | None:
+    async def next(self) -> BulkTermination | None:
         """The oldest order of any tenant that is not at its end."""
         ...
 
-    def batch(self, order: BulkTermination, limit: int) -> list[int]:
+    async def batch(self, order: BulkTermination, limit: int) -> list[int]:
         """The next runs that it names."""
         ...
 

@@ -24,7 +24,7 @@ class ClockMark:
 class Clocks(Protocol):
     """The clock of the store's times."""
 
-    def mark(self) -> ClockMark | None:
+    async def mark(self) -> ClockMark | None:
         """The newest mark that was kept."""
         ...
 
@@ -32,11 +32,11 @@ class Clocks(Protocol):
         """Keep the mark, and `held` in the same commit: the next mark would say that the clock is right."""
         ...
 
-    def newest(self) -> int | None:
+    async def newest(self) -> int | None:
         """When the newest row of any audit record was written."""
         ...
 
-    def held(self) -> int | None:
+    async def held(self) -> int | None:
         """Of when the newest record was, if nothing is removed until an operator confirms the clock."""
         ...
 

@@ -11,7 +11,7 @@ from interlock.rules.model import Ref
 class Leases(Protocol):
     """The leases of runs. One is made in the commit that creates its run, by `Executions.create`."""
 
-    def expires_at(self, ref: Ref) -> int | None:
+    async def expires_at(self, ref: Ref) -> int | None:
         """None: the run has none."""
         ...
 
@@ -22,7 +22,7 @@ class Leases(Protocol):
         """
         ...
 
-    def next(self) -> int | None:
+    async def next(self) -> int | None:
         """When the next lease of any tenant expires."""
         ...
 

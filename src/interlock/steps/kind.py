@@ -42,7 +42,7 @@ class WebhookAddresses(Protocol):
 class TenantUrls(Protocol):
     """Where remotes reach each tenant."""
 
-    def of(self, tenant: int) -> str:
+    async def of(self, tenant: int) -> str:
         """The tenant's URL, without a slash at its end."""
         ...
 

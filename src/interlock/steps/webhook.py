@@ -139,7 +139,9 @@ class WebhookStep(Step):
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
-        request = self._request(attempt, webhook.url, payload)
+        # Read before the call: an answer that has come must not wait for a read that an interrupt can cut.
+        public_url = await environment.urls.of(attempt.ref.tenant)
+        request = self._request(attempt, webhook.url, public_url, payload)
         try:
             response = await environment.http.send(request, attempt.progress)
         except HttpFailed as failure:
@@ -148,7 +150,7 @@ class WebhookStep(Step):
             return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
         status = response.status
         if status == 202:
-            if not environment.urls.of(attempt.ref.tenant):
+            if not public_url:
                 return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
             return Accepted(self._until(attempt, webhook), status)
         if 200 <= status < 300:
@@ -166,12 +168,11 @@ class WebhookStep(Step):
             "CALLBACK_TIMEOUT", "the webhook answered 202 and did not call back before its callback timeout"
         )
 
-    def _request(self, attempt: Attempt, url: str, payload: bytes) -> HttpRequest:
+    def _request(self, attempt: Attempt, url: str, public_url: str, payload: bytes) -> HttpRequest:
         environment = self._environment
         ref, position = attempt.ref, attempt.attempt.position
         key = idempotency_key(environment.installation, ref.id, self.name)
         # Without a URL that leads here no callback is offered: a wrong one would leave the run waiting for days.
-        public_url = environment.urls.of(ref.tenant)
         callback = callback_url(public_url, environment.secret, ref, position) if public_url else ""
         head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
         subject = encode(

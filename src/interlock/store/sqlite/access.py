@@ -45,7 +45,7 @@ class SqliteAccess:
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
-    def tenants(self) -> list[TenantRow]:
+    async def tenants(self) -> list[TenantRow]:
         return [self._tenant(row) for row in self._reader.execute(_SQL["tenants_all"])]
 
     def tenant_ids(self) -> list[int]:
@@ -56,7 +56,7 @@ class SqliteAccess:
         """Whether the tenant's switch "disable automations" is on."""
         return tenant in self._disabled
 
-    def tenant_of_host(self, host: str) -> TenantRow | None:
+    async def tenant_of_host(self, host: str) -> TenantRow | None:
         found = self._reader.execute(_SQL["tenant_of_host"], (host,)).fetchone()
         return None if found is None else self._tenant(found)
 
@@ -108,7 +108,7 @@ class SqliteAccess:
         # By itself, so that no job of its group goes on as if the tenant were still let in.
         return await self._writer.submit(job, urgent=True, heavy=True, committed=committed) is not None
 
-    def settings(self, tenant: int) -> TenantSettings | None:
+    async def settings(self, tenant: int) -> TenantSettings | None:
         return _settings(self._reader, tenant)
 
     def change_settings(
@@ -138,10 +138,10 @@ class SqliteAccess:
 
     # --- clients --------------------------------------------------------------------------------------------------
 
-    def clients(self, tenant: int) -> list[ClientRow]:
+    async def clients(self, tenant: int) -> list[ClientRow]:
         return [_client(tenant, row) for row in self._reader.execute(_SQL["clients_of"], (tenant,))]
 
-    def client(self, tenant: int, id: str) -> ClientRow | None:
+    async def client(self, tenant: int, id: str) -> ClientRow | None:
         return client_in(self._reader, tenant, id)
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
@@ -223,17 +223,17 @@ class SqliteAccess:
                 raise TooManyRequests("too many tokens were asked for lately; use one until it expires", retry_after=30)
         return fresh
 
-    def token(self, tenant: int, digest: bytes) -> TokenRow | None:
+    async def token(self, tenant: int, digest: bytes) -> TokenRow | None:
         found = self._reader.execute(_TOKEN, (tenant, digest)).fetchone()
         if found is None:
             return None
         id_, scope, expires_at = found
-        client = self.client(tenant, id_)
+        client = await self.client(tenant, id_)
         return None if client is None else TokenRow(digest, client, expires_at, _roles(scope))
 
     # --- the installation -----------------------------------------------------------------------------------------
 
-    def setting(self, name: str) -> bytes | None:
+    async def setting(self, name: str) -> bytes | None:
         found = self._reader.execute(_SQL["setting_get"], (name,)).fetchone()
         return None if found is None else found[0]
 

@@ -51,7 +51,7 @@ class SqliteAddenda:
 
         return self._writer.submit(job)
 
-    def of(self, ref: Ref) -> list[Addendum]:
+    async def of(self, ref: Ref) -> list[Addendum]:
         rows = self._reader.execute(_SQL["addenda_of"], (ref.tenant, ref.id))
         return [_addendum(ref, row) for row in rows]
 

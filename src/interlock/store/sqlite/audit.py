@@ -89,7 +89,7 @@ class SqliteAudit:
     def look_again(self) -> None:
         self._news.set()
 
-    def unsealed(self, limit: int) -> list[AuditRow]:
+    async def unsealed(self, limit: int) -> list[AuditRow]:
         reader = self._reader
         return [
             _row(tenant, row)
@@ -97,10 +97,10 @@ class SqliteAudit:
             for row in reader.execute(_SQL["audit_unsealed"], (tenant, limit))
         ]
 
-    def head(self, tenant: int) -> tuple[int, bytes]:
+    async def head(self, tenant: int) -> tuple[int, bytes]:
         return _head(self._reader, tenant)
 
-    def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+    async def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
         return [_row(tenant, row) for row in self._reader.execute(_SQL["audit_rows"], (tenant, after, limit))]
 
 

@@ -129,7 +129,7 @@ class SqliteBreakers:
         self._reader = reader
         self._bulk = decisions
 
-    def trip(self, tenant: int, automation: str) -> Trip | None:
+    async def trip(self, tenant: int, automation: str) -> Trip | None:
         breaker = _breaker(self._reader, tenant, automation)
         return None if breaker is None else breaker.trip
 

@@ -55,7 +55,7 @@ class SqliteBulkTerminations:
 
         return self._writer.submit(job, heavy=True)
 
-    def find_plan(self, tenant: int, id: str) -> PlanRow | None:
+    async def find_plan(self, tenant: int, id: str) -> PlanRow | None:
         found = self._reader.execute(_SQL["plan_get"], (tenant, id)).fetchone()
         return None if found is None else PlanRow(id, found[0], found[1], found[2], found[3] is not None)
 
@@ -102,11 +102,11 @@ class SqliteBulkTerminations:
 
         return self._writer.submit(job, urgent=True, committed=committed)
 
-    def get(self, tenant: int, id: str) -> BulkTermination | None:
+    async def get(self, tenant: int, id: str) -> BulkTermination | None:
         found = self._reader.execute(_SQL["bulk_termination_get"], (tenant, id)).fetchone()
         return None if found is None else _order(found)
 
-    def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
+    async def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
         key = (tenant, _LAST if before is None else before, limit)
         return [_order(row) for row in self._reader.execute(_SQL["bulk_terminations_page"], key)]
 
@@ -126,12 +126,12 @@ class SqliteBulkTerminations:
         await self._open.wait()
         self._open.clear()
 
-    def next(self) -> BulkTermination | None:
+    async def next(self) -> BulkTermination | None:
         found = (self._reader.execute(_SQL["bulk_termination_next"], (id_,)).fetchone() for id_ in self._tenants())
         orders = [_order(row) for row in found if row is not None]
         return min(orders, key=lambda order: order.at, default=None)
 
-    def batch(self, order: BulkTermination, limit: int) -> list[int]:
+    async def batch(self, order: BulkTermination, limit: int) -> list[int]:
         key = (order.tenant, order.id, limit)
         return [id_ for (id_,) in self._reader.execute(_SQL["planned_next"], key)]
 

@@ -49,7 +49,7 @@ class SqliteClocks:
         self._tenants = tenants
         self._changed = changed
 
-    def mark(self) -> ClockMark | None:
+    async def mark(self) -> ClockMark | None:
         found = self._kept(MARK)
         try:
             return ClockMark(**json.loads(found)) if found else None
@@ -59,11 +59,11 @@ class SqliteClocks:
     def keep_mark(self, mark: ClockMark, held: int | None) -> Future[None]:
         return self._writer.submit(lambda connection: _keep_both(connection, mark, held))
 
-    def newest(self) -> int | None:
+    async def newest(self) -> int | None:
         found = (self._reader.execute(_SQL["clock_newest"], (tenant,)).fetchone() for tenant in self._tenants())
         return max((row[0] for row in found if row is not None), default=None)
 
-    def held(self) -> int | None:
+    async def held(self) -> int | None:
         found = self._kept(HELD)
         return int(found) if found else None
 

@@ -39,7 +39,7 @@ class SqliteLeases:
         self._news = asyncio.Event()
         executions.on_lease(self._news.set)
 
-    def expires_at(self, ref: Ref) -> int | None:
+    async def expires_at(self, ref: Ref) -> int | None:
         found = self._reader.execute(_SQL["lease_get"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else found[1]
 
@@ -59,7 +59,7 @@ class SqliteLeases:
 
         return self._writer.submit(job, committed=committed)
 
-    def next(self) -> int | None:
+    async def next(self) -> int | None:
         found = [next(self._reader.execute(_SQL["lease_next"], (tenant,)))[0] for tenant in self._tenants()]
         return min((at for at in found if at is not None), default=None)
 
