@@ -82,7 +82,7 @@ class Account:
         dispatcher = self._system.dispatcher
         left = (dispatcher.busy, dispatcher.in_line, self._system.feed.watches, len(self._world.network.open))
         require(left == (0, 0, 0, 0), "S13", f"left behind: slots, line, watches, connections {left}")
-        require(self._store.integrity() == [], "S1", "the database is damaged")
+        require(self._world.host.database_errors() == [], "S1", "the database is damaged")
         answer = await self._world.clients.ask_as_admin("POST", "/interlock/v1/audit/actions/verify", {})
         require(answer.status == 200 and answer.tree["intact"], "S16", f"the audit record: {answer.body!r}")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from interlock.assembly import System
+from interlock.store.sqlite.connection import integrity_errors, open_reader
+from interlock.store.sqlite.disk import DATABASE
 from simulation.coverage import Situation
 from simulation.disk import Disk, Operation, Strike
 from simulation.network import DAY
@@ -93,6 +96,11 @@ class Host:
         assert server is not None
         server.stop()
         await self.up(after=server)
+
+    def database_errors(self) -> list[str]:
+        """Return what SQLite's own check finds wrong with the database of the process that runs now."""
+        with closing(open_reader(str(self.place / DATABASE), vfs=self._disks[-1].name)) as connection:
+            return integrity_errors(connection)
 
     def close(self) -> None:
         for server in self._servers:

@@ -14,7 +14,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import NOWHERE, Environment, InvalidExpression
 from interlock.expressions.failures import ExpressionFailed, OverBudget
 from interlock.expressions.names import Kind
-from interlock.expressions.template import compile_template
+from tests.expressions.compiled import compile_template
 from tests.expressions.given import ENVIRONMENT, NOW, context, evaluate
 
 

@@ -21,7 +21,7 @@ from interlock.expressions.evaluate import EvaluationStopped
 from interlock.expressions.failures import ExpressionFailed, OverBudget
 from interlock.expressions.limits import EVALUATOR_MEMORY_BYTES, EVALUATORS, MAX_FRESH_GROWTH_BYTES, MAX_KILLS
 from interlock.expressions.pool import EvaluatorPool
-from interlock.expressions.template import compile_template
+from tests.expressions.compiled import compile_template
 from tests.expressions.given import ENVIRONMENT, NOW, context
 
 pytestmark = pytest.mark.anyio

@@ -58,7 +58,7 @@ async def test_server_finds_what_cel_finds(pool: EvaluatorPool) -> None:
         programs = [checker.expression(source, Kind.ANY, field=f"f[{i}]", step="b") for i, source in enumerate(SOURCES)]
         template = checker.text("{{ ctx.a }} and {{ nope }}\n {{ ctx.b }}", field="text", step="b")
         facts = [
-            None if p is None else (p.inputs, p.steps_read, p.functions_used, p.macro_count, p.plain) for p in programs
+            None if p is None else (p.inputs, p.steps_read, p.needs_directory, p.unavailable, p.plain) for p in programs
         ]
         return checker.problems, checker.unavailable, facts, template
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from interlock.errors import Problem
 from interlock.expressions.environment import NOWHERE, InvalidExpression
 from interlock.expressions.failures import ExpressionFailed, OverBudget
-from interlock.expressions.template import Compiler, Escape, compile_template
+from interlock.expressions.template import Compiler, Escape
+from tests.expressions.compiled import compile_template
 from tests.expressions.given import ENVIRONMENT, context
 
 

@@ -120,7 +120,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], int, list[tuple[str, str, str]]]]
         MAX_BODY,
         [("", "a", "\x00"), ("", "a@", ""), ("", "\x7f", "")],
     ),
-    "new client id": (credentials._CLIENT_ID.fullmatch, HEAD, [("a@", "a", "/x"), ("", "a.", "@"), ("a", ":", "/pcc")]),
+    "new client id": (credentials._CLIENT_ID.fullmatch, HEAD, [("a@", "a", "/x"), ("", "a.", "@"), ("a", ":", "/spc")]),
     "client name": (credentials._NAME.fullmatch, HEAD, [("", "a", "A"), ("", "-", "")]),
     "secret": (credentials.public_key_of, MAX_BODY, [(credentials.SECRET_PREFIX, "A", ""), ("", "s", "")]),
     "base64url": (encoding.from_base64url, MAX_BODY, [("", "A", "="), ("", "-_", ""), ("", "A", "\n")]),

@@ -17,13 +17,13 @@ from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, M
 from interlock.contract.parse import parse
 from interlock.errors import InvalidArgument
 from interlock.expressions.environment import Environment, Scope
-from interlock.expressions.template import compile_template
 from interlock.operations.bulk_terminations import carry_out_next
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM, Ref
 from interlock.steps.masking import masked_copy, masked_members, secret_members
 from tests.clocks import settle
 from tests.engine.worlds import evaluate, run_automation
+from tests.expressions.compiled import compile_template
 from tests.operations.desk import CALL, WAIT, Desk, desk
 
 pytestmark = pytest.mark.anyio

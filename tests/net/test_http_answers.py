@@ -203,7 +203,6 @@ async def test_too_large_is_cut_off(behaviour: Behaviour) -> None:
     answer, progress = await fetch(behaviour, max_response=250_000 if "many" not in str(behaviour) else 1000)
     assert isinstance(answer, HttpFailed)
     assert answer.kind is HttpFailureKind.TOO_LARGE
-    assert not answer.retryable
     assert progress.status == 200
 
 
@@ -280,7 +279,6 @@ async def test_the_time_limit_of_connecting_covers_everything_before_that() -> N
         with pytest.raises(HttpFailed) as failed:
             await http.send(request, progress)
         assert failed.value.kind is HttpFailureKind.CONNECT
-        assert failed.value.retryable
         assert (progress.bytes_written, receiver.bytes_received) == (0, 0)
         await http.send(post(receiver.url()), Progress())
         assert (await http.send(request, Progress())).status == 200  # a kept connection needs none of it
@@ -310,7 +308,6 @@ async def test_nothing_is_sent_twice_when_a_kept_connection_turns_out_dead(metho
         with pytest.raises(HttpFailed) as failed:
             await http.send(HttpRequest(method, receiver.url("/second"), {}, b"x"), progress)
         assert failed.value.kind is HttpFailureKind.RESET
-        assert failed.value.retryable
         assert progress.bytes_written > 0
         assert [request.path for request in receiver.requests] == ["/first", "/second"]
         assert len(receiver.connections) == 1
@@ -370,7 +367,6 @@ async def test_open_connections_have_a_last_limit() -> None:
         with pytest.raises(HttpFailed) as failed:
             await http.send(post(receiver.url()), progress)
         assert failed.value.kind is HttpFailureKind.CONNECT
-        assert failed.value.retryable
         assert progress.bytes_written == 0
         first.cancel()
         await asyncio.wait([first])

@@ -36,7 +36,6 @@ def test_with_an_attempt_in_flight_the_run_is_stopping_and_the_attempt_is_told()
     assert (run.row.waiting_for, run.row.wake_at) == (WaitingFor.DEADLINE, LATER + 10 * SECOND)
     assert decision.effects == (Interrupt(run.row.ref, run.row.epoch), WakeAt(run.row.ref, LATER + 10 * SECOND))
     assert run.row.completed_at is None
-    assert run.row.shown_state is State.PROCESS_STEP
 
 
 def test_a_deadline_of_nothing_abandons_the_attempt_at_once_and_still_tells_it() -> None:

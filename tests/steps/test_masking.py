@@ -13,8 +13,8 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.program import Program
-from interlock.expressions.template import compile_template
 from interlock.steps.masking import MASK, masked_copy, reads_secret, secret_members
+from tests.expressions.compiled import compile_template
 
 ENVIRONMENT = Environment()
 SECRETS = frozenset({("s", "pw"), ("trigger", "token")})

@@ -14,6 +14,7 @@ import pytest
 from interlock.errors import FailedPrecondition, Fatal
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.backup import RESTORING, Files
+from interlock.store.sqlite.connection import integrity_errors
 from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import opened, world
@@ -93,7 +94,7 @@ def died(work: Callable[[Files], object], at: int) -> bool:
 async def started(directory: Path) -> tuple[int, bool]:
     """What the next start finds: how many runs, and whether it is frozen."""
     async with opened(directory) as store:
-        assert store.integrity() == []
+        assert integrity_errors(store._reader) == []
         return sum(1 for _ in store._reader.execute("SELECT 1 FROM executions")), store.frozen
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
@@ -25,15 +24,12 @@ SECRET_PREFIX: Final = "secret-token:conductorone.com:v1:"
 MAX_SECRET: Final = 2_048
 """Characters of a presented secret that are looked at."""
 
-_CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[A-Za-z0-9.:\[\]-]{1,260}/(?:pcc|spc)", re.ASCII)
+_CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[A-Za-z0-9.:\[\]-]{1,260}/spc", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
-class Kind(StrEnum):
-    """Whom a client stands for, as C1 spells it."""
-
-    PERSONAL = "pcc"
-    SERVICE = "spc"
+_SERVICE: Final = "spc"
+"""How C1 marks the id of a client that acts for itself and not for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +41,7 @@ class Credential:
     secret: str = field(repr=False)
 
 
-def make_credential(
-    ids: Ids, randomness: Randomness, host: str, kind: Kind = Kind.SERVICE, name: str | None = None
-) -> Credential:
+def make_credential(ids: Ids, randomness: Randomness, host: str, name: str | None = None) -> Credential:
     """Make a client's credential.
 
     Args:
@@ -60,13 +54,11 @@ def make_credential(
     """
     seed = sha256(ids.secret().encode()).digest()
     public_key = _public_half(seed)
-    made = credential_of_key(randomness, host, public_key, kind, name)
+    made = credential_of_key(randomness, host, public_key, name)
     return replace(made, secret=_secret(seed, public_key))
 
 
-def credential_of_key(
-    randomness: Randomness, host: str, public_key: bytes, kind: Kind = Kind.SERVICE, name: str | None = None
-) -> Credential:
+def credential_of_key(randomness: Randomness, host: str, public_key: bytes, name: str | None = None) -> Credential:
     """The same for a key pair of the client's own: nobody here ever sees its secret.
 
     Raises:
@@ -78,7 +70,7 @@ def credential_of_key(
         )
     elif not _NAME.fullmatch(name):
         raise InvalidArgument.at("name", "must be 1 to 64 lower case letters, digits, dots, - or _")
-    client_id = f"{name}@{host}/{kind}"
+    client_id = f"{name}@{host}/{_SERVICE}"
     if not _CLIENT_ID.fullmatch(client_id):
         raise InvalidArgument.at("host", "must be a host name or address with an optional port")
     check_public_key(public_key)

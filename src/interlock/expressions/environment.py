@@ -147,7 +147,6 @@ class Environment:
             facts,
             self._inputs.setdefault(inputs, inputs),
             analysis.members,
-            functions_used=functions,
             needs_directory=bool(asks),
             framed=bool(functions & FRAMED_FUNCTIONS),
             unavailable=() if self._directory else tuple(sorted(asks)),

@@ -27,8 +27,8 @@ _PYTHON_TYPES: Final[dict[Kind, type]] = {
 class Program:
     """A compiled expression. Immutable, shared by all runs of a version.
 
-    `steps_read` are the members of `ctx` it names (`trigger` included), `functions_used` the functions that are ours,
-    `unavailable` those among them that cannot be evaluated yet, `macro_count` its loops.
+    `steps_read` are the members of `ctx` it names (`trigger` included), `unavailable` the functions of ours that cannot
+    be evaluated yet.
     """
 
     __slots__ = (
@@ -37,10 +37,8 @@ class Program:
         "_framed",
         "_native",
         "_type",
-        "functions_used",
         "inputs",
         "kind",
-        "macro_count",
         "members_read",
         "needs_directory",
         "origin",
@@ -61,7 +59,6 @@ class Program:
         inputs: Inputs,
         members_read: frozenset[Member],
         *,
-        functions_used: frozenset[str],
         needs_directory: bool,
         framed: bool,
         unavailable: tuple[str, ...],
@@ -74,10 +71,8 @@ class Program:
         self.members_read = members_read
         """The members of steps that it may read."""
         self.steps_read = frozenset(facts.steps)
-        self.functions_used = functions_used
         self.needs_directory = needs_directory
         self.unavailable = unavailable
-        self.macro_count = facts.loops
         self._native = native
         self._facts = facts
         self._framed = framed

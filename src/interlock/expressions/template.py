@@ -20,7 +20,7 @@ from urllib.parse import quote
 from interlock.contract.guard import loads
 from interlock.errors import InvalidArgument, Problem
 from interlock.expressions.context import Context, joined
-from interlock.expressions.environment import Environment, InvalidExpression, Scope
+from interlock.expressions.environment import Scope
 from interlock.expressions.failures import Origin, OverBudget, Unusable
 from interlock.expressions.limits import (
     MAX_AUTOMATION_SOURCE,
@@ -444,20 +444,3 @@ def _ends_quoted(piece: str, quoted: bool) -> bool:
         if match[0] == '"':
             quoted = not quoted
     return quoted
-
-
-def compile_template(
-    environment: Environment,
-    value: object,
-    scope: Scope,
-    *,
-    escape: Escape = Escape.NONE,
-    as_text: bool = False,
-) -> Template:
-    """A template in a tree, or with `as_text` in a text. Raises InvalidExpression with every finding."""
-    problems: list[Problem] = []
-    compiler = Compiler(environment, problems, scope)
-    template = compiler.text(str(value), escape) if as_text else compiler.tree(value)
-    if template is None:
-        raise InvalidExpression(problems=tuple(problems))
-    return template

@@ -44,7 +44,6 @@ STATE_HEADER: Final = "Interlock-Execution"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _NOTHING: Final[dict[str, Any]] = {}
 _EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplateId"})
-_BATCH: Final = 100
 
 
 # --- start ------------------------------------------------------------------------------------------------------------

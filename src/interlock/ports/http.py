@@ -85,11 +85,6 @@ class HttpFailed(InterlockError):
         super().__init__(message)
         self.kind = kind
 
-    @property
-    def retryable(self) -> bool:
-        """Whether a later attempt could end otherwise; whether one may be made is for the step to say."""
-        return self.kind not in (HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE)
-
 
 class Http(Protocol):
     """Outbound HTTP, guarded: it goes only where the operator permits."""

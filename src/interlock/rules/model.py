@@ -141,11 +141,6 @@ class Execution:
     def in_flight(self) -> bool:
         return self.state in IN_FLIGHT
 
-    @property
-    def shown_state(self) -> State:
-        """The state in C1's words: STOPPING is ours alone."""
-        return State.PROCESS_STEP if self.state is State.STOPPING else self.state
-
 
 @value(frozen=True, slots=True)
 class AttemptRef:

@@ -64,6 +64,8 @@ SHOWN_BODY: Final = 4096
 """Bytes of a refusing answer that are kept with the error."""
 _PAYLOAD: Final = b',"payload":'
 _NOT_KEPT: Final = frozenset({HttpFailureKind.PROTOCOL, HttpFailureKind.TOO_LARGE})
+_FINAL: Final = frozenset({HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE})
+"""Failures that a retry would meet again."""
 
 
 class WebhookStep(Step):
@@ -267,7 +269,7 @@ def _unread(failure: HttpFailed, status: int | None, until: int) -> Report:
     if status is not None and failure.kind in _NOT_KEPT:
         message = f"the receiver answered {status}, but its answer cannot be kept: {failure.message}"
         return Failed(error_document("WEBHOOK_ANSWER_NOT_KEPT", message, reason=str(failure.kind)), status)
-    if not failure.retryable:
+    if failure.kind in _FINAL:
         return Failed(error, status)
     return Failed(error, status, WEBHOOK_RETRIES, until)
 

@@ -23,7 +23,7 @@ from interlock.rules.model import SYSTEM
 from interlock.rules.states import TERMINAL, State
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.audit import append_audit
-from interlock.store.sqlite.connection import migrate, open_reader, open_writer
+from interlock.store.sqlite.connection import integrity_errors, migrate, open_reader, open_writer
 from interlock.store.sqlite.disk import DATABASE, DataDirectory
 from interlock.store.statements import load
 
@@ -165,9 +165,8 @@ def verify(file: Path) -> BackupFacts:
         raise Fatal(f"{file} is not the file that {beside.name} was made for: it is damaged, or was changed")
     try:
         with closing(apsw.Connection(f"{file.resolve().as_uri()}?immutable=1", flags=_READ)) as connection:
-            found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-            if found != ["ok"]:
-                raise Fatal(f"{file} is damaged: {found[0]}")
+            if damage := integrity_errors(connection):
+                raise Fatal(f"{file} is damaged: {damage[0]}")
             schema = _schema(connection, file)
             (automations,) = next(connection.execute(_SQL["backup_automations"]))
             (executions,) = next(connection.execute(_SQL["backup_executions"]))

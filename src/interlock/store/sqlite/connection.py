@@ -65,6 +65,12 @@ def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
     return connection
 
 
+def integrity_errors(connection: apsw.Connection) -> list[str]:
+    """Return what SQLite's own check finds wrong with the database; empty if it is sound."""
+    found: list[str] = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [] if found == ["ok"] else found
+
+
 def migrate(connection: apsw.Connection) -> int:
     """Bring the schema up to date; returns how many steps that took.
 

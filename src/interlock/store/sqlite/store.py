@@ -148,11 +148,6 @@ class SqliteStore:
         """Tell `listener` after each commit which runs it moved."""
         self.executions.follow(listener)
 
-    def integrity(self) -> list[str]:
-        """What SQLite's own check finds wrong; empty if nothing."""
-        found = [row[0] for row in self._reader.execute("PRAGMA integrity_check")]
-        return [] if found == ["ok"] else found
-
     @property
     def frozen(self) -> bool:
         """Whether it was restored from a backup and not released: nothing of it is to move by itself."""
