@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from typing import Final
 
 from interlock.expressions.selection import Selection
 
@@ -21,6 +22,54 @@ _SELECTABLE = frozenset({"ctx", "trigger", "subject"})
 _NO_LITERAL = object()
 _PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\"'\\]*")
 """A name that the engine writes as it is when it says that it is missing."""
+
+# Numbers of fields: google/protobuf/any.proto, and checked.proto and syntax.proto of google/cel-spec.
+_ANY_VALUE: Final = 2
+_MAP_KEY: Final = 1
+_MAP_VALUE: Final = 2
+_CHECKED_REFERENCES: Final = 2
+_CHECKED_EXPRESSION: Final = 4
+_CHECKED_SOURCE: Final = 5
+_REFERENCE_OVERLOAD: Final = 3
+_SOURCE_POSITIONS: Final = 4
+_EXPRESSION_ID: Final = 2
+_CONSTANT: Final = 3
+_IDENTIFIER: Final = 4
+_SELECT: Final = 5
+_CALL: Final = 6
+_LIST: Final = 7
+_STRUCT: Final = 8
+_COMPREHENSION: Final = 9
+_NULL_VALUE: Final = 1
+_BOOL_VALUE: Final = 2
+_INT64_VALUE: Final = 3
+_DOUBLE_VALUE: Final = 5
+_STRING_VALUE: Final = 6
+_IDENTIFIER_NAME: Final = 1
+_SELECT_OPERAND: Final = 1
+_SELECT_FIELD: Final = 2
+_SELECT_TEST_ONLY: Final = 3
+_CALL_TARGET: Final = 1
+_CALL_FUNCTION: Final = 2
+_CALL_ARGUMENTS: Final = 3
+_LIST_ELEMENTS: Final = 1
+_STRUCT_ENTRIES: Final = 2
+_ENTRY_MAP_KEY: Final = 3
+_ENTRY_VALUE: Final = 4
+_LOOP_VARIABLE: Final = 1
+_LOOP_RANGE: Final = 2
+_LOOP_ACCUMULATOR: Final = 3
+_LOOP_INITIAL: Final = 4
+_LOOP_CONDITION: Final = 5
+_LOOP_STEP: Final = 6
+_LOOP_RESULT: Final = 7
+_LOOP_SECOND_VARIABLE: Final = 8
+
+_WIRE_VARINT: Final = 0
+_WIRE_64_BIT: Final = 1
+_WIRE_BYTES: Final = 2
+_WIRE_32_BIT: Final = 5
+_WIRES_WITH_VARINT: Final = frozenset({_WIRE_VARINT, _WIRE_BYTES})
 
 Fields = list[tuple[int, int | bytes]]
 
@@ -51,20 +100,21 @@ class Facts:
 
 def read(serialized: bytes) -> Facts:
     """The facts of an expression serialised by the engine."""
-    checked = _fields(_bytes(_fields(serialized), 2))
+    checked = _fields(_bytes(_fields(serialized), _ANY_VALUE))
     overloads: dict[int, tuple[str, ...]] = {}
     for number, value in checked:
-        if number == 2 and isinstance(value, bytes):
+        if number == _CHECKED_REFERENCES and isinstance(value, bytes):
             entry = _fields(value)
-            reference = _fields(_bytes(entry, 2))
-            overloads[_int(entry, 1)] = tuple(v.decode() for n, v in reference if n == 3 and isinstance(v, bytes))
+            reference = _fields(_bytes(entry, _MAP_VALUE))
+            names = _each(reference, _REFERENCE_OVERLOAD)
+            overloads[_int(entry, _MAP_KEY)] = tuple(name.decode() for name in names)
     positions: dict[int, int] = {}
-    for number, value in _fields(_bytes(checked, 5)):
-        if number == 4 and isinstance(value, bytes):
+    for number, value in _fields(_bytes(checked, _CHECKED_SOURCE)):
+        if number == _SOURCE_POSITIONS and isinstance(value, bytes):
             entry = _fields(value)
-            positions[_int(entry, 1)] = _int(entry, 2)
+            positions[_int(entry, _MAP_KEY)] = _int(entry, _MAP_VALUE)
     facts = Facts(overloads={key for keys in overloads.values() for key in keys})
-    root = _bytes(checked, 4)
+    root = _bytes(checked, _CHECKED_EXPRESSION)
     _Walk(facts, positions).expression(root, frozenset(), 0)
     facts.selection = _selection(root)
     return facts
@@ -77,27 +127,27 @@ class _Walk:
 
     def expression(self, data: bytes, bound: frozenset[str], depth: int) -> None:
         fields = _fields(data)
-        offset = self.positions.get(_int(fields, 2), 0)
+        offset = self.positions.get(_int(fields, _EXPRESSION_ID), 0)
         for number, value in fields:
             if not isinstance(value, bytes):
                 continue
             node = _fields(value)
-            if number == 3:
+            if number == _CONSTANT:
                 if (literal := _string_constant(node)) is not None:
                     self.facts.names.setdefault(literal, offset)
-            elif number == 4:
-                self.variable(_text(node, 1), offset, bound)
-            elif number == 5:
+            elif number == _IDENTIFIER:
+                self.variable(_text(node, _IDENTIFIER_NAME), offset, bound)
+            elif number == _SELECT:
                 self.select(node, offset, bound, depth)
-            elif number == 6:
+            elif number == _CALL:
                 self.call(node, offset, bound, depth)
-            elif number == 7:
-                for item in _each(node, 1):
+            elif number == _LIST:
+                for item in _each(node, _LIST_ELEMENTS):
                     self.expression(item, bound, depth)
-            elif number == 8:
-                for entry in _each(node, 2):
+            elif number == _STRUCT:
+                for entry in _each(node, _STRUCT_ENTRIES):
                     self.entry(_fields(entry), bound, depth)
-            elif number == 9:
+            elif number == _COMPREHENSION:
                 self.loop(node, bound, depth)
 
     def variable(self, name: str, offset: int, bound: frozenset[str]) -> None:
@@ -119,11 +169,11 @@ class _Walk:
 
     def select(self, node: Fields, offset: int, bound: frozenset[str], depth: int) -> None:
         # A selection stands at its dot; the name of the field follows it.
-        self.member(_bytes(node, 1), _text(node, 2), offset + 1, bound, depth)
+        self.member(_bytes(node, _SELECT_OPERAND), _text(node, _SELECT_FIELD), offset + 1, bound, depth)
 
     def call(self, node: Fields, offset: int, bound: frozenset[str], depth: int) -> None:
-        name = _text(node, 2)
-        arguments = [*_each(node, 1), *_each(node, 3)]
+        name = _text(node, _CALL_FUNCTION)
+        arguments = [*_each(node, _CALL_TARGET), *_each(node, _CALL_ARGUMENTS)]
         facts = self.facts
         facts.functions.setdefault(name, offset)
         facts.optional |= name in _OPTIONAL
@@ -137,26 +187,26 @@ class _Walk:
             self.expression(argument, bound, depth)
 
     def entry(self, node: Fields, bound: frozenset[str], depth: int) -> None:
-        for key in _each(node, 3):
+        for key in _each(node, _ENTRY_MAP_KEY):
             self.expression(key, bound, depth)
-        for value in _each(node, 4):
+        for value in _each(node, _ENTRY_VALUE):
             self.expression(value, bound, depth)
 
     def loop(self, node: Fields, bound: frozenset[str], depth: int) -> None:
         self.facts.loops += 1
-        iterated = _bytes(node, 2)
-        binds_only = _text(node, 1) == "#unused"
+        iterated = _bytes(node, _LOOP_RANGE)
+        binds_only = _text(node, _LOOP_VARIABLE) == "#unused"
         inner = depth if binds_only else depth + 1
         self.facts.nesting = max(self.facts.nesting, inner)
         self.expression(iterated, bound, depth)
         # The initial value of cel.bind is evaluated outside of what it binds.
-        self.expression(_bytes(node, 4), bound, depth)
-        local = bound | {_text(node, 1), _text(node, 3), _text(node, 8)}
-        for part in (5, 6, 7):
+        self.expression(_bytes(node, _LOOP_INITIAL), bound, depth)
+        local = bound | {_text(node, name) for name in (_LOOP_VARIABLE, _LOOP_ACCUMULATOR, _LOOP_SECOND_VARIABLE)}
+        for part in (_LOOP_CONDITION, _LOOP_STEP, _LOOP_RESULT):
             self.expression(_bytes(node, part), local, inner)
 
     def offset_of(self, data: bytes, default: int) -> int:
-        return self.positions.get(_int(_fields(data), 2), default)
+        return self.positions.get(_int(_fields(data), _EXPRESSION_ID), default)
 
 
 def _selection(data: bytes) -> Selection | None:
@@ -166,14 +216,16 @@ def _selection(data: bytes) -> Selection | None:
     if constant is not _NO_LITERAL:
         return Selection(None, default=constant)
     for number, value in fields:
-        if number == 5 and isinstance(value, bytes) and _int(_fields(value), 3):
-            node = _fields(value)
-            path = _path(_bytes(node, 1))
-            return None if path is None else _of_path(path.member(_text(node, 2), optional=False), present=True)
-        if number == 6 and isinstance(value, bytes) and _text(_fields(value), 2) == "orValue":
-            node = _fields(value)
-            path = _path(_bytes(node, 1))
-            given = [_literal(_fields(argument)) for argument in _each(node, 3)]
+        if not isinstance(value, bytes):
+            continue
+        node = _fields(value)
+        if number == _SELECT and _int(node, _SELECT_TEST_ONLY):
+            path = _path(_bytes(node, _SELECT_OPERAND))
+            name = _text(node, _SELECT_FIELD)
+            return None if path is None else _of_path(path.member(name, optional=False), present=True)
+        if number == _CALL and _text(node, _CALL_FUNCTION) == "orValue":
+            path = _path(_bytes(node, _CALL_TARGET))
+            given = [_literal(_fields(argument)) for argument in _each(node, _CALL_ARGUMENTS)]
             if path is None or path.optional_from is None or len(given) != 1 or given[0] is _NO_LITERAL:
                 return None
             return _of_path(path, default=given[0])
@@ -212,13 +264,13 @@ def _path(data: bytes) -> _Path | None:
         if not isinstance(value, bytes):
             continue
         node = _fields(value)
-        if number == 4:
-            return _Path(_text(node, 1).removeprefix("."))
-        if number == 5:
-            operand = None if _int(node, 3) else _path(_bytes(node, 1))
-            return None if operand is None else operand.member(_text(node, 2), optional=False)
-        if number == 6 and (function := _text(node, 2)) in _INDEX:
-            arguments = [*_each(node, 1), *_each(node, 3)]
+        if number == _IDENTIFIER:
+            return _Path(_text(node, _IDENTIFIER_NAME).removeprefix("."))
+        if number == _SELECT:
+            operand = None if _int(node, _SELECT_TEST_ONLY) else _path(_bytes(node, _SELECT_OPERAND))
+            return None if operand is None else operand.member(_text(node, _SELECT_FIELD), optional=False)
+        if number == _CALL and (function := _text(node, _CALL_FUNCTION)) in _INDEX:
+            arguments = [*_each(node, _CALL_TARGET), *_each(node, _CALL_ARGUMENTS)]
             name = _string_constant(_constant(arguments[1])) if len(arguments) == 2 else None
             operand = None if name is None else _path(arguments[0])
             return None if operand is None or name is None else operand.member(name, optional=function != "_[_]")
@@ -228,26 +280,26 @@ def _path(data: bytes) -> _Path | None:
 def _literal(fields: Fields) -> object:
     """The value of a literal: a text, a number, true, false, null, an empty list or map."""
     for number, value in fields:
-        if number == 3 and isinstance(value, bytes):
+        if number == _CONSTANT and isinstance(value, bytes):
             return _scalar(_fields(value))
-        if number == 7 and value == b"":
+        if number == _LIST and value == b"":
             return []
-        if number == 8 and value == b"":
+        if number == _STRUCT and value == b"":
             return {}
     return _NO_LITERAL
 
 
 def _scalar(constant: Fields) -> object:
     for number, value in constant:
-        if number == 1:
+        if number == _NULL_VALUE:
             return None
-        if number == 2:
+        if number == _BOOL_VALUE:
             return bool(value)
-        if number == 3 and isinstance(value, int):
+        if number == _INT64_VALUE and isinstance(value, int):
             return value - 2**64 if value >= 2**63 else value
-        if number == 5 and isinstance(value, bytes):
+        if number == _DOUBLE_VALUE and isinstance(value, bytes):
             return struct.unpack("<d", value)[0]
-        if number == 6 and isinstance(value, bytes):
+        if number == _STRING_VALUE and isinstance(value, bytes):
             return value.decode()
     return _NO_LITERAL
 
@@ -263,18 +315,18 @@ def _fields(data: bytes) -> Fields:
         if key > 0x7F:
             key, at = _varint(data, at - 1)
         wire = key & 7
-        if wire == 0 or wire == 2:
+        if wire in _WIRES_WITH_VARINT:
             value = data[at]
             at += 1
             if value > 0x7F:
                 value, at = _varint(data, at - 1)
-            if wire == 0:
+            if wire == _WIRE_VARINT:
                 found.append((key >> 3, value))
                 continue
             size = value
-        elif wire == 1:
+        elif wire == _WIRE_64_BIT:
             size = 8
-        elif wire == 5:
+        elif wire == _WIRE_32_BIT:
             size = 4
         else:
             raise ValueError(f"wire type {wire} in a checked expression")
@@ -317,12 +369,15 @@ def _each(fields: Fields, number: int) -> list[bytes]:
 
 
 def _identifier(data: bytes) -> str | None:
-    return next((_text(_fields(v), 1) for n, v in _fields(data) if n == 4 and isinstance(v, bytes)), None)
+    found = _each(_fields(data), _IDENTIFIER)
+    return _text(_fields(found[0]), _IDENTIFIER_NAME) if found else None
 
 
 def _constant(data: bytes) -> Fields:
-    return next((_fields(v) for n, v in _fields(data) if n == 3 and isinstance(v, bytes)), [])
+    found = _each(_fields(data), _CONSTANT)
+    return _fields(found[0]) if found else []
 
 
 def _string_constant(constant: Fields) -> str | None:
-    return next((value.decode() for n, value in constant if n == 6 and isinstance(value, bytes)), None)
+    found = _each(constant, _STRING_VALUE)
+    return found[0].decode() if found else None
