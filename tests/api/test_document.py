@@ -25,6 +25,11 @@ def test_what_is_handed_out_is_what_the_source_says() -> None:
     assert yaml.safe_load(kept.joinpath("openapi.yaml").read_text()) == MADE, "run: python -m tools.openapi"
 
 
+def test_yaml_document_has_no_anchors_or_aliases() -> None:
+    text = resources.files("interlock.api").joinpath("openapi.yaml").read_text()
+    assert [event for event in yaml.parse(text) if getattr(event, "anchor", None)] == []
+
+
 def test_each_member_of_the_published_operation_is_there_and_equal() -> None:
     published = yaml.safe_load(PUBLISHED.read_text())
     assert list(missing(published, MADE, "")) == []

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from interlock.api.openapi import document
 from interlock.operations.operation import Operation, Visibility
 from interlock.operations.table import OPERATIONS
+from tools.openapi import Dumper
 from tools.pages.samples import samples, short_name
 from tools.states import STOP
 
@@ -58,13 +59,6 @@ STYLE: Final = (
 )
 
 
-class _Plain(yaml.SafeDumper):
-    """Without anchors: what is the same twice is written twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
 def pages() -> dict[str, str]:
     """Every file to be handed out, by its path below /docs."""
     made: dict[str, str] = {}
@@ -98,7 +92,7 @@ def slug(operation: Operation) -> str:
 def _operation_page(operation: Operation, whole: dict[str, Any]) -> str:
     method = operation.method.lower()
     parts = [INDEX_NOTE, f"# {operation.summary}\n\n> {operation.description}\n\n"]
-    fragment = yaml.dump(_fragment(operation, whole), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=100)
+    fragment = yaml.dump(_fragment(operation, whole), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
     parts.append(f"## OpenAPI\n\n````yaml {method} {operation.path}\n{fragment}````\n\n")
     parts.append("Further schemas: [/openapi.yaml](/openapi.yaml).\n\n")
     found = samples(operation)
