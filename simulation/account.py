@@ -11,6 +11,7 @@ from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import TERMINAL, State
 from simulation.coverage import Situation
 from simulation.network import Call, Fate
+from simulation.reads import finished
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -71,7 +72,7 @@ class Account:
         Raises:
             Violated: something is not as it was promised.
         """
-        rows = self._store.executions.page(self._tenant, limit=100_000)
+        rows = await self._store.executions.page(self._tenant, limit=100_000)
         self.runs = len(rows)
         audited = await self._audited()
         for row in rows:
@@ -98,7 +99,7 @@ class Account:
 
     def _steps(self, row: Execution) -> None:
         attempts = Counter[tuple[int, int]]()
-        for step in self._store.executions.steps(row.ref):
+        for step in finished(self._store.executions.steps(row.ref)):
             attempts[step.position, step.attempt] += 1
             outcome = shown(step.outcome, row.state)
             open_ = step.outcome is None and step.waiting_for is None
@@ -113,7 +114,7 @@ class Account:
         require(all(count == 1 for count in attempts.values()), "S10", f"{row.id} has two rows of one attempt")
 
     def _cause(self, row: Execution, audited: int) -> None:
-        termination = self._store.executions.termination(row.ref)
+        termination = finished(self._store.executions.termination(row.ref))
         orders = [order for order in self._world.clients.orders if order.execution == row.id]
         accepted = [order for order in orders if order.verdict == "accepted"]
         require(len(accepted) <= 1, "S6", f"{row.id}: accepted {len(accepted)} times")
@@ -168,7 +169,7 @@ class Account:
         found: set[int] = set()
         while row.parent is not None:
             found.add(row.parent)
-            above = self._store.executions.get(Ref(row.tenant, row.parent))
+            above = finished(self._store.executions.get(Ref(row.tenant, row.parent)))
             if above is None:
                 break
             row = above
@@ -182,7 +183,7 @@ class Account:
         receipt = answer.tree
         require(receipt["state"] == row.state and receipt["settled"], "S14", f"the receipt of {row.id} is another's")
         require(not receipt.get("open"), "S10", f"the receipt of {row.id} has open steps")
-        children = {child.id for child in self._store.executions.children(row.ref)}
+        children = {child.id for child in await self._store.executions.children(row.ref)}
         told = {int(child["id"]) for child in receipt.get("children", ())}
         require(told == children, "S9", f"{row.id} started {children}, and its receipt says {told}")
         entries = [(name, entry) for name in _LISTS for entry in receipt.get(name) or ()]

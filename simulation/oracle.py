@@ -19,6 +19,7 @@ from simulation.account import Account, Violated
 from simulation.asgi import Answer
 from simulation.coverage import Situation
 from simulation.network import Call
+from simulation.reads import finished
 from simulation.scenario import SECOND
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Oracle:
         return Follower(system, self)
 
     def committed(self, system: System, id_: int) -> None:
-        row = system.store.executions.get(Ref(system.tenant.id, id_))
+        row = finished(system.store.executions.get(Ref(system.tenant.id, id_)))
         if row is None:
             return
         now = self._world.loop.microseconds
@@ -134,7 +135,7 @@ class Oracle:
         if in_flight:
             open_ = any(
                 (step.position, step.attempt) == (row.step, row.attempt) and step.outcome is None
-                for step in system.store.executions.steps(row.ref)
+                for step in finished(system.store.executions.steps(row.ref))
             )
             self.require(open_, "S12", f"{row.id} is {row.state} and has no attempt in flight")
         if row.state in TERMINAL:
@@ -144,7 +145,7 @@ class Oracle:
 
     def _stopping(self, system: System, seen: Seen, before: Execution) -> None:
         row, loop = seen.row, self._world.loop
-        termination = system.store.executions.termination(row.ref)
+        termination = finished(system.store.executions.termination(row.ref))
         if termination is None:
             self.break_("S16", f"{row.id} is {row.state}, and nobody ordered it")
             return
@@ -183,7 +184,7 @@ class Oracle:
         if server is None or server.dead or server.system is None or server.fatal is not None:
             return
         system = server.system
-        row = system.store.executions.get(Ref(system.tenant.id, call.execution))
+        row = finished(system.store.executions.get(Ref(system.tenant.id, call.execution)))
         if row is None:
             self.break_("S3", f"a call of {call.execution} leaves, and there is no such run")
             return
@@ -217,7 +218,7 @@ class Oracle:
         if server is None or server.dead or server.system is None:
             return
         system = server.system
-        row = system.store.executions.get(Ref(system.tenant.id, order.execution))
+        row = finished(system.store.executions.get(Ref(system.tenant.id, order.execution)))
         if row is None:
             self.break_("S1", f"{order.execution} is gone")
             return
@@ -237,14 +238,14 @@ class Oracle:
         self._cover(system, order, row)
 
     def _below(self, system: System, id_: int) -> Iterator[Execution]:
-        for child in system.store.executions.children(Ref(system.tenant.id, id_)):
+        for child in finished(system.store.executions.children(Ref(system.tenant.id, id_))):
             yield child
             yield from self._below(system, child.id)
 
     def _cover(self, system: System, order: Order, row: Execution) -> None:
         world = self._world
         if order.verdict == "accepted":
-            termination = system.store.executions.termination(row.ref)
+            termination = finished(system.store.executions.termination(row.ref))
             if termination is not None:
                 world.saw(_STOPS[termination.found])
             if world.host.disk_full:
@@ -301,7 +302,7 @@ class Oracle:
         executions, tenant = system.store.executions, system.tenant.id
         clock = system.environment.clock
         for id_, seen in self.seen.items():
-            row = executions.get(Ref(tenant, id_))
+            row = finished(executions.get(Ref(tenant, id_)))
             if row is None or row.epoch < seen.row.epoch:
                 self.break_("S1", f"{id_} was {seen.row.state} {seen.row.epoch}, and is {row and row.state} now")
                 return
@@ -314,18 +315,18 @@ class Oracle:
                 seen.cut = True
         for started in self.acknowledged:
             assert started.execution is not None
-            known = executions.get(Ref(tenant, started.execution)) is not None
+            known = finished(executions.get(Ref(tenant, started.execution))) is not None
             self.require(known, "S1", f"{started.execution} was acknowledged, and is not there")
 
     def at_rest(self, system: System) -> None:
         """Nothing has gone wrong for a while: no stop is under way any more."""
-        rows = system.store.executions.page(system.tenant.id, states=(State.STOPPING,), limit=1)
+        rows = finished(system.store.executions.page(system.tenant.id, states=(State.STOPPING,), limit=1))
         self.require(not rows, "L1", "a run is still stopping long after the last fault")
 
     def active(self, system: System) -> bool:
         """Whether some run is not at its end."""
         states = tuple(state for state in State if state not in TERMINAL)
-        return bool(system.store.executions.page(system.tenant.id, states=states, limit=1))
+        return bool(finished(system.store.executions.page(system.tenant.id, states=states, limit=1)))
 
     async def final(self, system: System) -> None:
         """Judge the whole."""

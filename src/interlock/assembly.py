@@ -204,7 +204,7 @@ async def _assembled(
         # Before anything is written with the time that it has to judge.
         watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
         await watch.read_record()
-        ids = machine.ids(store.executions.greatest_id())
+        ids = machine.ids(await store.executions.greatest_id())
         http = machine.http
         if http is None:
             http = await stack.enter_async_context(_client(settings))

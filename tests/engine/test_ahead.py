@@ -57,9 +57,9 @@ class CountingEvaluator(LocalEvaluator):
 
 
 async def followed(world: Engine, evaluator: CountingEvaluator, **trigger: object) -> Next | None:
-    if not world.store.automations.get(world.tenant, "auto"):
+    if not await world.store.automations.get(world.tenant, "auto"):
         await world.publish(STEPS)
-    row = world.store.automations.get(world.tenant, "auto")
+    row = await world.store.automations.get(world.tenant, "auto")
     assert row is not None
     assert row.definition is not None
     plan = await world.plans.get(world.tenant, row.definition)

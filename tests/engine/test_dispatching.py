@@ -57,7 +57,7 @@ async def test_a_hint_for_a_run_in_a_slot_is_noted_once() -> None:
     assert held is not None
     dispatcher.ready(REF, None)
     assert held.noted == 1
-    dispatcher._come_due(REF)
+    await dispatcher._come_due(REF)
     assert (held.noted, dispatcher.in_line) == (2, 0)
     await ended(task)
 
@@ -244,12 +244,12 @@ async def test_what_comes_due_in_a_slot_is_looked_at_again_and_a_deadline_at_onc
     async with engine() as world:
         ref = await world.start(await world.publish([webhook("a"), wait("w", "1s")]))
         held = world.dispatcher._held[ref]
-        world.dispatcher._come_due(ref)
+        await world.dispatcher._come_due(ref)
         assert held.noted == 1
         await world.order(ref, mode=Mode.DRAIN, deadline=1)
         world.clock.set(world.clock.now() + 1)
         noted = held.noted
-        world.dispatcher._come_due(ref)
+        await world.dispatcher._come_due(ref)
         assert held.noted == noted
         await settle()
         assert world.state(ref) is State.TERMINATE
@@ -262,14 +262,14 @@ class Refusing(Nothing):
         self.error = error
         self.times = times
 
-    def due(self, *_: Any) -> list[Any]:
+    async def due(self, *_: Any) -> list[Any]:
         if self.times:
             self.times -= 1
             raise self.error
         return [(REF, 0)]
 
-    def get(self, ref: Ref) -> None:
-        self.due()
+    async def get(self, ref: Ref) -> None:
+        await self.due()
 
 
 @pytest.mark.parametrize("times", [1, 6])
@@ -299,17 +299,74 @@ async def test_a_deadline_that_could_not_be_looked_at_is_looked_at_again(
         refused: list[Ref] = []
         real = world.store.executions.get
 
-        def failing(asked: Ref) -> Execution | None:
+        async def failing(asked: Ref) -> Execution | None:
             if len(refused) < 3:
                 refused.append(asked)
                 raise error
-            return real(asked)
+            return await real(asked)
 
         world.dispatcher._executions.get = failing  # type: ignore[assignment,method-assign]
         await world.clock.pass_time(30)
         assert len(refused) == 3
         assert world.state(ref) is State.TERMINATE
         world.far.deaf = False
+
+
+class Slow:
+    """Executions whose reads suspend until they are let go."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    async def get(self, ref: Ref) -> Execution | None:
+        await self.let_go.wait()
+        row: Execution | None = await self._real.get(ref)
+        return row
+
+    async def due(self, *arguments: Any) -> list[tuple[Ref, int]]:
+        found: list[tuple[Ref, int]] = await self._real.due(*arguments)
+        await self.let_go.wait()
+        return found
+
+
+async def test_run_whose_turn_ends_while_it_is_looked_at_is_taken_on_again() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish([webhook("a"), wait("w", "1h")]))
+        slow = Slow(world.store.executions)
+        world.dispatcher._executions = slow
+        slow.let_go.clear()
+        looking = asyncio.ensure_future(world.dispatcher._come_due(ref))
+        await settle()
+        world.far.calls[0].answer()
+        await settle()
+        assert (world.dispatcher.busy, world.dispatcher.in_line) == (0, 0)
+        slow.let_go.set()
+        assert await looking
+        assert world.dispatcher.in_line == 1
+
+
+async def test_times_read_before_the_clock_moved_are_not_noted_after_it() -> None:
+    async with engine() as world:
+        await world.start(await world.publish([wait("w", "10s")]))
+        slow = Slow(world.store.executions)
+        world.dispatcher._executions = slow
+        world.dispatcher.clock_moved()
+        slow.let_go.clear()
+        await settle()
+        # The first sweep waits for its read, and the clock is moved meanwhile.
+        world.dispatcher.clock_moved()
+        dispatcher: Any = world.dispatcher
+        slow.let_go.set()
+        before = dispatcher._timers
+        assert dispatcher.timers == 0
+        await settle()
+        assert dispatcher._timers is before
+        assert dispatcher.timers == 1
 
 
 async def test_giving_up_on_a_run_that_fails_is_tried_until_it_is_done(caplog: pytest.LogCaptureFixture) -> None:

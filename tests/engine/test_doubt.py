@@ -60,11 +60,11 @@ async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not
     async with quiet() as world:
         run = await a_run(world, start_of(kind))
         event = event_for(run, kind)
-        assert world.advance._own_write(run.ref, event) is None
+        assert await world.advance._own_write(run.ref, event) is None
         await world.store.executions.apply(run.ref, event)
         expected = Decision(Verdict.ACCEPTED, world.row(run.ref), moved=True)
-        assert world.advance._own_write(run.ref, event) == expected
-        assert world.advance._own_write(Ref(run.tenant, 99), event) is None
+        assert await world.advance._own_write(run.ref, event) == expected
+        assert await world.advance._own_write(Ref(run.tenant, 99), event) is None
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_WRITES)
@@ -80,7 +80,7 @@ async def test_what_somebody_else_wrote_is_not_ones_own(kind: str) -> None:
             unknown = replace(event.attempt, number=9)
             others += [replace(event, attempt=unknown), replace(event, result=Result(Outcome.FAILED))]
         for other in others:
-            assert world.advance._own_write(run.ref, other) is None
+            assert await world.advance._own_write(run.ref, other) is None
 
 
 async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None:
@@ -88,7 +88,7 @@ async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None
         run = await a_run(world, State.PENDING)
         event = event_for(run, "announced")
         await world.store.executions.apply(run.ref, replace(event, holder="other"))
-        assert world.advance._own_write(run.ref, event) is None
+        assert await world.advance._own_write(run.ref, event) is None
 
 
 @pytest.mark.parametrize("changed", ["epoch = epoch + 1", "state = 'PENDING'"])
@@ -99,7 +99,7 @@ async def test_an_accepted_call_whose_run_went_on_is_not_known_again(changed: st
         await world.store.executions.apply(run.ref, event)
         sql = f"UPDATE executions SET {changed}"
         await world.store.writer.submit(lambda connection: connection.execute(sql))
-        assert world.advance._own_write(run.ref, event) is None
+        assert await world.advance._own_write(run.ref, event) is None
 
 
 async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:

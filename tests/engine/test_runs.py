@@ -181,7 +181,7 @@ async def test_automations_that_start_each_other_end_at_the_tenth_generation() -
     async with engine() as world:
         ref = await world.start(await world.publish([run_automation("again", "auto")]))
         await settle(400)
-        runs = world.store.executions.page(world.tenant, limit=100)
+        runs = await world.store.executions.page(world.tenant, limit=100)
         assert len(runs) == 11
         assert [run.state for run in runs if run.depth == 10] == [State.ERROR]
         assert world.state(ref) is State.DONE

@@ -102,10 +102,10 @@ async def test_the_deadline_holds_even_if_the_attempt_ignores_its_cancellation()
 class DeadlineWaitsForTheAttempt(EmbeddedDispatcher):
     """Looks at a run whose time has come when its slot is free again."""
 
-    def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
+    async def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
         held = self._held.get(ref)
         if held is None:
-            return super()._come_due(ref, passing=passing)
+            return await super()._come_due(ref, passing=passing)
         held.noted += 1
         return True
 
@@ -167,7 +167,7 @@ async def test_a_cascade_cuts_the_attempts_of_every_run_below() -> None:
         await world.store.executions.terminate_tree(ref, world.clock.now(), order)
         await settle()
         assert not world.far.open
-        (child,) = world.store.executions.children(ref)
+        (child,) = await world.store.executions.children(ref)
         assert (world.state(ref), child.state) == (State.TERMINATE, State.TERMINATE)
 
 

@@ -180,7 +180,7 @@ async def automation(world: Engine, far: Remotes, host: str, *, tenant: int = 0,
     far.clock = world.clock
     tenant = tenant or world.tenant
     hook = WebhookRow(tenant, f"hook-{host}", b"{}", f"https://{host}.example/in", 8 * 24 * 3600, 1, 1)
-    if world.store.webhooks.get(tenant, hook.id) is None:
+    if await world.store.webhooks.get(tenant, hook.id) is None:
         await world.store.webhooks.create(hook, AUDIT)
     plan = [webhook(f"s{number}") for number in range(steps)]
     for step in plan:

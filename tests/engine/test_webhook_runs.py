@@ -57,7 +57,7 @@ async def test_after_fifty_attempts_the_step_fails_with_the_last_answer() -> Non
 
 async def test_retries_end_with_the_callback_timeout() -> None:
     async with engine(far=FarEnd(lambda request: (503, b""))) as world:
-        hook = world.store.webhooks.get(world.tenant, "hook")
+        hook = await world.store.webhooks.get(world.tenant, "hook")
         assert hook is not None
         hook = type(hook)(hook.tenant, "brief", hook.document, hook.url, 10, 1, 1)
         await world.store.webhooks.create(hook, AUDIT)

@@ -56,10 +56,10 @@ class Lingering(Turns):
 class Nothing:
     """Executions of which none is due."""
 
-    def due(self, *_: Any) -> list[Any]:
+    async def due(self, *_: Any) -> list[Any]:
         return []
 
-    def get(self, ref: Ref) -> None:
+    async def get(self, ref: Ref) -> None:
         return None
 
 

@@ -44,6 +44,7 @@ from interlock.steps.kind import Step, StepEnvironment
 from interlock.steps.registry import KINDS, StepRegistry
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.store import SqliteStore
+from simulation.reads import finished
 from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
 
 ANN = Actor("ann@localhost", "127.0.0.1")
@@ -287,7 +288,7 @@ class Engine:
         await settle()
 
     def row(self, ref: Ref) -> Execution:
-        found = self.store.executions.get(ref)
+        found = finished(self.store.executions.get(ref))
         assert found is not None
         return found
 
@@ -295,7 +296,7 @@ class Engine:
         return self.row(ref).state
 
     def steps(self, ref: Ref) -> list[StepRow]:
-        return self.store.executions.steps(ref)
+        return finished(self.store.executions.steps(ref))
 
     def outcomes(self, ref: Ref) -> list[Outcome | None]:
         return [row.outcome for row in self.steps(ref)]

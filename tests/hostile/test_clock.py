@@ -103,7 +103,7 @@ async def test_what_starts_afterwards_has_the_right_time(ann: Desk, watch: Clock
     await jump(ann, watch, 2 * HOUR)
     wall = ann.engine.clock.wall()
     run = await ann.start(await ann.make(WAIT))
-    row = ann.services.store.executions.get(ann.ref(run))
+    row = await ann.services.store.executions.get(ann.ref(run))
     assert row is not None
     assert row.created_at == wall
 
@@ -173,7 +173,10 @@ async def test_callback_is_waited_for_no_longer_than_its_time(
         await ann.wait(60)
     far.calls[-1].answer(202)
     await settle()
-    row, hook = ann.services.store.executions.get(ann.ref(run)), ann.services.store.webhooks.get(ann.tenant.id, "hook")
+    row, hook = (
+        await ann.services.store.executions.get(ann.ref(run)),
+        await ann.services.store.webhooks.get(ann.tenant.id, "hook"),
+    )
     assert row is not None
     assert row.wake_at is not None
     assert hook is not None
@@ -228,7 +231,7 @@ async def test_time_that_passed_while_the_machine_was_off_counts(ann: Desk, watc
     await (await watched(ann)).begin()
     await ann.wait(1)
     assert not await ann.audited(MOVE_ACTION)
-    assert ann.services.store.executions.due(clock.now(), 10, 0)
+    assert await ann.services.store.executions.due(clock.now(), 10, 0)
     assert run
 
 
@@ -273,7 +276,7 @@ async def test_start_three_years_ahead_for_four_seconds_removes_nothing(ann: Des
     await ann.wait(2 * HOUR)
     await forgotten(ann, wrong)
     assert "--confirm-clock 2025-06-15" in wrong.problem
-    assert ann.services.store.executions.get(ann.ref(run)) is not None
+    assert await ann.services.store.executions.get(ann.ref(run)) is not None
 
 
 @pytest.mark.parametrize("same_boot", [True, False])

@@ -335,7 +335,7 @@ async def test_an_unreadable_run_ends_with_what_is_wrong_and_not_as_a_defect(ann
     await spoil(ann, run, column, b'{"n":Infinity}')
     await ann.wait(1209600)
     assert await ann.state(run) == "ERROR"
-    assert ann.engine.store.executions.steps(Ref(ann.tenant.id, run))[-1].error is not None
+    assert (await ann.engine.store.executions.steps(Ref(ann.tenant.id, run)))[-1].error is not None
     [*_, step] = (await ann.detail(run))["steps"]
     assert step["error"]["code"] == "DOCUMENT_UNREADABLE"
 

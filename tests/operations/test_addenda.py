@@ -263,14 +263,14 @@ async def test_the_text_for_a_person_says_what_is_still_open(ann: Desk, run: int
 async def mailed(ann: Desk) -> int:
     """Of three letters one is sent; the attempt was given up at the second."""
     automation = await ann.make(CALL)
-    row = ann.services.store.automations.get(ann.tenant.id, automation)
+    row = await ann.services.store.automations.get(ann.tenant.id, automation)
     assert row is not None
     assert row.definition is not None
     executions, at = ann.services.store.executions, ann.engine.clock.now()
     newcomer = Newcomer(ann.tenant.id, ann.services.ids.execution(), automation, row.definition, False)
     created = Created(at, Announce(0, b"{}", items=("ann", "bob", "eve")), "another")
     ref = (await executions.create(newcomer, created, b"{}", AUDIT, None)).execution.ref
-    found = executions.get(ref)
+    found = await executions.get(ref)
     assert found is not None
     attempt = AttemptRef(0, 1, found.attempt_epoch)
     await executions.apply(ref, ItemSettled(at, attempt, 0, Result(Outcome.SUCCEEDED)))
@@ -295,7 +295,7 @@ async def test_of_several_items_each_one_in_doubt_wants_an_answer(ann: Desk, mai
 
 async def test_what_is_learned_too_late_of_an_item_stands_beside_it(ann: Desk, mailed: int) -> None:
     ref = Ref(ann.tenant.id, mailed)
-    [step] = ann.services.store.executions.steps(ref)
+    [step] = await ann.services.store.executions.steps(ref)
     event = ItemSettled(ann.engine.clock.now(), AttemptRef(0, 1, step.epoch), 1, Result(Outcome.SUCCEEDED, status=250))
     await ann.services.store.executions.apply(ref, event)
     found = await receipt(ann, mailed)

@@ -127,7 +127,7 @@ async def test_a_run_finishes_on_the_version_it_began_with(ann: Desk) -> None:
 
 async def test_of_two_who_change_at_once_one_is_told(ann: Desk) -> None:
     automation = await ann.make(WAIT)
-    row = ann.services.store.automations.get(ann.tenant.id, automation)
+    row = await ann.services.store.automations.get(ann.tenant.id, automation)
     assert row is not None
     await update(ann, automation, {"displayName": "first"}, "displayName")
     with pytest.raises(Conflict):

@@ -128,7 +128,7 @@ async def a_cascade(ann: Desk) -> Scene:
     child = await ann.make(WAIT)
     parent = await ann.make(*(run_automation(f"s{number}", child) for number in range(5)), WAIT)
     root = await ann.start(parent)
-    rows = [row.id for row in ann.engine.store.executions.children(ann.ref(root))]
+    rows = [row.id for row in await ann.engine.store.executions.children(ann.ref(root))]
     assert len(rows) == 5
     await ann.ask("TerminateAutomation", {"cascade": True}, id=root)
     return Scene(lambda store: jobs.cascades(store, ann.engine.clock), lambda: terminated(ann, [root, *rows]))

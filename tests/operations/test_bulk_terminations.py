@@ -332,7 +332,7 @@ async def test_a_plan_counts_what_its_order_stops(ann: Desk, by: str, cascade: b
 
 async def test_a_plan_counts_a_run_once_whatever_leads_to_it(ann: Desk) -> None:
     runs, _ = await family(ann)
-    [child] = ann.services.store.executions.children(ann.ref(runs[0]))
+    [child] = await ann.services.store.executions.children(ann.ref(runs[0]))
     ids = [str(runs[0]), str(child.id)]
     planned = await plan(ann, executionIds=ids, cascade=True)
     assert (planned["total"], planned["descendants"]) == (2, 1)

@@ -175,7 +175,7 @@ async def test_a_callback_outlives_the_server_that_made_the_call(ann: Desk) -> N
 async def test_a_callback_before_a_crashed_attempt_is_made_again_settles_the_step(ann: Desk) -> None:
     execution, url = await asked(ann)
     ref, executions = Ref(ann.tenant.id, execution), ann.services.store.executions
-    row = executions.get(ref)
+    row = await executions.get(ref)
     assert row is not None
     await executions.apply(ref, Recovered(ann.engine.clock.now(), row.epoch, repeatable=True))
     assert await call_back(ann, url) == {}

@@ -116,7 +116,14 @@ class Remembering:
         found = getattr(self._real, name)
         if name != self._name:
             return found
-        return lambda *args, **more: self._kept.setdefault(repr((args, more)), found(*args, **more))
+
+        async def remembered(*args: Any, **more: Any) -> Any:
+            asked = repr((args, more))
+            if asked not in self._kept:
+                self._kept[asked] = await found(*args, **more)
+            return self._kept[asked]
+
+        return remembered
 
 
 class StoreThatRemembers:

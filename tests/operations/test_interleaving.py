@@ -334,7 +334,7 @@ async def test_a_run_does_not_go_on_beside_the_switch_or_the_revocation_of_its_t
     for desk, stop in ((ann, switched_off), (eve, revoked)):
         automation = await desk.make(WAIT, WAIT | {"stepName": "again"})
         run = await desk.start(automation)
-        row = executions.get(desk.ref(run))
+        row = await executions.get(desk.ref(run))
         assert row is not None
         assert row.wake_at is not None
         woken = Woken(row.wake_at, row.epoch, WaitingFor.TIMER, None, Announce(1, b"{}"), "me")

@@ -32,7 +32,7 @@ async def test_a_webhook_is_made_and_read_back(ann: Desk) -> None:
 async def test_a_callback_may_take_eight_days_unless_said_otherwise(ann: Desk) -> None:
     made = await make(ann)
     assert made["callbackTimeout"] == "691200s"
-    row = ann.services.store.webhooks.get(ann.tenant.id, made["id"])
+    row = await ann.services.store.webhooks.get(ann.tenant.id, made["id"])
     assert row is not None
     assert row.callback_timeout == 691_200
 

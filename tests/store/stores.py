@@ -94,7 +94,7 @@ class World:
         is_draft: bool = False,
         input: bytes = b'{"n":1}',
     ) -> Started:
-        above = self.store.executions.get(parent) if parent is not None else None
+        above = await self.store.executions.get(parent) if parent is not None else None
         newcomer = Newcomer(
             self.tenant,
             id if id is not None else self.next_id,

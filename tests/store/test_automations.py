@@ -32,9 +32,16 @@ class AutomationsContract:
         made = await store.automations.create(row(), plan(), AUDIT)
         assert made.version == 1
         assert made.definition is not None
-        assert store.automations.get(1, "a") == made
-        kept = store.automations.definition(1, made.definition)
+        assert await store.automations.get(1, "a") == made
+        kept = await store.automations.definition(1, made.definition)
         assert kept == replace(plan(), id=made.definition, version=1)
+
+    async def test_apps_of_many_are_told_deleted_ones_too(self, store: SqliteStore) -> None:
+        for id_, document in (("a", b'{"appId":"x"}'), ("b", b"{}"), ("c", b'{"appId":"y"}')):
+            await store.automations.create(replace(row(), id=id_, document=document), None, AUDIT)
+        await store.automations.delete(1, "c", 5, AUDIT)
+        assert await store.automations.apps_of(1, ("c", "unknown", "a", "b")) == {"a": "x", "b": "", "c": "y"}
+        assert await store.automations.apps_of(2, ("a",)) == {}
 
     async def test_creating_without_a_plan_publishes_nothing(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), None, AUDIT)
@@ -53,18 +60,18 @@ class AutomationsContract:
         assert (updated.version, updated.document, updated.updated_at) == (2, b"{}", 9)
         assert made.definition is not None
         assert updated.definition is not None
-        old, fresh = (store.automations.definition(1, id_) for id_ in (made.definition, updated.definition))
+        old, fresh = [await store.automations.definition(1, id_) for id_ in (made.definition, updated.definition)]
         assert old is not None
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
 
     async def test_a_change_is_seen_at_once(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), None, AUDIT)
-        assert store.automations.get(1, "a") == made
+        assert await store.automations.get(1, "a") == made
         updated = await store.automations.update(replace(made, document=b"{}"), None, AUDIT, read_at=5)
-        assert store.automations.get(1, "a") == updated
+        assert await store.automations.get(1, "a") == updated
         await store.automations.delete(1, "a", 9, AUDIT)
-        assert store.automations.get(1, "a") is None
+        assert await store.automations.get(1, "a") is None
 
     async def test_an_update_without_a_plan_leaves_the_version(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
@@ -81,18 +88,18 @@ class AutomationsContract:
         assert [type(answer) for answer in answers] == [AutomationRow, Conflict]
         assert isinstance(answers[0], AutomationRow)
         assert answers[0].updated_at > made.updated_at
-        assert store.automations.get(1, "a") == answers[0]
+        assert await store.automations.get(1, "a") == answers[0]
 
     async def test_a_deleted_automation_is_not_found_and_its_definitions_stay(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         assert await store.automations.delete(1, "a", 6, AUDIT)
         assert not await store.automations.delete(1, "a", 7, AUDIT)
-        assert store.automations.get(1, "a") is None
-        assert store.automations.page(1) == []
+        assert await store.automations.get(1, "a") is None
+        assert await store.automations.page(1) == []
         with pytest.raises(NotFound):
             await store.automations.update(made, None, AUDIT, read_at=5)
         assert made.definition is not None
-        assert store.automations.definition(1, made.definition) is not None
+        assert await store.automations.definition(1, made.definition) is not None
 
     async def test_the_same_draft_is_kept_once(self, store: SqliteStore) -> None:
         await store.automations.create(row(), plan(), AUDIT)
@@ -107,15 +114,15 @@ class AutomationsContract:
         for id_ in ("c", "a", "d", "b"):
             await store.automations.create(row(id=id_), None, AUDIT)
         await store.automations.create(row(2, "e"), None, AUDIT)
-        first = store.automations.page(1, limit=3)
-        rest = store.automations.page(1, after=first[-1].id, limit=3)
+        first = await store.automations.page(1, limit=3)
+        rest = await store.automations.page(1, after=first[-1].id, limit=3)
         assert [[r.id for r in page] for page in (first, rest)] == [["a", "b", "c"], ["d"]]
 
     async def test_another_tenants_automation_is_not_there(self, store: SqliteStore) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
-        assert store.automations.get(2, "a") is None
+        assert await store.automations.get(2, "a") is None
         assert made.definition is not None
-        assert store.automations.definition(2, made.definition) is None
+        assert await store.automations.definition(2, made.definition) is None
         assert not await store.automations.delete(2, "a", 6, AUDIT)
 
     async def test_every_change_leaves_one_audit_row(self, store: SqliteStore) -> None:

@@ -124,7 +124,7 @@ async def test_a_restored_store_is_frozen_until_it_is_released(tmp_path: Path) -
         here = await resumed(store)
         with pytest.raises(FailedPrecondition, match="frozen"):
             await here.start()
-        waiting = store.executions.page(here.tenant)[1]
+        waiting = (await store.executions.page(here.tenant))[1]
         stopped = await store.executions.apply(waiting.ref, Terminated(9_000, TerminationRequest(ANN, "looked at")))
         assert stopped is not None
         assert stopped.execution.state is State.TERMINATE
@@ -148,9 +148,13 @@ async def test_that_it_was_restored_stays_on_record(tmp_path: Path) -> None:
     backup.release(restored, LATER + 1)
     expected = Restored("monday.db", known_until=2_000, restored_at=LATER)
     async with opened(restored) as store:
-        assert [store.executions.restored(ref) for ref in (in_flight, waiting, ended)] == [expected, expected, None]
+        assert [await store.executions.restored(ref) for ref in (in_flight, waiting, ended)] == [
+            expected,
+            expected,
+            None,
+        ]
         started = await (await resumed(store)).start()
-        assert store.executions.restored(started.execution.ref) is None
+        assert await store.executions.restored(started.execution.ref) is None
         actions = [(row.entry.action, row.entry.target, row.at) for row in await store.audit.rows(here.tenant)]
     assert ("store.restore", "monday.db", LATER) in actions
     assert ("store.release", "", LATER + 1) in actions
@@ -177,7 +181,7 @@ async def test_a_backup_of_an_earlier_release_is_restored_to_this_one(tmp_path: 
     assert backup.verify(file).schema == 10
     backup.restore(file, tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:
-        assert store.executions.restored(Ref(1, 1)) == Restored("old.db", known_until=1, restored_at=LATER)
+        assert await store.executions.restored(Ref(1, 1)) == Restored("old.db", known_until=1, restored_at=LATER)
 
 
 async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> Non
     backup.restore(tmp_path / "tuesday.db", again, LATER + 5)
     async with opened(again) as store:
         here = await resumed(store)
-        found = store.executions.restored(Ref(here.tenant, 1))
+        found = await store.executions.restored(Ref(here.tenant, 1))
         assert found == Restored("tuesday.db", known_until=LATER, restored_at=LATER + 5)
 
 
@@ -209,7 +213,7 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
 async def resumed(store: SqliteStore) -> World:
     """The world of `stores.world`, in a store that has it already."""
     [tenant] = [row.id for row in await store.access.tenants() if row.name == "acme"]
-    row = store.automations.get(tenant, "auto")
+    row = await store.automations.get(tenant, "auto")
     assert row is not None
     assert row.definition is not None
     return World(store, tenant, row.id, row.definition, Listener(), next_id=9)

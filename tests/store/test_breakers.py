@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from interlock.rules.model import Cause, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.bulk import BATCH
+from simulation.reads import finished
 from tests.store.stores import ANN, AUDIT, World, opened, world
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ PAUSED = State.PAUSED_BY_CIRCUIT_BREAKER
 
 
 async def set_breaker(here: World, maximum: int, period: str = Period.HOUR, at: int = AT) -> None:
-    row = here.store.automations.get(here.tenant, here.automation)
+    row = await here.store.automations.get(here.tenant, here.automation)
     assert row is not None
     new = replace(row, breaker_max=maximum, breaker_period=period if maximum else "", updated_at=at)
     await here.store.automations.update(new, None, AUDIT, read_at=row.updated_at)
@@ -51,7 +52,11 @@ async def carry_out(here: World, at: int = AT + 200) -> None:
 
 
 def states(here: World) -> list[State]:
-    return [row.state for row in reversed(here.store.executions.page(here.tenant, limit=1_000))]
+    return [row.state for row in reversed(finished(here.store.executions.page(here.tenant, limit=1_000)))]
+
+
+async def trips(here: World) -> Mapping[str, Trip]:
+    return await here.store.breakers.trips(here.tenant, (here.automation, "unknown"))
 
 
 class BreakersContract:
@@ -60,7 +65,7 @@ class BreakersContract:
     async def test_one_start_too_many_trips_it_and_all_that_follow_are_held_back(self, here: World) -> None:
         await set_breaker(here, 2)
         assert await starts(here, AT + 1, AT + 2, AT + 3, AT + 4) == [*[State.PROCESS_STEP] * 2, PAUSED, PAUSED]
-        assert await here.store.breakers.trip(here.tenant, here.automation) == Trip(AT + 3, 2, Period.HOUR, 3)
+        assert await trips(here) == {here.automation: Trip(AT + 3, 2, Period.HOUR, 3)}
         tripped = [row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action.endswith(".trip")]
         assert [(entry.actor.client, entry.target) for entry in tripped] == [("system", here.automation)]
 
@@ -85,14 +90,14 @@ class BreakersContract:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
         await set_breaker(here, 0, at=AT + 3)
-        assert await here.store.breakers.trip(here.tenant, here.automation) is None
+        assert await trips(here) == {}
         assert await starts(here, AT + 4, AT + 5) == [State.PROCESS_STEP] * 2
 
     async def test_a_reset_begins_the_window_anew_and_leaves_the_paused_where_they_are(self, here: World) -> None:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
         assert await settle(here, None, reset=True) == ""
-        assert await here.store.breakers.trip(here.tenant, here.automation) is None
+        assert await trips(here) == {}
         assert await starts(here, AT + 101, AT + 102) == [State.PROCESS_STEP, PAUSED]
         assert states(here) == [State.PROCESS_STEP, PAUSED, State.PROCESS_STEP, PAUSED]
 
@@ -116,10 +121,10 @@ class BreakersContract:
         await settle(here, BulkKind.CANCEL_PAUSED, reason="a flood")
         await carry_out(here)
         assert states(here) == [State.PROCESS_STEP, State.TERMINATE]
-        order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
+        order = await here.store.executions.termination((await here.store.executions.page(here.tenant))[0].ref)
         assert order is not None
         assert (order.request.cause, order.request.reason, order.found) == (Cause.BREAKER_CANCEL, "a flood", PAUSED)
-        assert await here.store.breakers.trip(here.tenant, here.automation) is not None
+        assert here.automation in await trips(here)
 
     async def test_a_decision_is_about_the_runs_held_back_until_then(self, here: World) -> None:
         await set_breaker(here, 1)
@@ -142,7 +147,7 @@ class BreakersContract:
     async def test_a_paused_run_can_be_stopped_by_itself(self, here: World) -> None:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
-        held_back = here.store.executions.page(here.tenant)[0].ref
+        held_back = (await here.store.executions.page(here.tenant))[0].ref
         await here.store.executions.apply(held_back, Terminated(AT + 3, TerminationRequest(ANN, "not this one")))
         await settle(here, BulkKind.RUN_PAUSED)
         await carry_out(here)
@@ -158,7 +163,7 @@ class BreakersContract:
         assert states(here).count(PAUSED) == 0
 
     async def test_an_unknown_automation_has_none(self, here: World) -> None:
-        assert await here.store.breakers.trip(here.tenant, "nobody") is None
+        assert await trips(here) == {}
         with pytest.raises(NotFound):
             await here.store.breakers.settle(here.tenant, "nobody", AT, AUDIT, reset=True, decided=None)
 
@@ -169,7 +174,7 @@ class BreakersContract:
         assert await here.store.automations.delete(here.tenant, here.automation, AT + 9, AUDIT, terminate=action)
         assert states(here) == [State.STOPPING, State.STOPPING, State.TERMINATE]
         assert [ref.id for ref, _ in here.listener.interrupts] == [1, 2]
-        order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
+        order = await here.store.executions.termination((await here.store.executions.page(here.tenant))[0].ref)
         assert order is not None
         assert order.request.cause is Cause.DELETE
 
@@ -185,7 +190,7 @@ class BreakersContract:
         here.store.bulk.first_batch(here.tenant, batch)
         await carry_out(here)
         assert states(here) == [State.STOPPING] * 5
-        order = here.store.executions.termination(here.store.executions.page(here.tenant)[0].ref)
+        order = await here.store.executions.termination((await here.store.executions.page(here.tenant))[0].ref)
         assert order is not None
         assert (order.request.cause, order.request.actor) == (Cause.TENANT_REVOKED, ANN)
 

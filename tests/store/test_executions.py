@@ -45,10 +45,10 @@ class ExecutionsContract:
 
     async def test_a_run_is_kept_with_its_input_and_its_announced_attempt(self, here: World) -> None:
         started = await here.in_flight()
-        run = here.store.executions.load(started.execution.ref)
+        run = await here.store.executions.load(started.execution.ref)
         assert run is not None
         assert (run.execution, run.input, run.outputs) == (started.execution, b'{"n":1}', ())
-        [step] = here.store.executions.steps(started.execution.ref)
+        [step] = await here.store.executions.steps(started.execution.ref)
         assert (step.position, step.attempt, step.outcome, step.input) == (0, 1, None, b"{}")
 
     async def test_a_result_and_the_next_announcement_are_one_commit(self, here: World) -> None:
@@ -58,21 +58,21 @@ class ExecutionsContract:
         decision = await here.store.executions.apply(row.ref, event)
         assert here.store.writer.commits == before + 1
         assert decision is not None
-        assert decision.execution == here.store.executions.get(row.ref)
-        run = here.store.executions.load(row.ref)
+        assert decision.execution == await here.store.executions.get(row.ref)
+        run = await here.store.executions.load(row.ref)
         assert run is not None
         assert run.outputs == ((0, b'{"ok":true}'),)
 
     async def test_a_result_of_an_attempt_that_is_not_current_leaves_evidence_only(self, here: World) -> None:
         row = (await here.in_flight()).execution
         await here.store.executions.apply(row.ref, Terminated(1_500, replace(STOP, deadline=0)))
-        stopped = here.store.executions.get(row.ref)
+        stopped = await here.store.executions.get(row.ref)
         event = Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Announce(1), "me")
         decision = await here.store.executions.apply(row.ref, event)
         assert decision is not None
         assert decision.verdict is Verdict.SUPERSEDED
-        assert here.store.executions.get(row.ref) == stopped
-        [step] = here.store.executions.steps(row.ref)
+        assert await here.store.executions.get(row.ref) == stopped
+        [step] = await here.store.executions.steps(row.ref)
         assert step.outcome is Outcome.ABANDONED
         assert step.late is not None
         assert b"LATE_SUCCEEDED" in step.late
@@ -81,13 +81,13 @@ class ExecutionsContract:
         row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
         decision = await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
         assert decision is not None
-        found = here.store.executions.get(row.ref)
+        found = await here.store.executions.get(row.ref)
         assert found is not None
         assert (found.state, found.completed_at, found.wake_at) == (State.TERMINATE, 2_000, None)
-        kept = here.store.executions.termination(row.ref)
+        kept = await here.store.executions.termination(row.ref)
         assert kept is not None
         assert (kept.request, kept.accepted_at, kept.found) == (STOP, 2_000, State.WAITING)
-        assert here.store.executions.due(10_000_000, 10) == []
+        assert await here.store.executions.due(10_000_000, 10) == []
 
     async def test_the_audit_row_is_in_the_commit_of_the_stop(self, here: World) -> None:
         row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
@@ -102,7 +102,7 @@ class ExecutionsContract:
     async def test_an_interrupt_is_told_after_the_commit_with_the_raised_epoch(self, here: World) -> None:
         row = (await here.in_flight()).execution
         await here.store.executions.apply(row.ref, Terminated(2_000, STOP))
-        found = here.store.executions.get(row.ref)
+        found = await here.store.executions.get(row.ref)
         assert found is not None
         assert here.listener.interrupts == [(row.ref, found.epoch)]
         assert (row.ref, found.wake_at) in here.listener.woken
@@ -111,7 +111,7 @@ class ExecutionsContract:
         row = (await here.in_flight()).execution
         for ref in (Ref(here.tenant, 839265), Ref(here.tenant + 1, row.id)):
             assert await here.store.executions.apply(ref, Terminated(2_000, STOP)) is None
-            assert here.store.executions.get(ref) is None
+            assert await here.store.executions.get(ref) is None
 
     async def test_a_child_is_created_in_its_parents_commit(self, here: World) -> None:
         row = (await here.start()).execution
@@ -119,44 +119,44 @@ class ExecutionsContract:
         before = here.store.writer.commits
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         assert here.store.writer.commits == before + 1
-        [child] = here.store.executions.children(row.ref)
+        [child] = await here.store.executions.children(row.ref)
         assert (child.id, child.parent, child.root, child.depth, child.state) == (77, row.id, row.id, 1, State.PENDING)
-        assert here.store.executions.input(child.ref) == b'{"from":"parent"}'
+        assert await here.store.executions.input(child.ref) == b'{"from":"parent"}'
 
     async def test_a_child_of_an_automation_that_is_gone_fails_the_step_and_creates_nothing(self, here: World) -> None:
         row = (await here.start()).execution
         change = Change(0, StartChild(77, "gone", b"{}"))
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
-        found = here.store.executions.get(row.ref)
+        found = await here.store.executions.get(row.ref)
         assert found is not None
         assert found.state is State.ERROR
-        assert here.store.executions.children(row.ref) == []
+        assert await here.store.executions.children(row.ref) == []
 
     async def test_what_is_due_comes_soonest_first(self, here: World) -> None:
         for until in (3_000, 1_500, 9_000):
             await here.start(Wait(0, WaitingFor.TIMER, until))
-        assert [at for _, at in here.store.executions.due(5_000, 10)] == [1_500, 3_000]
-        assert [at for _, at in here.store.executions.due(5_000, 10, horizon=5_000)] == [1_500, 3_000, 9_000]
+        assert [at for _, at in await here.store.executions.due(5_000, 10)] == [1_500, 3_000]
+        assert [at for _, at in await here.store.executions.due(5_000, 10, horizon=5_000)] == [1_500, 3_000, 9_000]
 
     async def test_what_is_in_flight_is_found_again(self, here: World) -> None:
         first, _, third = await here.in_flight(), await here.start(), await here.in_flight()
         await here.store.executions.apply(third.execution.ref, Terminated(2_000, STOP))
-        assert [row.id for row in here.store.executions.in_flight(10)] == [first.execution.id, third.execution.id]
+        assert [row.id for row in await here.store.executions.in_flight(10)] == [first.execution.id, third.execution.id]
 
     async def test_pages_are_newest_first_and_filtered(self, here: World) -> None:
         ids = [(await here.start()).execution.id for _ in range(4)]
         await here.store.executions.apply(Ref(here.tenant, ids[1]), Terminated(2_000, STOP))
         executions = here.store.executions
-        assert [row.id for row in executions.page(here.tenant)] == ids[::-1]
-        assert [row.id for row in executions.page(here.tenant, before=ids[2], limit=1)] == [ids[1]]
-        assert [row.id for row in executions.page(here.tenant, states=[State.TERMINATE])] == [ids[1]]
-        assert [row.id for row in executions.page(here.tenant, automations=["auto"], states=[State.PENDING])] == [
+        assert [row.id for row in await executions.page(here.tenant)] == ids[::-1]
+        assert [row.id for row in await executions.page(here.tenant, before=ids[2], limit=1)] == [ids[1]]
+        assert [row.id for row in await executions.page(here.tenant, states=[State.TERMINATE])] == [ids[1]]
+        assert [row.id for row in await executions.page(here.tenant, automations=["auto"], states=[State.PENDING])] == [
             ids[3],
             ids[2],
             ids[0],
         ]
-        assert executions.page(here.tenant, automations=["other"]) == []
-        assert executions.page(here.tenant + 1) == []
+        assert await executions.page(here.tenant, automations=["other"]) == []
+        assert await executions.page(here.tenant + 1) == []
 
     async def test_the_same_key_gives_the_same_run_and_another_body_is_refused(self, here: World) -> None:
         def create(id_: int, body: bytes) -> Awaitable[Started]:
@@ -167,7 +167,7 @@ class ExecutionsContract:
         assert (first.execution.id, again.execution.id, again.repeated) == (1, 1, True)
         with pytest.raises(AlreadyExists):
             await create(3, b"b")
-        assert here.store.executions.get(Ref(here.tenant, 2)) is None
+        assert await here.store.executions.get(Ref(here.tenant, 2)) is None
 
     async def test_a_key_is_forgotten_after_a_day(self, here: World) -> None:
         def create(id_: int, at: int) -> Awaitable[Started]:
@@ -194,7 +194,7 @@ class ExecutionsContract:
         await here.store.executions.apply(waiting.ref, Terminated(2_000, STOP))
         event = Settled(2_000, AttemptRef(0, 1, flying.attempt_epoch), DONE, Announce(1), "me")
         await here.store.executions.apply(flying.ref, event)
-        stopped, held = here.store.executions.get(waiting.ref), here.store.executions.get(flying.ref)
+        stopped, held = await here.store.executions.get(waiting.ref), await here.store.executions.get(flying.ref)
         assert stopped is not None
         assert held is not None
         assert (stopped.state, held.state, held.step) == (State.TERMINATE, State.PENDING, 1)
@@ -211,16 +211,31 @@ class ExecutionsContract:
         decision = await here.store.executions.apply(row.ref, accepted)
         assert decision is not None
         await here.store.executions.apply(row.ref, Woken(3_000, decision.execution.epoch, WaitingFor.CALLBACK, DONE))
-        found = here.store.executions.get(row.ref)
+        found = await here.store.executions.get(row.ref)
         assert found is not None
         assert (found.state, found.step, found.wake_at) == (State.PENDING, 1, 3_000)
-        [step] = here.store.executions.steps(row.ref)
+        [step] = await here.store.executions.steps(row.ref)
         assert (step.outcome, step.output) == (Outcome.SUCCEEDED, b'{"ok":true}')
 
+    async def test_many_runs_are_read_in_the_order_of_their_ids_and_unknown_ones_left_out(self, here: World) -> None:
+        made = {id_: (await here.start(id=id_)).execution for id_ in (3, 7, 5)}
+        assert await here.store.executions.get_many(here.tenant, (7, 4, 3, 5)) == [made[7], made[3], made[5]]
+        assert await here.store.executions.get_many(here.tenant + 1, (7, 3)) == []
+        assert await here.store.executions.get_many(here.tenant, ()) == []
+
+    async def test_last_executions_are_those_of_published_versions(self, here: World) -> None:
+        times = here.store.executions.last_executed
+        assert await times(here.tenant, (here.automation, "unknown")) == {}
+        await here.start(at=1_000)
+        await here.start(at=3_000)
+        await here.start(at=5_000, is_draft=True)
+        assert await times(here.tenant, (here.automation, "unknown")) == {here.automation: 3_000}
+        assert await times(here.tenant + 1, (here.automation,)) == {}
+
     async def test_the_greatest_id_is_known(self, here: World) -> None:
-        assert here.store.executions.greatest_id() == 0
+        assert await here.store.executions.greatest_id() == 0
         await here.start(id=41)
-        assert here.store.executions.greatest_id() == 41
+        assert await here.store.executions.greatest_id() == 41
 
     async def test_a_run_of_pure_steps_is_done_in_the_commit_that_creates_it(self, here: World) -> None:
         started = await here.start(Finish(3))
@@ -236,12 +251,12 @@ class TestOnDisk(ExecutionsContract):
     async def test_a_commit_that_falls_into_a_snapshot_is_not_seen_in_it(self, here: World) -> None:
         row = (await here.in_flight()).execution
         ref, stored = row.ref, here.store.executions
-        with here.store.snapshot():
-            assert stored.get(ref) == row
+        async with here.store.snapshot() as reads:
+            assert await reads.executions.get(ref) == row
             await stored.apply(ref, Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Finish(3), "me"))
-            assert stored.get(ref) == row
-            assert [step.outcome for step in stored.steps(ref)] == [None]
-        assert [step.outcome for step in stored.steps(ref)] == [Outcome.SUCCEEDED]
+            assert await reads.executions.get(ref) == row
+            assert [step.outcome for step in await reads.executions.steps(ref)] == [None]
+        assert [step.outcome for step in await stored.steps(ref)] == [Outcome.SUCCEEDED]
 
     async def test_a_run_that_moves_while_a_page_is_read_stands_on_it_once(self, tmp_path: Path) -> None:
         connections: list[apsw.Connection] = []
@@ -260,7 +275,7 @@ class TestOnDisk(ExecutionsContract):
                     writer.execute("UPDATE executions SET state = 'WAITING' WHERE id = ?", (row.id,))
 
             reader.trace_v2(apsw.SQLITE_TRACE_STMT, moved)
-            page = store.executions.page(row.tenant, states=(State.PENDING, State.WAITING))
+            page = await store.executions.page(row.tenant, states=(State.PENDING, State.WAITING))
             reader.trace_v2(0)
         assert [(found.id, found.state) for found in page] == [(row.id, State.PENDING)]
         assert walks == 2

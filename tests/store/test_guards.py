@@ -44,7 +44,7 @@ async def test_a_row_that_stands_elsewhere_is_not_written(here: World, event: Ev
     runs = [(await here.in_flight()).execution for _ in range(2)]
     with pytest.raises(GuardFailed):
         await written(here, replace(runs[0], **elsewhere), event)
-    assert [here.store.executions.get(run.ref) for run in runs] == runs
+    assert [await here.store.executions.get(run.ref) for run in runs] == runs
 
 
 @pytest.mark.parametrize("event", [STOP, ON], ids=["another state", "the next attempt"])
@@ -59,4 +59,4 @@ async def test_a_row_whose_state_is_another_one_at_the_same_epoch_is_not_written
 async def test_of_many_rows_that_look_alike_the_one_is_written(here: World, event: Event) -> None:
     runs = [(await here.in_flight()).execution for _ in range(3)]
     await written(here, runs[1], event)
-    assert [here.store.executions.get(run.ref) == run for run in runs] == [True, False, True]
+    assert [await here.store.executions.get(run.ref) == run for run in runs] == [True, False, True]

@@ -14,6 +14,7 @@ from interlock.rules.events import Announce, Fail, Settled, Terminated
 from interlock.rules.model import SECOND, AttemptRef, Ref, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.store.sqlite.retention import BATCH, REMOVED
+from simulation.reads import finished
 from tests.store.stores import ANN, AUDIT, World, opened, world
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +42,8 @@ async def removed(here: World, at: int) -> None:
 
 
 def payloads(here: World, ref: Ref) -> list[bytes | None]:
-    (step,) = here.store.executions.steps(ref)
-    return [here.store.executions.input(ref), step.input, step.output, step.error]
+    (step,) = finished(here.store.executions.steps(ref))
+    return [finished(here.store.executions.input(ref)), step.input, step.output, step.error]
 
 
 class RetentionContract:
@@ -50,34 +51,34 @@ class RetentionContract:
 
     async def test_payloads_go_and_what_happened_stays(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
-        before = here.store.executions.get(ref)
+        before = await here.store.executions.get(ref)
         await removed(here, BORN + 10 * DAY)
         assert payloads(here, ref)[0] == b'{"n":1}'
         await removed(here, BORN + 11 * DAY)
         assert payloads(here, ref) == [b"{}", None, None, REMOVED]
-        assert here.store.executions.get(ref) == before
-        (step,) = here.store.executions.steps(ref)
+        assert await here.store.executions.get(ref) == before
+        (step,) = await here.store.executions.steps(ref)
         assert step.outcome is Outcome.FAILED
 
     async def test_whom_a_run_was_about_goes_with_its_payloads(self, here: World) -> None:
         def about() -> list[Ref]:
-            return [row.ref for row in here.store.executions.page(here.tenant, subjects=["u1"])]
+            return [row.ref for row in finished(here.store.executions.page(here.tenant, subjects=["u1"]))]
 
         ref = await a_run(here, BORN, ended_at=BORN, input=b'{"user_id":"u1"}')
         await removed(here, BORN + 10 * DAY - 1)
         assert about() == [ref]
         await removed(here, BORN + 10 * DAY)
         assert about() == []
-        assert here.store.executions.get(ref) is not None
+        assert await here.store.executions.get(ref) is not None
 
     async def test_that_something_was_learned_too_late_stays_without_what_it_was(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
-        (step,) = here.store.executions.steps(ref)
+        (step,) = await here.store.executions.steps(ref)
         late = Result(Outcome.SUCCEEDED, output=b'{"secret":2}', status=200)
         event = Settled(BORN + 2 * DAY, AttemptRef(0, 1, step.epoch), late, Fail(0))
         await here.store.executions.apply(ref, event)
         await removed(here, BORN + 11 * DAY)
-        (step,) = here.store.executions.steps(ref)
+        (step,) = await here.store.executions.steps(ref)
         [evidence] = json.loads(step.late or b"")
         assert (evidence["outcome"], evidence["at"], evidence["status"]) == ("LATE_SUCCEEDED", BORN + 2 * DAY, 200)
         assert "output" not in evidence
@@ -85,11 +86,15 @@ class RetentionContract:
     async def test_a_run_is_forgotten_and_its_audit_rows_are_not(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
         await removed(here, BORN + 31 * DAY - 1)
-        assert here.store.executions.get(ref) is not None
+        assert await here.store.executions.get(ref) is not None
         rows = await here.store.audit.rows(here.tenant)
         await removed(here, BORN + 31 * DAY)
         executions = here.store.executions
-        assert (executions.get(ref), executions.steps(ref), executions.termination(ref)) == (None, [], None)
+        assert (await executions.get(ref), await executions.steps(ref), await executions.termination(ref)) == (
+            None,
+            [],
+            None,
+        )
         assert (await here.store.audit.rows(here.tenant))[: len(rows)] == rows
 
     async def test_what_was_added_later_stays_with_its_run_and_goes_with_it(self, here: World) -> None:
@@ -117,7 +122,7 @@ class RetentionContract:
         await removed(here, BORN + 51 * DAY)
         assert payloads(here, late)[0] == b"{}"
         await removed(here, BORN + 71 * DAY)
-        assert here.store.executions.get(late) is None
+        assert await here.store.executions.get(late) is None
 
     async def test_many_take_several_commits(self, here: World) -> None:
         for number in range(BATCH + 1):

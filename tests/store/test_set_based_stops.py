@@ -38,6 +38,7 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
+from simulation.reads import finished
 from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +86,7 @@ async def one_in_every_state(here: World, parent: Ref | None = None, *, called: 
             attempt = AttemptRef(0, 1, row.attempt_epoch)
             outcome = Outcome.SUCCEEDED if state is State.DONE else Outcome.FAILED
             await executions.apply(row.ref, Settled(2_000, attempt, Result(outcome), _end(state), "me"))
-        found = executions.get(row.ref)
+        found = await executions.get(row.ref)
         assert found is not None
         assert found.state is state
         ids.append(row.id)
@@ -129,7 +130,7 @@ async def test_each_draining_run_of_a_batch_keeps_its_own_deadline_when_it_is_in
         await here.store.executions.apply(run.ref, Terminated(2_000, drain))
     await here.store.executions.terminate_many(here.tenant, [run.id for run in runs], AT, ORDERS[0])
     for seconds, run in enumerate(runs, 1):
-        row, kept = here.store.executions.get(run.ref), here.store.executions.termination(run.ref)
+        row, kept = await here.store.executions.get(run.ref), await here.store.executions.termination(run.ref)
         assert row is not None
         assert kept is not None
         assert row.wake_at == kept.deadline_at == 2_000 + seconds * 1_000_000
@@ -148,12 +149,12 @@ def _end(state: State) -> Finish | Fail:
 def account(here: World, id_: int) -> tuple[Execution, Termination | None, list[StepRow]]:
     """All that is kept of a run, with its identity taken out."""
     ref = Ref(here.tenant, id_)
-    found = here.store.executions.get(ref)
+    found = finished(here.store.executions.get(ref))
     assert found is not None
     return (
         replace(found, id=0, root=0, parent=None, depth=0),
-        here.store.executions.termination(ref),
-        here.store.executions.steps(ref),
+        finished(here.store.executions.termination(ref)),
+        finished(here.store.executions.steps(ref)),
     )
 
 
@@ -221,20 +222,20 @@ async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
     stopped = await here.store.executions.terminate_tree(named.ref, AT, order)
     assert stopped is not None
     assert not stopped.more
-    record = here.store.executions.termination(named.ref)
+    record = await here.store.executions.termination(named.ref)
     assert record is not None
     stopping_before = 1 + len(children)  # one of the children, and one below each of them
     assert record.below == stopped.descendants - stopping_before
     for id_ in (named.id, *children, *grandchildren):
-        found = here.store.executions.get(Ref(here.tenant, id_))
+        found = await here.store.executions.get(Ref(here.tenant, id_))
         assert found is not None
         assert found.state in {State.STOPPING, State.TERMINATE, State.DONE, State.ERROR}
     for other in (above, sibling, cousin, stranger):
-        assert here.store.executions.get(other.ref) == other
-    kept = here.store.executions.termination(Ref(here.tenant, children[0]))
+        assert await here.store.executions.get(other.ref) == other
+    kept = await here.store.executions.termination(Ref(here.tenant, children[0]))
     assert kept is not None
     assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=named.id)
-    running = here.store.executions.get(Ref(here.tenant, children[list(State).index(State.PROCESS_STEP)]))
+    running = await here.store.executions.get(Ref(here.tenant, children[list(State).index(State.PROCESS_STEP)]))
     assert running is not None
     assert (running.state, running.wake_at) == (State.STOPPING, AT + order.deadline)
 
@@ -272,7 +273,7 @@ async def test_the_descendants_of_a_finished_run_are_stopped_too(here: World) ->
     stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
     assert stopped is not None
     assert (stopped.decision.verdict, stopped.descendants) == ("already-finished", 1)
-    found = here.store.executions.get(child.ref)
+    found = await here.store.executions.get(child.ref)
     assert found is not None
     assert found.state is State.TERMINATE
 
@@ -284,7 +285,7 @@ async def test_each_transition_into_terminate_has_exactly_one_audit_row(here: Wo
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
     rows = [row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action == "execution.terminate"]
     accepted = [entry.target for entry in rows if entry.outcome == "accepted"]
-    terminated = [row.id for row in here.store.executions.page(here.tenant, states=[State.TERMINATE], limit=100)]
+    terminated = [row.id for row in await here.store.executions.page(here.tenant, states=[State.TERMINATE], limit=100)]
     assert sorted(map(int, accepted)) == sorted(terminated)
 
 
@@ -320,7 +321,7 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
     while await here.store.executions.continue_cascades(AT + 2):
         pass
     for child in children:
-        row, kept = here.store.executions.get(child.ref), here.store.executions.termination(child.ref)
+        row, kept = await here.store.executions.get(child.ref), await here.store.executions.termination(child.ref)
         assert row is not None
         assert kept is not None
         assert row.state is State.TERMINATE
@@ -342,7 +343,7 @@ async def trees(here: World) -> dict[int, Execution]:
 
 
 def unreached(here: World, above: int) -> list[int]:
-    rows = here.store.executions.children(Ref(here.tenant, above))
+    rows = finished(here.store.executions.children(Ref(here.tenant, above)))
     return [row.id for row in rows if row.state is State.PENDING]
 
 
@@ -378,7 +379,7 @@ async def test_orders_under_way_side_by_side_reach_what_is_below_them_and_nothin
     for where, orders in ((here, (NAMED, SIBLING, OTHER)), (there, (NAMED,))):
         assert [await fenced(where, root) for root in (1, 3)] == [False, False]
         for id_, parent in TREES.items():
-            kept = executions.termination(Ref(where.tenant, id_))
+            kept = await executions.termination(Ref(where.tenant, id_))
             named = id_ if id_ in orders else parent if parent in orders else None
             assert (kept is not None) == (named is not None), (where.tenant, id_)
             assert kept is None or kept.request.cause_execution in {None, named}
@@ -409,7 +410,7 @@ async def test_a_stop_in_one_tenant_is_none_in_another_whose_runs_have_the_same_
 
 
 def accounts(here: World, ids: range) -> list[object]:
-    return [account(here, id_) for id_ in ids if here.store.executions.get(Ref(here.tenant, id_))]
+    return [account(here, id_) for id_ in ids if finished(here.store.executions.get(Ref(here.tenant, id_)))]
 
 
 async def test_a_tree_that_just_fits_into_one_commit_needs_no_other(
@@ -440,8 +441,8 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
     items = (await here.start(Announce(0, None, ("a", "b")), parent=root.ref)).execution
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
-    assert here.store.executions.get(first.ref) != first
-    assert here.store.executions.get(lost.ref) == lost
+    assert await here.store.executions.get(first.ref) != first
+    assert await here.store.executions.get(lost.ref) == lost
     events: list[tuple[Execution, Event]] = [
         (lost, Recovered(AT + 1, lost.epoch, repeatable=False)),
         (paused, Released(AT + 1)),
@@ -453,4 +454,4 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
         assert decision is not None
         ends.append(decision.execution.state)
     assert ends == [State.TERMINATE, State.TERMINATE, State.STOPPING]
-    assert [row.outcome for row in here.store.executions.steps(lost.ref)] == [Outcome.ABANDONED]
+    assert [row.outcome for row in await here.store.executions.steps(lost.ref)] == [Outcome.ABANDONED]

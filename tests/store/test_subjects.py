@@ -16,6 +16,7 @@ from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.connection import migrate
+from simulation.reads import finished
 from tests.store.stores import ANN, PLAN, World, insert_run, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +54,7 @@ OTHERS += ["12345", "-7", "18446744073709551615", "1.8446744073709552e+19", "900
 
 
 def about(here: World, subject: str, **narrowing: Any) -> list[int]:
-    return [row.id for row in here.store.executions.page(here.tenant, subjects=[subject], **narrowing)]
+    return [row.id for row in finished(here.store.executions.page(here.tenant, subjects=[subject], **narrowing))]
 
 
 async def with_context(here: World, context: Any) -> int:
@@ -92,9 +93,9 @@ class SubjectsContract:
         assert about(here, "u1", states=[State.TERMINATE]) == [ours[1]]
         assert about(here, "u1", states=[State.PENDING], automations=[here.automation]) == [ours[3], ours[2], ours[0]]
         assert about(here, "u1", automations=["other"]) == []
-        both = here.store.executions.page(here.tenant, subjects=["u0", "u1", "u0"])
+        both = await here.store.executions.page(here.tenant, subjects=["u0", "u1", "u0"])
         assert [row.id for row in both] == ids[::-1]
-        assert here.store.executions.page(here.tenant + 1, subjects=["u1"]) == []
+        assert await here.store.executions.page(here.tenant + 1, subjects=["u1"]) == []
 
 
 class TestOnDisk(SubjectsContract):

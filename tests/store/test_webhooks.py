@@ -23,8 +23,8 @@ class WebhooksContract:
 
     async def test_a_webhook_comes_back_as_it_was_stored_and_only_to_its_tenant(self, store: SqliteStore) -> None:
         await store.webhooks.create(ROW, AUDIT)
-        assert store.webhooks.get(1, "w") == ROW
-        assert store.webhooks.get(2, "w") is None
+        assert await store.webhooks.get(1, "w") == ROW
+        assert await store.webhooks.get(2, "w") is None
         with pytest.raises(AlreadyExists):
             await store.webhooks.create(ROW, AUDIT)
 
@@ -32,7 +32,7 @@ class WebhooksContract:
         await store.webhooks.create(ROW, AUDIT)
         new = replace(ROW, document=b"{}", url="https://other.example/", callback_timeout=60, updated_at=9)
         assert await store.webhooks.update(1, "w", lambda row: (new, AUDIT)) == new
-        assert store.webhooks.get(1, "w") == new
+        assert await store.webhooks.get(1, "w") == new
         assert await store.webhooks.update(2, "w", lambda row: (new, AUDIT)) is None
 
     async def test_a_deleted_webhook_is_gone(self, store: SqliteStore) -> None:
@@ -40,17 +40,17 @@ class WebhooksContract:
         assert not await store.webhooks.delete(2, "w", 9, AUDIT)
         assert await store.webhooks.delete(1, "w", 9, AUDIT)
         assert not await store.webhooks.delete(1, "w", 9, AUDIT)
-        assert store.webhooks.get(1, "w") is None
+        assert await store.webhooks.get(1, "w") is None
         assert [(row.at, row.entry) for row in await store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
 
     @pytest.mark.parametrize("document", [b"{}", b"x" * 100_000], ids=["small", "large"])
     async def test_a_change_is_seen_at_once(self, store: SqliteStore, document: bytes) -> None:
         await store.webhooks.create(replace(ROW, document=document), AUDIT)
-        before = store.webhooks.get(1, "w")
+        before = await store.webhooks.get(1, "w")
         await store.webhooks.update(1, "w", lambda row: (replace(row, url="https://other.example/"), AUDIT))
-        after = store.webhooks.get(1, "w")
+        after = await store.webhooks.get(1, "w")
         await store.webhooks.delete(1, "w", 9, AUDIT)
-        assert [None if row is None else row.url for row in (before, after, store.webhooks.get(1, "w"))] == [
+        assert [None if row is None else row.url for row in (before, after, await store.webhooks.get(1, "w"))] == [
             ROW.url,
             "https://other.example/",
             None,
@@ -59,8 +59,8 @@ class WebhooksContract:
     async def test_pages_follow_each_other(self, store: SqliteStore) -> None:
         for id_ in ("c", "a", "b"):
             await store.webhooks.create(replace(ROW, id=id_), AUDIT)
-        assert [row.id for row in store.webhooks.page(1, limit=2)] == ["a", "b"]
-        assert [row.id for row in store.webhooks.page(1, after="b", limit=2)] == ["c"]
+        assert [row.id for row in await store.webhooks.page(1, limit=2)] == ["a", "b"]
+        assert [row.id for row in await store.webhooks.page(1, after="b", limit=2)] == ["c"]
 
 
 class TestOnDisk(WebhooksContract):

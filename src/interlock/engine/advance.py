@@ -92,18 +92,18 @@ class Advance:
 
     async def advance(self, claim: Claim, held: Held) -> Turn:
         """Carry the run on as far as it goes now."""
-        run = self._executions.load(claim.ref)
+        run = await self._executions.load(claim.ref)
         if run is None:
             return FINISHED
         execution = run.execution
         state = execution.state
         if state in IN_FLIGHT and claim.lost:
             # Nobody asks for it a second time: a run in flight is left to its holder, and this one has none.
-            recovered = _moved(await self._apply(claim.ref, self._recovered(execution)))
+            recovered = _moved(await self._apply(claim.ref, await self._recovered(execution)))
             if recovered is None:
                 return SUPERSEDED
             # Loaded again: a callback that was kept may have settled the step and brought its output.
-            run = self._executions.load(claim.ref)
+            run = await self._executions.load(claim.ref)
             if run is None:
                 return FINISHED
             execution, state = run.execution, run.execution.state
@@ -156,17 +156,17 @@ class Advance:
             held.end()
             self._marks.end(mark)
 
-    def destination(self, ref: Ref) -> str | None:
+    async def destination(self, ref: Ref) -> str | None:
         """The host that a ready run is certain to call next; None: that is not known before it is prepared."""
-        execution = self._executions.get(ref)
+        execution = await self._executions.get(ref)
         if execution is None or execution.state is not State.PENDING:
             return None
         plan = self._plans.kept(execution.tenant, execution.definition)
-        return None if plan is None else plan.next_destination(execution.step)
+        return None if plan is None else await plan.next_destination(execution.step)
 
     async def set_aside(self, ref: Ref) -> Turn:
         """End a run that the process did not survive too often."""
-        execution = self._executions.get(ref)
+        execution = await self._executions.get(ref)
         if execution is not None and execution.state in (State.PENDING, State.WAITING):
             await self._refuse(execution, SET_ASIDE)
         return FINISHED
@@ -199,11 +199,11 @@ class Advance:
         Raises:
             Unavailable: the commit could not be made.
         """
-        return _moved(await self._executions.apply(execution.ref, self._recovered(execution)))
+        return _moved(await self._executions.apply(execution.ref, await self._recovered(execution)))
 
     async def give_up(self, ref: Ref) -> None:
         """End a run that this process cannot carry on because of a defect of ours."""
-        execution = self._executions.get(ref)
+        execution = await self._executions.get(ref)
         if execution is None or execution.state in TERMINAL or execution.state is State.PAUSED_BY_CIRCUIT_BREAKER:
             return
         if execution.state in IN_FLIGHT:
@@ -213,7 +213,7 @@ class Advance:
 
     async def overdue(self, ref: Ref) -> None:
         """Give up on the attempt of a stopping run whose deadline has passed. Safe beside a turn of the same run."""
-        execution = self._executions.get(ref)
+        execution = await self._executions.get(ref)
         now = self._clock.now()
         if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:
             return
@@ -231,7 +231,7 @@ class Advance:
             if entered is None:
                 # It is stopped.
                 return False
-            entered = self._in_turn(carried, held, entered)
+            entered = await self._in_turn(carried, held, entered)
             if entered is None:
                 # Nothing is committed: it stays ready.
                 return True
@@ -245,18 +245,17 @@ class Advance:
             result = Result(Outcome.SUCCEEDED, encode_output(output))
             following = await self._after(carried, held, output, at)
         elif by is WaitingFor.RETRY:
-            following = await self._entered(carried, held, at)
+            following = await self._in_turn(carried, held, await self._entered(carried, held, at))
         else:
             result = Result(Outcome.FAILED, error=step.step.expired())
             following = Fail(execution.step)
-        following = self._in_turn(carried, held, following)
         event = Woken(self._clock.now(), execution.epoch, by, result, following, self.holder)
         return await self._commit(carried, event)
 
-    def _in_turn(self, carried: Carried, held: Held, following: Next | None) -> Next | None:
+    async def _in_turn(self, carried: Carried, held: Held, following: Next | None) -> Next | None:
         """What follows. None: it is a call whose turn has not come, or nothing is known to follow."""
         if isinstance(following, Announce):
-            host = carried.plan.destination(following)
+            host = await carried.plan.destination(following)
             if not held.may_call(host):
                 carried.waits_for = host
                 return None
@@ -266,10 +265,10 @@ class Advance:
         """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
         execution = carried.execution
         if execution.attempt > 0:
-            first = self._first_row(execution)
+            first = await self._first_row(execution)
             if first is not None and first.input is not None:
                 carried.began_at = first.started_at
-                announced = self._executions.announced(execution.ref, execution.step)
+                announced = await self._executions.announced(execution.ref, execution.step)
                 input_, shown = announced or (first.input, None)
                 return Announce(execution.step, input_, shown_input=shown)
         return await self._following(carried, held, execution.step, at)
@@ -315,7 +314,7 @@ class Advance:
         execution = carried.execution
         ref = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
         if not carried.began_at:
-            first = self._first_row(execution) if execution.attempt > 1 else None
+            first = await self._first_row(execution) if execution.attempt > 1 else None
             carried.began_at = execution.updated_at if first is None else first.started_at
         attempt = Attempt(execution.ref, execution.automation, ref, carried.input, carried.began_at, carried.plan.apps)
         report = await self._perform(carried, held, attempt)
@@ -336,7 +335,6 @@ class Advance:
                 carried.stale = True
             else:
                 following = await self._after(carried, held, report.output, now)
-            following = self._in_turn(carried, held, following)
             now = self._clock.now()
         return await self._settle(carried, Settled(now, ref, result, following, self.holder))
 
@@ -374,7 +372,7 @@ class Advance:
             if position + 1 < len(steps):
                 secret = frozenset() if carried.shown_input is None else ANSWER_MEMBERS.intersection(output)
                 carried.context.add(steps[position].name, output, secret)
-            return await self._following(carried, held, position + 1, at)
+            return await self._in_turn(carried, held, await self._following(carried, held, position + 1, at))
         except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
             _log.exception("what follows step %s of execution %s cannot be prepared", position, execution.id)
             carried.stale = True
@@ -412,20 +410,22 @@ class Advance:
         again = lost(event.attempt, event.result, event.at, step, OUTCOME_UNKNOWN, self.holder)
         return await self._commit(carried, again)
 
-    def _recovered(self, execution: Execution) -> Recovered:
-        repeatable = execution.state is not State.STOPPING and self._may_repeat(execution)
+    async def _recovered(self, execution: Execution) -> Recovered:
+        repeatable = execution.state is not State.STOPPING and await self._may_repeat(execution)
         return Recovered(self._clock.now(), execution.epoch, repeatable)
 
-    def _may_repeat(self, execution: Execution) -> bool:
+    async def _may_repeat(self, execution: Execution) -> bool:
         if self._marks.losses.get(execution.ref, 0) >= MAX_LOSSES:
             return False
-        rows = self._executions.steps(execution.ref)
+        rows = await self._executions.steps(execution.ref)
         losses = sum(row.position == execution.step and row.outcome is Outcome.ABANDONED for row in rows)
-        return losses < MAX_LOSSES and self._plans.repeatable(execution.tenant, execution.definition, execution.step)
+        return losses < MAX_LOSSES and await self._plans.repeatable(
+            execution.tenant, execution.definition, execution.step
+        )
 
-    def _first_row(self, execution: Execution) -> StepRow | None:
+    async def _first_row(self, execution: Execution) -> StepRow | None:
         """The first attempt at the present step, as it is stored."""
-        rows = [row for row in self._executions.steps(execution.ref) if row.position == execution.step]
+        rows = [row for row in await self._executions.steps(execution.ref) if row.position == execution.step]
         return min(rows, key=lambda row: row.attempt, default=None)
 
     # --- commits --------------------------------------------------------------------------------------------------
@@ -458,20 +458,18 @@ class Advance:
             pass
         while True:
             await self._clock.sleep_until(self._clock.now() + SECOND)
-            known = self._own_write(ref, event)
-            if known is not None:
-                return known
             try:
-                return await self._executions.apply(ref, event)
+                known = await self._own_write(ref, event)
+                return known if known is not None else await self._executions.apply(ref, event)
             except Unavailable:
                 continue
 
-    def _own_write(self, ref: Ref, event: Event) -> Decision | None:
+    async def _own_write(self, ref: Ref, event: Event) -> Decision | None:
         """If the commit in doubt was made after all, the decision as it must have been; None: it was not."""
-        run = self._executions.load(ref)
+        run = await self._executions.load(ref)
         if run is None or not isinstance(event, Prepared | Settled | Woken):
             return None
-        if not _is_own(run, event, self.holder, self._executions.steps(ref)):
+        if not _is_own(run, event, self.holder, await self._executions.steps(ref)):
             return None
         return Decision(Verdict.ACCEPTED, run.execution, moved=True)
 

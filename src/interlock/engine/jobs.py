@@ -95,7 +95,7 @@ def stops_alone(store: Store, clock: Clock) -> Job:
 
 async def settle_stopping(store: Store, clock: Clock) -> None:
     """Settle every stopping run, none of which a process is at work on."""
-    for row in store.executions.in_flight(FROZEN_BATCH, (State.STOPPING,)):
+    for row in await store.executions.in_flight(FROZEN_BATCH, (State.STOPPING,)):
         await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
 
 

@@ -64,17 +64,17 @@ class Plan:
             plain = self.plain[position] = all(program.plain for unit in units for program in unit)
         return plain
 
-    def destination(self, announce: Announce) -> str | None:
+    async def destination(self, announce: Announce) -> str | None:
         """The host that the announced attempt calls; None: it calls none."""
         if announce.input is None:
             return None
-        return self.steps[announce.position].step.destination(self.tenant, announce.input)
+        return await self.steps[announce.position].step.destination(self.tenant, announce.input)
 
-    def next_destination(self, position: int) -> str | None:
+    async def next_destination(self, position: int) -> str | None:
         """The host that a run at that step is certain to call next; None: that is not certain before it is prepared."""
         if position >= len(self.steps) or self.steps[position].skip is not None:
             return None
-        return self.steps[position].step.fixed_destination(self.tenant)
+        return await self.steps[position].step.fixed_destination(self.tenant)
 
 
 def _ahead(steps: Sequence[PlannedStep]) -> Iterator[ScriptStep]:
@@ -101,7 +101,7 @@ def defaults_of(definition: Definition) -> dict[str, object]:
 class Definitions(Protocol):
     """The one thing plans ask of `ports.Automations`."""
 
-    def definition(self, tenant: int, id: int) -> Definition | None: ...
+    async def definition(self, tenant: int, id: int) -> Definition | None: ...
 
 
 class Plans:
@@ -142,12 +142,12 @@ class Plans:
         """A plan that is compiled already."""
         return self._plans.get((tenant, definition))
 
-    def repeatable(self, tenant: int, definition: int, position: int) -> bool:
+    async def repeatable(self, tenant: int, definition: int, position: int) -> bool:
         """Whether an attempt at this step may be made again after its performer was lost. Compiles nothing."""
         plan = self.kept(tenant, definition)
         if plan is not None:
             return plan.steps[position].step.repeatable
-        found = self._definitions.definition(tenant, definition)
+        found = await self._definitions.definition(tenant, definition)
         try:
             steps = () if found is None else _STEPS.validate_json(found.steps)
         except ValidationError:
@@ -172,7 +172,7 @@ class Plans:
             made.set_result(outcome)
 
     async def _compile(self, tenant: int, id_: int, at_once: bool) -> Plan:
-        definition = self._definitions.definition(tenant, id_)
+        definition = await self._definitions.definition(tenant, id_)
         if definition is None:
             raise PlanUnusable(f"definition {id_} of the automation does not exist any more")
         try:

@@ -107,7 +107,7 @@ class Starter:
         try:
             plan, context, following = await self._first(request)
             if plan is not None and isinstance(following, Announce):
-                host = plan.destination(following)
+                host = await plan.destination(following)
                 if host is not None and not held.may_call(host):
                     following, ended = None, Waits(host)
             event = Created(self._clock.now(), following, self._slots.holder)

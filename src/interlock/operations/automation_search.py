@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -21,7 +21,7 @@ from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import InvalidArgument, NotFound
 from interlock.operations import automations, shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import MAX_PAGE_BYTES, Pace, page_of, read_page
+from interlock.operations.paging import MAX_PAGE_BYTES, ROWS_AT_ONCE, Pace, give_way, page_of, read_page
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
@@ -31,6 +31,7 @@ Document = dict[str, Any]
 
 _STEPS: Final = TypeAdapter(tuple[AutomationStep, ...], config=LATER)
 _TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...], config=LATER)
+_BY_LAST_EXECUTED: Final = "AUTOMATION_SORT_FIELD_LAST_EXECUTED_AT"
 _DESCENDING: Final = "SORT_DIRECTION_DESC"
 
 
@@ -39,12 +40,14 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
     tenant = call.tenant.id
     query = body.model_dump(exclude={"page_size", "page_token"}, exclude_defaults=True)
     page = page_of(services, tenant, "automations", size=body.page_size, token=body.page_token, query=query)
-    takes, key_of = _filter(body), _sort_key(services, body.sort_field)
+    takes, key_of = _filter(body), _sort_key(body.sort_field)
     found: list[tuple[Key, str]] = [
         (key_of(row, document), row.id)
         async for row, document in automations.documents(services, call)
         if takes(row, document)
     ]
+    if body.sort_field == _BY_LAST_EXECUTED:
+        found = await _by_last_executed(services, tenant, [id_ for _, id_ in found])
     descending = body.direction == _DESCENDING
     found.sort(reverse=descending)
     if page.position is not None:
@@ -54,13 +57,14 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
     rows: list[Automation] = []
     looked_at = size = 0
     pace = Pace()
+    active = await shown.activity(services, tenant, [id_ for _, id_ in found[: page.size]])
     for place in found[: page.size]:
-        row = services.store.automations.get(tenant, place[1])
+        row = await services.store.automations.get(tenant, place[1])
         if row is not None:
             size += len(row.document)
             if rows and size > MAX_PAGE_BYTES:
                 break
-            rows.append(await shown.automation(services, row))
+            rows.append(shown.automation(row, active))
             await pace.after(len(row.document))
         looked_at += 1
     token = page.token(json.dumps(found[looked_at - 1])) if len(found) > looked_at else ""
@@ -76,9 +80,9 @@ async def search_versions(services: Services, call: Call, body: SearchAutomation
     id_, tenant = body.automation_template_id, call.tenant.id
     if not id_:
         raise InvalidArgument.at("automationTemplateId", "is required")
-    if services.store.automations.get(tenant, id_) is None:
+    if await services.store.automations.get(tenant, id_) is None:
         raise NotFound
-    require_visible(services, call, id_)
+    await require_visible(services.store, call, id_)
     page = page_of(services, tenant, "versions", size=body.page_size, token=body.page_token, query={"automation": id_})
     found, has_more = await read_page(
         page,
@@ -136,14 +140,21 @@ def _text(document: Document) -> str:
     return f"{document.get('displayName', '')}\n{document.get('description', '')}".lower()
 
 
-def _sort_key(services: Services, field: str) -> Callable[[AutomationRow, Document], Key]:
-    def last_executed(row: AutomationRow, document: Document) -> Key:
-        return services.store.executions.last_executed(row.tenant, row.id) or 0
+async def _by_last_executed(services: Services, tenant: int, ids: Sequence[str]) -> list[tuple[Key, str]]:
+    """The automations with the times at which they were last executed, or 0."""
+    found: list[tuple[Key, str]] = []
+    for first in range(0, len(ids), ROWS_AT_ONCE):
+        batch = ids[first : first + ROWS_AT_ONCE]
+        times = await services.store.executions.last_executed(tenant, batch)
+        found += [(times.get(id_, 0), id_) for id_ in batch]
+        await give_way(0)
+    return found
 
+
+def _sort_key(field: str) -> Callable[[AutomationRow, Document], Key]:
     keys: dict[str, Callable[[AutomationRow, Document], Key]] = {
         "AUTOMATION_SORT_FIELD_DISPLAY_NAME": lambda row, document: str(document.get("displayName", "")).lower(),
         "AUTOMATION_SORT_FIELD_CREATED_AT": lambda row, document: row.created_at,
-        "AUTOMATION_SORT_FIELD_LAST_EXECUTED_AT": last_executed,
         "AUTOMATION_SORT_FIELD_ENABLED": lambda row, document: int(document.get("enabled", False)),
         "AUTOMATION_SORT_FIELD_PRIMARY_TRIGGER_TYPE": lambda row, document: shown.stored_triggers(document),
     }

@@ -82,22 +82,23 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     published = definition if not made.is_draft and publish.differs(definition, None) else None
     audit = _audit(call, "automation.create", row.id, published=published is not None)
     row = await services.store.automations.create(row, published, audit)
-    return Answer(CreateAutomationResponse(automation=await shown.automation(services, row)))
+    return Answer(CreateAutomationResponse(automation=await shown.one_automation(services, row)))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One automation."""
-    return Answer(GetAutomationResponse(automation=await shown.automation(services, read(services, call))))
+    return Answer(GetAutomationResponse(automation=await shown.one_automation(services, await read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
     """One page of all automations."""
     page = page_of_query(services, call, "automations")
     rows, has_more = await _rows(services, call, page)
+    active = await shown.activity(services, call.tenant.id, [row.id for row in rows])
     found: list[Automation] = []
     pace = Pace()
     for row in rows:
-        found.append(await shown.automation(services, row))
+        found.append(shown.automation(row, active))
         await pace.after(len(row.document))
     token = page.token(found[-1].id) if has_more else ""
     return Answer(ListAutomationsResponse(list=tuple(found), next_page_token=token))
@@ -118,7 +119,7 @@ async def update(services: Services, call: Call, body: UpdateAutomationRequest) 
 
 
 async def _update(services: Services, call: Call, body: UpdateAutomationRequest) -> Answer:
-    row = read(services, call)
+    row = await read(services, call)
     if body.automation is None:
         raise InvalidArgument.at("automation", "is required: the fields to change")
     stored = from_stored(Automation, row.document)
@@ -130,20 +131,20 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     definition = publish.definition_of(call, row, changed, at)
     standing = None
     if row.definition is not None:
-        standing = services.store.automations.definition(row.tenant, row.definition)
+        standing = await services.store.automations.definition(row.tenant, row.definition)
     published = definition if not changed.is_draft and publish.differs(definition, standing) else None
     names = [name for name in MUTABLE if getattr(stored, name) != getattr(changed, name)]
     audit = _audit(call, "automation.update", row.id, fields=names, published=published is not None)
     maximum, period = _breaker(changed)
     new = replace(row, document=to_stored(changed), updated_at=at, breaker_max=maximum, breaker_period=period)
     new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
-    return Answer(UpdateAutomationResponse(automation=await shown.automation(services, new)))
+    return Answer(UpdateAutomationResponse(automation=await shown.one_automation(services, new)))
 
 
 async def delete(services: Services, call: Call, body: DeleteAutomationRequest) -> Answer:
     """Delete an automation: nothing starts it any more. Its runs go on, unless they are to be terminated with it."""
     id_, tenant, at = call.path["id"], call.tenant.id, services.clock.now()
-    require_visible(services, call, id_)
+    await require_visible(services.store, call, id_)
     audit = _audit(call, "automation.delete", id_, terminateRunning=body.terminate_running)
     terminate = None
     if body.terminate_running:
@@ -156,8 +157,8 @@ async def delete(services: Services, call: Call, body: DeleteAutomationRequest) 
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
     """Our own view: the automation, and what would keep its draft from being published."""
-    row = read(services, call)
-    automation = await shown.automation(services, row)
+    row = await read(services, call)
+    automation = await shown.one_automation(services, row)
     findings = await publish.check(services, call, automation, draft=True)
     as_published = publish.definition_of(call, row, automation, 0)
     as_drafted = publish.definition_of(call, row, automation, 0, draft=True)
@@ -182,16 +183,16 @@ async def detail(services: Services, call: Call, body: None) -> Answer:
     )
 
 
-def read(services: Services, call: Call) -> AutomationRow:
+async def read(services: Services, call: Call) -> AutomationRow:
     """The automation that the path names.
 
     Raises:
         NotFound: unknown, deleted, or another tenant's.
     """
-    row = services.store.automations.get(call.tenant.id, call.path["id"])
+    row = await services.store.automations.get(call.tenant.id, call.path["id"])
     if row is None:
         raise NotFound
-    require_visible(services, call, row.id)
+    await require_visible(services.store, call, row.id)
     return row
 
 
@@ -203,7 +204,7 @@ async def documents(
     Everybody else gets their turn in between.
     """
     limit, pace = FIRST_ROWS, Pace()
-    while rows := services.store.automations.page(call.tenant.id, after=after, limit=limit):
+    while rows := await services.store.automations.page(call.tenant.id, after=after, limit=limit):
         for row in rows:
             document = json.loads(row.document)
             if call.apps is None or document.get("appId", "") in call.apps:

@@ -47,7 +47,7 @@ async def resolve_paused(services: Services, call: Call, body: ResolvePausedAuto
 
 async def _settle(services: Services, call: Call, action: str, decision: str, reason: str, *, reset: bool) -> str:
     automation, kind = call.path["id"], _KINDS.get(decision)
-    require_visible(services, call, automation)
+    await require_visible(services.store, call, automation)
     decided = None if kind is None else BulkAction(services.ids.text(), automation, kind, call.actor, reason)
     details = json.dumps({"decision": "" if kind is None else kind}, separators=(",", ":")).encode()
     audit = AuditEntry(call.actor, action, automation, reason=reason, details=details)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -26,13 +26,15 @@ from interlock.operations.bulk_views import (
 from interlock.operations.narrowing import MOST, Found, display_name, find, step_names
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
-from interlock.operations.scope import visible
+from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
 from interlock.ports.bulk_terminations import Reach
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State
+
+T = TypeVar("T")
 
 VALID: Final = 300 * SECOND
 """How long a plan can be carried out."""
@@ -41,6 +43,8 @@ STOPPED: Final = TERMINAL | {State.STOPPING}
 """States of executions that an order has nothing left to stop of."""
 BATCH: Final = 250
 """Executions that one commit stops."""
+READ_BATCH: Final = 100
+"""Ids of executions or automations that are read at a time."""
 TREES: Final = 10
 """The same, if each may be the root of a tree."""
 
@@ -57,7 +61,7 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
     running = (execution for execution in found.executions if execution.state not in TERMINAL)
     looked_at = []
     for execution in islice(running, SHOWN):
-        looked_at.append(_planned_execution(services, execution))
+        looked_at.append(await _planned_execution(services, execution))
         await give_way(len(looked_at))
     return Answer(
         TerminationPlan(
@@ -176,11 +180,11 @@ async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing
     wanted = list(dict.fromkeys(ids))
     if len(wanted) > MOST:
         raise InvalidArgument.at("executionIds", f"must not be more than {MOST:,}; got {len(wanted):,}")
-    for number, id_ in enumerate(wanted, 1):
-        row = services.store.executions.get(Ref(call.tenant.id, id_))
-        if row is not None and visible(services, call, row.automation):
-            found.take((row,))
-        await give_way(number)
+    for ids_ in _batches(wanted):
+        rows = await services.store.executions.get_many(call.tenant.id, ids_)
+        seen = await all_visible(services.store, call, {row.automation for row in rows})
+        found.take([row for row in rows if row.automation in seen])
+        await give_way(0)
     found.missing = len(wanted) - len(found.executions)
     return found
 
@@ -195,7 +199,7 @@ async def _below(services: Services, tenant: int, found: Found) -> tuple[int, bo
     waiting = sorted(seen)
     while waiting:
         parent, after = Ref(tenant, waiting.pop()), 0
-        while children := services.store.executions.children(parent, after=after, limit=BATCH):
+        while children := await services.store.executions.children(parent, after=after, limit=BATCH):
             after = children[-1].id
             further = [child for child in children if child.id not in seen]
             seen.update(child.id for child in further)
@@ -219,7 +223,7 @@ async def _meant_and_held_back(
     """
     held: set[str] = set()
     while True:
-        wanted = {*_named(services, call, narrowing), *(row.automation for row in found.executions)}
+        wanted = {*await _named(services, call, narrowing), *(row.automation for row in found.executions)}
         further = sorted(wanted - held)
         if not further:
             return found
@@ -230,14 +234,15 @@ async def _meant_and_held_back(
         found = await find(services, call, narrowing)
 
 
-def _named(services: Services, call: Call, narrowing: TerminationFilter | None) -> list[str]:
+async def _named(services: Services, call: Call, narrowing: TerminationFilter | None) -> list[str]:
     """The automations that a filter names, as far as they are the caller's to see."""
     ids = () if narrowing is None else narrowing.automation_template_ids
-    return [
-        id_
-        for id_ in dict.fromkeys(ids)
-        if services.store.automations.app_of(call.tenant.id, id_) is not None and visible(services, call, id_)
-    ]
+    found: list[str] = []
+    for ids_ in _batches(list(dict.fromkeys(ids))):
+        apps = await services.store.automations.apps_of(call.tenant.id, ids_)
+        found += [id_ for id_ in ids_ if id_ in apps and (call.apps is None or apps[id_] in call.apps)]
+        await give_way(0)
+    return found
 
 
 async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
@@ -264,27 +269,31 @@ async def _to_pause(
     """The automations that a filter names, and those whose executions are planned."""
     order = BulkTermination(call.tenant.id, row.id, TerminationRequest(call.actor), (), 0, row.total)
     ids = await services.store.bulk_terminations.batch(order, MOST)
-    found: dict[str, None] = dict.fromkeys(_named(services, call, narrowing))
-    for number, id_ in enumerate(ids, 1):
-        execution = services.store.executions.get(Ref(call.tenant.id, id_))
-        if execution is not None:
+    found: dict[str, None] = dict.fromkeys(await _named(services, call, narrowing))
+    for ids_ in _batches(ids):
+        for execution in await services.store.executions.get_many(call.tenant.id, ids_):
             found[execution.automation] = None
-        await give_way(number)
+        await give_way(0)
     return tuple(found)
+
+
+def _batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """So many at a time as one read is asked for."""
+    return (ids[first : first + READ_BATCH] for first in range(0, len(ids), READ_BATCH))
 
 
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
-def _planned_execution(services: Services, row: Execution) -> PlannedExecution:
-    definition = services.store.automations.definition(row.tenant, row.definition)
+async def _planned_execution(services: Services, row: Execution) -> PlannedExecution:
+    definition = await services.store.automations.definition(row.tenant, row.definition)
     names = step_names(definition.steps) if definition is not None else []
-    steps = services.store.executions.steps(row.ref)
+    steps = await services.store.executions.steps(row.ref)
     done = dict.fromkeys(step.position for step in steps if step.outcome is Outcome.SUCCEEDED)
     return PlannedExecution(
         execution_id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=display_name(services, row),
+        automation_display_name=await display_name(services.store, row),
         state=row.state,
         created_at=shown.moment(row.created_at),
         done_steps=tuple(_names(names, done)),

@@ -43,7 +43,7 @@ async def receive(services: Services, call: Call, body: bytes) -> Answer:
         ref = Ref(call.tenant.id, parse_id(call.path["execution"]))
     except InvalidArgument:
         raise NotFound from None
-    row = services.store.executions.get(ref)
+    row = await services.store.executions.get(ref)
     position = None if row is None else _position(services, row, call.path["token"])
     if position is None:
         raise NotFound

@@ -37,7 +37,7 @@ async def follow(services: Services, call: Call, body: None) -> Answer:
         NotFound: there is no such run.
         TooManyRequests: so many are following already.
     """
-    row = executions.read(services, call)
+    row = await executions.read(services.store, call)
     since = call.headers.get("last-event-id", "0")
     if not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise InvalidArgument.at("Last-Event-ID", "must be the id of an event of this stream")
@@ -55,7 +55,7 @@ async def _changes(services: Services, ref: Ref, last: int) -> AsyncIterator[byt
     yield _AGAIN
     with feed.watch(ref) as watch:
         while True:
-            row = services.store.executions.get(ref)
+            row = await services.store.executions.get(ref)
             if row is None:
                 return
             if row.epoch > last:

@@ -14,7 +14,7 @@ from interlock.operations.narrowing import display_name
 from interlock.operations.operation import Answer, Call, Document
 from interlock.operations.receipt import receipt_of
 from interlock.operations.receipt_markdown import markdown
-from interlock.operations.scope import visible
+from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
 from interlock.operations.terminations import termination_view
 from interlock.operations.views import (
@@ -28,7 +28,7 @@ from interlock.operations.views import (
     RestoredView,
     StepView,
 )
-from interlock.ports import Addendum, Definition, ItemRow, Phase, StepRow
+from interlock.ports import Addendum, Definition, ItemRow, Phase, Reads, StepRow
 from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
@@ -66,30 +66,32 @@ async def detail_of(services: Services, call: Call) -> ExecutionDetail:
         InvalidArgument: the id is not one.
         NotFound: there is no such run.
     """
-    with services.store.snapshot():
-        return await _shown(services, call, executions.read(services, call))
+    async with services.store.snapshot() as reads:
+        return await _shown(services, reads, call, await executions.read(reads, call))
 
 
-async def _shown(services: Services, call: Call, row: Execution) -> ExecutionDetail:
-    store, ref = services.store, row.ref
-    definition = store.automations.definition(row.tenant, row.definition)
-    children = store.executions.children(ref, limit=MOST_CHILDREN + 1)
+async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -> ExecutionDetail:
+    ref = row.ref
+    definition = await reads.automations.definition(row.tenant, row.definition)
+    children = await reads.executions.children(ref, limit=MOST_CHILDREN + 1)
+    of_children = {child.automation: child for child in children}
+    seen = await all_visible(reads, call, of_children.keys())
     names = {
-        automation: display_name(services, child) if visible(services, call, automation) else ""
-        for automation, child in {child.automation: child for child in children}.items()
+        automation: await display_name(reads, child) if automation in seen else ""
+        for automation, child in of_children.items()
     }
     ended = row.completed_at
     return ExecutionDetail(
         id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=display_name(services, row),
+        automation_display_name=await display_name(reads, row),
         current_version=definition.version if definition is not None else 0,
         is_draft=row.is_draft,
         state=row.state,
         waiting_for=row.waiting_for or "",
         wake_at=shown.moment(row.wake_at),
         step=row.step,
-        trigger=documents.shown(store.executions.input(ref)),
+        trigger=documents.shown(await reads.executions.input(ref)),
         created_at=shown.moment(row.created_at),
         updated_at=shown.moment(row.updated_at),
         completed_at=shown.moment(ended),
@@ -97,15 +99,16 @@ async def _shown(services: Services, call: Call, row: Execution) -> ExecutionDet
         parent=row.parent or 0,
         root=row.root,
         depth=row.depth,
-        steps=_steps(
+        steps=await _steps(
             services,
+            reads,
             row,
             _planned(definition),
-            store.executions.steps(ref),
-            store.executions.items(ref),
-            await store.addenda.of(ref),
+            await reads.executions.steps(ref),
+            await reads.executions.items(ref),
+            await reads.addenda.of(ref),
         ),
-        termination=termination_view(services, ref) if row.state in _STOPPED else None,
+        termination=await termination_view(reads, ref) if row.state in _STOPPED else None,
         children=tuple(
             ChildView(
                 id=child.id,
@@ -118,13 +121,13 @@ async def _shown(services: Services, call: Call, row: Execution) -> ExecutionDet
             for child in children[:MOST_CHILDREN]
         ),
         more_children=len(children) > MOST_CHILDREN,
-        frozen=store.frozen,
-        restored=_restored(services, ref),
+        frozen=services.store.frozen,
+        restored=await _restored(reads, ref),
     )
 
 
-def _restored(services: Services, ref: Ref) -> RestoredView | None:
-    found = services.store.executions.restored(ref)
+async def _restored(reads: Reads, ref: Ref) -> RestoredView | None:
+    found = await reads.executions.restored(ref)
     if found is None:
         return None
     known_until, restored_at = shown.moment(found.known_until), shown.moment(found.restored_at)
@@ -134,8 +137,9 @@ def _restored(services: Services, ref: Ref) -> RestoredView | None:
 _STOPPED: Final = frozenset({State.STOPPING, State.TERMINATE})
 
 
-def _steps(
+async def _steps(
     services: Services,
+    reads: Reads,
     row: Execution,
     planned: Sequence[dict[str, Any]],
     rows: Sequence[StepRow],
@@ -149,8 +153,10 @@ def _steps(
     for item in items:
         of_attempt.setdefault((item.position, item.attempt), []).append(item)
     steps = tuple(
-        _step(services, row, position, step, attempts.get(position, []), of_attempt)
-        for position, step in enumerate(planned)
+        [
+            await _step(services, reads, row, position, step, attempts.get(position, []), of_attempt)
+            for position, step in enumerate(planned)
+        ]
     )
     if not addenda:
         return steps
@@ -177,8 +183,9 @@ def addendum_view(found: Addendum, step: str) -> AddendumView:
     )
 
 
-def _step(
+async def _step(
     services: Services,
+    reads: Reads,
     row: Execution,
     position: int,
     step: dict[str, Any],
@@ -206,7 +213,7 @@ def _step(
         update={
             "outcome": outcome or "",
             "idempotency_key": key,
-            "receiver": _receiver(services, row, attempts) if named.kind == WebhookStep.kind else None,
+            "receiver": await _receiver(reads, row, attempts) if named.kind == WebhookStep.kind else None,
             "input": _json(last.input),
             "output": _json(last.output),
             "error": _error(telling.error),
@@ -219,13 +226,13 @@ def _step(
     )
 
 
-def _receiver(services: Services, row: Execution, attempts: Sequence[StepRow]) -> ReceiverView | None:
+async def _receiver(reads: Reads, row: Execution, attempts: Sequence[StepRow]) -> ReceiverView | None:
     """The webhook that the step was announced with; None if it was not announced."""
     given = next((_json(attempt.input) for attempt in attempts if attempt.input is not None), None)
     id_ = given.get("webhookId") if isinstance(given, dict) else None
     if not isinstance(id_, str):
         return None
-    webhook = services.store.webhooks.get(row.tenant, id_)
+    webhook = await reads.webhooks.get(row.tenant, id_)
     if webhook is None:
         return ReceiverView(webhook_id=id_)
     name = from_stored(Webhook, webhook.document).display_name

@@ -32,7 +32,7 @@ from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, few, give_wa
 from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
-from interlock.ports import AutomationRow, Idempotency
+from interlock.ports import AutomationRow, Idempotency, Reads
 from interlock.rules.model import SECOND, Execution, Ref
 from interlock.rules.states import TERMINAL, State
 from interlock.rules.subject import REFUSAL, unusable_subject
@@ -67,18 +67,18 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
     key = call.headers.get("idempotency-key")
     idempotency = None if key is None else _idempotency(key, body)
     if idempotency is not None:
-        replayed = services.store.executions.started_by(
+        replayed = await services.store.executions.started_by(
             call.tenant.id, call.actor.client, call.path["id"], idempotency, services.clock.now()
         )
         if replayed is not None:
             return _started(services, call, replayed, is_replayed=True)
-    row = automations.read(services, call)
+    row = await automations.read(services, call)
     trigger = body.context.context if body.context is not None else None
     if body.is_draft:
         definition: int | None = await _draft(services, call, row)
     else:
         definition = row.definition
-    facts = None if definition is None else shown.plan_facts(services, row.tenant, definition)
+    facts = None if definition is None else await shown.plan_facts(services, row.tenant, definition)
     if definition is None or facts is None or facts.empty:
         raise FailedPrecondition(
             "the automation's draft has no steps" if body.is_draft else "the automation has no published steps"
@@ -124,7 +124,7 @@ async def _state_after(services: Services, ref: Ref, seconds: int) -> State:
     until = services.clock.now() + seconds * SECOND
     with services.feed.watch(ref) as watch:
         while True:
-            row = services.store.executions.get(ref)
+            row = await services.store.executions.get(ref)
             if row is None:
                 raise NotFound
             if row.state in TERMINAL or services.feed.closed or not await watch.change(services.clock, until):
@@ -164,8 +164,8 @@ def _idempotency(key: str, body: ExecuteAutomationRequest) -> Idempotency:
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One run, with the data it was started with."""
-    row = read(services, call)
-    found = shown.execution(services, row, services.store.executions.input(row.ref))
+    row = await read(services.store, call)
+    found = await shown.execution(services, row, await services.store.executions.input(row.ref))
     view = AutomationExecutionView(automation_execution=found)
     return Answer(GetAutomationExecutionResponse(automation_execution=found, view=view))
 
@@ -177,7 +177,7 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
     rows: list[Execution] = []
     if not wanted.nothing:
         automations_ = tuple(wanted.automations or ())
-        rows = services.store.executions.page(
+        rows = await services.store.executions.page(
             call.tenant.id, automations=automations_, before=page.number(), limit=page.size + 1
         )
     found, token = await _shown(services, rows, page)
@@ -223,17 +223,17 @@ async def search_all(services: Services, call: Call, body: SearchAllAutomationEx
     return Answer(SearchAllAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
 
 
-def read(services: Services, call: Call) -> Execution:
+async def read(reads: Reads, call: Call) -> Execution:
     """The run that the path names.
 
     Raises:
         InvalidArgument: the id is not one.
         NotFound: unknown, or another tenant's.
     """
-    row = services.store.executions.get(Ref(call.tenant.id, parse_id(call.path["id"])))
+    row = await reads.executions.get(Ref(call.tenant.id, parse_id(call.path["id"])))
     if row is None:
         raise NotFound
-    require_visible(services, call, row.automation)
+    await require_visible(reads, call, row.automation)
     return row
 
 
@@ -281,16 +281,15 @@ async def _found(
         pass
     elif wanted.ids is not None:
         below = page.number()
-        for number, id_ in enumerate(sorted(wanted.ids, reverse=True), 1):
-            if below is None or id_ < below:
-                row = services.store.executions.get(Ref(tenant, id_))
-                if row is not None and wanted.takes(row):
-                    rows.append(row)
-                if len(rows) > page.size:
-                    break
-            await give_way(number)
+        ids = sorted((id_ for id_ in wanted.ids if below is None or id_ < below), reverse=True)
+        for first in range(0, len(ids), page.size + 1):
+            found_ = await services.store.executions.get_many(tenant, ids[first : first + page.size + 1])
+            rows += filter(wanted.takes, found_)
+            if len(rows) > page.size:
+                break
+            await give_way(0)
     else:
-        rows = services.store.executions.page(
+        rows = await services.store.executions.page(
             tenant,
             automations=tuple(wanted.automations or ()),
             states=wanted.states or (),
@@ -303,10 +302,12 @@ async def _found(
     packed: list[dict[str, Any]] = []
     if expand is not None and not _EXPANDED.isdisjoint(expand.paths):
         size, pace = 0, Pace()
+        named = tuple(dict.fromkeys(execution.automation_template_id for execution in found))
+        active = await shown.activity(services, tenant, named)
         for number, execution in enumerate(found):
             id_text = execution.automation_template_id
             if id_text not in expanded:
-                row_ = services.store.automations.get(tenant, id_text)
+                row_ = await services.store.automations.get(tenant, id_text)
                 if row_ is None:
                     continue
                 size += len(row_.document)
@@ -315,7 +316,7 @@ async def _found(
                     found, token = found[:number], page.token(str(found[number - 1].id))
                     break
                 expanded[id_text] = len(packed)
-                packed.append(pack_any(await shown.automation(services, row_)))
+                packed.append(pack_any(shown.automation(row_, active)))
                 await pace.after(len(row_.document))
     views = tuple(
         AutomationExecutionView(
@@ -333,7 +334,7 @@ async def _shown(services: Services, rows: Sequence[Execution], page: Page) -> t
     """The rows of the page, and the token of the next one. What runs were started with is shown one by one only."""
     found: list[AutomationExecution] = []
     for row in rows[: page.size]:
-        found.append(shown.execution(services, row))
+        found.append(await shown.execution(services, row))
         await give_way(len(found))
     return found, page.token(str(rows[page.size - 1].id)) if len(rows) > page.size else ""
 

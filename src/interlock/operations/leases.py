@@ -41,7 +41,7 @@ async def renew(services: Services, call: Call, body: RenewLeaseRequest) -> Answ
         NotFound: there is no such run.
         FailedPrecondition: it has no lease, has ended, or is being stopped.
     """
-    row = executions.read(services, call)
+    row = await executions.read(services.store, call)
     length = None if body.lease is None else body.lease.nanos // 1000
     expires_at = await services.store.leases.renew(row.ref, services.clock.now(), length)
     if expires_at is None:

@@ -7,7 +7,7 @@ runs could otherwise guess at them, by one question after the other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,8 +25,9 @@ from interlock.operations import shown
 from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
 from interlock.operations.paging import ROWS_AT_ONCE, few, give_way
-from interlock.operations.scope import visible
+from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
+from interlock.ports import Reads
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
 from interlock.steps.documents import Unreadable, decode
@@ -97,12 +98,14 @@ async def find(services: Services, call: Call, narrowing: TerminationFilter) -> 
     found = Found()
     before: int | None = None
     while active and (
-        rows := services.store.executions.page(
+        rows := await services.store.executions.page(
             call.tenant.id, automations=automations, states=active, subjects=subjects, before=before, limit=_ROWS
         )
     ):
         before = rows[-1].id
-        fitting = [row for row in rows if row.created_at <= until and visible(services, call, row.automation)]
+        old = [row for row in rows if row.created_at <= until]
+        seen = await all_visible(services.store, call, {row.automation for row in old})
+        fitting = [row for row in old if row.automation in seen]
         found.take(fitting if question is None else await question.ask(fitting, found))
         if len(found.executions) > MOST:
             raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
@@ -163,7 +166,7 @@ class _Question:
         contexts: list[Context] = []
         for number, row in enumerate(rows, 1):
             try:
-                contexts.append(self._context(row))
+                contexts.append(await self._context(row))
                 asked.append(row)
             except Unreadable as error:
                 # Nothing of it can be asked about, and that is true of this run alone.
@@ -186,63 +189,72 @@ class _Question:
                 "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
             )
 
-    def _context(self, row: Execution) -> Context:
+    async def _context(self, row: Execution) -> Context:
         """What the expression may read of a run. Raises Unreadable."""
         store = self._services.store.executions
         ctx: dict[str, object] = {}
         if self._trigger:
-            ctx[_TRIGGER] = trigger_of(self.outline(row).defaults, self._read(store.input(row.ref)))
+            ctx[_TRIGGER] = trigger_of((await self.outline(row)).defaults, self._read(await store.input(row.ref)))
         if self._outputs:
-            names = self.outline(row).names
-            for position, output in store.outputs(row.ref):
+            names = (await self.outline(row)).names
+            for position, output in await store.outputs(row.ref):
                 if position < len(names):
                     ctx[names[position]] = self._read(output)
-        others = {name: MEMBERS[name](self, row) for name in self._members}
+        others = {name: await MEMBERS[name](self, row) for name in self._members}
         return Context(ctx, instant(self._at), others=others)
 
     def _read(self, stored: bytes) -> object:
         self._since += len(stored)
         return decode(stored)
 
-    def outline(self, row: Execution) -> _Outline:
+    async def outline(self, row: Execution) -> _Outline:
         known = self._outlines.get(row.definition)
         if known is None:
-            found = self._services.store.automations.definition(row.tenant, row.definition)
+            found = await self._services.store.automations.definition(row.tenant, row.definition)
             known = _Outline([], {}) if found is None else _Outline(step_names(found.steps), defaults_of(found))
             self._outlines[row.definition] = known
         return known
 
-    def step_name(self, row: Execution) -> str:
-        names = self.outline(row).names
+    async def step_name(self, row: Execution) -> str:
+        names = (await self.outline(row)).names
         return names[row.step] if row.step < len(names) else ""
 
-    def version(self, row: Execution) -> int:
-        return shown.plan_facts(self._services, row.tenant, row.definition).version
+    async def version(self, row: Execution) -> int:
+        return (await shown.plan_facts(self._services, row.tenant, row.definition)).version
 
-    def display_name(self, row: Execution) -> str:
+    async def display_name(self, row: Execution) -> str:
         known = self._names.get(row.automation)
         if known is None:
-            known = self._names[row.automation] = display_name(self._services, row)
+            known = self._names[row.automation] = await display_name(self._services.store, row)
         return known
 
 
-def display_name(services: Services, row: Execution) -> str:
+async def display_name(reads: Reads, row: Execution) -> str:
     """The name of a run's automation, "" if it is deleted."""
-    automation = services.store.automations.get(row.tenant, row.automation)
+    automation = await reads.automations.get(row.tenant, row.automation)
     return from_stored(Automation, automation.document).display_name if automation else ""
 
 
-MEMBERS: Final[Mapping[str, Callable[[_Question, Execution], object]]] = {
-    "execution.id": lambda _, row: row.id,
-    "execution.automationTemplateId": lambda _, row: row.automation,
+def _of_row(member: Callable[[Execution], object]) -> Callable[[_Question, Execution], Awaitable[object]]:
+    """A member that the run's own row tells."""
+
+    async def read(question: _Question, row: Execution) -> object:
+        return member(row)
+
+    return read
+
+
+MEMBERS: Final[Mapping[str, Callable[[_Question, Execution], Awaitable[object]]]] = {
+    "execution.id": _of_row(lambda row: row.id),
+    "execution.automationTemplateId": _of_row(lambda row: row.automation),
     "execution.automationDisplayName": _Question.display_name,
     "execution.currentVersion": _Question.version,
-    "execution.isDraft": lambda _, row: row.is_draft,
-    "execution.state": lambda _, row: row.state.value,
-    "execution.waitingFor": lambda _, row: row.waiting_for.value if row.waiting_for is not None else "",
-    "execution.step": lambda _, row: row.step,
+    "execution.isDraft": _of_row(lambda row: row.is_draft),
+    "execution.state": _of_row(lambda row: row.state.value),
+    "execution.waitingFor": _of_row(lambda row: row.waiting_for.value if row.waiting_for is not None else ""),
+    "execution.step": _of_row(lambda row: row.step),
     "execution.stepName": _Question.step_name,
-    "execution.createdAt": lambda _, row: instant(row.created_at),
-    "execution.updatedAt": lambda _, row: instant(row.updated_at),
+    "execution.createdAt": _of_row(lambda row: instant(row.created_at)),
+    "execution.updatedAt": _of_row(lambda row: instant(row.updated_at)),
 }
 """What an expression may ask of a run itself, as `expressions.names` declares it."""

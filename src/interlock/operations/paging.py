@@ -10,7 +10,7 @@ import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -129,7 +129,7 @@ def rows_at_once(rows: int, size: int) -> int:
 async def read_page(
     page: Page,
     after: P,
-    fetch: Callable[[P, int], Sequence[R]],
+    fetch: Callable[[P, int], Awaitable[Sequence[R]]],
     place_of: Callable[[R], P],
     size_of: Callable[[R], int],
 ) -> tuple[list[R], bool]:
@@ -143,7 +143,7 @@ async def read_page(
     size, limit = 0, FIRST_ROWS
     while len(rows) <= page.size and size <= MAX_PAGE_BYTES:
         limit = min(limit, page.size + 1 - len(rows))
-        chunk = fetch(after, limit)
+        chunk = await fetch(after, limit)
         rows += chunk
         came = sum(map(size_of, chunk))
         size += came

@@ -7,7 +7,7 @@ stored as it is, and what would keep it from being published is shown in our own
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,14 +64,17 @@ async def check(
     triggers_field = f"{prefix}{'draftTriggers' if draft else 'triggers'}"
     compiled = await services.environment.compiled(lambda known: services.steps.compile(steps, known, steps_field))
     started = await services.environment.compiled(lambda known: _check_triggers(known, triggers, triggers_field))
-    problems = compiled.problems + started.problems + tuple(_out_of_reach(services, call, steps, steps_field))
+    out_of_reach = [problem async for problem in _out_of_reach(services, call, steps, steps_field)]
+    problems = (*compiled.problems, *started.problems, *out_of_reach)
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
         problems = (*problems, Problem(f"{prefix}context.context.{wrong}", REFUSAL))
     return Findings(problems, compiled.unavailable + started.unavailable)
 
 
-def _out_of_reach(services: Services, call: Call, steps: Sequence[AutomationStep], field: str) -> Iterator[Problem]:
+async def _out_of_reach(
+    services: Services, call: Call, steps: Sequence[AutomationStep], field: str
+) -> AsyncIterator[Problem]:
     """What the steps name that a caller who is confined to some apps may not use.
 
     A target that an expression gives is looked at when the run comes to it, with the publisher's apps.
@@ -81,11 +84,11 @@ def _out_of_reach(services: Services, call: Call, steps: Sequence[AutomationStep
     for index, step in enumerate(steps):
         started, called = step.run_automation, step.webhook
         target = reference(started.automation_template_ref) if started is not None else ""
-        if target and not visible(services, call, target):
+        if target and not await visible(services.store, call, target):
             path = f"{field}[{index}].runAutomation.automationTemplateRef.id"
             yield Problem(path, "must be an automation of an app that the caller administers", step.step_name)
         webhook_id = (called.webhook_id or "") if called is not None else ""
-        if webhook_id and not usable(services.store.webhooks.get(call.tenant.id, webhook_id), call.apps):
+        if webhook_id and not usable(await services.store.webhooks.get(call.tenant.id, webhook_id), call.apps):
             path = f"{field}[{index}].webhook.webhookId"
             yield Problem(path, "must be a webhook with an app of the caller's in its appIds", step.step_name)
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from interlock.errors import NotFound, PermissionDenied
 from interlock.operations.authorise import record_refusal
 from interlock.operations.operation import Call
 from interlock.operations.services import Services
+from interlock.ports import Reads
 
 
-def visible(services: Services, call: Call, automation: str) -> bool:
+async def visible(reads: Reads, call: Call, automation: str) -> bool:
     """Whether the automation, deleted or not, and its runs are the caller's to see."""
-    return call.apps is None or services.store.automations.app_of(call.tenant.id, automation) in call.apps
+    return automation in await all_visible(reads, call, (automation,))
 
 
-def require_visible(services: Services, call: Call, automation: str) -> None:
+async def all_visible(reads: Reads, call: Call, automations: Collection[str]) -> Collection[str]:
+    """Those of the automations that are the caller's to see."""
+    if call.apps is None:
+        return automations
+    apps = await reads.automations.apps_of(call.tenant.id, tuple(automations))
+    return {automation for automation, app in apps.items() if app in call.apps}
+
+
+async def require_visible(reads: Reads, call: Call, automation: str) -> None:
     """
     Raises:
         NotFound: the automation, deleted or not, is of none of the caller's apps: to the caller it is not there.
     """
-    if not visible(services, call, automation):
+    if not await visible(reads, call, automation):
         raise NotFound
 
 

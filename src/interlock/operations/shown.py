@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from interlock.contract.automations import Automation, DisabledReasonCircuitBreaker
@@ -16,6 +17,7 @@ from interlock.engine.plans import defaults_of
 from interlock.operations.services import PlanFacts, Services
 from interlock.operations.views import ActorView
 from interlock.ports import AutomationRow, Definition
+from interlock.rules.breaker import Trip
 from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
 from interlock.rules.subject import unusable_subject
@@ -57,12 +59,12 @@ def length(microseconds: int) -> Duration:
     return Duration.of_nanos(microseconds * 1000)
 
 
-def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
+async def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
     """What is known of a definition."""
     known = services.plans
     facts = known.get((tenant, definition))
     if facts is None:
-        found = services.store.automations.definition(tenant, definition)
+        found = await services.store.automations.definition(tenant, definition)
         facts = PlanFacts(0, True)
         if found is not None:
             facts = PlanFacts(found.version, found.steps == b"[]", _unusable_subject(found))
@@ -72,13 +74,13 @@ def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
     return facts
 
 
-def execution(services: Services, row: Execution, input: bytes | None = None) -> AutomationExecution:
+async def execution(services: Services, row: Execution, input: bytes | None = None) -> AutomationExecution:
     """A run in C1's words. `input` is its trigger data, where that is to be shown."""
     ended = row.completed_at
     return AutomationExecution(
         id=row.id,
         automation_template_id=row.automation,
-        current_version=plan_facts(services, row.tenant, row.definition).version,
+        current_version=(await plan_facts(services, row.tenant, row.definition)).version,
         is_draft=row.is_draft,
         state=STATE_NAMES[row.state],
         context=None if input is None else _context(input),
@@ -104,8 +106,29 @@ def _context(input: bytes) -> AutomationContext | None:
         return None
 
 
-async def automation(services: Services, row: AutomationRow) -> Automation:
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What runs have brought about: when automations were last executed, and which breakers tripped."""
+
+    last_executed: Mapping[str, int]
+    trips: Mapping[str, Trip]
+
+
+async def activity(services: Services, tenant: int, automations: Sequence[str]) -> Activity:
+    """The activity of so many automations as a page has."""
+    store = services.store
+    return Activity(
+        await store.executions.last_executed(tenant, automations), await store.breakers.trips(tenant, automations)
+    )
+
+
+async def one_automation(services: Services, row: AutomationRow) -> Automation:
     """An automation in C1's words."""
+    return automation(row, await activity(services, row.tenant, (row.id,)))
+
+
+def automation(row: AutomationRow, active: Activity) -> Automation:
+    """An automation in C1's words, given the activity of at least this one."""
     stored = from_stored(Automation, row.document)
     return with_fields(
         stored,
@@ -113,13 +136,12 @@ async def automation(services: Services, row: AutomationRow) -> Automation:
         current_version=row.version,
         primary_trigger_type=primary_trigger_type(stored.triggers or stored.draft_triggers),
         created_at=moment(row.created_at),
-        last_executed_at=moment(services.store.executions.last_executed(row.tenant, row.id)),
-        circuit_breaker=await _tripped(services, row),
+        last_executed_at=moment(active.last_executed.get(row.id)),
+        circuit_breaker=_tripped(active.trips.get(row.id)),
     )
 
 
-async def _tripped(services: Services, row: AutomationRow) -> DisabledReasonCircuitBreaker | None:
-    trip = await services.store.breakers.trip(row.tenant, row.id)
+def _tripped(trip: Trip | None) -> DisabledReasonCircuitBreaker | None:
     if trip is None:
         return None
     return DisabledReasonCircuitBreaker(

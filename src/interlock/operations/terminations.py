@@ -19,7 +19,7 @@ from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.operations.views import TerminationView
-from interlock.ports import AuditEntry
+from interlock.ports import AuditEntry, Reads
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import Terminated
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Mode, Ref, TerminationRequest
@@ -50,8 +50,8 @@ async def terminate(services: Services, call: Call, body: TerminateAutomationReq
     """
     id_ = parse_id(call.path["id"])
     ref = Ref(call.tenant.id, id_)
-    if call.apps is not None and (row := services.store.executions.get(ref)) is not None:
-        require_visible(services, call, row.automation)
+    if call.apps is not None and (row := await services.store.executions.get(ref)) is not None:
+        await require_visible(services.store, call, row.automation)
     request = TerminationRequest(call.actor) if not body.model_fields_set else _request(call, body)
     prefer = call.headers.get("prefer")
     if prefer is None and not request.cascade:
@@ -76,14 +76,14 @@ async def _with_preferences(
         if preferences.wait and state not in TERMINAL:
             until = services.clock.now() + preferences.wait * SECOND
             while state not in TERMINAL and not services.feed.closed and await watch.change(services.clock, until):
-                state = _state(services, ref, state)
-            state = _state(services, ref, state)
+                state = await _state(services, ref, state)
+            state = await _state(services, ref, state)
     headers = [(HEADER, f"{decision.verdict}; state={state}")]
     if applied := preferences.applied:
         headers.append(("Preference-Applied", applied))
     if not preferences.representation:
         return Answer(headers=tuple(headers))
-    view = termination_view(services, ref, descendants=descendants, more=more)
+    view = await termination_view(services.store, ref, descendants=descendants, more=more)
     return Answer(view if view is not None else {}, tuple(headers))
 
 
@@ -95,14 +95,14 @@ async def _order(services: Services, ref: Ref, request: TerminationRequest) -> t
     return (None, 0, False) if stopped is None else (stopped.decision, stopped.descendants, stopped.more)
 
 
-def termination_view(
-    services: Services, ref: Ref, *, descendants: int = 0, more: bool = False
+async def termination_view(
+    reads: Reads, ref: Ref, *, descendants: int = 0, more: bool = False
 ) -> TerminationView | None:
     """The termination record of a run as it stands now; without an order there is only its state."""
-    row = services.store.executions.get(ref)
+    row = await reads.executions.get(ref)
     if row is None:
         return None
-    found = services.store.executions.termination(ref)
+    found = await reads.executions.termination(ref)
     if found is None:
         return TerminationView(execution_id=row.id, state=row.state, descendants=descendants, more=more)
     request = found.request
@@ -135,8 +135,8 @@ def _request(call: Call, body: TerminateAutomationRequest) -> TerminationRequest
     )
 
 
-def _state(services: Services, ref: Ref, otherwise: State) -> State:
-    row = services.store.executions.get(ref)
+async def _state(services: Services, ref: Ref, otherwise: State) -> State:
+    row = await services.store.executions.get(ref)
     return otherwise if row is None else row.state
 
 

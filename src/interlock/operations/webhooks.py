@@ -51,7 +51,7 @@ async def create(services: Services, call: Call, body: CreateRequest) -> Answer:
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One webhook."""
-    return Answer(GetResponse(webhook=_shown(_read(services, call))))
+    return Answer(GetResponse(webhook=_shown(await _read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
@@ -75,7 +75,9 @@ async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
     page = page_of(services, tenant, "search_webhooks", size=body.page_size, token=body.page_token, query=query)
     found: list[Webhook] = []
     after = page.position
-    while len(found) <= page.size and (rows := services.store.webhooks.page(tenant, after=after, limit=ROWS_AT_ONCE)):
+    while len(found) <= page.size and (
+        rows := await services.store.webhooks.page(tenant, after=after, limit=ROWS_AT_ONCE)
+    ):
         after = rows[-1].id
         for row in rows:
             if not ids or row.id in ids:
@@ -98,7 +100,7 @@ async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
         return new, _audit(call, "webhook.update", new)
 
     # What is wrong whichever row it is applied to is refused without a transaction.
-    change(_read(services, call))
+    change(await _read(services, call))
     new = await services.store.webhooks.update(call.tenant.id, call.path["id"], change)
     if new is None:
         raise NotFound
@@ -133,8 +135,8 @@ _SET_BY_SERVER: Final = frozenset(
 )
 
 
-def _read(services: Services, call: Call) -> WebhookRow:
-    row = services.store.webhooks.get(call.tenant.id, call.path["id"])
+async def _read(services: Services, call: Call) -> WebhookRow:
+    row = await services.store.webhooks.get(call.tenant.id, call.path["id"])
     if row is None:
         raise NotFound
     return row

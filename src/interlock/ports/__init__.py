@@ -4,18 +4,36 @@ Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says oth
 """
 
 from interlock.ports.access import Access, ClientRow, Role, TenantRow, TenantSettings, TokenRow
-from interlock.ports.addenda import Addenda, Addendum, AddendumFinding
+from interlock.ports.addenda import Addenda, Addendum, AddendumFinding, AddendumReads
 from interlock.ports.audit import AuditEntry, AuditLog, AuditRow
-from interlock.ports.automations import AutomationRow, Automations, Definition, WebhookRow, Webhooks
+from interlock.ports.automations import (
+    AutomationReads,
+    AutomationRow,
+    Automations,
+    Definition,
+    WebhookReads,
+    WebhookRow,
+    Webhooks,
+)
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations, PlanRow
-from interlock.ports.executions import Executions, Idempotency, ItemRow, Restored, Run, Started, StepRow, TreeStopped
+from interlock.ports.executions import (
+    ExecutionReads,
+    Executions,
+    Idempotency,
+    ItemRow,
+    Restored,
+    Run,
+    Started,
+    StepRow,
+    TreeStopped,
+)
 from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from interlock.ports.leases import Leases
 from interlock.ports.marks import Marks, NoMarks
 from interlock.ports.retention import Retention
-from interlock.ports.store import ChangeListener, CommitListener, Store
+from interlock.ports.store import ChangeListener, CommitListener, Reads, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
 
 __all__ = [
@@ -23,9 +41,11 @@ __all__ = [
     "Addenda",
     "Addendum",
     "AddendumFinding",
+    "AddendumReads",
     "AuditEntry",
     "AuditLog",
     "AuditRow",
+    "AutomationReads",
     "AutomationRow",
     "Automations",
     "Breakers",
@@ -39,6 +59,7 @@ __all__ = [
     "Clock",
     "CommitListener",
     "Definition",
+    "ExecutionReads",
     "Executions",
     "Health",
     "Http",
@@ -56,6 +77,7 @@ __all__ = [
     "PlanRow",
     "Progress",
     "Randomness",
+    "Reads",
     "Restored",
     "Retention",
     "Role",
@@ -67,6 +89,7 @@ __all__ = [
     "TenantSettings",
     "TokenRow",
     "TreeStopped",
+    "WebhookReads",
     "WebhookRow",
     "Webhooks",
 ]

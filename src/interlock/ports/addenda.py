@@ -38,7 +38,15 @@ class Addendum:
     """Its place among those of its run, from 1; given by the store."""
 
 
-class Addenda(Protocol):
+class AddendumReads(Protocol):
+    """The reads of addenda."""
+
+    async def of(self, ref: Ref) -> list[Addendum]:
+        """Oldest first."""
+        ...
+
+
+class Addenda(AddendumReads, Protocol):
     """The addenda of runs. They go with their run when it is no longer kept, and not before."""
 
     def add(self, addendum: Addendum, audit: AuditEntry) -> Awaitable[Addendum | None]:
@@ -51,8 +59,4 @@ class Addenda(Protocol):
             FailedPrecondition: the run has as many as it can have.
             Unavailable: the disk is full, or the store is closing.
         """
-        ...
-
-    async def of(self, ref: Ref) -> list[Addendum]:
-        """Oldest first."""
         ...

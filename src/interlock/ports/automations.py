@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,7 +47,29 @@ class AutomationRow:
     """A `rules.breaker.Period`; "" without a breaker."""
 
 
-class Automations(Protocol):
+class AutomationReads(Protocol):
+    """The reads of automations and their definitions."""
+
+    async def get(self, tenant: int, id: str) -> AutomationRow | None:
+        """None for a deleted one too."""
+        ...
+
+    async def apps_of(self, tenant: int, ids: Sequence[str]) -> Mapping[str, str]:
+        """Id to the app of the automation, "" if it belongs to none; deleted ones too. Unknown ids are left out."""
+        ...
+
+    async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]: ...
+
+    async def definition(self, tenant: int, id: int) -> Definition | None: ...
+
+    async def versions(
+        self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25
+    ) -> list[Definition]:
+        """Published versions, newest first, starting below the version `before`."""
+        ...
+
+
+class Automations(AutomationReads, Protocol):
     """Automations and their immutable definitions."""
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Awaitable[AutomationRow]:
@@ -78,22 +100,6 @@ class Automations(Protocol):
         """Keep the present draft as a definition; the same draft is kept once."""
         ...
 
-    def get(self, tenant: int, id: str) -> AutomationRow | None:
-        """None for a deleted one too."""
-        ...
-
-    def app_of(self, tenant: int, id: str) -> str | None:
-        """The app it belongs to, "" if to none; of a deleted one too. None: there is no such automation."""
-        ...
-
-    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]: ...
-
-    def definition(self, tenant: int, id: int) -> Definition | None: ...
-
-    def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
-        """Published versions, newest first, starting below the version `before`."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class WebhookRow:
@@ -108,7 +114,15 @@ class WebhookRow:
     updated_at: int
 
 
-class Webhooks(Protocol):
+class WebhookReads(Protocol):
+    """The reads of outbound webhooks."""
+
+    async def get(self, tenant: int, id: str) -> WebhookRow | None: ...
+
+    async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]: ...
+
+
+class Webhooks(WebhookReads, Protocol):
     """Outbound webhooks, and the callbacks that are open."""
 
     def create(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[None]: ...
@@ -124,7 +138,3 @@ class Webhooks(Protocol):
         ...
 
     def delete(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]: ...
-
-    def get(self, tenant: int, id: str) -> WebhookRow | None: ...
-
-    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]: ...

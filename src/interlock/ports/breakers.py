@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
@@ -13,8 +13,8 @@ from interlock.rules.breaker import Trip
 class Breakers(Protocol):
     """The circuit breakers of automations. They are set with the automation, and trip when a run is created."""
 
-    async def trip(self, tenant: int, automation: str) -> Trip | None:
-        """How it tripped; None while it is closed, or for an automation without one."""
+    async def trips(self, tenant: int, automations: Sequence[str]) -> Mapping[str, Trip]:
+        """Automation to how its breaker tripped; those whose breaker is closed, or that have none, are left out."""
         ...
 
     def settle(

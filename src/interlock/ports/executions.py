@@ -103,7 +103,95 @@ class TreeStopped:
     """The tree was larger than one commit takes; the rest is fenced and follows in batches."""
 
 
-class Executions(Protocol):
+class ExecutionReads(Protocol):
+    """The reads of runs."""
+
+    async def started_by(
+        self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
+    ) -> int | None:
+        """The run that an earlier start with the same key and body began; None if the key is not known.
+
+        Raises:
+            AlreadyExists: the key was used with another body.
+        """
+        ...
+
+    async def get(self, ref: Ref) -> Execution | None: ...
+
+    async def get_many(self, tenant: int, ids: Sequence[int]) -> list[Execution]:
+        """In the order of the ids; unknown ones are left out."""
+        ...
+
+    async def load(self, ref: Ref) -> Run | None:
+        """What the engine needs of a run, secrets in the clear; views ask `input`, `outputs` and `steps`."""
+        ...
+
+    async def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
+        """For the engine: the input that was first announced at a step, and what of it may be shown (None: all)."""
+        ...
+
+    async def input(self, ref: Ref) -> bytes:
+        """What it was started with, secrets masked."""
+        ...
+
+    async def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
+        """(position, JSON text) of each step that succeeded with an output, in order; secrets masked."""
+        ...
+
+    async def steps(self, ref: Ref) -> list[StepRow]:
+        """What the steps did, secrets masked."""
+        ...
+
+    async def items(self, ref: Ref) -> list[ItemRow]: ...
+
+    async def termination(self, ref: Ref) -> Termination | None: ...
+
+    async def restored(self, ref: Ref) -> Restored | None:
+        """The newest restore of which the run's record cannot tell what was done before it; None if it is whole."""
+        ...
+
+    async def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]: ...
+
+    async def page(
+        self,
+        tenant: int,
+        *,
+        automations: Sequence[str] = (),
+        states: Sequence[State] = (),
+        subjects: Sequence[str] = (),
+        before: int | None = None,
+        limit: int = 25,
+    ) -> list[Execution]:
+        """Newest first, starting below the id `before`.
+
+        The subject of a run is the person it is about: `user_id` of the data it was started with, else `userId`; what
+        it was given lies over its automation's context. Once its payloads are removed, it has none.
+        """
+        ...
+
+    async def last_executed(self, tenant: int, automations: Sequence[str]) -> Mapping[str, int]:
+        """Automation to the time at which its newest run of a published version was made; others are left out."""
+        ...
+
+    async def due(
+        self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None
+    ) -> list[tuple[Ref, int]]:
+        """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`.
+
+        `after`: those alone that come after this time and run, as the answer is ordered by time, tenant and id.
+        """
+        ...
+
+    async def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
+        """Runs of all tenants that stand in PROCESS_STEP or STOPPING, or in one of them, oldest first."""
+        ...
+
+    async def greatest_id(self) -> int:
+        """The greatest execution id ever stored, or 0."""
+        ...
+
+
+class Executions(ExecutionReads, Protocol):
     """Runs. Every change of one goes through `apply`; a commit that cannot be made raises `Unavailable`."""
 
     def create(
@@ -147,82 +235,6 @@ class Executions(Protocol):
         """Terminate the next batch below every fenced root; returns how many are left at least."""
         ...
 
-    def started_by(self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int) -> int | None:
-        """The run that an earlier start with the same key and body began; None if the key is not known.
-
-        Raises:
-            AlreadyExists: the key was used with another body.
-        """
-        ...
-
     def forget_keys(self, at: int) -> Awaitable[None]:
         """Forget idempotency keys that are older than a day."""
-        ...
-
-    def get(self, ref: Ref) -> Execution | None: ...
-
-    def load(self, ref: Ref) -> Run | None:
-        """What the engine needs of a run, secrets in the clear; views ask `input`, `outputs` and `steps`."""
-        ...
-
-    def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
-        """For the engine: the input that was first announced at a step, and what of it may be shown (None: all)."""
-        ...
-
-    def input(self, ref: Ref) -> bytes:
-        """What it was started with, secrets masked."""
-        ...
-
-    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        """(position, JSON text) of each step that succeeded with an output, in order; secrets masked."""
-        ...
-
-    def steps(self, ref: Ref) -> list[StepRow]:
-        """What the steps did, secrets masked."""
-        ...
-
-    def items(self, ref: Ref) -> list[ItemRow]: ...
-
-    def termination(self, ref: Ref) -> Termination | None: ...
-
-    def restored(self, ref: Ref) -> Restored | None:
-        """The newest restore of which the run's record cannot tell what was done before it; None if it is whole."""
-        ...
-
-    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]: ...
-
-    def page(
-        self,
-        tenant: int,
-        *,
-        automations: Sequence[str] = (),
-        states: Sequence[State] = (),
-        subjects: Sequence[str] = (),
-        before: int | None = None,
-        limit: int = 25,
-    ) -> list[Execution]:
-        """Newest first, starting below the id `before`.
-
-        The subject of a run is the person it is about: `user_id` of the data it was started with, else `userId`; what
-        it was given lies over its automation's context. Once its payloads are removed, it has none.
-        """
-        ...
-
-    def last_executed(self, tenant: int, automation: str) -> int | None:
-        """When the newest run of a published version was made; None if there is none."""
-        ...
-
-    def due(self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None) -> list[tuple[Ref, int]]:
-        """Runs of all tenants whose `wake_at` is at or before `at + horizon`, soonest first, at most `limit`.
-
-        `after`: those alone that come after this time and run, as the answer is ordered by time, tenant and id.
-        """
-        ...
-
-    def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
-        """Runs of all tenants that stand in PROCESS_STEP or STOPPING, or in one of them, oldest first."""
-        ...
-
-    def greatest_id(self) -> int:
-        """The greatest execution id ever stored, or 0."""
         ...

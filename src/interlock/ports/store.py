@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from interlock.ports.access import Access
-from interlock.ports.addenda import Addenda
+from interlock.ports.addenda import Addenda, AddendumReads
 from interlock.ports.audit import AuditLog
-from interlock.ports.automations import Automations, Webhooks
+from interlock.ports.automations import AutomationReads, Automations, WebhookReads, Webhooks
 from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk
 from interlock.ports.bulk_terminations import BulkTerminations
 from interlock.ports.clocks import Clocks
-from interlock.ports.executions import Executions
+from interlock.ports.executions import ExecutionReads, Executions
 from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
 from interlock.rules.model import Ref
@@ -35,6 +35,22 @@ class ChangeListener(Protocol):
     """Told which runs a commit moved, after the commit listener and before anybody who waits for that commit."""
 
     def changed(self, tenant: int, id: int) -> None: ...
+
+
+class Reads(Protocol):
+    """Reads of several ports. A store has them, and so has a snapshot of it."""
+
+    @property
+    def executions(self) -> ExecutionReads: ...
+
+    @property
+    def automations(self) -> AutomationReads: ...
+
+    @property
+    def webhooks(self) -> WebhookReads: ...
+
+    @property
+    def addenda(self) -> AddendumReads: ...
 
 
 class Store(Protocol):
@@ -81,8 +97,8 @@ class Store(Protocol):
         """Whether it was restored from a backup and not released: nothing of it moves by itself."""
         ...
 
-    def snapshot(self) -> AbstractContextManager[object]:
-        """Whatever is read within is as one commit has left it. Nothing may be awaited meanwhile."""
+    def snapshot(self) -> AbstractAsyncContextManager[Reads]:
+        """A handle whose reads show the store as one commit has left it. Within, nothing but them may be awaited."""
         ...
 
     def listen(self, listener: CommitListener) -> None: ...

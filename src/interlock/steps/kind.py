@@ -36,7 +36,7 @@ FIRST: Final = 1
 class WebhookAddresses(Protocol):
     """The one thing steps ask of `ports.Webhooks`."""
 
-    def get(self, tenant: int, id: str) -> WebhookRow | None: ...
+    async def get(self, tenant: int, id: str) -> WebhookRow | None: ...
 
 
 class TenantUrls(Protocol):
@@ -227,11 +227,11 @@ class Step(ABC):
     async def prepare(self, moment: Moment) -> Ready:
         """What is to be done; touches nothing. Raises StepFailed, ExpressionFailed, Unavailable."""
 
-    def destination(self, tenant: int, input: bytes) -> str | None:
+    async def destination(self, tenant: int, input: bytes) -> str | None:
         """The host that an attempt with this input calls, for fair sharing; None: it calls none."""
         return None
 
-    def fixed_destination(self, tenant: int) -> str | None:
+    async def fixed_destination(self, tenant: int) -> str | None:
         """The same where it is known before anything is evaluated."""
         return None
 

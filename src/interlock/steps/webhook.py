@@ -123,21 +123,21 @@ class WebhookStep(Step):
             )
         return Announce(moment.position, announced, passed=moment.passed, shown_input=shown)
 
-    def destination(self, tenant: int, input: bytes) -> str | None:
+    async def destination(self, tenant: int, input: bytes) -> str | None:
         target = self.target
-        return self._host(tenant, target if isinstance(target, str) else _parts(input)[0])
+        return await self._host(tenant, target if isinstance(target, str) else _parts(input)[0])
 
-    def fixed_destination(self, tenant: int) -> str | None:
-        return self._host(tenant, self.target) if isinstance(self.target, str) else None
+    async def fixed_destination(self, tenant: int) -> str | None:
+        return await self._host(tenant, self.target) if isinstance(self.target, str) else None
 
-    def _host(self, tenant: int, webhook_id: str) -> str | None:
-        webhook = self._environment.webhooks.get(tenant, webhook_id)
+    async def _host(self, tenant: int, webhook_id: str) -> str | None:
+        webhook = await self._environment.webhooks.get(tenant, webhook_id)
         return None if webhook is None else host_of(webhook.url)
 
     async def perform(self, attempt: Attempt) -> Report:
         environment = self._environment
         webhook_id, payload = _parts(attempt.input)
-        webhook = environment.webhooks.get(attempt.ref.tenant, webhook_id)
+        webhook = await environment.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))

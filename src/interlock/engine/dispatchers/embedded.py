@@ -89,6 +89,8 @@ class EmbeddedDispatcher:
         self._sweep_at = 0
         self._walked: tuple[int, Ref] | None = None
         """How far the sweep has come among the runs that are due; None: it begins with the oldest."""
+        self._walk_number = 0
+        """Raised whenever the sweep is told to begin with the oldest again."""
         self._more = False
         """More is due than there is room for in memory."""
         self._overflowed: set[tuple[int, str]] = set()
@@ -142,7 +144,13 @@ class EmbeddedDispatcher:
             self._expect(ref, at)
             return
         # A deadline may have passed while the order that set it was being committed.
-        self._come_due(ref)
+        held = self._held.get(ref)
+        if held is None:
+            self._enqueue(ref)
+        else:
+            # A hint cannot wait for a read: it is noted, and whether it is a deadline is looked at beside the turn.
+            held.noted += 1
+            self._beside("deadline", lambda: self._look_at_deadline(ref))
         self._fill()
 
     def stopped(self, ref: Ref) -> None:
@@ -189,7 +197,7 @@ class EmbeddedDispatcher:
 
     async def _recover_all(self) -> int:
         for ref in self._suspects.all():
-            row = self._executions.get(ref)
+            row = await self._executions.get(ref)
             if row is None or row.state in TERMINAL:
                 self._suspects.forget(ref)
         settled = await self._settle_in_flight(tuple(IN_FLIGHT))
@@ -198,7 +206,7 @@ class EmbeddedDispatcher:
 
     async def _settle_in_flight(self, states: tuple[State, ...]) -> int:
         settled = idle_rounds = 0
-        while found := self._executions.in_flight(RECOVERY_BATCH, states):
+        while found := await self._executions.in_flight(RECOVERY_BATCH, states):
             moved = await asyncio.gather(*(self._advance.recover(execution) for execution in found))
             # A termination may have been faster with each of them, but not again and again.
             idle_rounds = 0 if any(moved) else idle_rounds + 1
@@ -239,9 +247,9 @@ class EmbeddedDispatcher:
         now = self._clock.now()
         try:
             for ref in self._timers.due(now):
-                self._come_due(ref)
+                await self._come_due(ref)
             if now >= self._sweep_at:
-                self._sweep(now)
+                await self._sweep(now)
         except Exception:
             self._sweep_at = 0
             raise
@@ -277,9 +285,8 @@ class EmbeddedDispatcher:
     def clock_moved(self) -> None:
         """Ask the store anew for all times: it has moved them with the clock."""
         self._timers = Timers(self._near)
-        self._known_until = self._sweep_at = 0
-        self._walked = None
-        self._sooner.set()
+        self._known_until = 0
+        self._walk_anew()
 
     # --- times ----------------------------------------------------------------------------------------------------
 
@@ -297,51 +304,71 @@ class EmbeddedDispatcher:
         self._known_until = min(self._known_until, at)
         self._sweep_at = min(self._sweep_at, at + 1)
 
-    def _sweep(self, now: int) -> None:
+    async def _sweep(self, now: int) -> None:
         """Ask the store for what is due and what soon will be. Finds whatever a lost hint would have left."""
         self._sweep_at = now + self._sweep_every
         self._known_until = now + HORIZON
-        soon = self._executions.due(now, BATCH, HORIZON, (now, _LAST))
+        timers = self._timers
+        soon = await self._executions.due(now, BATCH, HORIZON, (now, _LAST))
+        if self._timers is not timers:
+            # The clock was moved meanwhile: these are times of the old one.
+            return
         for ref, at in soon:
-            if not self._timers.put(ref, at):
+            if not timers.put(ref, at):
                 self._know_until(at - 1)
                 break
         if len(soon) >= BATCH:
             self._know_until(max(soon[-1][1] - 1, now + SECOND))
-        self._walk(now)
+        await self._walk(now)
 
-    def _walk(self, now: int) -> None:
+    async def _walk(self, now: int) -> None:
         """Take on the next runs that are due. One batch follows the other from the oldest to the newest, so that
         thousands that wait for one host do not hide those behind them."""
         self._more = False
-        found = self._executions.due(now, BATCH, 0, self._walked)
+        walk = self._walk_number
+        found = await self._executions.due(now, BATCH, 0, self._walked)
         for ref, at in found:
-            if not self._come_due(ref, passing=bool(self._overflowed)):
+            has_room = await self._come_due(ref, passing=bool(self._overflowed))
+            if self._walk_number != walk:
+                # The next sweep begins with the oldest.
+                return
+            if not has_room:
                 self._more = True
                 return
             self._walked = (at, ref)
+        if self._walk_number != walk:
+            return
         if len(found) >= BATCH:
             self._sweep_at = now + WALK_PAUSE_MICROSECONDS
         else:
             self._walked = None
 
-    def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
+    async def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
         """False: there is no room for it. `passing`: pass over a run whose lane is full."""
         held = self._held.get(ref)
         if held is None:
             if passing and ref not in self._turns:
-                host = self._advance.destination(ref)
+                host = await self._advance.destination(ref)
                 if host is not None and self._turns.full(ref.tenant, host):
                     self._overflowed.add((ref.tenant, host))
                     return True
             return self._enqueue(ref)
         # The deadline of a stop does not wait for the attempt it is about.
-        row = self._executions.get(ref)
+        row = await self._executions.get(ref)
         if row is not None and row.state is State.STOPPING:
             self._beside("deadline", lambda: self._advance.overdue(ref))
-        else:
+        elif self._held.get(ref) is held:
             held.noted += 1
+        else:
+            # The turn ended during the read, and nothing else says that the run is ready.
+            return self._enqueue(ref)
         return True
+
+    async def _look_at_deadline(self, ref: Ref) -> None:
+        """Give up on the attempt of a run in a slot if the run is stopping and its deadline has passed."""
+        row = await self._executions.get(ref)
+        if row is not None and row.state is State.STOPPING:
+            await self._advance.overdue(ref)
 
     async def _rest(self) -> None:
         """Until the next time, or until a nearer one is noted."""
@@ -398,9 +425,14 @@ class EmbeddedDispatcher:
         """If the lane is empty, look in the store for the runs that it had no room for."""
         if (tenant, host) in self._overflowed and not self._turns.waits_for(tenant, host):
             self._overflowed.discard((tenant, host))
-            self._walked = None
-            self._sweep_at = 0
-            self._sooner.set()
+            self._walk_anew()
+
+    def _walk_anew(self) -> None:
+        """Sweep now, beginning with the oldest run that is due."""
+        self._walked = None
+        self._walk_number += 1
+        self._sweep_at = 0
+        self._sooner.set()
 
     def _start(self, held: Held, claim: Claim) -> None:
         if self._suspects.is_set_aside(claim.ref):

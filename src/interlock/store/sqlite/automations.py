@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import apsw
@@ -128,12 +128,12 @@ class SqliteAutomations:
 
         return self._writer.submit(job)
 
-    def get(self, tenant: int, id: str) -> AutomationRow | None:
+    async def get(self, tenant: int, id: str) -> AutomationRow | None:
         return self._kept.get((tenant, id))
 
-    def app_of(self, tenant: int, id: str) -> str | None:
-        found = self._reader.execute(_SQL["automation_app"], (tenant, id)).fetchone()
-        return None if found is None else found[0]
+    async def apps_of(self, tenant: int, ids: Sequence[str]) -> Mapping[str, str]:
+        found = ((id_, self._reader.execute(_SQL["automation_app"], (tenant, id_)).fetchone()) for id_ in ids)
+        return {id_: row[0] for id_, row in found if row is not None}
 
     def _read(self, key: tuple[int, str]) -> AutomationRow | None:
         found = self._reader.execute(_GET, key).fetchone()
@@ -146,15 +146,17 @@ class SqliteAutomations:
 
         return committed
 
-    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
+    async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
         key = (tenant, after or "", limit)
         return [AutomationRow(*row) for row in self._reader.execute(_SQL["automations_page"], key)]
 
-    def definition(self, tenant: int, id: int) -> Definition | None:
+    async def definition(self, tenant: int, id: int) -> Definition | None:
         found = self._reader.execute(_DEFINITION, (tenant, id)).fetchone()
         return None if found is None else Definition(*found)
 
-    def versions(self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25) -> list[Definition]:
+    async def versions(
+        self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25
+    ) -> list[Definition]:
         key = (tenant, automation, rows.LARGEST if before is None else before, limit)
         return [Definition(*row) for row in self._reader.execute(_SQL["definitions_page"], key)]
 

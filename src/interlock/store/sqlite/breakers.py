@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from asyncio import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -129,9 +130,13 @@ class SqliteBreakers:
         self._reader = reader
         self._bulk = decisions
 
-    async def trip(self, tenant: int, automation: str) -> Trip | None:
-        breaker = _breaker(self._reader, tenant, automation)
-        return None if breaker is None else breaker.trip
+    async def trips(self, tenant: int, automations: Sequence[str]) -> Mapping[str, Trip]:
+        found = ((automation, _breaker(self._reader, tenant, automation)) for automation in automations)
+        return {
+            automation: breaker.trip
+            for automation, breaker in found
+            if breaker is not None and breaker.trip is not None
+        }
 
     def settle(
         self, tenant: int, automation: str, at: int, audit: AuditEntry, *, reset: bool, decided: BulkAction | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, Final
 
@@ -54,11 +54,15 @@ class ExecutionReads:
         self._reader = reader
         self._tenants = tenants
 
-    def get(self, ref: Ref) -> Execution | None:
+    async def get(self, ref: Ref) -> Execution | None:
         row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
         return None if row is None else rows.execution(row)
 
-    def load(self, ref: Ref) -> Run | None:
+    async def get_many(self, tenant: int, ids: Sequence[int]) -> list[Execution]:
+        found = (self._reader.execute(_GET, (tenant, id_)).fetchone() for id_ in ids)
+        return [rows.execution(row) for row in found if row is not None]
+
+    async def load(self, ref: Ref) -> Run | None:
         row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
         if row is None:
             return None
@@ -69,14 +73,14 @@ class ExecutionReads:
             rows.execution(row), input_, tuple((position, output) for position, output, _ in outputs), shown, masked
         )
 
-    def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
+    async def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
         return self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
 
-    def input(self, ref: Ref) -> bytes:
+    async def input(self, ref: Ref) -> bytes:
         input_, shown = self._input(ref)
         return input_ if shown is None else shown
 
-    def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
+    async def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
         return tuple((position, output if shown is None else shown) for position, output, shown in self._outputs(ref))
 
     def _input(self, ref: Ref) -> tuple[bytes, bytes | None]:
@@ -87,28 +91,30 @@ class ExecutionReads:
         found: list[Any] = self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)).fetchall()
         return found
 
-    def steps(self, ref: Ref) -> list[StepRow]:
+    async def steps(self, ref: Ref) -> list[StepRow]:
         return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]
 
-    def items(self, ref: Ref) -> list[ItemRow]:
+    async def items(self, ref: Ref) -> list[ItemRow]:
         return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
 
-    def termination(self, ref: Ref) -> Termination | None:
+    async def termination(self, ref: Ref) -> Termination | None:
         found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else rows.termination(found)
 
-    def restored(self, ref: Ref) -> Restored | None:
+    async def restored(self, ref: Ref) -> Restored | None:
         found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else Restored(*found)
 
-    def started_by(self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int) -> int | None:
+    async def started_by(
+        self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
+    ) -> int | None:
         return known_start(self._reader, tenant, client, automation, idempotency, at)
 
-    def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
+    async def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
         found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
         return [rows.execution(row) for row in found]
 
-    def page(
+    async def page(
         self,
         tenant: int,
         *,
@@ -149,12 +155,18 @@ class ExecutionReads:
         for automation, state in product(automations, states):
             yield "executions_page_of_automation", (tenant, automation, state)
 
-    def last_executed(self, tenant: int, automation: str) -> int | None:
-        key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
-        (found,) = next(self._reader.execute(_SQL["last_executed"], key))
-        return found  # type: ignore[no-any-return]
+    async def last_executed(self, tenant: int, automations: Sequence[str]) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for automation in automations:
+            key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
+            (at,) = next(self._reader.execute(_SQL["last_executed"], key))
+            if at is not None:
+                found[automation] = at
+        return found
 
-    def due(self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None) -> list[tuple[Ref, int]]:
+    async def due(
+        self, at: int, limit: int, horizon: int = 0, after: tuple[int, Ref] | None = None
+    ) -> list[tuple[Ref, int]]:
         found: list[tuple[Ref, int]] = []
         since, last = after if after is not None else (-1, Ref(0, 0))
         for tenant in self._tenants():
@@ -164,7 +176,7 @@ class ExecutionReads:
         found.sort(key=lambda pair: (pair[1], pair[0].tenant, pair[0].id))
         return found[:limit]
 
-    def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
+    async def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
         found: list[Execution] = []
         for tenant in self._tenants():
             for state in states:
@@ -173,6 +185,6 @@ class ExecutionReads:
         found.sort(key=lambda execution: execution.id)
         return found[:limit]
 
-    def greatest_id(self) -> int:
+    async def greatest_id(self) -> int:
         newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
         return max((row[0] or 0 for row in newest if row is not None), default=0)

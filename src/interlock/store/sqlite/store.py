@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import apsw
 
 from interlock.errors import Fatal
-from interlock.ports import ChangeListener, CommitListener
+from interlock.ports import ChangeListener, CommitListener, Reads
 from interlock.rules.decide import decide
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
@@ -135,10 +135,12 @@ class SqliteStore:
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
 
-    def snapshot(self) -> AbstractContextManager[object]:
-        """Whatever is read within is as one commit has left it. Nothing may be awaited meanwhile."""
-        # Commits are made in a thread, so one can fall between two reads; in memory there is nobody else.
-        return self._reader if self._reader is not self._connection else nullcontext()
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reads]:
+        """A handle whose reads show the store as one commit has left it. Within, nothing but them may be awaited."""
+        # Commits are made in a thread, so one can fall between two reads; in memory there is no other connection.
+        with self._reader if self._reader is not self._connection else nullcontext():
+            yield self
 
     def listen(self, listener: CommitListener) -> None:
         """Tell `listener` after each commit what it interrupts and what is due."""

@@ -65,7 +65,7 @@ class SqliteWebhooks:
 
         return self._writer.submit(job, committed=self._changed((tenant, id)))
 
-    def get(self, tenant: int, id: str) -> WebhookRow | None:
+    async def get(self, tenant: int, id: str) -> WebhookRow | None:
         return self._kept.get((tenant, id))
 
     def _read(self, key: tuple[int, str]) -> WebhookRow | None:
@@ -79,6 +79,6 @@ class SqliteWebhooks:
 
         return committed
 
-    def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]:
+    async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]:
         key = (tenant, after or "", limit)
         return [WebhookRow(*row) for row in self._reader.execute(_SQL["webhooks_page"], key)]
