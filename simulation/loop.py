@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -63,10 +64,25 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             process = handle._context.get(PROCESS)
             if process is None or not process.dead:
                 handle._run()
+            else:
+                _close_unbegun(getattr(handle._callback, "__self__", None))
+
+    def close(self) -> None:
+        for task in asyncio.all_tasks(self):
+            _close_unbegun(task)
+        super().close()
 
     def _process_events(self, event_list: Any) -> None: ...
 
     def _write_to_self(self) -> None: ...
+
+
+def _close_unbegun(task: object) -> None:
+    """Close the coroutine of a task that never began, so that Python does not warn of it; none of its code runs."""
+    if isinstance(task, asyncio.Task):
+        coroutine = task.get_coro()
+        if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            coroutine.close()
 
 
 def _forget(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
+from warnings import catch_warnings, simplefilter
 
 import pytest
 
@@ -70,3 +72,25 @@ def test_whoever_waits_for_nothing_is_told(loop: SimulatedLoop) -> None:
 
     with pytest.raises(NothingEver):
         loop.run_until_complete(forever())
+
+
+def test_coroutine_that_a_dead_process_never_began_leaves_no_warning() -> None:
+    loop, process = SimulatedLoop(), Process()
+    began = []
+
+    async def work() -> None:
+        began.append(True)
+
+    async def live() -> None:
+        context = copy_context()
+        context.run(PROCESS.set, process)
+        loop.create_task(work(), context=context)
+        process.dead = True
+        await passed(loop, 1)
+
+    loop.run_until_complete(live())
+    with catch_warnings(record=True) as warned:
+        simplefilter("always")
+        loop.close()
+        gc.collect()
+    assert (began, [str(warning.message) for warning in warned]) == ([], [])

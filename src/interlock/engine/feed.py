@@ -25,7 +25,7 @@ class Watch:
     async def change(self, clock: Clock, until: int) -> bool:
         """Return once the run has changed since the last call, or at `until` (engine time); whether it has changed."""
         if not self._changed.is_set() and clock.now() < until:
-            await wait_for(self._changed.wait(), clock, until)
+            await wait_for(self._changed.wait, clock, until)
         changed = self._changed.is_set()
         self._changed.clear()
         return changed

@@ -75,11 +75,7 @@ def leases(store: Store, clock: Clock) -> Job:
     async def idle() -> None:
         next_at = await store.leases.next()
         until = clock.now() + LEASE_SWEEP if next_at is None else next_at
-
-        async def news() -> None:
-            await store.leases.news()
-
-        await wait_for(news(), clock, until)
+        await wait_for(store.leases.news, clock, until)
 
     return Job("leases", idle, lambda: expire(store, clock))
 

@@ -225,7 +225,7 @@ class EmbeddedDispatcher:
             await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
             if self._opening is not None:
                 latest = self._clock.now() + MAX_OPENING_MICROSECONDS
-                await wait_for(self._opening.wait(), self._clock, latest)
+                await wait_for(self._opening.wait, self._clock, latest)
                 await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
         if self._unrecovered:
             await self._supervisor.until_done("recovery", self._recover_all)
@@ -279,7 +279,7 @@ class EmbeddedDispatcher:
         self.take_no_more()
         if self._held:
             until = self._clock.now() + round(grace * SECOND)
-            await wait_for(self._drained.wait(), self._clock, until)
+            await wait_for(self._drained.wait, self._clock, until)
         await self._cancel_all()
 
     def clock_moved(self) -> None:
@@ -380,7 +380,7 @@ class EmbeddedDispatcher:
         self._waiting_for = until
         self._sooner.clear()
         try:
-            await wait_for(self._sooner.wait(), self._clock, until)
+            await wait_for(self._sooner.wait, self._clock, until)
         finally:
             self._waiting_for = None
 
