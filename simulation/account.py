@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from interlock.assembly import System
 from interlock.rules.model import Cause, Execution, Ref, Termination
@@ -11,10 +11,8 @@ from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import TERMINAL, State
 from simulation.coverage import Situation
 from simulation.network import Call, Fate
+from simulation.parts import World
 from simulation.reads import finished
-
-if TYPE_CHECKING:
-    from simulation.world import World
 
 _LISTS: Final = ("done", "failed", "interrupted", "unknown", "neverStarted", "open")
 _CALLED_AND_FAILED: Final = frozenset({Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS})

@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
 from simulation.asgi import Answer
 from simulation.coverage import Situation
+from simulation.parts import World
+from simulation.records import BulkOrder, Order, Started
 from simulation.scenario import CLIENTS, SECOND, Action, Kind, Scenario
 from simulation.server import Lost
 from simulation.template import OTHER_HOST, client_name, tokens
 
-if TYPE_CHECKING:
-    from simulation.world import World
-
 EXECUTIONS: Final = "/api/v1/automation_executions"
 OWN: Final = "/interlock/v1/executions"
 TERMINATIONS: Final = "/interlock/v1/terminations"
-
-
-@dataclass(slots=True)
-class Order:
-    """A terminate that a client sent, and what it was told of it."""
-
-    execution: int
-    client: str
-    reason: str
-    mode: str
-    cascade: bool
-    deadline: str
-    sent_at: int
-    answered_at: int | None = None
-    verdict: str = ""
-    state: str = ""
-    status: int = 0
-
-
-@dataclass(slots=True)
-class BulkOrder:
-    """An order about many that a client sent, or a decision that stops runs."""
-
-    client: str
-    reason: str
-    cascade: bool = False
-    sent_at: int = 0
-
-
-@dataclass(slots=True)
-class Started:
-    """A start that was sent."""
-
-    automation: str
-    sent_at: int
-    execution: int | None = None
-    answered_at: int | None = None
-    key: str = ""
-    lease: bool = False
-    server_time: int = 0
-    """When it was answered, by the clock of the server."""
 
 
 @dataclass(slots=True)

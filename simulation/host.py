@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import apsw
 
@@ -16,12 +16,10 @@ from interlock.store.sqlite.disk import DATABASE
 from simulation.coverage import Situation
 from simulation.disk import Disk, Operation, Strike
 from simulation.network import DAY
+from simulation.parts import World
 from simulation.scenario import MILLISECOND, SECOND, Action, Group, Kind
 from simulation.server import Conditions, Server, Wall
 from simulation.template import START
-
-if TYPE_CHECKING:
-    from simulation.world import World
 
 LATER: Final = 9 * DAY
 """Longer than any wait and any callback: when the server is started again after that, nobody waits any longer."""

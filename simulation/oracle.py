@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from interlock.assembly import System
 from interlock.engine.feed import Feed
@@ -19,12 +18,10 @@ from simulation.account import Account, Violated
 from simulation.asgi import Answer
 from simulation.coverage import Situation
 from simulation.network import Call
+from simulation.parts import World
 from simulation.reads import finished
+from simulation.records import Order, Seen, Started
 from simulation.scenario import SECOND
-
-if TYPE_CHECKING:
-    from simulation.clients import Order, Started
-    from simulation.world import World
 
 SLACK: Final = 3 * SECOND
 """How much later than its deadline a stop may be seen to be over: the commit has to be made."""
@@ -46,20 +43,6 @@ _REPEATS: Final = {
     State.DONE: Situation.STOP_DONE,
     State.ERROR: Situation.STOP_ERROR,
 }
-
-
-@dataclass(slots=True)
-class Seen:
-    """A run as the last commit that was seen has left it."""
-
-    row: Execution
-    stopped_at: int | None = None
-    """When the commit of its stop was seen."""
-    cut: bool = False
-    """Its attempt in flight was told to stop."""
-    ended_at: int | None = None
-    shown_over: str = ""
-    """The final state that some client was shown."""
 
 
 class Oracle:

@@ -1,4 +1,4 @@
-"""Check the rules of the tree that no linter knows: file length, machine paths, open ends, pure rules/, words.
+"""Check the rules of the tree that no linter knows: length, machine paths, open ends, pure rules/, cycles, words.
 
     python tools/check_tree.py [ROOT]
 
@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +142,70 @@ def _impure_imports(path: str, text: str) -> Iterator[Finding]:
                 yield Finding(path, node.lineno, f"rules/ is pure and may not import {name}")
 
 
+def check_cycles(files: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings where Python modules import each other in a circle; an import for type checking alone counts.
+
+    Args:
+        files: text of each file by its path.
+    """
+    modules = {_module(path): path for path in files if path.endswith(".py")}
+    graph = {
+        module: sorted({name for name in _imported(files[path], path, modules) if name != module})
+        for module, path in modules.items()
+    }
+    for cycle in _cycles(graph):
+        where = modules[cycle[0]]
+        yield Finding(
+            where, 1, f"imports itself through {', '.join(cycle[1:])}; give what they share a module below them"
+        )
+
+
+def _module(path: str) -> str:
+    return path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _imported(text: str, path: str, known: Container[str]) -> Iterator[str]:
+    """Names of the modules that a file imports and that are ours."""
+    for node in ast.walk(ast.parse(text, path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name for name in inner if name in known)
+            # `from package import module` needs of the package only the module.
+            if node.module in known and not all(name in known for name in inner):
+                yield node.module
+
+
+def _cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The sets of nodes that reach each other, each sorted (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for following in graph[node]:
+            if following not in index:
+                visit(following)
+                low[node] = min(low[node], low[following])
+            elif following in stack:
+                low[node] = min(low[node], index[following])
+        if low[node] == index[node]:
+            at = stack.index(node)
+            component = sorted(stack[at:])
+            del stack[at:]
+            if len(component) > 1:
+                found.append(component)
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
+
+
 def check_lock(project: str, lock: str, *, groups: bool, path: str) -> Iterator[Finding]:
     """Yield the requirements of pyproject.toml that the lock does not satisfy.
 
@@ -190,6 +254,7 @@ def main(arguments: list[str]) -> int:
     files = list(tree(root))
     findings = [finding for path, text in files for finding in check_file(path, text)]
     findings += check_migrations(path for path, _ in files)
+    findings += check_cycles(dict(files))
     for name, groups in (("requirements/dev.txt", True), ("requirements/runtime.txt", False)):
         findings += check_lock(project, (root / name).read_text(encoding="utf-8"), groups=groups, path=name)
     for finding in findings:

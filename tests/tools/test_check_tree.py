@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tools.check_tree import PLAIN_ROOMS, TOO_LONG, WORDS, check_file, check_lock, check_migrations, main, tree
+from tools.check_tree import (
+    PLAIN_ROOMS,
+    TOO_LONG,
+    WORDS,
+    check_cycles,
+    check_file,
+    check_lock,
+    check_migrations,
+    main,
+    tree,
+)
 
 PROJECT = """
 [project]
@@ -163,3 +173,20 @@ def test_migrations_are_numbered_through(numbers: list[int], wrong: str | None) 
     found = [str(finding) for finding in check_migrations([*paths, "src/interlock/store/sql/access.sql"])]
     assert len(found) == (wrong is not None)
     assert wrong is None or f"has the number {wrong};" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"a/b.py": "import a.c", "a/c.py": "from a import b"}, 1),
+        ({"a/b.py": "from a.c import x", "a/c.py": "from a.d import x", "a/d.py": "import a.b"}, 1),
+        ({"a/b.py": "if TYPE_CHECKING:\n    from a.c import x", "a/c.py": "def f():\n    import a.b"}, 1),
+        ({"src/p/__init__.py": "from p.b import x", "src/p/b.py": "from p import y"}, 1),
+        ({"a/b.py": "import a.c", "a/c.py": "import a.b", "d.py": "import e", "e.py": "import d"}, 2),
+        ({"a/b.py": "import a.c\nimport a.d", "a/c.py": "import a.d", "a/d.py": "import os"}, 0),
+        ({"src/p/__init__.py": "from p.b import x", "src/p/b.py": "from p import c", "src/p/c.py": ""}, 0),
+        ({"a/b.md": "import a.c", "a/c.py": "import a.b"}, 0),
+    ],
+)
+def test_modules_that_import_each_other_are_found(files: dict[str, str], found: int) -> None:
+    assert len(list(check_cycles(files))) == found
