@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from interlock.auth.bearer import Bearer, new_token
 from interlock.auth.roles import Permission
 from interlock.errors import Unauthenticated
-from interlock.ports import Role
+from interlock.ports import AuditEntry, Role, TokenRow
+from interlock.rules.model import SYSTEM
 from interlock.system import SystemClock, SystemIds
 from tests.auth.clients import World, content, with_client
 
@@ -85,6 +89,35 @@ async def test_a_token_ends_with_its_client(here: World, bearer: Bearer) -> None
     token = content(await brief.post(brief.secret_form()))["access_token"]
     await bearer.authenticate(here.tenant.id, f"Bearer {token}")
     here.clock.advance(1)
+    with pytest.raises(Unauthenticated):
+        await bearer.authenticate(here.tenant.id, f"Bearer {token}")
+
+
+async def test_token_that_is_revoked_while_it_is_read_is_not_remembered(here: World, token: str) -> None:
+    read, revoked = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """Reads tokens, and tells of them later."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(here.store.access, name)
+
+        async def token(self, tenant: int, digest: bytes) -> TokenRow | None:
+            row = await here.store.access.token(tenant, digest)
+            read.set()
+            await revoked.wait()
+            return row
+
+    bearer = Bearer(Slow(), here.clock)
+    asking = asyncio.ensure_future(bearer.authenticate(here.tenant.id, f"Bearer {token}"))
+    await read.wait()
+    audit = AuditEntry(SYSTEM, "client.revoke", "client")
+    await here.store.access.revoke_client(here.tenant.id, here.credential.client_id, here.clock.wall(), audit)
+    revoked.set()
+    # Another request is the first to notice, and what was remembered is forgotten.
+    with pytest.raises(Unauthenticated):
+        await bearer.authenticate(here.tenant.id, "Bearer unknown")
+    await asking
     with pytest.raises(Unauthenticated):
         await bearer.authenticate(here.tenant.id, f"Bearer {token}")
 

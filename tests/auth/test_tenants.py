@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from interlock.auth.tenants import LOOPBACK, PublicUrls, Tenants, audiences, ensure_default_tenant, normalise
 from interlock.errors import AlreadyExists, InvalidArgument, NotFound
-from interlock.ports import Access, AuditEntry, BulkAction, BulkKind
+from interlock.ports import Access, AuditEntry, BulkAction, BulkKind, TenantRow
 from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite.store import SqliteStore
@@ -145,6 +147,35 @@ async def test_spellings_of_a_host_do_not_fill_the_memory(access: Access) -> Non
         for port in range(3_000):
             assert (await tenants.resolve(f"acme.example:{port}"))[0] == made
     assert len(tenants._known) <= 1_024
+
+
+async def test_tenant_that_is_revoked_while_it_is_read_is_not_remembered(access: Access) -> None:
+    made = await access.create_tenant("acme", ("acme.example",), 1, MADE)
+    read, revoked = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """Reads tenants, and tells of them later."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(access, name)
+
+        async def tenant_of_host(self, host: str) -> TenantRow | None:
+            row = await access.tenant_of_host(host)
+            read.set()
+            await revoked.wait()
+            return row
+
+    tenants = Tenants(Slow())
+    asking = asyncio.ensure_future(tenants.resolve("acme.example"))
+    await read.wait()
+    assert await access.revoke_tenant(made.id, 2, MADE, ENDED, now=2)
+    revoked.set()
+    # Another request is the first to notice, and what was remembered is forgotten.
+    with pytest.raises(NotFound):
+        await tenants.resolve("unknown.example")
+    assert await asking == (made, "acme.example")
+    with pytest.raises(NotFound):
+        await tenants.resolve("acme.example")
 
 
 async def test_a_revoked_tenant_is_not_found_though_it_was_remembered(access: Access) -> None:

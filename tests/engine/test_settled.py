@@ -10,12 +10,12 @@ import pytest
 
 from interlock.engine.context import RunContext
 from interlock.errors import Unavailable
-from interlock.ports import Phase
+from interlock.ports import Phase, WebhookRow
 from interlock.rules.events import Announce, Event, Next, Settled
 from interlock.rules.model import Mode
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.kind import Attempt, Report, Succeeded, WebhookAddresses
 from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import settle
@@ -79,6 +79,35 @@ async def test_settled_step_keeps_its_outcome_and_the_next_one_fails(breaks: str
             assert world.state(ref) is State.ERROR
             assert [row.outcome for row in world.steps(ref)] == [Outcome.SUCCEEDED, Outcome.FAILED]
             assert world.error(ref)["code"] == "INTERNAL"
+
+
+class Refusing:
+    """Webhooks that cannot be read for a while."""
+
+    def __init__(self, real: WebhookAddresses) -> None:
+        self._real = real
+        self.broken = True
+
+    async def get(self, tenant: int, id: str) -> WebhookRow | None:
+        if self.broken:
+            raise Unavailable
+        return await self._real.get(tenant, id)
+
+
+async def test_settled_step_is_recorded_though_the_next_host_cannot_be_read() -> None:
+    async with engine() as world:
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        webhooks = world.environment.webhooks = Refusing(world.environment.webhooks)
+        world.far.calls[0].answer()
+        await settle()
+        assert [row.outcome for row in world.steps(ref)] == [Outcome.SUCCEEDED]
+        assert world.state(ref) is State.PENDING
+        webhooks.broken = False
+        await world.clock.pass_time(2)
+        assert len(world.far.calls) == 2
+        world.far.calls[1].answer()
+        await settle()
+        assert world.state(ref) is State.DONE
 
 
 class Verbose(WebhookStep):
