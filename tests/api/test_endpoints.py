@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from interlock.api.app import Request
+from interlock.api.edge import Request
 from interlock.api.endpoints import pages
 from interlock.errors import NotFound
 from interlock.ports import Health

@@ -28,7 +28,8 @@ from interlock.api.bodies import (
     read_headers,
     read_query,
 )
-from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, Headers, wire_error
+from interlock.api.edge import Endpoint, Headers, Reply, Request
+from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, wire_error
 from interlock.api.lanes import Buffer, Permits, reading, until_gone, work
 from interlock.api.routing import Match, Router
 from interlock.api.sending import Outbox
@@ -71,44 +72,8 @@ _NO_PATH: Final = "no operation has this path; GET /openapi.json lists the opera
 log = logging.getLogger("interlock.api")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an endpoint outside the operation table is given. `host` is in its normal form, `query` is raw."""
-
-    tenant: TenantRow
-    host: str
-    address: str
-    headers: Mapping[bytes, bytes]
-    query: bytes
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer as it goes out; what every answer has, its length included, is added to the headers."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    pieces: AsyncIterator[bytes] | None = None
-    """What follows piece by piece; then `body` is empty, and the length not known."""
-    later: Callable[[], Awaitable[Answer]] | None = None
-    """The answer is held back, and this gives it."""
-
-
 _OF_THE_SERVER: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
 """The answer to `OPTIONS *`, which asks about the server as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Something answered outside the operation table: tokens, health, documents."""
-
-    method: str
-    path: str
-    answer: Callable[[Request], Awaitable[Reply]]
-    body_limit: int = 0
-    """Bytes; 0: the body is not read."""
 
 
 @dataclass(frozen=True, slots=True)

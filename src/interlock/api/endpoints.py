@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from ipaddress import ip_address
 from typing import Final
 
-from interlock.api.app import Endpoint, Reply, Request
+from interlock.api.edge import Endpoint, Reply, Request
 from interlock.api.errors import JSON_TYPE
 from interlock.auth.bearer import Bearer
 from interlock.auth.signing import SigningKey

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.api.edge import Headers
 from interlock.errors import (
     AlreadyExists,
     CommitUnknown,
@@ -29,8 +30,6 @@ from interlock.errors import (
 JSON_TYPE = (b"content-type", b"application/json")
 NOT_KNOWN = (b"interlock-outcome", b"unknown")
 """The header of the one answer after which the change may have been made or not."""
-Headers = tuple[tuple[bytes, bytes], ...]
-"""A tuple, so that no answer can change the head of the next one."""
 
 _WIRE: dict[type[InterlockError], tuple[int, int]] = {
     PayloadTooLarge: (413, 3),
