@@ -114,13 +114,13 @@ class Clients:
         self.world.note(f"{action}: {answer.status} {answer.body[:60].decode()}")
         if answer.status == 200:
             started.execution = int(answer.tree["executionId"])
-            started.server_time = self.world.host.system.environment.clock.now()
+            started.server_time = self.world.host.system.clock.now()
             self.world.oracle.started(started)
             first = self.starts.get(action.of) if action.of is not None else None
             if first is not None and first.execution is not None and first.key == started.key:
                 self.world.saw(Situation.REPLAYED_START)
                 # By the clock of the server, which jumps with the wall's at a restart, a key is kept for a day.
-                known = abs(self.world.host.system.environment.clock.now() - first.server_time) < IDEMPOTENCY_KEPT
+                known = abs(self.world.host.system.clock.now() - first.server_time) < IDEMPOTENCY_KEPT
                 if known and first.execution != started.execution:
                     self.world.oracle.break_("S1", "one idempotency key started two runs")
         elif answer.status == 503 and "retry-after" in answer.headers:

@@ -137,7 +137,7 @@ class Oracle:
         server = self._world.host.server
         if row.state is State.STOPPING:
             assert row.wake_at is not None
-            late = row.wake_at - system.environment.clock.now() + SLACK
+            late = row.wake_at - system.clock.now() + SLACK
             loop.call_later(late / SECOND, self._overdue, server, row.id)
         if not seen.cut and (row.state is State.TERMINATE or termination.mode is Mode.INTERRUPT):
             seen.cut = True
@@ -148,7 +148,7 @@ class Oracle:
         # A repeated order may have been seen without its nearer deadline: what counts is the row as it is now.
         host = self._world.host
         if host.server is server and not host.ailing and self._healthy and row.state is State.STOPPING:
-            now = host.system.environment.clock.now()
+            now = host.system.clock.now()
             self.require((row.wake_at or 0) + SLACK > now, "L1", f"{id_} is still STOPPING after its deadline")
 
     def _closed(self, server: object, id_: int) -> None:
@@ -283,7 +283,7 @@ class Oracle:
     def came_up(self, system: System) -> None:
         """The next process serves: nothing that was acknowledged is lost, and what is overdue is over."""
         executions, tenant = system.store.executions, system.tenant.id
-        clock = system.environment.clock
+        clock = system.clock
         for id_, seen in self.seen.items():
             row = finished(executions.get(Ref(tenant, id_)))
             if row is None or row.epoch < seen.row.epoch:

@@ -9,7 +9,7 @@ from typing import Final
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.triggers import LEGACY_TRIGGER_KINDS, TRIGGER_KINDS
 from interlock.operations.publish import RUNNABLE_TRIGGERS
-from interlock.steps.registry import KINDS
+from interlock.steps.registry import RELEASED
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN: Final = "<!-- what runs: written by python -m tools.readme -->\n"
@@ -19,7 +19,7 @@ ON_DEMAND: Final = "on demand (no trigger, or `manual`)"
 
 def running() -> tuple[list[str], list[str]]:
     """The kinds of steps and of triggers that run."""
-    return [kind for kind in STEP_KINDS if kind in KINDS], [kind for kind in _TRIGGERS if kind in RUNNABLE_TRIGGERS]
+    return [kind for kind in STEP_KINDS if kind in _RELEASED], [kind for kind in _TRIGGERS if kind in RUNNABLE_TRIGGERS]
 
 
 def refused() -> tuple[list[str], list[str]]:
@@ -54,6 +54,7 @@ def _named(kinds: Iterable[str]) -> str:
     return ", ".join(f"`{kind}`" for kind in kinds)
 
 
+_RELEASED: Final = frozenset(step.kind for step in RELEASED)
 _TRIGGERS: Final = (*TRIGGER_KINDS, *LEGACY_TRIGGER_KINDS)
 
 

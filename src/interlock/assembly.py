@@ -45,7 +45,7 @@ from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Marks, Randomness, Role, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
-from interlock.steps.kind import StepEnvironment
+from interlock.steps import evaluate_expressions, run_automation, wait_for_duration, webhook
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FILE_NAME, FileMarks
 from interlock.store.sqlite.store import SqliteStore
@@ -99,7 +99,9 @@ class System:
     tenant: TenantRow
     credential: Credential | None
     """The client that was made just now, if one was: its secret is nowhere else."""
-    environment: StepEnvironment
+    clock: Clock
+    """Engine time."""
+    steps: StepRegistry
     urls: PublicUrls
     feed: Feed
     failed: asyncio.Future[Fatal]
@@ -216,10 +218,23 @@ async def _assembled(
         credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
         urls = PublicUrls(store.access)
-        environment = StepEnvironment(
-            http, clock, ids, chance, store.webhooks, installation, secret, urls, evaluator.slices
+        registry = StepRegistry(
+            [
+                evaluate_expressions.kind(),
+                run_automation.kind(ids),
+                wait_for_duration.kind(),
+                webhook.kind(
+                    http,
+                    store.webhooks,
+                    clock=clock,
+                    urls=urls,
+                    installation=installation,
+                    secret=secret,
+                    slices=evaluator.slices,
+                ),
+            ]
         )
-        registry, expressions = StepRegistry(environment), evaluator.environment()
+        expressions = evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
         marks = machine.marks(settings.data_dir / FILE_NAME)
         advance = Advance(
@@ -281,9 +296,21 @@ async def _assembled(
             ),
             metrics,
         )
-        _warn_without_pages()
+        _log_missing_parts(registry)
         system = System(
-            api, store, dispatcher, tenant, credential, environment, urls, feed, failed, starter, settings.grace, watch
+            api=api,
+            store=store,
+            dispatcher=dispatcher,
+            tenant=tenant,
+            credential=credential,
+            clock=clock,
+            steps=registry,
+            urls=urls,
+            feed=feed,
+            failed=failed,
+            starter=starter,
+            grace=settings.grace,
+            watch=watch,
         )
         set_right = partial(watch.begin, confirmed=settings.confirm_clock)
         await _settle_overdue(supervisor, dispatcher, store, clock, set_right, failed)
@@ -308,7 +335,9 @@ async def _assembled(
             marks.close()
 
 
-def _warn_without_pages() -> None:
+def _log_missing_parts(registry: StepRegistry) -> None:
+    for kind in registry.unconfigured:
+        log.info("step kind not configured", extra={"reason": registry.unavailable(kind.step.kind)})
     if not endpoints.has_pages():
         log.warning("no documentation pages", extra={"reason": endpoints.NO_PAGES})
 

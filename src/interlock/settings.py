@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,28 @@ DEFAULT_SLOTS = 512
 DEFAULT_GRACE = 10.0
 _EXAMPLE: Final = "https://interlock.example"
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KindSetting:
+    """A setting of one step kind, declared beside it: an option of `interlock serve` and a variable."""
+
+    name: str
+    """In lower case with underscores, such as `smtp_url`."""
+    help: str
+    metavar: str = "TEXT"
+    required: bool = True
+    """Without it the kind cannot run on a server."""
+
+    @property
+    def option(self) -> str:
+        """The option of `interlock serve`."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def usage(self) -> str:
+        """How an operator sets it."""
+        return f"{self.option} {self.metavar} (or INTERLOCK_{self.name.upper()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +69,8 @@ class Settings:
     """The same for one tenant."""
     grace: float = DEFAULT_GRACE
     """Seconds that attempts in flight are given at an orderly stop."""
+    of_kinds: Mapping[str, str] = field(default_factory=dict)
+    """The settings of step kinds, by `KindSetting.name`; one that was not given is missing."""
 
     @property
     def address(self) -> tuple[str, int]:

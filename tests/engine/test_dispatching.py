@@ -15,7 +15,6 @@ from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.steps.kind import Attempt, Report
-from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.test_doors import a_run, quiet
@@ -175,7 +174,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_breakdown(caplog: pytes
 async def test_a_breakdown_in_answer_to_an_interrupt_is_no_end_of_the_dispatcher(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with engine(kinds={**KINDS, "webhook": Bristling}) as world:
+    async with engine(webhook_step=Bristling) as world:
         ref = await world.start(await world.publish([webhook("a")]))
         with caplog.at_level(logging.CRITICAL, "interlock"):
             await world.terminate(ref)

@@ -29,7 +29,6 @@ from interlock.rules.model import Actor, AttemptRef, Execution, Mode, Ref, Resul
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.steps.kind import Attempt, Report
-from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, run_automation, wait, webhook
@@ -250,7 +249,7 @@ class Noting(WebhookStep):
 async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that_did_not_begin_it() -> None:
     noted: list[Attempt] = []
     Noting.attempts = noted
-    async with quiet(kinds={**KINDS, "webhook": Noting}, far=FarEnd(lambda request: (200, b"{}"))) as world:
+    async with quiet(webhook_step=Noting, far=FarEnd(lambda request: (200, b"{}"))) as world:
         run = await a_run(world, State.PROCESS_STEP, steps=[webhook("a"), webhook("b")])
         began = world.clock.now()
         world.clock.advance(5)
@@ -266,7 +265,7 @@ async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that
 async def test_a_created_attempt_taken_over_without_its_beginning_asks_the_store() -> None:
     noted: list[Attempt] = []
     Noting.attempts = noted
-    async with quiet(kinds={**KINDS, "webhook": Noting}, far=FarEnd(lambda request: (200, b"{}"))) as world:
+    async with quiet(webhook_step=Noting, far=FarEnd(lambda request: (200, b"{}"))) as world:
         run = await a_run(world, State.PROCESS_STEP, steps=[webhook("a")])
         began = run.updated_at
         world.clock.advance(5)

@@ -17,7 +17,6 @@ from interlock.rules.events import Announce, Event, Fail, Prepared, Recovered, R
 from interlock.rules.model import AttemptRef, Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.test_doors import HOLDER, INPUT, a_run, quiet, turn
@@ -167,7 +166,7 @@ async def test_a_call_that_may_be_repeated_is_made_again_and_what_was_known_of_i
 
 @pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.WAITING])
 async def test_a_call_that_may_not_be_repeated_is_made_again_only_if_nothing_was_sent(phase: Phase) -> None:
-    async with engine(kinds={**KINDS, "webhook": Unrepeatable}, far=FarEnd(stays_at=phase)) as world:
+    async with engine(webhook_step=Unrepeatable, far=FarEnd(stays_at=phase)) as world:
         ref, event = await cut_without_a_stop(world)
         sent = phase is Phase.WAITING
         assert event.next == (Fail(0) if sent else Retry(0, world.clock.now()))

@@ -17,7 +17,6 @@ from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.steps.kind import Attempt, Report
-from interlock.steps.registry import KINDS
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.dispatcher_contract import DispatcherContract
@@ -139,10 +138,9 @@ async def test_after_a_crash_a_webhook_is_called_again_with_the_same_key() -> No
 
 
 async def test_after_a_crash_a_step_that_may_not_be_repeated_ends_the_run_as_unknown() -> None:
-    kinds = {**KINDS, "webhook": Unrepeatable}
-    async with engine(kinds=kinds) as before:
+    async with engine(webhook_step=Unrepeatable) as before:
         ref = await before.start(await before.publish(THREE_WEBHOOKS))
-        async with restarted(before, kinds=kinds) as world:
+        async with restarted(before, webhook_step=Unrepeatable) as world:
             assert world.state(ref) is State.ERROR
             assert world.outcomes(ref) == [Outcome.INTERRUPTED_OUTCOME_UNKNOWN]
             assert world.error(ref)["code"] == "OUTCOME_UNKNOWN"
@@ -248,7 +246,7 @@ async def test_while_draining_new_runs_rest() -> None:
 async def test_a_turn_that_breaks_off_by_a_defect_ends_its_own_run_and_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with engine(kinds={**KINDS, "webhook": Broken}) as world:
+    async with engine(webhook_step=Broken) as world:
         bad = await world.start(await world.publish([webhook("a")]))
         good = await world.start(await world.publish([wait("w", "1s")], id="good"), automation="good")
         with caplog.at_level(logging.CRITICAL, "interlock"):

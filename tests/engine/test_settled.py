@@ -15,9 +15,8 @@ from interlock.rules.events import Announce, Event, Next, Settled
 from interlock.rules.model import Mode
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Report, Succeeded, WebhookAddresses
-from interlock.steps.registry import KINDS
-from interlock.steps.webhook import WebhookStep
+from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from tests.clocks import settle
 from tests.engine.worlds import Engine, engine, restarted, wait, webhook
 
@@ -86,7 +85,7 @@ class Refusing:
 
     def __init__(self, real: WebhookAddresses) -> None:
         self._real = real
-        self.broken = True
+        self.broken = False
 
     async def get(self, tenant: int, id: str) -> WebhookRow | None:
         if self.broken:
@@ -95,9 +94,11 @@ class Refusing:
 
 
 async def test_settled_step_is_recorded_though_the_next_host_cannot_be_read() -> None:
-    async with engine() as world:
+    async with engine(addressing=Refusing) as world:
         ref = await world.start(await world.publish(TWO_WEBHOOKS))
-        webhooks = world.environment.webhooks = Refusing(world.environment.webhooks)
+        webhooks = world.addresses
+        assert isinstance(webhooks, Refusing)
+        webhooks.broken = True
         world.far.calls[0].answer()
         await settle()
         assert [row.outcome for row in world.steps(ref)] == [Outcome.SUCCEEDED]
@@ -128,7 +129,7 @@ class Strange(WebhookStep):
 
 @pytest.mark.parametrize("kind", [Verbose, Strange])
 async def test_step_whose_output_cannot_be_kept_has_succeeded_and_ends_the_run(kind: type[WebhookStep]) -> None:
-    async with engine(kinds={**KINDS, "webhook": kind}) as world:
+    async with engine(webhook_step=kind) as world:
         ref = await world.start(await world.publish(TWO_WEBHOOKS))
         world.far.calls[0].answer()
         await world.clock.pass_time(20)
@@ -216,7 +217,7 @@ class Closed(Early):
 async def test_defect_of_a_step_changes_nothing_of_what_is_proven(
     kind: type[WebhookStep], status: int | None, outcome: Outcome
 ) -> None:
-    async with engine(kinds={**KINDS, "webhook": kind}) as world:
+    async with engine(webhook_step=kind) as world:
         ref = await world.start(await world.publish(TWO_WEBHOOKS))
         if status is not None:
             world.far.calls[0].answer(status)
@@ -232,7 +233,7 @@ async def test_defect_of_a_step_in_the_middle_of_a_call_leaves_it_in_doubt(phase
             attempt.progress.phase, attempt.progress.bytes_written = phase, 1
             raise ZeroDivisionError
 
-    async with engine(kinds={**KINDS, "webhook": Halfway}) as world:
+    async with engine(webhook_step=Halfway) as world:
         ref = await world.start(await world.publish([webhook("a")]))
         await world.clock.pass_time(20)
         assert world.state(ref) is State.ERROR
@@ -240,7 +241,7 @@ async def test_defect_of_a_step_in_the_middle_of_a_call_leaves_it_in_doubt(phase
 
 
 async def test_termination_of_a_step_that_breaks_when_cut_is_settled_at_once() -> None:
-    async with engine(kinds={**KINDS, "webhook": Clumsy}) as world:
+    async with engine(webhook_step=Clumsy) as world:
         ref = await world.start(await world.publish([webhook("a")]))
         await world.order(ref, mode=Mode.DRAIN)
         world.far.calls[0].answer()

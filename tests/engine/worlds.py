@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,8 +40,11 @@ from interlock.rules.events import Event, Terminated
 from interlock.rules.model import SECOND, Actor, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Step, StepEnvironment
-from interlock.steps.registry import KINDS, StepRegistry
+from interlock.steps import evaluate_expressions, wait_for_duration
+from interlock.steps import run_automation as run_automation_kind
+from interlock.steps import webhook as webhook_kind
+from interlock.steps.registry import StepRegistry
+from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.store import SqliteStore
 from simulation.reads import finished
@@ -49,6 +52,8 @@ from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
 
 ANN = Actor("ann@localhost", "127.0.0.1")
 AUDIT = AuditEntry(ANN, "test.change", "x")
+INSTALLATION = "inst"
+SECRET = b"s" * 32
 OK = b'{"version":"v1","context":{"ok":true}}'
 
 # One environment for all tests: the engine behind it is dear to make and holds nothing of a run.
@@ -207,7 +212,9 @@ class Engine:
     slots: int = 256
     near: int = 10_000
     name: str = "one"
-    kinds: Mapping[str, type[Step]] = field(default_factory=lambda: KINDS)
+    webhook_step: type[WebhookStep] = WebhookStep
+    addressing: Callable[[WebhookAddresses], WebhookAddresses] = lambda real: real
+    """What stands between the steps and the webhooks of the store."""
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
     evaluating: Callable[[], Evaluator] = LocalEvaluator
     marks: Marks = field(default_factory=NoMarks)
@@ -216,18 +223,25 @@ class Engine:
         self.executions = FlakyExecutions(self.store.executions)
         self.evaluator = self.evaluating()
         self.urls = PublicUrls(self.store.access, "https://interlock.example")
-        self.environment = StepEnvironment(
-            http=self.far,
-            clock=self.clock,
-            ids=self.ids,
-            chance=self.chance,
-            webhooks=self.store.webhooks,
-            installation="inst",
-            secret=b"s" * 32,
-            urls=self.urls,
-            slices=self.evaluator.slices,
+        self.addresses = self.addressing(self.store.webhooks)
+        self.registry = StepRegistry(
+            [
+                evaluate_expressions.kind(),
+                run_automation_kind.kind(self.ids),
+                wait_for_duration.kind(),
+                webhook_kind.kind(
+                    self.far,
+                    self.addresses,
+                    clock=self.clock,
+                    urls=self.urls,
+                    installation=INSTALLATION,
+                    secret=SECRET,
+                    slices=self.evaluator.slices,
+                    step=self.webhook_step,
+                ),
+            ]
         )
-        self.plans = Plans(self.store.automations, StepRegistry(self.environment, self.kinds), ENVIRONMENT)
+        self.plans = Plans(self.store.automations, self.registry, ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator)
         self.advance = Advance(
             self.executions,

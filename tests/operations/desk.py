@@ -20,9 +20,8 @@ from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, Role, TenantRow
 from interlock.rules.model import Ref
-from interlock.steps.registry import StepRegistry
 from tests.clocks import FixedChance, settle
-from tests.engine.worlds import AUDIT, ENVIRONMENT, Engine, FarEnd, engine
+from tests.engine.worlds import AUDIT, ENVIRONMENT, INSTALLATION, SECRET, Engine, FarEnd, engine
 
 
 def _short(operation: Operation) -> str:
@@ -173,12 +172,12 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             starter=made.starter,
             environment=ENVIRONMENT,
             evaluator=made.evaluator,
-            steps=StepRegistry(made.environment),
+            steps=made.registry,
             feed=feed,
             page_key=b"p" * 32,
-            callback_secret=made.environment.secret,
+            callback_secret=SECRET,
             urls=made.urls,
-            installation=made.environment.installation,
+            installation=INSTALLATION,
         )
         tenant = next(row for row in await made.store.access.tenants() if row.id == made.tenant)
         roles = (Role.SUPER_ADMIN,)

@@ -11,11 +11,11 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 import uvicorn
@@ -28,7 +28,8 @@ from interlock.cli.terminal import tell
 from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
-from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, Settings
+from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, KindSetting, Settings
+from interlock.steps.registry import kind_settings
 from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 
@@ -55,6 +56,8 @@ RESERVED_FILES: Final = 512
 LEAST_CONNECTIONS: Final = 64
 """Connections that are taken even where the limit on open files is lower than what is reserved."""
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 log = logging.getLogger("interlock.serve")
 
 
@@ -64,6 +67,24 @@ def _date(context: click.Context, parameter: click.Parameter, value: str) -> str
         return date.fromisoformat(value).isoformat() if value else ""
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not a date; use YYYY-MM-DD, such as 2026-01-31") from error
+
+
+def kind_options(settings: Sequence[KindSetting]) -> Callable[[Command], Command]:
+    """Give a command an option for each setting of a step kind."""
+
+    def decorated(command: Command) -> Command:
+        for each in reversed(settings):
+            command = click.option(each.option, each.name, default="", metavar=each.metavar, help=each.help)(command)
+        return command
+
+    return decorated
+
+
+def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> Settings:
+    """The settings that the options of the command line give; an option that was not given keeps its default."""
+    kinds = {each.name: value for each in of_kinds if (value := options.pop(each.name))}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    return Settings(**given, of_kinds=kinds)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "INTERLOCK"})
@@ -146,6 +167,7 @@ def _date(context: click.Context, parameter: click.Parameter, value: str) -> str
     default=LogFormat.AUTO.value,
     show_default=True,
 )
+@kind_options(kind_settings())
 def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
@@ -161,13 +183,13 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     configure(LogFormat(log_format))
     if (options["tls_cert"] is None) != (options["tls_key"] is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    settings = settings_from(options, kind_settings())
     sys.setswitchinterval(SWITCH_INTERVAL)
     _permit_files()
     # What a start makes stays: cycles are looked for once the port is open.
     gc.disable()
     try:
-        code = uvloop.run(run_server(Settings(**given), ready_file))
+        code = uvloop.run(run_server(settings, ready_file))
     except (InterlockError, OSError, DriverError) as error:
         sys.exit(_told(error))
     except BaseExceptionGroup as group:

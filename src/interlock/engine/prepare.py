@@ -20,7 +20,7 @@ from interlock.rules.events import Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND
 from interlock.rules.outcomes import Outcome as StepOutcome
 from interlock.steps.documents import StepFailed, error_document
-from interlock.steps.kind import Evaluated, Moment
+from interlock.steps.kind import Evaluated, PrepareContext
 from interlock.system import everybody_else
 
 _EXPRESSIONS_AT_ONCE: Final = 64
@@ -47,14 +47,14 @@ class Preparer:
         ahead = _Ahead(self._evaluator, plan, context, at, stopped)
         while position < len(steps):
             step = steps[position]
-            moment = Moment(position, at, ahead, context.secrets, passed)
+            here = PrepareContext(position, at, ahead, context.secrets, passed)
             try:
                 await ahead.reach(position)
-                if step.skip is not None and await moment.evaluate(step.skip):
+                if step.skip is not None and await here.evaluate(step.skip):
                     passed = (*passed, Passed(position, StepOutcome.SKIPPED))
                     position += 1
                     continue
-                ready = await step.step.prepare(moment)
+                ready = await step.step.prepare(here)
                 if not isinstance(ready, Evaluated):
                     return ready
                 passed = (*passed, ready.passed(position))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from interlock.contract.base import Message
 from interlock.ports import Phase
 from interlock.rules.events import Fail, Next, Retry, Settled, Wait
 from interlock.rules.model import AttemptRef, Result
@@ -50,7 +51,7 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
             return result, Fail(ref.position) if again is None else Retry(ref.position, again)
 
 
-def interpret_defect(step: Step, attempt: Attempt) -> tuple[Result, Next] | None:
+def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Next] | None:
     """The result of an attempt whose performance met a defect, if there is proof of how it ended; None: there is none.
 
     Nothing was sent: it failed. A whole answer had come: its status says how it ended.
@@ -71,7 +72,7 @@ def without_output(event: Settled) -> Settled:
     return replace(event, result=result, next=Fail(event.attempt.position))
 
 
-def lost(ref: AttemptRef, result: Result, at: int, step: Step, error: bytes, holder: str) -> Settled:
+def lost(ref: AttemptRef, result: Result, at: int, step: Step[Message], error: bytes, holder: str) -> Settled:
     """The settlement of an attempt that was cut although nothing was stopped."""
     if step.repeatable or result.outcome is Outcome.INTERRUPTED_NOT_SENT:
         following: Next = Retry(ref.position, at)

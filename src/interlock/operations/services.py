@@ -41,10 +41,10 @@ class Services:
     page_key: bytes
     """Signs page tokens: they are bound to tenant and query."""
     callback_secret: bytes
-    """Signs callback URLs: the same as `StepEnvironment.secret`."""
+    """Signs callback URLs: the same as for the steps."""
     urls: PublicUrls
-    """Where each tenant is reached: the same as `StepEnvironment.urls`."""
+    """Where each tenant is reached: the same as for the steps."""
     installation: str
-    """Names this installation in idempotency keys: the same as `StepEnvironment.installation`."""
+    """Names this installation in idempotency keys: the same as for the steps."""
     plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)
     """What is asked of definitions again and again, by (tenant, id); they never change."""

@@ -8,15 +8,14 @@ from interlock.contract.steps import EvaluateExpressions
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.steps.documents import encode
-from interlock.steps.kind import Drafting, Evaluated, Form, Moment, Ready, Step, StepEnvironment
+from interlock.steps.kind import CompileContext, Evaluated, Form, PrepareContext, Ready, Step, StepKind, step_kind
 
 
-class EvaluateExpressionsStep(Step):
+class EvaluateExpressionsStep(Step[EvaluateExpressions]):
     """Evaluates (key, program, is secret) in order; they read earlier steps, not each other."""
 
     kind = "evaluateExpressions"
     form = Form.PURE
-    when_interrupted = "Ends at once; nothing was done."
 
     def __init__(self, expressions: tuple[tuple[str, Program, bool], ...]) -> None:
         self.expressions = expressions
@@ -25,32 +24,32 @@ class EvaluateExpressionsStep(Step):
         self._shown = encode({"expressions": {key: program.source for key, program, _ in expressions}})
 
     @classmethod
-    def compile(cls, message: EvaluateExpressions, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+    def compile(cls, message: EvaluateExpressions, context: CompileContext) -> Self | None:
         compiled: list[tuple[str, Program, bool]] = []
         keys: set[str] = set()
         if not message.expressions:
-            drafting.problem("expressions", "at least one is required")
+            context.problem("expressions", "at least one is required")
         for index, expression in enumerate(message.expressions):
             where = f"expressions[{index}]"
             if not expression.key:
-                drafting.problem(f"{where}.key", "is required: the result becomes ctx.<step>.<key>")
+                context.problem(f"{where}.key", "is required: the result becomes ctx.<step>.<key>")
             elif expression.key in keys:
-                drafting.problem(f"{where}.key", f"{expression.key!r} is there twice")
+                context.problem(f"{where}.key", f"{expression.key!r} is there twice")
             keys.add(expression.key)
-            program = drafting.checker.expression(
-                expression.expression_cel,
-                Kind.ANY,
-                field=f"{drafting.field}.{where}.expressionCel",
-                step=drafting.name,
-            )
+            program = context.expression(expression.expression_cel, Kind.ANY, f"{where}.expressionCel")
             if program is not None:
                 compiled.append((expression.key, program, expression.is_secret))
         return cls(tuple(compiled)) if len(compiled) == len(message.expressions) > 0 else None
 
-    async def prepare(self, moment: Moment) -> Ready:
-        output = {key: await moment.evaluate(program) for key, program, _ in self.expressions}
-        return Evaluated(output, self._shown, self.secret_keys(moment))
+    async def prepare(self, context: PrepareContext) -> Ready:
+        output = {key: await context.evaluate(program) for key, program, _ in self.expressions}
+        return Evaluated(output, self._shown, self.secret_keys(context))
 
-    def secret_keys(self, moment: Moment) -> frozenset[str]:
+    def secret_keys(self, context: PrepareContext) -> frozenset[str]:
         """The results that are secret, and those that are made of secrets."""
-        return frozenset(key for key, program, is_secret in self.expressions if is_secret or moment.hides(program))
+        return frozenset(key for key, program, is_secret in self.expressions if is_secret or context.hides(program))
+
+
+def kind() -> StepKind:
+    """The kind; it acts on nothing."""
+    return step_kind(EvaluateExpressionsStep, EvaluateExpressions, EvaluateExpressionsStep.compile)

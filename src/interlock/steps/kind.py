@@ -1,69 +1,41 @@
 """What a step kind is: a class with declared facts, compiled once for each published version.
 
 The life of a compiled step: `prepare` looks at the context and says what is to be done, without doing it; for an
-effectful step the engine commits that announcement and then calls `perform`. A kind knows no engine and no store.
+effectful step the engine commits that announcement and then calls `perform`. A kind knows no engine and no store: the
+function `kind` of its module takes what its steps act on, and gives a `StepKind` for the registry.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from interlock.contract.base import Message
 from interlock.errors import Problem
 from interlock.expressions.check import Checker
+from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.script import Unit
 from interlock.expressions.template import Template
-from interlock.ports import Clock, Http, Ids, Phase, Progress, Randomness, WebhookRow
+from interlock.ports import Phase, Progress
 from interlock.rules.events import Announce, Change, Passed, Wait
 from interlock.rules.model import AttemptRef, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.settings import KindSetting
 from interlock.steps.documents import StepFailed, encode, encode_output
 from interlock.steps.masking import NO_SECRETS, Secrets, masked_copy, masked_members, reads_secret
-from interlock.system import Slices
 
 FIRST: Final = 1
 """The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
 
-
-class WebhookAddresses(Protocol):
-    """The one thing steps ask of `ports.Webhooks`."""
-
-    async def get(self, tenant: int, id: str) -> WebhookRow | None: ...
-
-
-class TenantUrls(Protocol):
-    """Where remotes reach each tenant."""
-
-    async def of(self, tenant: int) -> str:
-        """The tenant's URL, without a slash at its end."""
-        ...
-
-
-@dataclass(slots=True)
-class StepEnvironment:
-    """Everything a step may touch."""
-
-    http: Http
-    clock: Clock
-    ids: Ids
-    chance: Randomness
-    webhooks: WebhookAddresses
-    installation: str
-    """Names this installation in idempotency keys; never changes."""
-    secret: bytes
-    """Signs callback URLs; never changes."""
-    urls: TenantUrls
-    """Where remotes reach this server."""
-    slices: Slices = field(default_factory=Slices)
-    """Spreads large answers that come together over turns of the loop."""
+MessageT = TypeVar("MessageT", bound=Message)
+MessageT_co = TypeVar("MessageT_co", bound=Message, covariant=True)
 
 
 class Form(StrEnum):
@@ -86,7 +58,7 @@ class Values(Protocol):
 
 
 @dataclass(slots=True)
-class Moment:
+class PrepareContext:
     """A step about to run: where it stands, and what its expressions give."""
 
     position: int
@@ -181,24 +153,35 @@ Report = Succeeded | Accepted | Failed
 Ready = Evaluated | Announce | Change | Wait
 
 
-class Drafting:
-    """One step being compiled: finds its expressions, and collects what is wrong with it."""
+class CompileContext:
+    """One step being compiled: compiles its expressions, and collects the problems of its message."""
 
     def __init__(self, checker: Checker, field_path: str, name: str) -> None:
-        self.checker = checker
-        self.field = field_path
-        """Path of the kind's message, such as `automationSteps[2].webhook`."""
+        self._checker = checker
+        self._field = field_path
         self.name = name
+        """The name of the step."""
 
     def problem(self, member: str, description: str) -> None:
-        where = f"{self.field}.{member}" if member else self.field
-        self.checker.problems.append(Problem(where, description, self.name))
+        """Note a problem of a member of the message; "" is the message as a whole."""
+        self._checker.problems.append(Problem(self._path(member), description, self.name))
+
+    def expression(self, source: str, kind: Kind, member: str) -> Program | None:
+        """Compile a member that is a bare expression; None, with the problem noted, if it has one."""
+        return self._checker.expression(source, kind, field=self._path(member), step=self.name)
+
+    def tree(self, value: object, member: str) -> Template | None:
+        """Compile a member that is JSON with `{{ }}` in its strings; None, with the problem noted, if it has one."""
+        return self._checker.tree(value, field=self._path(member), step=self.name)
+
+    def _path(self, member: str) -> str:
+        return f"{self._field}.{member}" if member else self._field
 
 
-class Step(ABC):
+class Step(ABC, Generic[MessageT_co]):
     """A compiled step, shared by all runs of its version: it holds nothing of any one run.
 
-    The class attributes are the facts that a kind declares.
+    The type parameter is the message that it is compiled from. The class attributes are the facts that a kind declares.
     """
 
     kind: ClassVar[str]
@@ -210,21 +193,16 @@ class Step(ABC):
     """Whether its call carries the step's idempotency key, so that the receiver can be asked by it."""
     speaks_http: ClassVar[bool] = False
     """Whether an attempt is one HTTP exchange: a failure after bytes have left, without a status, proves nothing."""
-    when_interrupted: ClassVar[str]
-    """What an interruption means, in words for the documentation."""
+    settings: ClassVar[tuple[KindSetting, ...]] = ()
+    """What an operator can set for this kind; `interlock serve` has an option for each."""
 
     units: tuple[Unit, ...] = ()
     """The expressions that `prepare` asks for, in its order; together those of one template."""
     keys: tuple[str, ...] | None = None
     """Of a step whose output is the values of its units, their names."""
 
-    @classmethod
     @abstractmethod
-    def compile(cls, message: Any, drafting: Drafting, environment: StepEnvironment) -> Self | None:
-        """From the kind's message; None, with problems noted, if it can never run."""
-
-    @abstractmethod
-    async def prepare(self, moment: Moment) -> Ready:
+    async def prepare(self, context: PrepareContext) -> Ready:
         """What is to be done; touches nothing. Raises StepFailed, ExpressionFailed, Unavailable."""
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
@@ -250,6 +228,44 @@ class Step(ABC):
     def expired(self) -> bytes:
         """The error of a wait that ended without what was waited for."""
         raise TypeError(f"{self.kind} does not wait for an answer")
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """A kind that runs on this server: its facts, and how its steps are compiled with what they act on."""
+
+    step: type[Step[Message]]
+    compile: Callable[[Message, CompileContext], Step[Message] | None]
+    """From the kind's message; None, with problems noted, if it can never run."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfiguredKind:
+    """A kind that this release has and this server cannot run, because the operator has not set what it needs."""
+
+    step: type[Step[Message]]
+    missing: tuple[KindSetting, ...]
+
+
+def step_kind(
+    step: type[Step[MessageT]],
+    message: type[MessageT],
+    compile_step: Callable[[MessageT, CompileContext], Step[MessageT] | None],
+) -> StepKind:
+    """The kind whose steps are compiled from `message` by `compile_step`, which holds what they act on."""
+
+    def compiled(given: Message, context: CompileContext) -> Step[Message] | None:
+        if not isinstance(given, message):
+            raise TypeError(f"{step.kind} is compiled from {message.__name__}, not from {type(given).__name__}")
+        return compile_step(given, context)
+
+    return StepKind(step, compiled)
+
+
+def unconfigured(step: type[Step[Message]], given: Mapping[str, str]) -> UnconfiguredKind | None:
+    """The kind as one that cannot run, if a setting that it requires is not among those given; else None."""
+    missing = tuple(setting for setting in step.settings if setting.required and not given.get(setting.name))
+    return UnconfiguredKind(step, missing) if missing else None
 
 
 def units(target: str | Program, template: Template) -> tuple[Unit, ...]:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from interlock.contract.base import Message
 from interlock.contract.steps import AutomationStep
 from interlock.errors import Problem
 from interlock.expressions.check import Checker
 from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
+from interlock.settings import KindSetting
 from interlock.steps.evaluate_expressions import EvaluateExpressionsStep
-from interlock.steps.kind import Drafting, Step, StepEnvironment
+from interlock.steps.kind import CompileContext, Step, StepKind, UnconfiguredKind
 from interlock.steps.run_automation import RunAutomationStep
 from interlock.steps.wait_for_duration import WaitForDurationStep
 from interlock.steps.webhook import WebhookStep
 
-KINDS: Final[Mapping[str, type[Step]]] = {
-    kind.kind: kind for kind in (EvaluateExpressionsStep, RunAutomationStep, WaitForDurationStep, WebhookStep)
-}
+RELEASED: Final[tuple[type[Step[Message]], ...]] = (
+    EvaluateExpressionsStep,
+    RunAutomationStep,
+    WaitForDurationStep,
+    WebhookStep,
+)
+"""The kinds of this release; which of them run is up to the settings of a server."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _RESERVED: Final = frozenset({"trigger"})
@@ -33,14 +39,14 @@ class PlannedStep:
 
     name: str
     skip: Program | None
-    step: Step
+    step: Step[Message]
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What became of an automation's steps.
+    """The steps of an automation, compiled.
 
-    `problems` must be mended before it can be published; `unavailable` is valid, and cannot run yet on this server.
+    `problems` must be fixed before it can be published; `unavailable` is valid, and cannot run yet on this server.
     `steps` is complete only if both are empty.
     """
 
@@ -49,31 +55,52 @@ class Compilation:
     unavailable: tuple[Problem, ...]
 
 
-class StepRegistry:
-    """Compiles steps against one environment."""
+def kind_settings() -> tuple[KindSetting, ...]:
+    """All that an operator can set for the kinds of this release."""
+    return tuple(setting for step in RELEASED for setting in step.settings)
 
-    def __init__(self, environment: StepEnvironment, kinds: Mapping[str, type[Step]] = KINDS) -> None:
-        self._environment = environment
-        self._kinds = kinds
+
+class StepRegistry:
+    """The kinds that this server has, and compiling steps of them."""
+
+    def __init__(self, kinds: Iterable[StepKind | UnconfiguredKind]) -> None:
+        self._kinds = {kind.step.kind: kind for kind in kinds}
+
+    @property
+    def released(self) -> frozenset[str]:
+        """The names of the kinds that were given, whether they can run or not."""
+        return frozenset(self._kinds)
+
+    @property
+    def unconfigured(self) -> tuple[UnconfiguredKind, ...]:
+        """The kinds that cannot run because a setting is missing."""
+        return tuple(kind for kind in self._kinds.values() if isinstance(kind, UnconfiguredKind))
 
     def sends_key(self, kind: str) -> bool:
         """Whether the calls of this kind carry an idempotency key."""
         known = self._kinds.get(kind)
-        return known is not None and known.sends_key
+        return known is not None and known.step.sends_key
 
     def speaks_http(self, kind: str) -> bool:
         """Whether an attempt of this kind is one HTTP exchange."""
         known = self._kinds.get(kind)
-        return known is not None and known.speaks_http
+        return known is not None and known.step.speaks_http
 
     def repeatable(self, kind: str) -> bool:
         """Whether an attempt at a step of this kind may be made again after its performer was lost."""
         known = self._kinds.get(kind)
-        return known is not None and known.repeatable
+        return known is not None and known.step.repeatable
 
-    def runnable(self, kind: str) -> bool:
-        """Whether steps of this kind can run here; others can be kept in drafts."""
-        return kind in self._kinds
+    def unavailable(self, kind: str) -> str | None:
+        """Why steps of this kind cannot run on this server, and what to do; None: they can."""
+        match self._kinds.get(kind):
+            case StepKind():
+                return None
+            case UnconfiguredKind(missing=missing):
+                options = " and ".join(setting.usage for setting in missing)
+                return f"steps of the kind {kind} cannot run on this server: start it with {options}"
+            case None:
+                return f"steps of the kind {kind} cannot run on this server yet"
 
     def compile(
         self, steps: Sequence[AutomationStep], expressions: Environment, field: str = "automationSteps"
@@ -96,18 +123,18 @@ class StepRegistry:
                 planned.append(PlannedStep(step.step_name, skip, compiled))
         return Compilation(tuple(planned), tuple(checker.problems), tuple(checker.unavailable))
 
-    def _compile_kind(self, checker: Checker, path: str, step: AutomationStep) -> Step | None:
+    def _compile_kind(self, checker: Checker, path: str, step: AutomationStep) -> Step[Message] | None:
         arm = step.kind
         if arm is None:
             checker.problems.append(Problem(path, "names no kind of step", step.step_name))
             return None
         kind, message = arm
         found = self._kinds.get(kind)
-        if found is None:
-            text = f"steps of the kind {kind} cannot run on this server yet; it can be kept in a draft"
-            checker.unavailable.append(Problem(f"{path}.{kind}", text, step.step_name))
-            return None
-        return found.compile(message, Drafting(checker, f"{path}.{kind}", step.step_name), self._environment)
+        if isinstance(found, StepKind):
+            return found.compile(message, CompileContext(checker, f"{path}.{kind}", step.step_name))
+        text = f"{self.unavailable(kind)}; it can be kept in a draft"
+        checker.unavailable.append(Problem(f"{path}.{kind}", text, step.step_name))
+        return None
 
 
 def _check_name(checker: Checker, path: str, name: str, before: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Self
 
 from interlock.contract.steps import RunAutomation
@@ -12,57 +13,66 @@ from interlock.ports import Ids
 from interlock.rules.events import Change, StartChild
 from interlock.rules.subject import REFUSAL, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
-from interlock.steps.kind import Drafting, Form, Moment, Ready, Step, StepEnvironment, reference, units
+from interlock.steps.kind import (
+    CompileContext,
+    Form,
+    PrepareContext,
+    Ready,
+    Step,
+    StepKind,
+    reference,
+    step_kind,
+    units,
+)
 from interlock.steps.masking import MASK
 
 
-class RunAutomationStep(Step):
-    """Starts the automation `target`, an id or the expression that gives one; `context` becomes its trigger data."""
+class RunAutomationStep(Step[RunAutomation]):
+    """Starts the automation `target`, an id or the expression that gives one; `data` becomes its trigger data."""
 
     kind = "runAutomation"
     form = Form.TRANSACTIONAL
-    when_interrupted = "Before its commit there is no child; after it the child is a run of its own (see cascade)."
 
-    def __init__(self, target: str | Program, context: Template, ids: Ids) -> None:
+    def __init__(self, target: str | Program, data: Template, ids: Ids) -> None:
         self.target = target
-        self.context = context
-        self.units = units(target, context)
+        self.data = data
+        self.units = units(target, data)
         self._ids = ids
 
     @classmethod
-    def compile(cls, message: RunAutomation, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+    def compile(cls, message: RunAutomation, context: CompileContext, *, ids: Ids) -> Self | None:
         target: str | Program | None
         if message.automation_template_id_cel is not None:
-            target = drafting.checker.expression(
-                message.automation_template_id_cel,
-                Kind.STRING,
-                field=f"{drafting.field}.automationTemplateIdCel",
-                step=drafting.name,
-            )
+            target = context.expression(message.automation_template_id_cel, Kind.STRING, "automationTemplateIdCel")
         else:
             target = reference(message.automation_template_ref) or None
             if target is None:
-                drafting.problem("", "automationTemplateRef.id or automationTemplateIdCel is required")
+                context.problem("", "automationTemplateRef.id or automationTemplateIdCel is required")
         given = message.context.context if message.context is not None else None
-        context = drafting.checker.tree(given or {}, field=f"{drafting.field}.context.context", step=drafting.name)
-        return None if target is None or context is None else cls(target, context, environment.ids)
+        data = context.tree(given or {}, "context.context")
+        return None if target is None or data is None else cls(target, data, ids)
 
-    async def prepare(self, moment: Moment) -> Ready:
+    async def prepare(self, context: PrepareContext) -> Ready:
         target = self.target
         if not isinstance(target, str):
-            target = await moment.text(target, "automationTemplateIdCel")
-        context = await moment.render(self.context)
-        wrong = unusable_subject(context) if isinstance(context, dict) else None
+            target = await context.text(target, "automationTemplateIdCel")
+        data = await context.render(self.data)
+        wrong = unusable_subject(data) if isinstance(data, dict) else None
         if wrong is not None:
             raise StepFailed("INVALID_SUBJECT", f"context.context.{wrong} {REFUSAL}", field=f"context.context.{wrong}")
-        masked = moment.masked(self.context, context)
+        masked = context.masked(self.data, data)
         shown = encode(
             {
-                "automationTemplateId": MASK if moment.hides(self.target) else target,
-                "context": context if masked is None else masked,
+                "automationTemplateId": MASK if context.hides(self.target) else target,
+                "context": data if masked is None else masked,
             }
         )
-        shown_context = None if masked is None else encode(masked)
-        child = StartChild(self._ids.execution(), target, encode_made(context), shown_context)
+        shown_data = None if masked is None else encode(masked)
+        child = StartChild(self._ids.execution(), target, encode_made(data), shown_data)
         output = encode({"execution_id": str(child.id)})
-        return Change(moment.position, child, shown, output, moment.passed)
+        return Change(context.position, child, shown, output, context.passed)
+
+
+def kind(ids: Ids) -> StepKind:
+    """The kind; `ids` gives each child its id before the commit that creates it."""
+    return step_kind(RunAutomationStep, RunAutomation, partial(RunAutomationStep.compile, ids=ids))

@@ -11,43 +11,47 @@ from interlock.contract.times import Timestamp
 from interlock.rules.events import Wait
 from interlock.rules.states import WaitingFor
 from interlock.steps.documents import encode
-from interlock.steps.kind import Drafting, Evaluated, Form, Moment, Ready, Step, StepEnvironment
+from interlock.steps.kind import CompileContext, Evaluated, Form, PrepareContext, Ready, Step, StepKind, step_kind
 
-LONGEST: Final = timedelta(days=366)
+MAX_WAIT_DURATION: Final = timedelta(days=366)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class WaitForDurationStep(Step):
+class WaitForDurationStep(Step[WaitForDuration]):
     """Waits `length` microseconds."""
 
     kind = "waitForDuration"
     form = Form.WAITING
-    when_interrupted = "The timer ends at once."
 
     def __init__(self, length: int) -> None:
         self.length = length
 
     @classmethod
-    def compile(cls, message: WaitForDuration, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+    def compile(cls, message: WaitForDuration, context: CompileContext) -> Self | None:
         duration = message.duration
         if duration is None:
-            drafting.problem("duration", 'is required, for example "3600s"')
+            context.problem("duration", 'is required, for example "3600s"')
             return None
         length = duration.length
         if length < timedelta(0):
-            drafting.problem("duration", "must not be negative")
+            context.problem("duration", "must not be negative")
             return None
-        if length > LONGEST:
-            drafting.problem("duration", "must not be longer than 366 days (31622400s)")
+        if length > MAX_WAIT_DURATION:
+            context.problem("duration", "must not be longer than 366 days (31622400s)")
             return None
         return cls(length // _MICROSECOND)
 
-    async def prepare(self, moment: Moment) -> Ready:
+    async def prepare(self, context: PrepareContext) -> Ready:
         if self.length == 0:
-            return Evaluated(self.waited(moment.at))
-        until = moment.at + self.length
+            return Evaluated(self.waited(context.at))
+        until = context.at + self.length
         shown = encode({"until": Timestamp.of_micros(until)})
-        return Wait(moment.position, WaitingFor.TIMER, until, shown, moment.passed)
+        return Wait(context.position, WaitingFor.TIMER, until, shown, context.passed)
 
     def waited(self, until: int) -> Mapping[str, object]:
         return {"waited_until": Timestamp.of_micros(until)}
+
+
+def kind() -> StepKind:
+    """The kind; the engine keeps its timers."""
+    return step_kind(WaitForDurationStep, WaitForDuration, WaitForDurationStep.compile)

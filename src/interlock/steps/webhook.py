@@ -20,8 +20,9 @@ receiver has done its work and would answer so again. A body whose content codin
 from __future__ import annotations
 
 from base64 import b64encode
-from functools import lru_cache
-from typing import Final, Self
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from interlock.contract import webhooks
@@ -32,7 +33,7 @@ from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
-from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, WebhookRow
+from interlock.ports import Clock, Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, WebhookRow
 from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
 from interlock.rules.retry import WEBHOOK_RETRIES
@@ -41,19 +42,21 @@ from interlock.steps.documents import StepFailed, decode, encode, encode_made, e
 from interlock.steps.kind import (
     Accepted,
     Attempt,
-    Drafting,
+    CompileContext,
     Failed,
     Form,
-    Moment,
+    PrepareContext,
     Ready,
     Report,
     Step,
-    StepEnvironment,
+    StepKind,
     Succeeded,
     idempotency_key,
+    step_kind,
     units,
 )
 from interlock.steps.masking import MASK
+from interlock.system import Slices
 
 VERSION: Final = "v1"
 EVENT: Final = "c1.webhooks.v1.PayloadWorkflowStep"
@@ -68,52 +71,73 @@ _FINAL: Final = frozenset({HttpFailureKind.BLOCKED, HttpFailureKind.TOO_LARGE})
 """Failures that a retry would meet again."""
 
 
-class WebhookStep(Step):
+class WebhookAddresses(Protocol):
+    """The one thing that the steps ask of `ports.Webhooks`."""
+
+    async def get(self, tenant: int, id: str) -> WebhookRow | None: ...
+
+
+class TenantUrls(Protocol):
+    """Where remotes reach each tenant."""
+
+    async def of(self, tenant: int) -> str:
+        """The tenant's URL, without a slash at its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Resources:
+    """What the steps act on."""
+
+    http: Http
+    webhooks: WebhookAddresses
+    clock: Clock
+    urls: TenantUrls
+    installation: str
+    secret: bytes
+    slices: Slices
+
+
+class WebhookStep(Step[Webhook]):
     """Calls the webhook `target`, an id or the expression that gives it."""
 
     kind = "webhook"
     form = Form.EFFECTFUL
     sends_key = True
     speaks_http = True
-    when_interrupted = (
-        "The connection is closed at once and how far the request had got is recorded; between attempts there is no "
-        "further one; a callback URL goes dead, and a later callback is kept as evidence."
-    )
 
-    def __init__(self, name: str, target: str | Program, payload: Template, environment: StepEnvironment) -> None:
+    def __init__(self, name: str, target: str | Program, payload: Template, resources: _Resources) -> None:
         self.name = name
         self.target = target
         self.payload = payload
         self.units = units(target, payload)
-        self._environment = environment
+        self._resources = resources
         # What does not change from run to run is written once.
         self._input: bytes | None = None
         if isinstance(target, str) and payload.constant:
             self._input = _input(target, payload.fill(()))
 
     @classmethod
-    def compile(cls, message: Webhook, drafting: Drafting, environment: StepEnvironment) -> Self | None:
+    def compile(cls, message: Webhook, context: CompileContext, *, resources: _Resources) -> Self | None:
         target: str | Program | None
         if message.webhook_id_cel is not None:
-            target = drafting.checker.expression(
-                message.webhook_id_cel, Kind.STRING, field=f"{drafting.field}.webhookIdCel", step=drafting.name
-            )
+            target = context.expression(message.webhook_id_cel, Kind.STRING, "webhookIdCel")
         else:
             target = message.webhook_id or None
             if target is None:
-                drafting.problem("", "webhookId or webhookIdCel is required")
-        payload = drafting.checker.tree(message.payload or {}, field=f"{drafting.field}.payload", step=drafting.name)
-        return None if target is None or payload is None else cls(drafting.name, target, payload, environment)
+                context.problem("", "webhookId or webhookIdCel is required")
+        payload = context.tree(message.payload or {}, "payload")
+        return None if target is None or payload is None else cls(context.name, target, payload, resources)
 
-    async def prepare(self, moment: Moment) -> Ready:
+    async def prepare(self, context: PrepareContext) -> Ready:
         announced, shown = self._input, None
         if announced is None:
             target = self.target
             if not isinstance(target, str):
-                target = await moment.text(target, "webhookIdCel")
-            payload = await moment.render(self.payload)
+                target = await context.text(target, "webhookIdCel")
+            payload = await context.render(self.payload)
             announced = _input(target, payload)
-            masked, hides = moment.masked(self.payload, payload), moment.hides(self.target)
+            masked, hides = context.masked(self.payload, payload), context.hides(self.target)
             if masked is not None or hides:
                 shown = _input(MASK if hides else target, payload if masked is None else masked)
         if len(announced) > MAX_PAYLOAD:
@@ -121,7 +145,7 @@ class WebhookStep(Step):
                 "PAYLOAD_TOO_LARGE",
                 f"the payload with its values is {len(announced):,} bytes; at most {MAX_PAYLOAD:,} can be sent",
             )
-        return Announce(moment.position, announced, passed=moment.passed, shown_input=shown)
+        return Announce(context.position, announced, passed=context.passed, shown_input=shown)
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
         target = self.target
@@ -131,21 +155,21 @@ class WebhookStep(Step):
         return await self._host(tenant, self.target) if isinstance(self.target, str) else None
 
     async def _host(self, tenant: int, webhook_id: str) -> str | None:
-        webhook = await self._environment.webhooks.get(tenant, webhook_id)
+        webhook = await self._resources.webhooks.get(tenant, webhook_id)
         return None if webhook is None else host_of(webhook.url)
 
     async def perform(self, attempt: Attempt) -> Report:
-        environment = self._environment
+        resources = self._resources
         webhook_id, payload = _parts(attempt.input)
-        webhook = await environment.webhooks.get(attempt.ref.tenant, webhook_id)
+        webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
         # Read before the call: an answer that has come must not wait for a read that an interrupt can cut.
-        public_url = await environment.urls.of(attempt.ref.tenant)
+        public_url = await resources.urls.of(attempt.ref.tenant)
         request = self._request(attempt, webhook.url, public_url, payload)
         try:
-            response = await environment.http.send(request, attempt.progress)
+            response = await resources.http.send(request, attempt.progress)
         except HttpFailed as failure:
             return _unread(failure, attempt.progress.status, self._until(attempt, webhook))
         except InvalidArgument as refused:
@@ -156,14 +180,14 @@ class WebhookStep(Step):
                 return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
             return Accepted(self._until(attempt, webhook), status)
         if 200 <= status < 300:
-            await environment.slices.turn()
-            environment.slices.spent(len(response.body))
+            await resources.slices.turn()
+            resources.slices.spent(len(response.body))
             return Succeeded(_output(response), status)
         return _refused(response, self._until(attempt, webhook))
 
     def _until(self, attempt: Attempt, webhook: WebhookRow) -> int:
         # A first attempt that has yet to come was recorded by a clock that was ahead and has been put back since.
-        return min(attempt.first_started_at, self._environment.clock.now()) + webhook.callback_timeout * SECOND
+        return min(attempt.first_started_at, self._resources.clock.now()) + webhook.callback_timeout * SECOND
 
     def expired(self) -> bytes:
         return error_document(
@@ -171,11 +195,11 @@ class WebhookStep(Step):
         )
 
     def _request(self, attempt: Attempt, url: str, public_url: str, payload: bytes) -> HttpRequest:
-        environment = self._environment
+        resources = self._resources
         ref, position = attempt.ref, attempt.attempt.position
-        key = idempotency_key(environment.installation, ref.id, self.name)
+        key = idempotency_key(resources.installation, ref.id, self.name)
         # Without a URL that leads here no callback is offered: a wrong one would leave the run waiting for days.
-        callback = callback_url(public_url, environment.secret, ref, position) if public_url else ""
+        callback = callback_url(public_url, resources.secret, ref, position) if public_url else ""
         head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
         subject = encode(
             {
@@ -294,3 +318,30 @@ def _parts(announced: bytes) -> tuple[str, bytes]:
     # The bytes of `_PAYLOAD` cannot stand inside a JSON text, where its quotes would be escaped.
     head, _, rest = announced.partition(_PAYLOAD)
     return str(decode(head[len(b'{"webhookId":') :])), rest[:-1]
+
+
+def kind(
+    http: Http,
+    webhooks: WebhookAddresses,
+    *,
+    clock: Clock,
+    urls: TenantUrls,
+    installation: str,
+    secret: bytes,
+    slices: Slices,
+    step: type[WebhookStep] = WebhookStep,
+) -> StepKind:
+    """The kind.
+
+    Args:
+        http: makes the calls.
+        webhooks: finds the URL of a webhook, when it is called.
+        clock: tells whether there is time for another attempt.
+        urls: where remotes reach each tenant, for callback URLs.
+        installation: names this installation in idempotency keys; must never change.
+        secret: signs callback URLs; must never change.
+        slices: spreads large answers that come together over turns of the loop.
+        step: the class of its steps.
+    """
+    resources = _Resources(http, webhooks, clock, urls, installation, secret, slices)
+    return step_kind(step, Webhook, partial(step.compile, resources=resources))
