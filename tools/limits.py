@@ -109,7 +109,7 @@ SECTIONS: Final = {
         Limit("operations.annotations:MOST_BYTES", "annotations together", "bytes", "400"),
         Limit("operations.webhooks:MAX_URL", "URL of a webhook", "characters", "400"),
         Limit("operations.webhooks:LONGEST", "callback timeout", "s", "400"),
-        Limit("steps.wait_for_duration:LONGEST", "waitForDuration", "", "400"),
+        Limit("steps.wait_for_duration:MAX_WAIT_DURATION", "waitForDuration", "", "400"),
     ),
     "Expressions": (
         Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),
