@@ -178,7 +178,8 @@ async def names_the_id(services: Services, call: Call, body: Any) -> Answer:
 
 async def denies_what_is_there(services: Services, call: Call, body: Any) -> Answer:
     refs = [Ref(row.id, int(call.path["id"])) for row in await services.store.access.tenants()]
-    raise PermissionDenied if any(map(services.store.executions.get, refs)) else NotFound
+    found = [await services.store.executions.get(ref) for ref in refs]
+    raise PermissionDenied if any(found) else NotFound
 
 
 @pytest.mark.parametrize("handler", [names_the_id, denies_what_is_there])
