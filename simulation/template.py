@@ -28,7 +28,7 @@ START: Final = 1_767_225_600 * SECOND
 OTHER_HOST: Final = "other.example"
 CALLBACK_SECONDS: Final = 8 * 24 * 3600
 _FOR_EVER: Final = START + 100 * 365 * 86_400 * SECOND
-_AUDIT: Final = AuditEntry(Actor("simulation"), "simulation.prepare", "world")
+_AUDIT: Final = AuditEntry(actor=Actor("simulation"), action="simulation.prepare", target="world")
 
 
 def client_name(number: int) -> str:
@@ -64,9 +64,24 @@ async def _prepare(directory: Path) -> None:
     await access.keep_setting("callback_secret", bytes(range(32)))
     for number, token in enumerate(tokens()):
         tenant = ours if number < CLIENTS else other
-        row = ClientRow(tenant.id, client_name(number), "", bytes(31) + b"\x02", (Role.SUPER_ADMIN,), START)
+        row = ClientRow(
+            tenant=tenant.id,
+            id=client_name(number),
+            display_name="",
+            public_key=bytes(31) + b"\x02",
+            roles=(Role.SUPER_ADMIN,),
+            created_at=START,
+        )
         await access.create_client(row, _AUDIT)
         await access.issue(tenant.id, row.id, digest_of(token), START, _FOR_EVER, None, _AUDIT)
-    hook = WebhookRow(ours.id, HOOK, b"{}", "https://far.example/in", CALLBACK_SECONDS, START, START)
+    hook = WebhookRow(
+        tenant=ours.id,
+        id=HOOK,
+        document=b"{}",
+        url="https://far.example/in",
+        callback_timeout=CALLBACK_SECONDS,
+        created_at=START,
+        updated_at=START,
+    )
     await store.webhooks.create(hook, _AUDIT)
     await store.close()

@@ -421,8 +421,17 @@ async def _new_client(
         return None
     made = make_credential(ids, chance, host)
     name = "Made by serve --new-client" if another else "First client"
-    row = ClientRow(tenant.id, made.client_id, name, made.public_key, (Role.SUPER_ADMIN,), clock.wall())
-    await store.access.create_client(row, AuditEntry(SYSTEM, "client.create", f"client:{made.client_id}"))
+    row = ClientRow(
+        tenant=tenant.id,
+        id=made.client_id,
+        display_name=name,
+        public_key=made.public_key,
+        roles=(Role.SUPER_ADMIN,),
+        created_at=clock.wall(),
+    )
+    await store.access.create_client(
+        row, AuditEntry(actor=SYSTEM, action="client.create", target=f"client:{made.client_id}")
+    )
     return made
 
 

@@ -86,7 +86,14 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
         )
         given: dict[Role, str] = {}
         for role in Role:
-            client = ClientRow(ann.tenant.id, f"{role}@localhost/spc", "", KEY, (role,), services.clock.wall())
+            client = ClientRow(
+                tenant=ann.tenant.id,
+                id=f"{role}@localhost/spc",
+                display_name="",
+                public_key=KEY,
+                roles=(role,),
+                created_at=services.clock.wall(),
+            )
             await access.create_client(client, AUDIT)
             given[role] = new_token(services.ids)
             now = services.clock.wall()

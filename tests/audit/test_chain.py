@@ -17,21 +17,26 @@ from interlock.rules.model import Actor
 TEXT = st.text(max_size=8)
 ENTRIES = st.builds(
     AuditEntry,
-    st.builds(Actor, TEXT, TEXT, TEXT),
-    TEXT,
-    TEXT,
-    TEXT,
-    TEXT,
-    st.none() | st.binary(max_size=8),
+    actor=st.builds(Actor, TEXT, TEXT, TEXT),
+    action=TEXT,
+    target=TEXT,
+    outcome=TEXT,
+    reason=TEXT,
+    details=st.none() | st.binary(max_size=8),
 )
-ROWS = st.builds(AuditRow, st.integers(1, 9), st.integers(1, 99), st.integers(0, 2**53), ENTRIES)
+ROWS = st.builds(AuditRow, tenant=st.integers(1, 9), id=st.integers(1, 99), at=st.integers(0, 2**53), entry=ENTRIES)
 
 
 def record(count: int = 6) -> list[AuditRow]:
     """A sealed record whose ids have gaps, as those of one tenant among several have."""
     actor = Actor("c", "::1", "p")
     rows = [
-        AuditRow(1, 3 * n, 100 + n, AuditEntry(actor, "execution.terminate", f"execution:{n}"))
+        AuditRow(
+            tenant=1,
+            id=3 * n,
+            at=100 + n,
+            entry=AuditEntry(actor=actor, action="execution.terminate", target=f"execution:{n}"),
+        )
         for n in range(1, count + 1)
     ]
     return [replace(row, hash=seal) for row, (_, seal) in zip(rows, links(START, rows), strict=True)]
@@ -66,7 +71,11 @@ def test_a_record_can_be_checked_from_a_known_row_on() -> None:
 @pytest.mark.parametrize("place", range(6))
 @pytest.mark.parametrize(
     "changes",
-    [{"at": 7}, {"tenant": 2}, {"entry": AuditEntry(Actor("c", "::1", "p"), "execution.terminate", "execution:0")}],
+    [
+        {"at": 7},
+        {"tenant": 2},
+        {"entry": AuditEntry(actor=Actor("c", "::1", "p"), action="execution.terminate", target="execution:0")},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_changed_row_is_named(place: int, changes: dict[str, object]) -> None:

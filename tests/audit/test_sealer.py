@@ -20,7 +20,7 @@ from tests.clocks import ManualClock, settle
 
 pytestmark = pytest.mark.anyio
 
-ENTRY = AuditEntry(Actor("c"), "test.change", "x")
+ENTRY = AuditEntry(actor=Actor("c"), action="test.change", target="x")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.clocks import FixedChance, ManualClock, SequentialIds
 
 HOST = "127.0.0.1"
 ADDRESS = "203.0.113.7"
-MADE = AuditEntry(SYSTEM, "client.create", "x")
+MADE = AuditEntry(actor=SYSTEM, action="client.create", target="x")
 
 
 def b64(value: bytes) -> str:
@@ -67,7 +67,15 @@ class World:
     async def client(self, *roles: Role, expires_at: int | None = None, tenant: int | None = None) -> Credential:
         made = make_credential(self.ids, FixedChance(), HOST, name=f"client-{self.ids.execution()}")
         owner = self.tenant.id if tenant is None else tenant
-        row = ClientRow(owner, made.client_id, "", made.public_key, roles, self.clock.now(), expires_at)
+        row = ClientRow(
+            tenant=owner,
+            id=made.client_id,
+            display_name="",
+            public_key=made.public_key,
+            roles=roles,
+            created_at=self.clock.now(),
+            expires_at=expires_at,
+        )
         await self.store.access.create_client(row, MADE)
         return made
 

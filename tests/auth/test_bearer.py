@@ -111,7 +111,7 @@ async def test_token_that_is_revoked_while_it_is_read_is_not_remembered(here: Wo
     bearer = Bearer(Slow(), here.clock)
     asking = asyncio.ensure_future(bearer.authenticate(here.tenant.id, f"Bearer {token}"))
     await read.wait()
-    audit = AuditEntry(SYSTEM, "client.revoke", "client")
+    audit = AuditEntry(actor=SYSTEM, action="client.revoke", target="client")
     await here.store.access.revoke_client(here.tenant.id, here.credential.client_id, here.clock.wall(), audit)
     revoked.set()
     # Another request is the first to notice, and what was remembered is forgotten.

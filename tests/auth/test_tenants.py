@@ -21,8 +21,8 @@ from tests.loops import METER
 
 pytestmark = pytest.mark.anyio
 
-ENDED = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
-MADE = AuditEntry(SYSTEM, "tenant.create", "x")
+ENDED = BulkAction(id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=SYSTEM)
+MADE = AuditEntry(actor=SYSTEM, action="tenant.create", target="x")
 
 
 @pytest.fixture

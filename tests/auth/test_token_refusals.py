@@ -288,7 +288,9 @@ async def test_the_host_in_a_client_id_is_never_compared(here: World) -> None:
 
 
 async def test_another_tenants_client(here: World) -> None:
-    made = await here.store.access.create_tenant("other", ("other.example",), 1, AuditEntry(SYSTEM, "x", "x"))
+    made = await here.store.access.create_tenant(
+        "other", ("other.example",), 1, AuditEntry(actor=SYSTEM, action="x", target="x")
+    )
     stranger = with_client(here, await here.client(Role.SUPER_ADMIN, tenant=made.id))
     await assert_refused(here, await stranger.present(stranger.go()), "client_unknown")
     await assert_refused(here, await stranger.post(stranger.secret_form()), "client_unknown")
@@ -322,7 +324,10 @@ async def test_a_revoked_client_and_the_tokens_it_had(here: World, by: str) -> N
     bearer = Bearer(here.store.access, here.clock)
     assert (await bearer.authenticate(here.tenant.id, f"Bearer {token}")).client == here.credential.client_id
     await here.store.access.revoke_client(
-        here.tenant.id, here.credential.client_id, here.clock.now(), AuditEntry(SYSTEM, "client.revoke", "x")
+        here.tenant.id,
+        here.credential.client_id,
+        here.clock.now(),
+        AuditEntry(actor=SYSTEM, action="client.revoke", target="x"),
     )
     with pytest.raises(Unauthenticated):
         await bearer.authenticate(here.tenant.id, f"Bearer {token}")

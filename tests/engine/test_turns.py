@@ -179,15 +179,32 @@ async def automation(world: Engine, far: Remotes, host: str, *, tenant: int = 0,
     """An automation that calls the host; the definition and its id."""
     far.clock = world.clock
     tenant = tenant or world.tenant
-    hook = WebhookRow(tenant, f"hook-{host}", b"{}", f"https://{host}.example/in", 8 * 24 * 3600, 1, 1)
+    hook = WebhookRow(
+        tenant=tenant,
+        id=f"hook-{host}",
+        document=b"{}",
+        url=f"https://{host}.example/in",
+        callback_timeout=8 * 24 * 3600,
+        created_at=1,
+        updated_at=1,
+    )
     if await world.store.webhooks.get(tenant, hook.id) is None:
         await world.store.webhooks.create(hook, AUDIT)
     plan = [webhook(f"s{number}") for number in range(steps)]
     for step in plan:
         step["webhook"]["webhookId"] = hook.id
     made = await world.store.automations.create(
-        AutomationRow(tenant, host, b"{}", 0, None, 1, 1),
-        Definition(tenant, 0, host, 1, json.dumps(plan).encode(), b"[]", None, 1),
+        AutomationRow(tenant=tenant, id=host, document=b"{}", version=0, definition=None, created_at=1, updated_at=1),
+        Definition(
+            tenant=tenant,
+            id=0,
+            automation=host,
+            version=1,
+            steps=json.dumps(plan).encode(),
+            triggers=b"[]",
+            context=None,
+            created_at=1,
+        ),
         AUDIT,
     )
     assert made.definition is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,7 +60,7 @@ async def test_retries_end_with_the_callback_timeout() -> None:
     async with engine(far=FarEnd(lambda request: (503, b""))) as world:
         hook = await world.store.webhooks.get(world.tenant, "hook")
         assert hook is not None
-        hook = type(hook)(hook.tenant, "brief", hook.document, hook.url, 10, 1, 1)
+        hook = replace(hook, id="brief", callback_timeout=10)
         await world.store.webhooks.create(hook, AUDIT)
         step = {"stepName": "a", "webhook": {"webhookId": "brief"}}
         ref = await world.start(await world.publish([step]))

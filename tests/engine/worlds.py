@@ -51,7 +51,7 @@ from simulation.reads import finished
 from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
 
 ANN = Actor("ann@localhost", "127.0.0.1")
-AUDIT = AuditEntry(ANN, "test.change", "x")
+AUDIT = AuditEntry(actor=ANN, action="test.change", target="x")
 INSTALLATION = "inst"
 SECRET = b"s" * 32
 OK = b'{"version":"v1","context":{"ok":true}}'
@@ -274,9 +274,20 @@ class Engine:
         await self.evaluator.aclose()
 
     async def publish(self, steps: Sequence[dict[str, Any]], id: str = "auto", context: Any = None) -> int:
-        row = AutomationRow(self.tenant, id, b"{}", 0, None, 1, 1)
+        row = AutomationRow(
+            tenant=self.tenant, id=id, document=b"{}", version=0, definition=None, created_at=1, updated_at=1
+        )
         defaults = None if context is None else json.dumps({"context": context}).encode()
-        plan = Definition(self.tenant, 0, id, 1, json.dumps(list(steps)).encode(), b"[]", defaults, 1)
+        plan = Definition(
+            tenant=self.tenant,
+            id=0,
+            automation=id,
+            version=1,
+            steps=json.dumps(list(steps)).encode(),
+            triggers=b"[]",
+            context=defaults,
+            created_at=1,
+        )
         made = await self.store.automations.create(row, plan, AUDIT)
         assert made.definition is not None
         return made.definition
@@ -327,7 +338,15 @@ async def engine(**options: Any) -> AsyncIterator[Engine]:
     """A server that is up, with one tenant and the webhook `hook`."""
     store = SqliteStore(None)
     tenant = await store.access.create_tenant("default", ("localhost",), 1, AUDIT)
-    hook = WebhookRow(tenant.id, "hook", b"{}", "https://far.example/in", 8 * 24 * 3600, 1, 1)
+    hook = WebhookRow(
+        tenant=tenant.id,
+        id="hook",
+        document=b"{}",
+        url="https://far.example/in",
+        callback_timeout=8 * 24 * 3600,
+        created_at=1,
+        updated_at=1,
+    )
     await store.webhooks.create(hook, AUDIT)
     far = options.pop("far", None) or FarEnd()
     made = Engine(store, ManualClock(), far, tenant.id, SequentialIds(), FixedChance(), **options)

@@ -145,10 +145,14 @@ async def test_clock_that_keeps_jumping_is_followed_each_time(ann: Desk, watch: 
 async def test_token_outlives_its_time_by_no_jump(ann: Desk, watch: ClockWatch, seconds: int) -> None:
     """A token is judged by the wall: one that was issued by a clock that was ahead would be valid for years."""
     access, clock = ann.services.store.access, ann.engine.clock
-    row = ClientRow(ann.tenant.id, "c", "", bytes(32), (Role.BASIC,), 1)
-    await access.create_client(row, AuditEntry(SYSTEM, "client.create", "c"))
+    row = ClientRow(
+        tenant=ann.tenant.id, id="c", display_name="", public_key=bytes(32), roles=(Role.BASIC,), created_at=1
+    )
+    await access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="c"))
     until = clock.wall() + HOUR * SECOND
-    await access.issue(ann.tenant.id, "c", b"d" * 32, clock.wall(), until, None, AuditEntry(SYSTEM, "t", "c"))
+    await access.issue(
+        ann.tenant.id, "c", b"d" * 32, clock.wall(), until, None, AuditEntry(actor=SYSTEM, action="t", target="c")
+    )
     before = access.revocations
     await jump(ann, watch, seconds)
     found = await access.token(ann.tenant.id, b"d" * 32)
@@ -250,8 +254,10 @@ async def test_nothing_is_removed_in_the_first_hour(ann: Desk, watch: ClockWatch
 
 
 async def client(ann: Desk) -> None:
-    row = ClientRow(ann.tenant.id, "c", "", bytes(32), (Role.BASIC,), 1)
-    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", "c"))
+    row = ClientRow(
+        tenant=ann.tenant.id, id="c", display_name="", public_key=bytes(32), roles=(Role.BASIC,), created_at=1
+    )
+    await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="c"))
 
 
 async def forgotten(ann: Desk, watch: ClockWatch) -> None:

@@ -288,8 +288,17 @@ async def spoil(ann: Desk, run: int, column: str, document: bytes) -> None:
 @pytest.mark.parametrize("column", ["input", "output", "late", "error"])
 @pytest.mark.parametrize("document", UNREADABLE)
 async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str, document: bytes) -> None:
-    client = ClientRow(ann.tenant.id, "ann@localhost", "", b"k" * 32, (Role.SUPER_ADMIN,), 1)
-    await ann.services.store.access.create_client(client, AuditEntry(SYSTEM, "client.create", client.id))
+    client = ClientRow(
+        tenant=ann.tenant.id,
+        id="ann@localhost",
+        display_name="",
+        public_key=b"k" * 32,
+        roles=(Role.SUPER_ADMIN,),
+        created_at=1,
+    )
+    await ann.services.store.access.create_client(
+        client, AuditEntry(actor=SYSTEM, action="client.create", target=client.id)
+    )
     automation = await ann.make(evaluate("made", x="ctx.trigger.x"), WAIT)
     first, odd, last = [await ann.start(automation, x=1) for _ in range(3)]
     await spoil(ann, odd, column, document)

@@ -136,7 +136,16 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(an
     roles = (Role.SUPER_ADMIN,)
     eve = Desk(ann.engine, ann.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
     await eve.services.store.webhooks.create(
-        WebhookRow(tenant.id, "hook", b"{}", "https://far.example/in", 600, 1, 1), AUDIT
+        WebhookRow(
+            tenant=tenant.id,
+            id="hook",
+            document=b"{}",
+            url="https://far.example/in",
+            callback_timeout=600,
+            created_at=1,
+            updated_at=1,
+        ),
+        AUDIT,
     )
     minute = {"stepName": "minute", "waitForDuration": {"duration": "60s"}}
     execution, in_flight = await eve.start(await eve.make(minute, WAIT)), await eve.start(await eve.make(CALL))

@@ -111,8 +111,15 @@ async def terminated(ann: Desk, runs: list[int]) -> bool:
 
 
 async def a_bulk_termination(ann: Desk) -> Scene:
-    row = ClientRow(ann.tenant.id, "ann@localhost", "", bytes(32), (Role.SUPER_ADMIN,), 1)
-    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", "ann"))
+    row = ClientRow(
+        tenant=ann.tenant.id,
+        id="ann@localhost",
+        display_name="",
+        public_key=bytes(32),
+        roles=(Role.SUPER_ADMIN,),
+        created_at=1,
+    )
+    await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="ann"))
     automation = await ann.make(WAIT)
     runs = [await ann.start(automation) for _ in range(3)]
     await ann.ask("OwnCreateTerminations", {"executionIds": runs})
@@ -138,7 +145,7 @@ async def a_decision(ann: Desk) -> Scene:
     automation = await ann.make(WAIT)
     runs = [await ann.start(automation) for _ in range(3)]
     store, tenant = ann.engine.store, ann.tenant.id
-    action = BulkAction("d", automation, BulkKind.TERMINATE_ACTIVE, ANN, "")
+    action = BulkAction(id="d", automation=automation, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="")
     await store.writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
     store.bulk.begun()
     return Scene(lambda store: jobs.bulk(store, ann.engine.clock), lambda: terminated(ann, runs))
@@ -174,7 +181,9 @@ async def rows_to_seal(ann: Desk) -> Scene:
 
 async def a_plan_to_forget(ann: Desk) -> Scene:
     now, plans = ann.engine.clock.now(), ann.engine.store.bulk_terminations
-    await plans.plan(ann.tenant.id, PlanRow("p", "ann", now - 1, 0), now - 48 * 3_600_000_000, [])
+    await plans.plan(
+        ann.tenant.id, PlanRow(id="p", client="ann", expires_at=now - 1, total=0), now - 48 * 3_600_000_000, []
+    )
 
     async def done() -> bool:
         return await plans.find_plan(ann.tenant.id, "p") is None

@@ -29,8 +29,10 @@ async def known(ann: Desk) -> None:
 
 
 async def add_client(ann: Desk, id_: str, role: Role, apps: tuple[str, ...] = ()) -> None:
-    row = ClientRow(ann.tenant.id, id_, "", KEY, (role,), 1, apps=apps)
-    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", id_))
+    row = ClientRow(
+        tenant=ann.tenant.id, id=id_, display_name="", public_key=KEY, roles=(role,), created_at=1, apps=apps
+    )
+    await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target=id_))
 
 
 async def waiting(ann: Desk, count: int, **fields: Any) -> tuple[str, list[int]]:
@@ -234,7 +236,9 @@ async def test_an_abort_waits_for_no_batch_but_the_one_under_way(ann: Desk) -> N
     assert kept is not None
 
     async def abort() -> None:
-        await orders.abort(ann.tenant.id, given["id"], now, AuditEntry(SYSTEM, "terminations.abort", given["id"]))
+        await orders.abort(
+            ann.tenant.id, given["id"], now, AuditEntry(actor=SYSTEM, action="terminations.abort", target=given["id"])
+        )
 
     everything = partial(orders.carry_out, kept, reach=lambda client: None, at=now)
     await asyncio.gather(everything(ids=runs[:2]), abort(), everything(ids=runs[2:]))
@@ -246,7 +250,7 @@ async def test_whoever_may_no_longer_terminate_stops_nobody(ann: Desk) -> None:
     _, runs = await waiting(ann, 2)
     given = await order(ann, filter={"allExecutions": True})
     await ann.services.store.access.revoke_client(
-        ann.tenant.id, "ann@localhost", 2, AuditEntry(SYSTEM, "client.revoke", "x")
+        ann.tenant.id, "ann@localhost", 2, AuditEntry(actor=SYSTEM, action="client.revoke", target="x")
     )
     assert counts(await carried_out(ann, given["id"])) == [2, 0, 0, 0, 2, 0]
     assert [await ann.state(run) for run in runs] == ["WAITING"] * 2

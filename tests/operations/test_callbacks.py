@@ -61,7 +61,16 @@ async def test_a_callback_is_the_answer_of_the_step(ann: Desk) -> None:
 async def test_each_tenants_callback_url_leads_to_that_tenant(ann: Desk) -> None:
     eve = await ann.of_another_tenant()
     await eve.services.store.webhooks.create(
-        WebhookRow(eve.tenant.id, "hook", b"{}", "https://far.example/in", 600, 1, 1), AUDIT
+        WebhookRow(
+            tenant=eve.tenant.id,
+            id="hook",
+            document=b"{}",
+            url="https://far.example/in",
+            callback_timeout=600,
+            created_at=1,
+            updated_at=1,
+        ),
+        AUDIT,
     )
     tenants = Tenants(ann.services.store.access)
     for desk in (ann, eve):

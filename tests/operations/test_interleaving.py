@@ -40,8 +40,10 @@ def refusals(outcomes: Outcomes) -> list[type[BaseException]]:
 
 
 async def client(ann: Desk, id_: str, *roles: Role) -> None:
-    row = ClientRow(ann.tenant.id, id_, "", bytes([len(id_)]) * 32, roles, 1)
-    await ann.services.store.access.create_client(row, AuditEntry(SYSTEM, "client.create", id_))
+    row = ClientRow(
+        tenant=ann.tenant.id, id=id_, display_name="", public_key=bytes([len(id_)]) * 32, roles=roles, created_at=1
+    )
+    await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target=id_))
 
 
 async def mutual(ann: Desk, name: str, id_: str, one: dict[str, Any], other: dict[str, Any]) -> Outcomes:
@@ -294,7 +296,7 @@ async def test_an_order_asks_in_its_own_commit_whether_its_client_may_still_stop
         asked.append(row.revoked_at)
         return None if row.revoked_at is None else frozenset()
 
-    revoke = AuditEntry(SYSTEM, "client.revoke", "ann@localhost")
+    revoke = AuditEntry(actor=SYSTEM, action="client.revoke", target="ann@localhost")
     await store.access.revoke_client(ann.tenant.id, "ann@localhost", 7, revoke)
     await orders.carry_out(order, [run], reach, ann.engine.clock.now())
     assert asked == [7]
@@ -304,9 +306,11 @@ async def test_an_order_asks_in_its_own_commit_whether_its_client_may_still_stop
 async def test_a_client_is_not_made_beside_the_revocation_of_its_tenant(ann: Desk) -> None:
     eve = await ann.of_another_tenant()
     store = ann.services.store
-    row = ClientRow(eve.tenant.id, "late", "", bytes(32), (Role.BASIC,), 1)
-    entry = AuditEntry(SYSTEM, "x", "y")
-    ended = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
+    row = ClientRow(
+        tenant=eve.tenant.id, id="late", display_name="", public_key=bytes(32), roles=(Role.BASIC,), created_at=1
+    )
+    entry = AuditEntry(actor=SYSTEM, action="x", target="y")
+    ended = BulkAction(id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=SYSTEM)
 
     async def make() -> None:
         await store.access.create_client(row, entry)
@@ -320,8 +324,8 @@ async def test_a_run_does_not_go_on_beside_the_switch_or_the_revocation_of_its_t
     """Both are asked for in one turn of the loop, the step first: the run is stopped, and nothing was announced."""
     eve = await ann.of_another_tenant()
     access, executions = ann.services.store.access, ann.services.store.executions
-    ended = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, SYSTEM)
-    entry = AuditEntry(SYSTEM, "x", "y")
+    ended = BulkAction(id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=SYSTEM)
+    entry = AuditEntry(actor=SYSTEM, action="x", target="y")
 
     async def switched_off() -> None:
         await access.change_settings(

@@ -97,17 +97,23 @@ async def test_refused_operation_on_tenants_is_on_record(
 def test_callers_that_prove_nothing_are_told_apart_by_their_address() -> None:
     refusals, rows = Refusals(), 0
     for number in range(10_000):
-        rows += len(refusals.take(1, 5, AuditEntry(Actor(f"client-{number}", "192.0.2.1"), "token.issue", "x")))
+        rows += len(
+            refusals.take(
+                1, 5, AuditEntry(actor=Actor(f"client-{number}", "192.0.2.1"), action="token.issue", target="x")
+            )
+        )
     assert rows == REFUSALS_RECORDED
 
 
 def test_memory_is_bounded_whatever_the_number_of_callers_and_actions() -> None:
     refusals, rows = Refusals(), 0
     for number in range(10 * MAX_COUNTED_CALLERS):
-        rows += len(refusals.take(1, 5, AuditEntry(Actor("", f"address-{number}"), "token.issue", "x")))
+        rows += len(
+            refusals.take(1, 5, AuditEntry(actor=Actor("", f"address-{number}"), action="token.issue", target="x"))
+        )
     assert rows <= MAX_COUNTED_CALLERS + REFUSALS_RECORDED
     for number in range(10 * MAX_COUNTED_ACTIONS + REFUSALS_RECORDED):
-        refusals.take(2, 5, AuditEntry(Actor("ann", "", "ann"), f"action-{number}", "x"))
+        refusals.take(2, 5, AuditEntry(actor=Actor("ann", "", "ann"), action=f"action-{number}", target="x"))
     counts = [json.loads(row.entry.details or b"") for row in refusals.over(5, every=True)]
     assert max(len(count["actions"]) for count in counts) <= MAX_COUNTED_ACTIONS + 1
     assert sum(count["count"] for count in counts) == 9 * MAX_COUNTED_CALLERS + 10 * MAX_COUNTED_ACTIONS - (
@@ -117,7 +123,7 @@ def test_memory_is_bounded_whatever_the_number_of_callers_and_actions() -> None:
 
 @pytest.mark.parametrize("later", [REFUSALS_WINDOW_MICROSECONDS, -1])
 def test_window_ends_with_its_time_and_with_a_clock_that_is_set_back(later: int) -> None:
-    refusals, entry = Refusals(), AuditEntry(Actor("ann", "", "ann"), "a", "x")
+    refusals, entry = Refusals(), AuditEntry(actor=Actor("ann", "", "ann"), action="a", target="x")
     for _ in range(REFUSALS_RECORDED + 1):
         refusals.take(1, 10, entry)
     summary, own = refusals.take(1, 10 + later, entry)

@@ -20,7 +20,7 @@ from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
 
 ANN = Actor("ann@localhost/pcc", "127.0.0.1")
-AUDIT = AuditEntry(ANN, "test.change", "x")
+AUDIT = AuditEntry(actor=ANN, action="test.change", target="x")
 PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
 
 
@@ -114,8 +114,18 @@ class World:
 
 async def world(store: SqliteStore) -> World:
     tenant = await store.access.create_tenant("acme", ("acme.example",), 1, AUDIT)
-    row = AutomationRow(tenant.id, "auto", b'{"displayName":"A"}', 0, None, 1, 1)
-    plan = Definition(tenant.id, 0, "auto", 1, PLAN, b"[]", None, 1)
+    row = AutomationRow(
+        tenant=tenant.id,
+        id="auto",
+        document=b'{"displayName":"A"}',
+        version=0,
+        definition=None,
+        created_at=1,
+        updated_at=1,
+    )
+    plan = Definition(
+        tenant=tenant.id, id=0, automation="auto", version=1, steps=PLAN, triggers=b"[]", context=None, created_at=1
+    )
     made = await store.automations.create(row, plan, AUDIT)
     listener = Listener()
     store.listen(listener)

@@ -20,12 +20,20 @@ pytestmark = pytest.mark.anyio
 
 KEY = bytes(range(32))
 TOKEN = b"\1" * 32
-ENDED = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, AUDIT.actor)
+ENDED = BulkAction(id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=AUDIT.actor)
 USED = b"\2" * 32
 
 
 def client(tenant: int, id: str = "quiet-otter-12345@localhost/spc") -> ClientRow:
-    return ClientRow(tenant, id, "CI", KEY, (Role.SUPER_ADMIN, Role.READ_ONLY), 5, expires_at=900)
+    return ClientRow(
+        tenant=tenant,
+        id=id,
+        display_name="CI",
+        public_key=KEY,
+        roles=(Role.SUPER_ADMIN, Role.READ_ONLY),
+        created_at=5,
+        expires_at=900,
+    )
 
 
 class AccessContract:

@@ -19,14 +19,23 @@ from tests.store.stores import ANN, World, opened, world
 pytestmark = pytest.mark.anyio
 
 BOB = Actor("bob@localhost/pcc", "192.0.2.9", "bob")
-AUDIT = AuditEntry(ANN, "execution.addendum", "1")
+AUDIT = AuditEntry(actor=ANN, action="execution.addendum", target="1")
 DAY = addenda.REPEATED_WITHIN
 
 
 async def a_finding(here: World) -> Addendum:
     """About a run that is there."""
     ref = (await here.in_flight()).execution.ref
-    return Addendum(ref, 0, AddendumFinding.HAPPENED, ANN, 5_000, attempt=2, item="ann", note="seen there")
+    return Addendum(
+        ref=ref,
+        position=0,
+        finding=AddendumFinding.HAPPENED,
+        actor=ANN,
+        at=5_000,
+        attempt=2,
+        item="ann",
+        note="seen there",
+    )
 
 
 async def audited(here: World) -> int:

@@ -17,7 +17,14 @@ from tests.store.stores import AUDIT, opened
 
 pytestmark = pytest.mark.anyio
 
-ENTRY = AuditEntry(Actor("c", "::1", "p"), "execution.terminate", "execution:7", "denied", "no", b'{"a":1}')
+ENTRY = AuditEntry(
+    actor=Actor("c", "::1", "p"),
+    action="execution.terminate",
+    target="execution:7",
+    outcome="denied",
+    reason="no",
+    details=b'{"a":1}',
+)
 
 
 class AuditContract:

@@ -18,11 +18,15 @@ pytestmark = pytest.mark.anyio
 
 
 def row(tenant: int = 1, id: str = "a", at: int = 5) -> AutomationRow:
-    return AutomationRow(tenant, id, b'{"displayName":"A"}', 0, None, at, at)
+    return AutomationRow(
+        tenant=tenant, id=id, document=b'{"displayName":"A"}', version=0, definition=None, created_at=at, updated_at=at
+    )
 
 
 def plan(steps: bytes = PLAN, context: bytes | None = None) -> Definition:
-    return Definition(1, 0, "a", 1, steps, b"[]", context, 5)
+    return Definition(
+        tenant=1, id=0, automation="a", version=1, steps=steps, triggers=b"[]", context=context, created_at=5
+    )
 
 
 class AutomationsContract:

@@ -146,7 +146,7 @@ async def test_that_it_was_restored_stays_on_record(tmp_path: Path) -> None:
         in_flight, waiting, ended = (Ref(here.tenant, number) for number in (1, 2, 3))
         await store.executions.apply(waiting, Terminated(9_000, TerminationRequest(ANN, "looked at")))
     backup.release(restored, LATER + 1)
-    expected = Restored("monday.db", known_until=2_000, restored_at=LATER)
+    expected = Restored(backup="monday.db", known_until=2_000, restored_at=LATER)
     async with opened(restored) as store:
         assert [await store.executions.restored(ref) for ref in (in_flight, waiting, ended)] == [
             expected,
@@ -181,7 +181,7 @@ async def test_a_backup_of_an_earlier_release_is_restored_to_this_one(tmp_path: 
     assert backup.verify(file).schema == 10
     backup.restore(file, tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:
-        assert await store.executions.restored(Ref(1, 1)) == Restored("old.db", known_until=1, restored_at=LATER)
+        assert await store.executions.restored(Ref(1, 1)) == Restored(backup="old.db", known_until=1, restored_at=LATER)
 
 
 async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ async def test_a_store_restored_twice_knows_the_newer_one(tmp_path: Path) -> Non
     async with opened(again) as store:
         here = await resumed(store)
         found = await store.executions.restored(Ref(here.tenant, 1))
-        assert found == Restored("tuesday.db", known_until=LATER, restored_at=LATER + 5)
+        assert found == Restored(backup="tuesday.db", known_until=LATER, restored_at=LATER + 5)
 
 
 async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
@@ -200,12 +200,14 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
         here = await world(store)
         ended = (await here.start()).execution
         await store.executions.apply(ended.ref, Terminated(2_000, TerminationRequest(ANN, "over")))
-        added = await store.addenda.add(Addendum(ended.ref, 0, AddendumFinding.HAPPENED, ANN, 3_000), AUDIT)
+        added = await store.addenda.add(
+            Addendum(ref=ended.ref, position=0, finding=AddendumFinding.HAPPENED, actor=ANN, at=3_000), AUDIT
+        )
         backup.create(tmp_path / "data", tmp_path / "monday.db")
     backup.restore(tmp_path / "monday.db", tmp_path / "restored", LATER)
     async with opened(tmp_path / "restored") as store:
         assert await store.addenda.of(ended.ref) == [added]
-        later = Addendum(ended.ref, 0, AddendumFinding.DID_NOT_HAPPEN, ANN, 9_000)
+        later = Addendum(ref=ended.ref, position=0, finding=AddendumFinding.DID_NOT_HAPPEN, actor=ANN, at=9_000)
         await store.addenda.add(later, AUDIT)
         assert [each.number for each in await store.addenda.of(ended.ref)] == [1, 2]
 

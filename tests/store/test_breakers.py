@@ -42,7 +42,9 @@ async def starts(here: World, *moments: int) -> list[State]:
 async def settle(
     here: World, kind: BulkKind | None, *, at: int = AT + 100, reset: bool = False, id: str = "b", reason: str = ""
 ) -> str:
-    decided = None if kind is None else BulkAction(id, here.automation, kind, ANN, reason)
+    decided = (
+        None if kind is None else BulkAction(id=id, automation=here.automation, kind=kind, actor=ANN, reason=reason)
+    )
     return await here.store.breakers.settle(here.tenant, here.automation, at, AUDIT, reset=reset, decided=decided)
 
 
@@ -170,7 +172,9 @@ class BreakersContract:
     async def test_deleting_terminates_what_is_active_in_the_same_commit(self, here: World) -> None:
         await set_breaker(here, 2)
         await starts(here, AT + 1, AT + 2, AT + 3)
-        action = BulkAction("b", here.automation, BulkKind.TERMINATE_ACTIVE, ANN, "deleted")
+        action = BulkAction(
+            id="b", automation=here.automation, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="deleted"
+        )
         assert await here.store.automations.delete(here.tenant, here.automation, AT + 9, AUDIT, terminate=action)
         assert states(here) == [State.STOPPING, State.STOPPING, State.TERMINATE]
         assert [ref.id for ref, _ in here.listener.interrupts] == [1, 2]
@@ -180,7 +184,9 @@ class BreakersContract:
 
     async def test_revoking_a_tenant_terminates_the_runs_of_every_automation_batch_by_batch(self, here: World) -> None:
         await starts(here, *range(AT, AT + 5))
-        action = BulkAction("b", EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, ANN, "revoked")
+        action = BulkAction(
+            id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="revoked"
+        )
 
         def revoked(connection: apsw.Connection) -> bulk.Batch:
             return bulk.begin(connection, here.tenant, action, AT + 9, most=2)

@@ -24,14 +24,16 @@ SIGNALS: Final = frozenset({(AuditLog, "news")})
 """Methods that wait for something: no reads."""
 NOT_AWAITED: Final = frozenset({(AuditLog, "look_again"), (Clocks, "may_move")})
 """Methods that ask no database and change none."""
-ORDER: Final = BulkTermination(1, "order", TerminationRequest(Actor("ann", "127.0.0.1")), (), 1, 0)
+ORDER: Final = BulkTermination(
+    tenant=1, id="order", request=TerminationRequest(Actor("ann", "127.0.0.1")), paused=(), at=1, total=0
+)
 ARGUMENTS: Final[Mapping[Any, object]] = {
     int: 1,
     str: "auto",
     bytes: b"1",
     bool: False,
     Ref: Ref(1, 1),
-    Idempotency: Idempotency("key", b"body"),
+    Idempotency: Idempotency(key="key", body=b"body"),
     BulkTermination: ORDER,
 }
 

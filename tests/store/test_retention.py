@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 DAY = 86_400 * SECOND
 BORN = 1_760_000_000 * SECOND
-KEPT = TenantSettings(False, executions_kept=30 * DAY, payloads_kept=10 * DAY)
+KEPT = TenantSettings(automations_disabled=False, executions_kept=30 * DAY, payloads_kept=10 * DAY)
 
 
 async def a_run(here: World, at: int, *, ended_at: int | None = None, input: bytes = b'{"n":1}') -> Ref:
@@ -99,7 +99,14 @@ class RetentionContract:
 
     async def test_what_was_added_later_stays_with_its_run_and_goes_with_it(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
-        found = Addendum(ref, 0, AddendumFinding.HAPPENED, ANN, BORN + 2 * DAY, note="asked the far end")
+        found = Addendum(
+            ref=ref,
+            position=0,
+            finding=AddendumFinding.HAPPENED,
+            actor=ANN,
+            at=BORN + 2 * DAY,
+            note="asked the far end",
+        )
         added = await here.store.addenda.add(found, AUDIT)
         await removed(here, BORN + 31 * DAY - 1)
         assert await here.store.addenda.of(ref) == [added]

@@ -388,8 +388,16 @@ async def test_orders_under_way_side_by_side_reach_what_is_below_them_and_nothin
 async def another_tenant(here: World) -> World:
     """The same automation in the hands of somebody else, over the same store."""
     tenant = await here.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
-    row = AutomationRow(tenant.id, "auto", b"{}", 0, None, 1, 1)
-    made = await here.store.automations.create(row, Definition(tenant.id, 0, "auto", 1, PLAN, b"[]", None, 1), AUDIT)
+    row = AutomationRow(
+        tenant=tenant.id, id="auto", document=b"{}", version=0, definition=None, created_at=1, updated_at=1
+    )
+    made = await here.store.automations.create(
+        row,
+        Definition(
+            tenant=tenant.id, id=0, automation="auto", version=1, steps=PLAN, triggers=b"[]", context=None, created_at=1
+        ),
+        AUDIT,
+    )
     assert made.definition is not None
     return World(here.store, tenant.id, made.id, made.definition, here.listener)
 

@@ -60,7 +60,16 @@ def about(here: World, subject: str, **narrowing: Any) -> list[int]:
 async def with_context(here: World, context: Any) -> int:
     """A draft of the automation whose runs are given this beneath their own data."""
     stored = None if context is None else json.dumps({"context": context}).encode()
-    draft = Definition(here.tenant, 0, here.automation, 0, PLAN, b"[]", stored, 1)
+    draft = Definition(
+        tenant=here.tenant,
+        id=0,
+        automation=here.automation,
+        version=0,
+        steps=PLAN,
+        triggers=b"[]",
+        context=stored,
+        created_at=1,
+    )
     return (await here.store.automations.draft(draft)).id
 
 

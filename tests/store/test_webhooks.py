@@ -15,7 +15,15 @@ from tests.store.stores import AUDIT, opened
 
 pytestmark = pytest.mark.anyio
 
-ROW = WebhookRow(1, "w", b'{"displayName":"W"}', "https://far.example/hook", 3_600, 5, 5)
+ROW = WebhookRow(
+    tenant=1,
+    id="w",
+    document=b'{"displayName":"W"}',
+    url="https://far.example/hook",
+    callback_timeout=3_600,
+    created_at=5,
+    updated_at=5,
+)
 
 
 class WebhooksContract:

@@ -166,7 +166,7 @@ async def ensure_default_tenant(access: Access, hosts: Iterable[str], at: int) -
     names = tuple(dict.fromkeys((*LOOPBACK, *(_of_option(host) for host in hosts))))
     found = next((tenant for tenant in await access.tenants() if tenant.name == DEFAULT_TENANT), None)
     if found is None:
-        entry = AuditEntry(SYSTEM, "tenant.create", f"tenant:{DEFAULT_TENANT}")
+        entry = AuditEntry(actor=SYSTEM, action="tenant.create", target=f"tenant:{DEFAULT_TENANT}")
         return await access.create_tenant(DEFAULT_TENANT, names, at, entry)
     if not set(names) <= set(found.hosts):
         await access.add_hosts(found.id, names, at)

@@ -193,9 +193,9 @@ class TokenEndpoint:
         now = self._clock.wall()
         details = {"method": proven.method, "scope": " ".join(scope), "lifetime": self._lifetime}
         entry = AuditEntry(
-            Actor(client.id, request.address, client.id),
-            "token.issue",
-            f"client:{client.id}",
+            actor=Actor(client.id, request.address, client.id),
+            action="token.issue",
+            target=f"client:{client.id}",
             details=json.dumps(details).encode(),
         )
         fresh = await self._access.issue(
@@ -222,7 +222,13 @@ class TokenEndpoint:
         self._failures.add(request.address, now)
         presented = form.get("client_id", "")
         client = presented if _CLIENT_ID.fullmatch(presented) else ""
-        entry = AuditEntry(Actor(client, request.address), "token.issue", f"client:{client}", "denied", cause)
+        entry = AuditEntry(
+            actor=Actor(client, request.address),
+            action="token.issue",
+            target=f"client:{client}",
+            outcome="denied",
+            reason=cause,
+        )
         await self._audit.refuse(request.tenant, self._clock.wall(), entry)
         challenge = ("WWW-Authenticate", f'{"Basic" if basic else "Bearer"} realm="{request.host}"')
         return _error(401, "invalid_client", "client authentication failed", challenge)

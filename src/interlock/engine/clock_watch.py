@@ -104,7 +104,9 @@ class ClockWatch:
             self._unmoved = clock.now() - (known.now + clock.uptime() - known.uptime)
             await self._catch_up()
         if self._held is not None and confirmed == _date(clock.now()):
-            await self._clocks.confirm(clock.now(), AuditEntry(SYSTEM, CONFIRM_ACTION, "", reason=confirmed))
+            await self._clocks.confirm(
+                clock.now(), AuditEntry(actor=SYSTEM, action=CONFIRM_ACTION, target="", reason=confirmed)
+            )
             self._held = None
         await self._mark()
 
@@ -133,8 +135,8 @@ class ClockWatch:
         right = clock.now() + clock_by
         details = json.dumps({"microseconds": by, "from": right - by, "to": right})
         reason = f"the clock was {_told(-by)} the time"
-        audit = AuditEntry(SYSTEM, MOVE_ACTION, "", reason=reason, details=details.encode())
-        mark = ClockMark(clock.boot(), clock.uptime(), right)
+        audit = AuditEntry(actor=SYSTEM, action=MOVE_ACTION, target="", reason=reason, details=details.encode())
+        mark = ClockMark(boot=clock.boot(), uptime=clock.uptime(), now=right)
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
         moving = self._clocks.move(by, right, mark, self._held, audit, lambda: self._moved(by))
         _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
@@ -155,7 +157,7 @@ class ClockWatch:
     async def _mark(self) -> None:
         clock = self._clock
         self._mark_at = clock.uptime() + MARK_EVERY
-        await self._clocks.keep_mark(ClockMark(clock.boot(), clock.uptime(), clock.now()), self._held)
+        await self._clocks.keep_mark(ClockMark(boot=clock.boot(), uptime=clock.uptime(), now=clock.now()), self._held)
 
 
 def _date(at: int) -> str:

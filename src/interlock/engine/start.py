@@ -94,7 +94,14 @@ class Starter:
         id_ = self._ids.execution()
         newcomer = Newcomer(request.tenant, id_, request.automation, request.definition, request.is_draft)
         details = b'{"automation":' + encode(request.automation) + b"}"
-        audit = AuditEntry(request.actor, START_ACTION, str(id_), "ok", request.reason, details)
+        audit = AuditEntry(
+            actor=request.actor,
+            action=START_ACTION,
+            target=str(id_),
+            outcome="ok",
+            reason=request.reason,
+            details=details,
+        )
         input_ = encode(request.trigger)
         held = self._slots.try_slot(Ref(request.tenant, id_))
         if held is None:

@@ -61,7 +61,7 @@ async def create_client(services: Services, call: Call, body: CreateClientReques
     row = replace(_row(services, call.tenant.id, made, body.display_name, roles, body.expires_in), apps=apps)
     details = json.dumps({"roles": roles, "apps": apps}).encode()
     await services.store.access.create_client(
-        row, AuditEntry(call.actor, "client.create", f"client:{row.id}", details=details)
+        row, AuditEntry(actor=call.actor, action="client.create", target=f"client:{row.id}", details=details)
     )
     return Answer(CreateClientResponse(client=_client(row), client_secret=made.secret))
 
@@ -89,7 +89,7 @@ async def revoke_client(services: Services, call: Call, body: RevokeClientReques
         if lasting == [id_]:
             raise FailedPrecondition("this is the last client with the role super_admin; make another one first")
 
-    audit = AuditEntry(call.actor, "client.revoke", f"client:{id_}")
+    audit = AuditEntry(actor=call.actor, action="client.revoke", target=f"client:{id_}")
     await access.revoke_client(tenant, id_, services.clock.wall(), audit, check=check)
     return Answer(RevokeClientResponse(client=_client(await access.client(tenant, id_) or row)))
 
@@ -109,7 +109,15 @@ def _row(
 ) -> ClientRow:
     at = services.clock.wall()
     expires_at = None if expires_in is None else at + expires_in.nanos // 1000
-    return ClientRow(tenant, made.client_id, display_name, made.public_key, roles, at, expires_at)
+    return ClientRow(
+        tenant=tenant,
+        id=made.client_id,
+        display_name=display_name,
+        public_key=made.public_key,
+        roles=roles,
+        created_at=at,
+        expires_at=expires_at,
+    )
 
 
 def _roles(names: Iterable[str]) -> tuple[Role, ...]:
@@ -178,7 +186,7 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
         raise InvalidArgument(problems=tuple(problems))
     made = make_credential(services.ids, services.chance, services.urls.authority(hosts[0]))
     first = _row(services, 0, made, "First client", (Role.SUPER_ADMIN,))
-    audit = AuditEntry(call.actor, "tenant.create", f"tenant:{body.name}")
+    audit = AuditEntry(actor=call.actor, action="tenant.create", target=f"tenant:{body.name}")
     tenant = await services.store.access.create_tenant(
         body.name, tuple(hosts), services.clock.wall(), audit, first=first
     )
@@ -211,9 +219,15 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
         raise NotFound
     if found.id == call.tenant.id:
         raise FailedPrecondition("the default tenant cannot be revoked: nobody could let anybody in any more")
-    audit = AuditEntry(call.actor, "tenant.revoke", f"tenant:{name}")
+    audit = AuditEntry(actor=call.actor, action="tenant.revoke", target=f"tenant:{name}")
     reason = f"the tenant {name} was revoked"
-    terminate = BulkAction(services.ids.text(), EVERY_AUTOMATION, BulkKind.TERMINATE_ACTIVE, call.actor, reason)
+    terminate = BulkAction(
+        id=services.ids.text(),
+        automation=EVERY_AUTOMATION,
+        kind=BulkKind.TERMINATE_ACTIVE,
+        actor=call.actor,
+        reason=reason,
+    )
     await access.revoke_tenant(found.id, services.clock.wall(), audit, terminate, now=services.clock.now())
     revoked = next(tenant for tenant in await access.tenants() if tenant.id == found.id)
     return Answer(RevokeTenantResponse(tenant=await _tenant(services, revoked)))

@@ -67,14 +67,14 @@ async def create(services: Services, call: Call, body: CreateAddendumRequest) ->
         )
     recorded = _recorded(receipt, step, body)
     new = Addendum(
-        Ref(call.tenant.id, detail.id),
-        step.position,
-        AddendumFinding(body.finding),
-        call.actor,
-        services.clock.now(),
-        body.attempt,
-        body.item,
-        body.note,
+        ref=Ref(call.tenant.id, detail.id),
+        position=step.position,
+        finding=AddendumFinding(body.finding),
+        actor=call.actor,
+        at=services.clock.now(),
+        attempt=body.attempt,
+        item=body.item,
+        note=body.note,
     )
     details = {
         "position": step.position,
@@ -85,9 +85,9 @@ async def create(services: Services, call: Call, body: CreateAddendumRequest) ->
         "finding": new.finding,
     }
     audit = AuditEntry(
-        call.actor,
-        ACTION,
-        str(detail.id),
+        actor=call.actor,
+        action=ACTION,
+        target=str(detail.id),
         reason=body.note,
         details=json.dumps(details, separators=(",", ":")).encode(),
     )

@@ -28,5 +28,5 @@ async def authorise(services: Services, call: Call, operation: Operation) -> Non
 async def record_refusal(services: Services, call: Call, action: str, reason: str) -> None:
     """Put into the audit record that the caller was not allowed to do this."""
     target = next(iter(call.path.values()), "")[:200]
-    entry = AuditEntry(call.actor, action, target, outcome="denied", reason=reason)
+    entry = AuditEntry(actor=call.actor, action=action, target=target, outcome="denied", reason=reason)
     await services.store.audit.refuse(call.tenant.id, services.clock.now(), entry)

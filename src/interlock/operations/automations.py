@@ -77,7 +77,18 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     if not made.is_draft:
         (await publish.check(services, call, made)).refuse()
     at = services.clock.now()
-    row = AutomationRow(call.tenant.id, services.ids.text(), to_stored(made), 0, None, at, at, None, *_breaker(made))
+    breaker_max, breaker_period = _breaker(made)
+    row = AutomationRow(
+        tenant=call.tenant.id,
+        id=services.ids.text(),
+        document=to_stored(made),
+        version=0,
+        definition=None,
+        created_at=at,
+        updated_at=at,
+        breaker_max=breaker_max,
+        breaker_period=breaker_period,
+    )
     definition = publish.definition_of(call, row, made, at)
     published = definition if not made.is_draft and publish.differs(definition, None) else None
     audit = _audit(call, "automation.create", row.id, published=published is not None)
@@ -149,7 +160,9 @@ async def delete(services: Services, call: Call, body: DeleteAutomationRequest) 
     terminate = None
     if body.terminate_running:
         reason = "the automation was deleted"
-        terminate = BulkAction(services.ids.text(), id_, BulkKind.TERMINATE_ACTIVE, call.actor, reason)
+        terminate = BulkAction(
+            id=services.ids.text(), automation=id_, kind=BulkKind.TERMINATE_ACTIVE, actor=call.actor, reason=reason
+        )
     if not await services.store.automations.delete(tenant, id_, at, audit, terminate=terminate):
         raise NotFound
     return Answer(DeleteAutomationResponse())
@@ -277,4 +290,6 @@ def _breaker(automation: Automation) -> tuple[int, str]:
 
 
 def _audit(call: Call, action: str, target: str, **details: object) -> AuditEntry:
-    return AuditEntry(call.actor, action, target, details=json.dumps(details, separators=(",", ":")).encode())
+    return AuditEntry(
+        actor=call.actor, action=action, target=target, details=json.dumps(details, separators=(",", ":")).encode()
+    )

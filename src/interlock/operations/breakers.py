@@ -48,9 +48,13 @@ async def resolve_paused(services: Services, call: Call, body: ResolvePausedAuto
 async def _settle(services: Services, call: Call, action: str, decision: str, reason: str, *, reset: bool) -> str:
     automation, kind = call.path["id"], _KINDS.get(decision)
     await require_visible(services.store, call, automation)
-    decided = None if kind is None else BulkAction(services.ids.text(), automation, kind, call.actor, reason)
+    decided = (
+        None
+        if kind is None
+        else BulkAction(id=services.ids.text(), automation=automation, kind=kind, actor=call.actor, reason=reason)
+    )
     details = json.dumps({"decision": "" if kind is None else kind}, separators=(",", ":")).encode()
-    audit = AuditEntry(call.actor, action, automation, reason=reason, details=details)
+    audit = AuditEntry(actor=call.actor, action=action, target=automation, reason=reason, details=details)
     return await services.store.breakers.settle(
         call.tenant.id, automation, services.clock.now(), audit, reset=reset, decided=decided
     )

@@ -102,10 +102,16 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
     request = TerminationRequest(call.actor, body.reason, Mode(body.mode), body.cascade, deadline)
     paused = await _to_pause(services, call, row, body.filter) if body.pause_automation else ()
     total = row.total + found.missing
-    order = BulkTermination(call.tenant.id, row.id, request, paused, at, total, not_found=found.missing)
+    order = BulkTermination(
+        tenant=call.tenant.id, id=row.id, request=request, paused=paused, at=at, total=total, not_found=found.missing
+    )
     details = {"total": total, "mode": body.mode, "cascade": body.cascade, "paused": paused}
     audit = AuditEntry(
-        call.actor, "terminations.create", row.id, reason=body.reason, details=json.dumps(details).encode()
+        actor=call.actor,
+        action="terminations.create",
+        target=row.id,
+        reason=body.reason,
+        details=json.dumps(details).encode(),
     )
     orders = services.store.bulk_terminations
     if not await orders.begin(order, audit):
@@ -134,7 +140,7 @@ async def abort(services: Services, call: Call, body: AbortTerminationsRequest) 
         NotFound: there is no such order.
     """
     order = await _read(services, call)
-    audit = AuditEntry(call.actor, "terminations.abort", order.id)
+    audit = AuditEntry(actor=call.actor, action="terminations.abort", target=order.id)
     await services.store.bulk_terminations.abort(order.tenant, order.id, services.clock.now(), audit)
     return Answer(TerminationsResponse(terminations=_shown(await _read(services, call))))
 
@@ -228,7 +234,9 @@ async def _meant_and_held_back(
         if not further:
             return found
         details = json.dumps({"automations": further}, separators=(",", ":")).encode()
-        audit = AuditEntry(call.actor, "terminations.hold_back", further[0], reason=reason, details=details)
+        audit = AuditEntry(
+            actor=call.actor, action="terminations.hold_back", target=further[0], reason=reason, details=details
+        )
         await services.store.bulk_terminations.hold_back(call.tenant.id, further, services.clock.now(), audit)
         held.update(further)
         found = await find(services, call, narrowing)
@@ -247,7 +255,7 @@ async def _named(services: Services, call: Call, narrowing: TerminationFilter | 
 
 async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
     at = services.clock.now()
-    row = PlanRow(services.ids.text(), call.principal.client, at + VALID, len(ids))
+    row = PlanRow(id=services.ids.text(), client=call.principal.client, expires_at=at + VALID, total=len(ids))
     await services.store.bulk_terminations.plan(call.tenant.id, row, at, ids)
     return row
 
@@ -267,7 +275,9 @@ async def _to_pause(
     services: Services, call: Call, row: PlanRow, narrowing: TerminationFilter | None
 ) -> tuple[str, ...]:
     """The automations that a filter names, and those whose executions are planned."""
-    order = BulkTermination(call.tenant.id, row.id, TerminationRequest(call.actor), (), 0, row.total)
+    order = BulkTermination(
+        tenant=call.tenant.id, id=row.id, request=TerminationRequest(call.actor), paused=(), at=0, total=row.total
+    )
     ids = await services.store.bulk_terminations.batch(order, MOST)
     found: dict[str, None] = dict.fromkeys(await _named(services, call, narrowing))
     for ids_ in _batches(ids):

@@ -156,7 +156,7 @@ def _idempotency(key: str, body: ExecuteAutomationRequest) -> Idempotency:
     """The key, and the fingerprint of the whole message, so that a member that is added to it is covered too."""
     if not _KEY.fullmatch(key):
         raise InvalidArgument.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
-    return Idempotency(key, fingerprint(body))
+    return Idempotency(key=key, body=fingerprint(body))
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

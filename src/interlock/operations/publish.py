@@ -101,15 +101,15 @@ def definition_of(
     Its id and version are the store's to say.
     """
     return Definition(
-        row.tenant,
-        0,
-        row.id,
-        0,
-        _stored(automation.draft_automation_steps if draft else automation.automation_steps),
-        _stored(automation.draft_triggers if draft else automation.triggers),
-        to_stored(automation.context) if automation.context is not None else None,
-        at,
-        None if call.apps is None else json.dumps(sorted(call.apps)),
+        tenant=row.tenant,
+        id=0,
+        automation=row.id,
+        version=0,
+        steps=_stored(automation.draft_automation_steps if draft else automation.automation_steps),
+        triggers=_stored(automation.draft_triggers if draft else automation.triggers),
+        context=to_stored(automation.context) if automation.context is not None else None,
+        created_at=at,
+        apps=None if call.apps is None else json.dumps(sorted(call.apps)),
     )
 
 

@@ -64,7 +64,9 @@ async def update(services: Services, call: Call, body: UpdateSettingsRequest) ->
         after = _changed(before, body)
         _check(after)
         details = json.dumps({"before": asdict(before), "after": asdict(after)}, separators=(",", ":")).encode()
-        return after, AuditEntry(call.actor, "settings.update", f"tenant:{call.tenant.id}", details=details)
+        return after, AuditEntry(
+            actor=call.actor, action="settings.update", target=f"tenant:{call.tenant.id}", details=details
+        )
 
     after = await services.store.access.change_settings(call.tenant.id, change, services.clock.now())
     return Answer(SettingsResponse(settings=_shown(after)))

@@ -141,5 +141,5 @@ async def _state(services: Services, ref: Ref, otherwise: State) -> State:
 
 
 async def _unknown(services: Services, call: Call, id_: int) -> None:
-    entry = AuditEntry(call.actor, TERMINATE_ACTION, str(id_), outcome="not-found")
+    entry = AuditEntry(actor=call.actor, action=TERMINATE_ACTION, target=str(id_), outcome="not-found")
     await services.store.audit.refuse(call.tenant.id, services.clock.now(), entry)

@@ -124,7 +124,7 @@ def _changed(stored: Webhook, body: UpdateRequest) -> Webhook:
 async def delete(services: Services, call: Call, body: DeleteRequest) -> Answer:
     """Delete a webhook. A step that comes to it later fails; one that is waiting for its callback still takes it."""
     id_ = call.path["id"]
-    audit = AuditEntry(call.actor, "webhook.delete", id_)
+    audit = AuditEntry(actor=call.actor, action="webhook.delete", target=id_)
     if not await services.store.webhooks.delete(call.tenant.id, id_, services.clock.now(), audit):
         raise NotFound
     return Answer(DeleteResponse())
@@ -173,7 +173,15 @@ def _check(services: Services, webhook: Webhook, prefix: str, *, named: bool = F
 def _row(tenant: int, id_: str, webhook: Webhook, created_at: int, updated_at: int) -> WebhookRow:
     timeout = webhook.callback_timeout or DEFAULT_TIMEOUT
     seconds = -(-timeout.nanos // 1_000_000_000)
-    return WebhookRow(tenant, id_, to_stored(webhook), webhook.url, seconds, created_at, updated_at)
+    return WebhookRow(
+        tenant=tenant,
+        id=id_,
+        document=to_stored(webhook),
+        url=webhook.url,
+        callback_timeout=seconds,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
 
 
 def _shown(row: WebhookRow) -> Webhook:
@@ -186,4 +194,4 @@ def _shown(row: WebhookRow) -> Webhook:
 
 
 def _audit(call: Call, action: str, row: WebhookRow) -> AuditEntry:
-    return AuditEntry(call.actor, action, row.id, details=json.dumps({"url": row.url}).encode())
+    return AuditEntry(actor=call.actor, action=action, target=row.id, details=json.dumps({"url": row.url}).encode())

@@ -22,7 +22,7 @@ class Role(StrEnum):
     """Nothing here: it may ask for things elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRow:
     """A tenant. `hosts` are the normalised names it answers to."""
 
@@ -34,7 +34,7 @@ class TenantRow:
     revoked_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantSettings:
     """What a tenant's administrators set for all its runs. Lengths are microseconds."""
 
@@ -46,7 +46,7 @@ class TenantSettings:
     """How long what it was started with, and what its steps sent and received, is kept after its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRow:
     """A client credential: only the public key is kept. `id` is fixed once made."""
 
@@ -62,7 +62,7 @@ class ClientRow:
     """What a client with the role `APP_ADMIN` administers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
     """An access token, found by its SHA-256; `client` is its client as it stands now."""
 

@@ -20,7 +20,7 @@ class AddendumFinding(StrEnum):
     """Somebody asked, and it could not be found out."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Addendum:
     """One finding about one step. The recorded outcome stays as it is beside it."""
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from interlock.rules.model import Actor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """What goes into the audit record beside a change. `action` is `resource.verb`, `details` is JSON text."""
 
@@ -21,7 +21,7 @@ class AuditEntry:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """One row of the audit record as it is kept."""
 

@@ -10,7 +10,7 @@ from interlock.ports.audit import AuditEntry
 from interlock.ports.bulk import BulkAction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """An immutable plan: a published version, or a draft as it was when it was run. The JSON is in stored form."""
 
@@ -27,7 +27,7 @@ class Definition:
     """The apps that its publisher was confined to, as a JSON list: what its runs may reach. None: to none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AutomationRow:
     """An automation. `document` is the stored form of everything its owner can set, drafts included."""
 
@@ -101,7 +101,7 @@ class Automations(AutomationReads, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRow:
     """Where an outbound webhook goes. `callback_timeout` is seconds."""
 

@@ -28,7 +28,7 @@ EVERY_AUTOMATION: Final = ""
 """No automation has this id: a decision with it is about a whole tenant, which is revoked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkAction:
     """Who decided what. It is about the runs there are when it is stored, and no later ones."""
 

@@ -14,7 +14,7 @@ Reach = frozenset[str] | None
 """The apps whose runs a client may terminate; None: all runs of the tenant."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
     """What somebody may order to be stopped: by that client, until then, once."""
 
@@ -25,7 +25,7 @@ class PlanRow:
     used: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkTermination:
     """An order, and how far it has come. The other counters are about the runs that it names."""
 

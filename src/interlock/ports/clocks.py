@@ -9,7 +9,7 @@ from typing import Protocol
 from interlock.ports.audit import AuditEntry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockMark:
     """What the clocks said at one moment."""
 

@@ -15,7 +15,7 @@ from interlock.rules.outcomes import Outcome
 from interlock.rules.states import IN_FLIGHT, State, WaitingFor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
     """One attempt at a step, or a step that took no time."""
 
@@ -37,7 +37,7 @@ class StepRow:
     """JSON list of late results: evidence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """One of several items of an attempt."""
 
@@ -51,7 +51,7 @@ class ItemRow:
     error: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What `advance` needs to go on with a run: the row, its input, and what its steps returned."""
 
@@ -65,7 +65,7 @@ class Run:
     """What may be shown of those outputs of which something may not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """A store was made from a backup in which a run was not at rest for good."""
 
@@ -76,7 +76,7 @@ class Restored:
     restored_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Idempotency:
     """A caller's key for one start. `body` is the digest of the whole message."""
 
@@ -84,7 +84,7 @@ class Idempotency:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The answer of `create`. `repeated`: the idempotency key was known; `execution` is the first one's."""
 
@@ -93,7 +93,7 @@ class Started:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeStopped:
     """The answer of a cascading termination: the decision for the named run, and how many below it were stopped."""
 

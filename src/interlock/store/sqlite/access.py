@@ -73,7 +73,7 @@ class SqliteAccess:
             if first is not None:
                 connection.execute(_SQL["client_insert"], _values(replace(first, tenant=id_)))
             append_audit(connection, id_, at, audit)
-            return TenantRow(id_, name, tuple(sorted(set(hosts))), at)
+            return TenantRow(id=id_, name=name, hosts=tuple(sorted(set(hosts))), created_at=at)
 
         return self._writer.submit(job)
 
@@ -83,7 +83,9 @@ class SqliteAccess:
                 raise NotFound(f"there is no tenant {tenant}")
             added = _take_hosts(connection, tenant, hosts)
             if added:
-                entry = AuditEntry(SYSTEM, "tenant.add_hosts", f"tenant:{tenant}", reason=", ".join(added))
+                entry = AuditEntry(
+                    actor=SYSTEM, action="tenant.add_hosts", target=f"tenant:{tenant}", reason=", ".join(added)
+                )
                 append_audit(connection, tenant, at, entry)
 
         return self._writer.submit(job)
@@ -134,7 +136,14 @@ class SqliteAccess:
     def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
         id_, name, created_at, disabled, revoked_at = row
         hosts = tuple(host for (host,) in self._reader.execute(_SQL["hosts_of"], (id_,)))
-        return TenantRow(id_, name, hosts, created_at, bool(disabled), revoked_at)
+        return TenantRow(
+            id=id_,
+            name=name,
+            hosts=hosts,
+            created_at=created_at,
+            automations_disabled=bool(disabled),
+            revoked_at=revoked_at,
+        )
 
     # --- clients --------------------------------------------------------------------------------------------------
 
@@ -229,7 +238,11 @@ class SqliteAccess:
             return None
         id_, scope, expires_at = found
         client = await self.client(tenant, id_)
-        return None if client is None else TokenRow(digest, client, expires_at, _roles(scope))
+        return (
+            None
+            if client is None
+            else TokenRow(digest=digest, client=client, expires_at=expires_at, scope=_roles(scope))
+        )
 
     # --- the installation -----------------------------------------------------------------------------------------
 
@@ -254,7 +267,11 @@ def client_in(connection: apsw.Connection, tenant: int, id: str) -> ClientRow | 
 
 def _settings(connection: apsw.Connection, tenant: int) -> TenantSettings | None:
     found = connection.execute(_SQL["tenant_settings"], (tenant,)).fetchone()
-    return None if found is None else TenantSettings(bool(found[0]), found[1], found[2])
+    return (
+        None
+        if found is None
+        else TenantSettings(automations_disabled=bool(found[0]), executions_kept=found[1], payloads_kept=found[2])
+    )
 
 
 def _take_hosts(connection: apsw.Connection, tenant: int, hosts: Iterable[str]) -> list[str]:
@@ -286,15 +303,15 @@ def _values(row: ClientRow) -> tuple[Any, ...]:
 def _client(tenant: int, row: Iterable[Any]) -> ClientRow:
     id_, display_name, public_key, roles, created_at, expires_at, revoked_at, apps = row
     return ClientRow(
-        tenant,
-        id_,
-        display_name,
-        public_key,
-        _roles(roles),
-        created_at,
-        expires_at,
-        revoked_at,
-        tuple(json.loads(apps)),
+        tenant=tenant,
+        id=id_,
+        display_name=display_name,
+        public_key=public_key,
+        roles=_roles(roles),
+        created_at=created_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        apps=tuple(json.loads(apps)),
     )
 
 

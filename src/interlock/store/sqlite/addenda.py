@@ -79,4 +79,14 @@ def _values(made: Addendum) -> tuple[Any, ...]:
 def _addendum(ref: Ref, row: tuple[Any, ...]) -> Addendum:
     number, position, attempt, item, finding, note, client, principal, address, at = row
     actor = Actor(client, address, principal)
-    return Addendum(ref, position, AddendumFinding(finding), actor, at, attempt, item, note, number)
+    return Addendum(
+        ref=ref,
+        position=position,
+        finding=AddendumFinding(finding),
+        actor=actor,
+        at=at,
+        attempt=attempt,
+        item=item,
+        note=note,
+        number=number,
+    )

@@ -114,5 +114,12 @@ def _row(tenant: int, row: tuple[Any, ...]) -> AuditRow:
     client, principal, address, action, target, outcome, reason = (
         text.decode("utf-8", "surrogateescape") for text in texts
     )
-    entry = AuditEntry(Actor(client, address, principal), action, target, outcome, reason, details)
-    return AuditRow(tenant, id_, at, entry, digest)
+    entry = AuditEntry(
+        actor=Actor(client, address, principal),
+        action=action,
+        target=target,
+        outcome=outcome,
+        reason=reason,
+        details=details,
+    )
+    return AuditRow(tenant=tenant, id=id_, at=at, entry=entry, hash=digest)

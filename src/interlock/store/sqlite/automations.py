@@ -64,7 +64,7 @@ class SqliteAutomations:
             found = connection.execute(_GET, (row.tenant, row.id)).fetchone()
             if found is None:
                 raise NotFound
-            stored = AutomationRow(*found)
+            stored = _automation(found)
             if stored.updated_at != read_at:
                 raise Conflict("the automation was changed since it was read; read it again and repeat the change")
             # Strictly later, so that two changes in one microsecond are told apart.
@@ -122,7 +122,7 @@ class SqliteAutomations:
             key = (draft.tenant, draft.automation, _digest(draft))
             found = connection.execute(_SQL["definition_of_draft"], key).fetchone()
             if found is not None:
-                return Definition(*found)
+                return _definition(found)
             self._writer.require_room()
             return _keep(connection, draft)
 
@@ -137,7 +137,7 @@ class SqliteAutomations:
 
     def _read(self, key: tuple[int, str]) -> AutomationRow | None:
         found = self._reader.execute(_GET, key).fetchone()
-        return None if found is None else AutomationRow(*found)
+        return None if found is None else _automation(found)
 
     def _changed(self, key: tuple[int, str]) -> Callable[[object], bool]:
         def committed(result: object) -> bool:
@@ -148,17 +148,50 @@ class SqliteAutomations:
 
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
         key = (tenant, after or "", limit)
-        return [AutomationRow(*row) for row in self._reader.execute(_SQL["automations_page"], key)]
+        return [_automation(row) for row in self._reader.execute(_SQL["automations_page"], key)]
 
     async def definition(self, tenant: int, id: int) -> Definition | None:
         found = self._reader.execute(_DEFINITION, (tenant, id)).fetchone()
-        return None if found is None else Definition(*found)
+        return None if found is None else _definition(found)
 
     async def versions(
         self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25
     ) -> list[Definition]:
         key = (tenant, automation, rows.LARGEST if before is None else before, limit)
-        return [Definition(*row) for row in self._reader.execute(_SQL["definitions_page"], key)]
+        return [_definition(row) for row in self._reader.execute(_SQL["definitions_page"], key)]
+
+
+def _automation(row: rows.Row) -> AutomationRow:
+    """From the columns of `automation_get`, which every statement that reads automations has."""
+    tenant, id_, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period = row
+    return AutomationRow(
+        tenant=tenant,
+        id=id_,
+        document=document,
+        version=version,
+        definition=definition,
+        created_at=created_at,
+        updated_at=updated_at,
+        deleted_at=deleted_at,
+        breaker_max=breaker_max,
+        breaker_period=breaker_period,
+    )
+
+
+def _definition(row: rows.Row) -> Definition:
+    """From the columns of `definition_get`, which every statement that reads definitions has."""
+    tenant, id_, automation, version, steps, triggers, context, created_at, apps = row
+    return Definition(
+        tenant=tenant,
+        id=id_,
+        automation=automation,
+        version=version,
+        steps=steps,
+        triggers=triggers,
+        context=context,
+        created_at=created_at,
+        apps=apps,
+    )
 
 
 def _publish(connection: apsw.Connection, row: AutomationRow, published: Definition | None) -> AutomationRow:

@@ -320,7 +320,7 @@ def release(directory: Path, at: int) -> bool:
         if not frozen(directory):
             return False
         with closing(open_writer(held.database)) as connection, connection:
-            _audit(connection, at, AuditEntry(SYSTEM, RELEASE_ACTION, ""))
+            _audit(connection, at, AuditEntry(actor=SYSTEM, action=RELEASE_ACTION, target=""))
         Files().unlink(directory / FROZEN)
     return True
 
@@ -345,7 +345,7 @@ def _mark(connection: apsw.Connection, facts: BackupFacts, at: int) -> None:
     with connection:
         (number,) = next(connection.execute(_SQL["backup_restored"], (backup, known_until, at)))
         connection.execute(_SQL["backup_mark"], (number,))
-        _audit(connection, at, AuditEntry(SYSTEM, RESTORE_ACTION, backup, details=details))
+        _audit(connection, at, AuditEntry(actor=SYSTEM, action=RESTORE_ACTION, target=backup, details=details))
 
 
 def _audit(connection: apsw.Connection, at: int, entry: AuditEntry) -> None:

@@ -72,7 +72,7 @@ def take(connection: apsw.Connection, verdict: Verdict) -> None:
     if trip is not None:
         connection.execute(_SQL["breaker_trip"], (trip.at, trip.maximum, trip.period or "", trip.count, *key))
         details = f'{{"threshold":{trip.maximum},"period":"{trip.period}","observedCount":{trip.count}}}'
-        entry = AuditEntry(SYSTEM, TRIP_ACTION, verdict.automation, details=details.encode())
+        entry = AuditEntry(actor=SYSTEM, action=TRIP_ACTION, target=verdict.automation, details=details.encode())
         append_audit(connection, verdict.tenant, verdict.at, entry)
     elif verdict.number:
         connection.execute(_SQL["breaker_start_put"], (*key, verdict.number, verdict.at))

@@ -117,7 +117,10 @@ def _released(
         decision = decide(Situation(execution), Released(at))
         write(connection, execution, decision, at)
         decisions.append(decision)
-    entries = [AuditEntry(action.actor, RELEASE_ACTION, str(row.id), "ok", action.reason) for row in meant]
+    entries = [
+        AuditEntry(actor=action.actor, action=RELEASE_ACTION, target=str(row.id), outcome="ok", reason=action.reason)
+        for row in meant
+    ]
     append_audits(connection, tenant, at, entries)
     return decisions
 
@@ -187,7 +190,9 @@ def _next(connection: apsw.Connection, tenant: int, at: int) -> Batch | None:
     if found is None:
         return None
     _, id_, automation, kind, client, principal, address, reason, _, up_to = found
-    action = BulkAction(id_, automation, BulkKind(kind), Actor(client, address, principal), reason)
+    action = BulkAction(
+        id=id_, automation=automation, kind=BulkKind(kind), actor=Actor(client, address, principal), reason=reason
+    )
     batch = carry_out(connection, tenant, action, at, up_to)
     if not batch.more:
         connection.execute(_SQL["bulk_finish"], (at, tenant, id_))

@@ -57,7 +57,11 @@ class SqliteBulkTerminations:
 
     async def find_plan(self, tenant: int, id: str) -> PlanRow | None:
         found = self._reader.execute(_SQL["plan_get"], (tenant, id)).fetchone()
-        return None if found is None else PlanRow(id, found[0], found[1], found[2], found[3] is not None)
+        return (
+            None
+            if found is None
+            else PlanRow(id=id, client=found[0], expires_at=found[1], total=found[2], used=found[3] is not None)
+        )
 
     async def forget_plans(self, at: int) -> None:
         for tenant in self._tenants():
@@ -211,6 +215,22 @@ def _values(order: BulkTermination) -> rows.Row:
 
 
 def _order(row: rows.Row) -> BulkTermination:
-    tenant, id_, client, principal, address, reason, mode, deadline, cascade, paused, at, *counts = row
+    tenant, id_, client, principal, address, reason, mode, deadline, cascade, paused, at, *counters = row
+    total, accepted, repeated, already_finished, denied, not_found, finished_at, aborted_at, below = counters
     request = TerminationRequest(Actor(client, address, principal), reason, Mode(mode), bool(cascade), deadline)
-    return BulkTermination(tenant, id_, request, tuple(json.loads(paused)), at, *counts)
+    return BulkTermination(
+        tenant=tenant,
+        id=id_,
+        request=request,
+        paused=tuple(json.loads(paused)),
+        at=at,
+        total=total,
+        accepted=accepted,
+        repeated=repeated,
+        already_finished=already_finished,
+        denied=denied,
+        not_found=not_found,
+        finished_at=finished_at,
+        aborted_at=aborted_at,
+        below=below,
+    )

@@ -70,7 +70,11 @@ class ExecutionReads:
         outputs = self._outputs(ref)
         masked = tuple((position, shown) for position, _, shown in outputs if shown is not None)
         return Run(
-            rows.execution(row), input_, tuple((position, output) for position, output, _ in outputs), shown, masked
+            execution=rows.execution(row),
+            input=input_,
+            outputs=tuple((position, output) for position, output, _ in outputs),
+            shown_input=shown,
+            shown_outputs=masked,
         )
 
     async def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
@@ -103,7 +107,10 @@ class ExecutionReads:
 
     async def restored(self, ref: Ref) -> Restored | None:
         found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
-        return None if found is None else Restored(*found)
+        if found is None:
+            return None
+        backup, known_until, restored_at = found
+        return Restored(backup=backup, known_until=known_until, restored_at=restored_at)
 
     async def started_by(
         self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int

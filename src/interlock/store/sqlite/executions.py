@@ -173,7 +173,7 @@ class SqliteExecutions(ExecutionReads):
             if idempotency is not None:
                 key = (tenant, audit.actor.client, newcomer.automation, idempotency.key)
                 connection.execute(_SQL["idempotency_put"], (*key, idempotency.body, decision.execution.id, event.at))
-            return Started(decision.execution, decision)
+            return Started(execution=decision.execution, decision=decision)
 
         def committed(started: Started) -> bool:
             if lease is not None and self._leased is not None:
@@ -191,7 +191,7 @@ class SqliteExecutions(ExecutionReads):
             decision = self._rules(situation, event)
             write(connection, situation.execution, decision, at)
             stopped = stops.stop_tree(connection, situation.execution, at, request)
-            return TreeStopped(decision, stopped.count, stopped.more), stopped
+            return TreeStopped(decision=decision, descendants=stopped.count, more=stopped.more), stopped
 
         def committed(result: tuple[TreeStopped, stops.Stopped] | None) -> bool:
             if result is not None:
@@ -332,7 +332,7 @@ class SqliteExecutions(ExecutionReads):
         if id_ is None:
             return None
         row = connection.execute(_GET, (newcomer.tenant, id_)).fetchone()
-        return None if row is None else Started(rows.execution(row), None, repeated=True)
+        return None if row is None else Started(execution=rows.execution(row), decision=None, repeated=True)
 
     # --- after the commit -----------------------------------------------------------------------------------------
 

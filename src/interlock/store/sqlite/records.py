@@ -88,7 +88,14 @@ def audit_entry(request: TerminationRequest, id_: int, verdict: str, found: str)
         f'{{"cause":"{request.cause}","found":"{found}","mode":"{request.mode}",'
         f'"deadline":{request.deadline},"cascade":{"true" if request.cascade else "false"}{named}}}'
     )
-    return AuditEntry(request.actor, TERMINATE_ACTION, str(id_), verdict, request.reason, details.encode())
+    return AuditEntry(
+        actor=request.actor,
+        action=TERMINATE_ACTION,
+        target=str(id_),
+        outcome=verdict,
+        reason=request.reason,
+        details=details.encode(),
+    )
 
 
 def _opened(connection: apsw.Connection, row: Execution, record: StepOpened, at: int) -> None:

@@ -83,7 +83,14 @@ class Refusals:
         count = window.counted.total()
         details = {"count": count, "since": window.since, "actions": dict(window.counted)}
         reason = f"{count} more were refused within a minute"
-        entry = AuditEntry(window.actor, SUMMARY_ACTION, "", "denied", reason, json.dumps(details).encode())
+        entry = AuditEntry(
+            actor=window.actor,
+            action=SUMMARY_ACTION,
+            target="",
+            outcome="denied",
+            reason=reason,
+            details=json.dumps(details).encode(),
+        )
         return [Row(key[0], entry)]
 
 

@@ -124,14 +124,51 @@ def stepped(was: Execution, row: Execution) -> Row:
 
 def step(row: Row) -> StepRow:
     """From the columns of `steps_of`."""
-    position, attempt, epoch, started_at, settled_at, outcome, waiting_for, *rest = row
-    return StepRow(position, attempt, epoch, started_at, settled_at, _OUTCOMES[outcome], _WAITING[waiting_for], *rest)
+    (
+        position,
+        attempt,
+        epoch,
+        started_at,
+        settled_at,
+        outcome,
+        waiting_for,
+        input_,
+        output,
+        error,
+        status,
+        phase,
+        late,
+    ) = row
+    return StepRow(
+        position=position,
+        attempt=attempt,
+        epoch=epoch,
+        started_at=started_at,
+        settled_at=settled_at,
+        outcome=_OUTCOMES[outcome],
+        waiting_for=_WAITING[waiting_for],
+        input=input_,
+        output=output,
+        error=error,
+        status=status,
+        phase=phase,
+        late=late,
+    )
 
 
 def item(row: Row) -> ItemRow:
     """From the columns of `items_of`."""
     position, attempt, number, name, outcome, settled_at, output, error = row
-    return ItemRow(position, attempt, number, name, _OUTCOMES[outcome], settled_at, output, error)
+    return ItemRow(
+        position=position,
+        attempt=attempt,
+        item=number,
+        name=name,
+        outcome=_OUTCOMES[outcome],
+        settled_at=settled_at,
+        output=output,
+        error=error,
+    )
 
 
 def outcome(value: str | None) -> Outcome | None:

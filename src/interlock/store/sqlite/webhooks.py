@@ -9,6 +9,7 @@ import apsw
 
 from interlock.errors import AlreadyExists
 from interlock.ports import AuditEntry, WebhookRow
+from interlock.store.sqlite import rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
@@ -47,7 +48,7 @@ class SqliteWebhooks:
             found = connection.execute(_GET, (tenant, id)).fetchone()
             if found is None:
                 return None
-            row, audit = change(WebhookRow(*found))
+            row, audit = change(_webhook(found))
             values = (row.document, row.url, row.callback_timeout, row.updated_at, tenant, id)
             connection.execute(_SQL["webhook_update"], values)
             append_audit(connection, tenant, row.updated_at, audit)
@@ -70,7 +71,7 @@ class SqliteWebhooks:
 
     def _read(self, key: tuple[int, str]) -> WebhookRow | None:
         found = self._reader.execute(_GET, key).fetchone()
-        return None if found is None else WebhookRow(*found)
+        return None if found is None else _webhook(found)
 
     def _changed(self, key: tuple[int, str]) -> Callable[[object], bool]:
         def committed(result: object) -> bool:
@@ -81,4 +82,18 @@ class SqliteWebhooks:
 
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[WebhookRow]:
         key = (tenant, after or "", limit)
-        return [WebhookRow(*row) for row in self._reader.execute(_SQL["webhooks_page"], key)]
+        return [_webhook(row) for row in self._reader.execute(_SQL["webhooks_page"], key)]
+
+
+def _webhook(row: rows.Row) -> WebhookRow:
+    """From the columns of `webhook_get`, which every statement that reads webhooks has."""
+    tenant, id_, document, url, callback_timeout, created_at, updated_at = row
+    return WebhookRow(
+        tenant=tenant,
+        id=id_,
+        document=document,
+        url=url,
+        callback_timeout=callback_timeout,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
