@@ -81,13 +81,13 @@ async def _bulk(setting: Setting, subject: Subject, waiting: str) -> Figure:
     count = setting.scale.bulk
     await subject.start_many(waiting, count)
     caller, began = subject.caller(), time.perf_counter()
-    path, body = "/interlock/v1/terminations", {"filter": {"automationTemplateIds": [waiting]}}
-    order = (await caller.call("POST", path, body))["terminations"]
+    path, body = "/interlock/v1/bulkTerminations", {"filter": {"automationTemplateIds": [waiting]}}
+    order = (await caller.call("POST", path, body))["bulkTermination"]
     accepted = time.perf_counter() - began
     async with asyncio.timeout(60):
         while order["state"] == "RUNNING":
             await asyncio.sleep(LOOK)
-            order = (await caller.call("GET", f"{path}/{order['id']}"))["terminations"]
+            order = (await caller.call("GET", f"{path}/{order['id']}"))["bulkTermination"]
     seconds = time.perf_counter() - began
     if int(order["accepted"]) != count or await subject.unfinished(caller, waiting):
         raise Failed(f"not all were stopped: {order}")

@@ -17,7 +17,7 @@ from simulation.template import OTHER_HOST, client_name, tokens
 
 EXECUTIONS: Final = "/api/v1/automation_executions"
 OWN: Final = "/interlock/v1/executions"
-TERMINATIONS: Final = "/interlock/v1/terminations"
+TERMINATIONS: Final = "/interlock/v1/bulkTerminations"
 
 
 @dataclass(slots=True)
@@ -203,7 +203,7 @@ class Clients:
         self.world.note(f"{action}: {answer.status}")
         if answer.status == 200 and "abort" in options:
             await self.world.sleep(options["abort"])
-            path = f"{TERMINATIONS}/{answer.tree['terminations']['id']}/actions/abort"
+            path = f"{TERMINATIONS}/{answer.tree['bulkTermination']['id']}/actions/abort"
             await self._ask(action.client, "POST", path, {})
 
     async def _renew(self, action: Action) -> None:

@@ -41,7 +41,7 @@ from interlock.net.egress import EgressPolicy
 from interlock.net.http import MAX_CONNECTIONS, GuardedHttp
 from interlock.operations import bulk_terminations
 from interlock.operations.services import Services
-from interlock.operations.table import OPERATIONS
+from interlock.operations.table import FORMER, OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Http, Ids, Marks, Randomness, Role, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
@@ -283,7 +283,7 @@ async def _assembled(
             services,
             Tenants(store.access),
             bearer,
-            OPERATIONS,
+            (*OPERATIONS, *FORMER),
             (
                 endpoints.token(TokenEndpoint(store.access, store.audit, clock, ids)),
                 endpoints.key_set(SigningKey(sha256(b"signing key" + secret).digest())),

@@ -71,7 +71,7 @@ async def test_what_is_not_found_is_named(ann: Edge) -> None:
     for path, what in (
         ("/api/v1/automation_executions/839265", "execution not found"),
         ("/api/v1/automations/none", "automation not found"),
-        ("/interlock/v1/terminations/none", "bulk termination not found"),
+        ("/interlock/v1/bulkTerminations/none", "bulk termination not found"),
         ("/api/v1/webhooks/none", "webhook not found"),
         ("/api/v1/nothing", "no operation has this path"),
     ):

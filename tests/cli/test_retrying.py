@@ -63,9 +63,9 @@ def test_a_terminate_of_a_server_that_is_down_ends_after_its_time(interlock: Com
 
 def test_a_bulk_termination_keeps_trying_too(server: Server, interlock: CommandLine) -> None:
     plan = {"id": "p", "total": 1, "executions": []}
-    order = {"terminations": {"id": "p", "state": "DONE", "total": 1}}
-    server.on("POST", "/interlock/v1/terminations/plan", AWAY, AWAY, busy(503), ok(plan))
-    server.on("POST", "/interlock/v1/terminations", AWAY, AWAY, busy(429), ok(order))
+    order = {"bulkTermination": {"id": "p", "state": "DONE", "total": 1}}
+    server.on("POST", "/interlock/v1/bulkTerminations/plan", AWAY, AWAY, busy(503), ok(plan))
+    server.on("POST", "/interlock/v1/bulkTerminations", AWAY, AWAY, busy(429), ok(order))
     result = interlock("executions", "terminate", "--all")
     assert result.exit_code == Exit.OK
     assert "Nothing has been terminated yet" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from interlock.cli.failures import Exit
 from tests.cli.conftest import CommandLine, Server, lines, ok, refusal
 
-PATH = "/interlock/v1/terminations"
+PATH = "/interlock/v1/bulkTerminations"
 PLAN = {
     "id": "p",
     "total": 2,
@@ -19,7 +20,7 @@ PLAN = {
 
 
 def order(state: str, accepted: int) -> dict[str, Any]:
-    return {"terminations": {"id": "p", "state": state, "total": 2, "accepted": accepted}}
+    return {"bulkTermination": {"id": "p", "state": state, "total": 2, "accepted": accepted}}
 
 
 @pytest.fixture
@@ -166,21 +167,29 @@ def test_a_cascade_is_planned_and_asked_for_with_its_descendants(planned: Server
 
 
 def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: CommandLine) -> None:
-    planned.on("GET", PATH, ok({"list": [order("DONE", 2)["terminations"]], "nextPageToken": ""}))
-    assert "2/2" in interlock("terminations", "list", person=True).stdout
-    assert lines(interlock("terminations", "watch", "p"))[0]["state"] == "DONE"
-    assert lines(interlock("terminations", "abort", "p"))[0]["state"] == "ABORTED"
+    planned.on("GET", PATH, ok({"list": [order("DONE", 2)["bulkTermination"]], "nextPageToken": ""}))
+    assert "2/2" in interlock("bulk-terminations", "list", person=True).stdout
+    assert lines(interlock("bulk-terminations", "watch", "p"))[0]["state"] == "DONE"
+    assert lines(interlock("bulk-terminations", "abort", "p"))[0]["state"] == "ABORTED"
     planned.on("GET", f"{PATH}/p", ok(order("RUNNING", 1)))
-    assert interlock("terminations", "watch", "p", "--timeout", "2").exit_code == Exit.TIMEOUT
+    assert interlock("bulk-terminations", "watch", "p", "--timeout", "2").exit_code == Exit.TIMEOUT
 
 
 def test_a_person_is_told_that_an_abort_came_too_late(planned: Server, interlock: CommandLine) -> None:
     planned.on("POST", f"{PATH}/p/actions/abort", ok(order("DONE", 2)))
-    assert "nothing left to abort" in interlock("terminations", "abort", "p", person=True).stderr
+    assert "nothing left to abort" in interlock("bulk-terminations", "abort", "p", person=True).stderr
     planned.on("POST", f"{PATH}/p/actions/abort", ok(order("ABORTED", 1)))
-    assert "nothing left to abort" not in interlock("terminations", "abort", "p", person=True).stderr
+    assert "nothing left to abort" not in interlock("bulk-terminations", "abort", "p", person=True).stderr
 
 
 def test_who_pauses_automations_is_told_how_they_go_on(planned: Server, interlock: CommandLine) -> None:
     result = interlock("executions", "terminate", "--all", "--pause-automation", person=True, stdin="y\n")
     assert "interlock automations clear-breaker" in result.stderr
+
+
+def test_former_name_of_the_command_works_and_is_not_listed(planned: Server, interlock: CommandLine) -> None:
+    planned.on("GET", PATH, ok({"list": [order("DONE", 2)["bulkTermination"]], "nextPageToken": ""}))
+    assert "2/2" in interlock("terminations", "list", person=True).stdout
+    shown = interlock("--help").stdout
+    assert "bulk-terminations" in shown
+    assert not re.search(r"^ *terminations", shown, re.MULTILINE)

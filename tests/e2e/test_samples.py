@@ -65,10 +65,10 @@ async def ids(api: httpx2.AsyncClient, receiver: Receiver, operation: Operation,
     """What the sample takes from the environment, made anew."""
     wanted = {*variables(operation).values(), *(["AUTOMATION_ID"] if "AUTOMATION_ID" in sample.source else [])}
     found: dict[str, str] = {}
-    if wanted & {"AUTOMATION_ID", "EXECUTION_ID", "TERMINATIONS_ID"} or "/terminations" in operation.path:
+    if wanted & {"AUTOMATION_ID", "EXECUTION_ID", "BULK_TERMINATION_ID"} or "/bulkTerminations" in operation.path:
         body = {"displayName": f"{short_name(operation)} {sample.label}", "automationSteps": [WAIT]}
         found["AUTOMATION_ID"] = (await api.post("/api/v1/automations", json=body)).json()["automation"]["id"]
-    if "EXECUTION_ID" in wanted or "/terminations" in operation.path:
+    if "EXECUTION_ID" in wanted or "/bulkTerminations" in operation.path:
         body = {"lease": "600s"} if "/lease/" in operation.path else {}
         started = await api.post(f"/api/v1/automations/{found['AUTOMATION_ID']}/execute", json=body)
         found["EXECUTION_ID"] = started.json()["executionId"]
@@ -77,10 +77,10 @@ async def ids(api: httpx2.AsyncClient, receiver: Receiver, operation: Operation,
     if operation.path.endswith("/events"):
         # Whoever follows a run stays until it has ended.
         await api.post(f"/api/v1/automation_executions/{found['EXECUTION_ID']}/actions/terminate", json={})
-    if "TERMINATIONS_ID" in wanted:
+    if "BULK_TERMINATION_ID" in wanted:
         body = {"executionIds": [found["EXECUTION_ID"]]}
-        made = await api.post("/interlock/v1/terminations", json=body)
-        found["TERMINATIONS_ID"] = made.json()["terminations"]["id"]
+        made = await api.post("/interlock/v1/bulkTerminations", json=body)
+        found["BULK_TERMINATION_ID"] = made.json()["bulkTermination"]["id"]
     if "WEBHOOK_ID" in wanted:
         body = {"displayName": "far end", "url": "https://far.example/hook"}
         found["WEBHOOK_ID"] = (await api.post("/api/v1/webhooks", json=body)).json()["webhook"]["id"]

@@ -248,7 +248,7 @@ class Play:
     async def order_stops(self, http: httpx2.AsyncClient) -> None:
         ids = [str(self.runs[name]) for name in ("two", "three", "four")]
         body = {"executionIds": ids, "reason": "stop many"}
-        order = (await post(http, "/interlock/v1/terminations", body))["terminations"]["id"]
+        order = (await post(http, "/interlock/v1/bulkTerminations", body))["bulkTermination"]["id"]
         self.learn(ordered(order), changed=True)
 
     async def wait_for_callback(self, http: httpx2.AsyncClient) -> None:

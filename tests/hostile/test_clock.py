@@ -91,12 +91,14 @@ async def test_plan_and_key_and_breaker_keep_theirs(ann: Desk, watch: ClockWatch
     id_ = await ann.make(WAIT, circuitBreakerMax=1, circuitBreakerPeriod="CIRCUIT_BREAKER_PERIOD_HOUR")
     key = {"idempotency-key": "k"}
     first = (await ann.ask("ExecuteAutomation", {}, id=id_, headers=key)).body["executionId"]
-    plan = (await ann.ask("OwnPlanTerminations", {"executionIds": [first]})).body
+    plan = (await ann.ask("OwnPlanBulkTermination", {"executionIds": [first]})).body
     await jump(ann, watch, seconds)
     assert (await ann.ask("ExecuteAutomation", {}, id=id_, headers=key)).body["executionId"] == first
     assert await ann.state(await ann.start(id_)) == "PAUSED_BY_CIRCUIT_BREAKER"
     await ann.wait(290)
-    assert (await ann.ask("OwnCreateTerminations", {"planId": plan["id"]})).body["terminations"]["id"] == plan["id"]
+    assert (await ann.ask("OwnCreateBulkTermination", {"planId": plan["id"]})).body["bulkTermination"]["id"] == plan[
+        "id"
+    ]
 
 
 async def test_what_starts_afterwards_has_the_right_time(ann: Desk, watch: ClockWatch) -> None:

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 60.0
 """Until a wait gives up, so that a broken test fails instead of hanging. No test passes by it."""
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 RUNNING = {"id": "7", "state": "AUTOMATION_EXECUTION_STATE_WAITING"}
-ORDER = {"terminations": {"id": "t1", "state": "RUNNING", "total": 2, "accepted": 1}}
+ORDER = {"bulkTermination": {"id": "t1", "state": "RUNNING", "total": 2, "accepted": 1}}
 PLAN = {"id": "t1", "total": 2, "states": [], "executions": []}
 TERMINATE = "/api/v1/automation_executions/7/actions/terminate"
 
@@ -72,8 +72,8 @@ def asked(server: Server) -> threading.Event:
     server.on("GET", "/api/v1/automations/a1", ok({"automation": {"id": "a1", "displayName": "Offboard"}}))
     server.on("POST", "/api/v1/automations/a1/execute", ok({"executionId": "7"}))
     server.on("GET", "/api/v1/automation_executions/7", ok({"automationExecution": RUNNING}))
-    server.on("POST", "/interlock/v1/terminations/plan", ok(PLAN))
-    server.on("POST", "/interlock/v1/terminations", ok(ORDER))
+    server.on("POST", "/interlock/v1/bulkTerminations/plan", ok(PLAN))
+    server.on("POST", "/interlock/v1/bulkTerminations", ok(ORDER))
 
     def waiting(_: object) -> tuple[int, dict[str, str], str]:
         event.set()
@@ -86,7 +86,7 @@ def asked(server: Server) -> threading.Event:
         return 200, {}, dict(ORDER)
 
     server.on("GET", "/interlock/v1/executions/7/events", waiting)
-    server.on("GET", "/interlock/v1/terminations/t1", order)
+    server.on("GET", "/interlock/v1/bulkTerminations/t1", order)
     server.on("POST", TERMINATE, ok(Interlock_Termination="accepted; state=STOPPING"))
     return event
 
@@ -95,8 +95,11 @@ WAITING = [
     (["executions", "watch", "7"], ["executions watch 7", "executions terminate 7"]),
     (["automations", "run", "a1", "--wait", "600"], ["executions watch 7", "executions terminate 7"]),
     (["executions", "terminate", "7", "--wait", "600"], ["accepted for 7"]),
-    (["terminations", "watch", "t1"], ["terminations watch t1", "terminations abort t1"]),
-    (["executions", "terminate", "--all", "--wait", "600"], ["terminations watch t1", "terminations abort t1"]),
+    (["bulk-terminations", "watch", "t1"], ["bulk-terminations watch t1", "bulk-terminations abort t1"]),
+    (
+        ["executions", "terminate", "--all", "--wait", "600"],
+        ["bulk-terminations watch t1", "bulk-terminations abort t1"],
+    ),
 ]
 
 

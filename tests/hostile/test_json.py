@@ -101,7 +101,7 @@ async def seen_everywhere(ann: Desk, run: int) -> Any:
     strict((await ann.ask("OwnGetReceipt", id=run)).body)
     await settle()
     for expression in FILTERS:
-        plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+        plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": expression}})).body
         strict(plan)
         failed = plan.get("expressionFailures", {}).get("count", 0)
         assert plan["total"] + failed <= ACTIVE_RUNS
@@ -302,7 +302,9 @@ async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str
     automation = await ann.make(evaluate("made", x="ctx.trigger.x"), WAIT)
     first, odd, last = [await ann.start(automation, x=1) for _ in range(3)]
     await spoil(ann, odd, column, document)
-    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}})).body
+    plan = (
+        await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}})
+    ).body
     found = sorted(int(row["executionId"]) for row in plan["executions"])
     if column in {"input", "output"}:
         assert found == [first, last]
@@ -313,10 +315,10 @@ async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str
     strict((await ann.ask("OwnGetReceipt", id=odd)).body)
     assert strict(await ann.detail(odd))["state"] == "WAITING"
     order = {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}}
-    given_ = (await ann.ask("OwnCreateTerminations", order)).body
+    given_ = (await ann.ask("OwnCreateBulkTermination", order)).body
     while await carry_out_next(ann.services):
         await settle()
-    assert given_["terminations"]["total"] == len(found)
+    assert given_["bulkTermination"]["total"] == len(found)
     assert [await ann.state(run) for run in (first, last)] == ["TERMINATE", "TERMINATE"]
 
 
@@ -325,7 +327,7 @@ async def test_an_unreadable_context_of_an_automation_stops_no_other_run(ann: De
     odd = await ann.start(await ann.make(WAIT, context={"context": {"n": 1}}), x=1)
     fine = await ann.start(await ann.make(WAIT), x=1)
     await spoil(ann, odd, "context", document)
-    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.trigger.x == 1"}})).body
+    plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": "ctx.trigger.x == 1"}})).body
     assert [row["executionId"] for row in plan["executions"]] == [str(fine)]
     assert (plan["expressionFailures"]["count"], plan["expressionFailures"]["executionId"]) == (1, str(odd))
     assert strict(await ann.detail(odd))["state"] == "WAITING"
@@ -353,7 +355,7 @@ async def test_an_unreadable_run_ends_with_what_is_wrong_and_not_as_a_defect(ann
 
 
 async def where(ann: Desk, expression: str) -> list[int]:
-    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+    plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": expression}})).body
     assert "expressionFailures" not in plan
     return sorted(int(row["executionId"]) for row in plan["executions"])
 
@@ -396,7 +398,7 @@ async def test_an_integer_beyond_64_bits_is_refused_where_it_stands(ann: Desk, n
 async def test_a_run_about_a_number_is_found_by_its_digits(ann: Desk, name: str, number: int) -> None:
     automation = await ann.make(WAIT)
     run, _ = await ann.start(automation, **{name: number}), await ann.start(automation, **{name: number // 2 + 1})
-    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": [str(number)]}})).body
+    plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"subjectUserIds": [str(number)]}})).body
     assert [row["executionId"] for row in plan["executions"]] == [str(run)]
 
 
@@ -420,7 +422,7 @@ async def test_a_child_with_an_unusable_subject_is_not_started(ann: Desk) -> Non
 async def test_a_child_about_a_number_is_found_by_its_digits(ann: Desk) -> None:
     child = await ann.make(WAIT)
     await ann.start(await ann.make(run_automation("go", child, {"user_id": "{{ ctx.trigger.who }}"})), who=12345)
-    plan = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": ["12345"]}})).body
+    plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"subjectUserIds": ["12345"]}})).body
     assert [row["automationTemplateId"] for row in plan["executions"]] == [child]
 
 
@@ -542,7 +544,7 @@ async def test_a_content_coding_may_repeat_a_secret_and_is_masked(ann: Desk) -> 
     assert "hunter2" not in str((await ann.ask("OwnGetReceipt", id=run)).body)
     for asked in ("hunter2", "[secret]"):
         filter_ = {"expressionCel": f"ctx.call.content_encoding == '{asked}'"}
-        assert (await ann.ask("OwnPlanTerminations", {"filter": filter_})).body["total"] == (asked != "hunter2")
+        assert (await ann.ask("OwnPlanBulkTermination", {"filter": filter_})).body["total"] == (asked != "hunter2")
 
 
 @pytest.mark.parametrize("answer", [{"interlock.secret": "alice"}, {"a": {"interlock.secret": 1}}, "[secret]"], ids=str)
@@ -565,11 +567,11 @@ async def test_a_filter_cannot_ask_about_a_secret_or_what_was_made_of_it(ann: De
     steps = (login, evaluate("twice", n="ctx.login.pin * 2"), run_automation("go", child, {"pin": "{{ ctx.twice.n }}"}))
     run = await ann.start(await ann.make(*steps, WAIT))
     for expression in ("ctx.login.pin == 815", "ctx.twice.n == 1630", "ctx.trigger.pin == 1630"):
-        plan = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": expression}})).body
+        plan = (await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": expression}})).body
         assert plan["total"] == 0
-    found = (await ann.ask("OwnPlanTerminations", {"filter": {"expressionCel": "ctx.login.open == 5"}})).body
+    found = (await ann.ask("OwnPlanBulkTermination", {"filter": {"expressionCel": "ctx.login.open == 5"}})).body
     assert [row["executionId"] for row in found["executions"]] == [str(run)]
-    subject = (await ann.ask("OwnPlanTerminations", {"filter": {"subjectUserIds": ["815", "1630"]}})).body
+    subject = (await ann.ask("OwnPlanBulkTermination", {"filter": {"subjectUserIds": ["815", "1630"]}})).body
     assert subject["total"] == 0
 
 

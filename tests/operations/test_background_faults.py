@@ -122,7 +122,7 @@ async def a_bulk_termination(ann: Desk) -> Scene:
     await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="ann"))
     automation = await ann.make(WAIT)
     runs = [await ann.start(automation) for _ in range(3)]
-    await ann.ask("OwnCreateTerminations", {"executionIds": runs})
+    await ann.ask("OwnCreateBulkTermination", {"executionIds": runs})
 
     def job(store: Any) -> Job:
         services = replace(ann.services, store=store)

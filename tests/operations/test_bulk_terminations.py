@@ -41,15 +41,15 @@ async def waiting(ann: Desk, count: int, **fields: Any) -> tuple[str, list[int]]
 
 
 async def plan(ann: Desk, **body: Any) -> Any:
-    return (await ann.ask("OwnPlanTerminations", body)).body
+    return (await ann.ask("OwnPlanBulkTermination", body)).body
 
 
 async def order(ann: Desk, **body: Any) -> Any:
-    return (await ann.ask("OwnCreateTerminations", body)).body["terminations"]
+    return (await ann.ask("OwnCreateBulkTermination", body)).body["bulkTermination"]
 
 
 async def look(ann: Desk, id_: str) -> Any:
-    return (await ann.ask("OwnGetTerminations", id=id_)).body["terminations"]
+    return (await ann.ask("OwnGetBulkTermination", id=id_)).body["bulkTermination"]
 
 
 async def carried_out(ann: Desk, id_: str) -> Any:
@@ -219,11 +219,11 @@ async def test_an_order_can_be_aborted_between_two_batches(ann: Desk) -> None:
     runs = [await ann.start(automation) for _ in range(BATCH + 2)]
     given = await order(ann, filter={"automationTemplateIds": [automation]})
     assert await carry_out_next(ann.services)
-    aborted = (await ann.ask("OwnAbortTerminations", id=given["id"])).body["terminations"]
+    aborted = (await ann.ask("OwnAbortBulkTermination", id=given["id"])).body["bulkTermination"]
     assert (aborted["state"], aborted["accepted"]) == ("ABORTED", BATCH)
     assert not await carry_out_next(ann.services)
     assert [await ann.state(run) for run in runs].count("WAITING") == 2
-    again = (await ann.ask("OwnAbortTerminations", id=given["id"])).body["terminations"]
+    again = (await ann.ask("OwnAbortBulkTermination", id=given["id"])).body["bulkTermination"]
     assert again == aborted
 
 
@@ -290,8 +290,10 @@ async def test_orders_are_listed_newest_first(ann: Desk) -> None:
     for _ in range(12):
         await ann.wait(1)
         ids.append((await order(ann, filter={"allExecutions": True}))["id"])
-    page = (await ann.ask("OwnListTerminations", query={"page_size": "10"})).body
-    rest = (await ann.ask("OwnListTerminations", query={"page_size": "10", "page_token": page["nextPageToken"]})).body
+    page = (await ann.ask("OwnListBulkTerminations", query={"page_size": "10"})).body
+    rest = (
+        await ann.ask("OwnListBulkTerminations", query={"page_size": "10", "page_token": page["nextPageToken"]})
+    ).body
     assert [row["id"] for row in (*page["list"], *rest["list"])] == sorted(ids, reverse=True)
 
 
@@ -330,7 +332,7 @@ async def test_a_plan_counts_what_its_order_stops(ann: Desk, by: str, cascade: b
     given = await order(ann, planId=planned["id"], cascade=cascade)
     done = await carried_out(ann, given["id"])
     assert (done["accepted"], done["descendants"]) == (planned["total"], planned["descendants"])
-    stopped = (await ann.ask("OwnPlanTerminations", {"filter": {"allExecutions": True}})).body["total"]
+    stopped = (await ann.ask("OwnPlanBulkTermination", {"filter": {"allExecutions": True}})).body["total"]
     assert stopped == (0 if cascade else 4)
 
 

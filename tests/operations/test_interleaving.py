@@ -200,10 +200,10 @@ async def addenda(ann: Desk) -> None:
 async def one_plan_twice(ann: Desk) -> None:
     await client(ann, "ann@localhost", Role.SUPER_ADMIN)
     run = await ann.start(await ann.make(WAIT))
-    plan = (await ann.ask("OwnPlanTerminations", {"executionIds": [str(run)]})).body
-    orders = await at_once(*(ann.ask("OwnCreateTerminations", {"planId": plan["id"]}) for _ in range(2)))
+    plan = (await ann.ask("OwnPlanBulkTermination", {"executionIds": [str(run)]})).body
+    orders = await at_once(*(ann.ask("OwnCreateBulkTermination", {"planId": plan["id"]}) for _ in range(2)))
     assert refusals(orders) == [FailedPrecondition]
-    aborts = await at_once(*(ann.ask("OwnAbortTerminations", {}, id=plan["id"]) for _ in range(2)))
+    aborts = await at_once(*(ann.ask("OwnAbortBulkTermination", {}, id=plan["id"]) for _ in range(2)))
     assert not refusals(aborts)
     assert len(await ann.audited("terminations.abort")) == 1
 
@@ -246,9 +246,9 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "DeleteWebhook": (webhook,),
     "OwnRenewLease": (lease,),
     "OwnCreateAddendum": (addenda,),
-    "OwnPlanTerminations": (one_plan_twice,),
-    "OwnCreateTerminations": (one_plan_twice,),
-    "OwnAbortTerminations": (one_plan_twice,),
+    "OwnPlanBulkTermination": (one_plan_twice,),
+    "OwnCreateBulkTermination": (one_plan_twice,),
+    "OwnAbortBulkTermination": (one_plan_twice,),
     "OwnUpdateSettings": (settings,),
     "OwnCreateClient": (clients_of_one_name,),
     "OwnRevokeClient": (last_admins,),
@@ -284,8 +284,8 @@ async def test_an_order_asks_in_its_own_commit_whether_its_client_may_still_stop
     """The revocation is before the batch in one group: the batch reads the client as that has left it."""
     await client(ann, "ann@localhost", Role.SUPER_ADMIN)
     run = await ann.start(await ann.make(WAIT))
-    plan = (await ann.ask("OwnPlanTerminations", {"executionIds": [str(run)]})).body
-    await ann.ask("OwnCreateTerminations", {"planId": plan["id"]})
+    plan = (await ann.ask("OwnPlanBulkTermination", {"executionIds": [str(run)]})).body
+    await ann.ask("OwnCreateBulkTermination", {"planId": plan["id"]})
     store, orders = ann.services.store, ann.services.store.bulk_terminations
     order = await orders.next()
     assert order is not None

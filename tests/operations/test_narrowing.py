@@ -30,7 +30,7 @@ RUINOUS = "[" + "1," * 99 + "1].all(a, ctx.trigger.numbers.all(b, a + b > 0))"
 
 
 async def plan(ann: Desk, **narrowing: Any) -> Any:
-    return (await ann.ask("OwnPlanTerminations", {"filter": narrowing})).body
+    return (await ann.ask("OwnPlanBulkTermination", {"filter": narrowing})).body
 
 
 def planned(plan: Any) -> list[int]:
@@ -118,8 +118,8 @@ async def test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted(
     assert (failures["count"], failures["executionId"]) == (2, str(odd))
     assert "matching overload" in failures["error"]
     assert "private" not in str(found)
-    given = (await ann.ask("OwnCreateTerminations", {"filter": {"expressionCel": "ctx.trigger.n > 1"}})).body
-    assert (given["terminations"]["total"], given["expressionFailures"]) == (1, failures)
+    given = (await ann.ask("OwnCreateBulkTermination", {"filter": {"expressionCel": "ctx.trigger.n > 1"}})).body
+    assert (given["bulkTermination"]["total"], given["expressionFailures"]) == (1, failures)
     assert first < wanted < odd
     assert not (await plan(ann, expressionCel="has(ctx.trigger.n)")).get("expressionFailures")
 

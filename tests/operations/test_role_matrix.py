@@ -50,11 +50,11 @@ OwnGetReceipt                       yes    yes    404    yes    403    403
 OwnFollowExecution                  yes    yes    404    yes    403    403
 OwnRenewLease                       yes    yes    404    403    403    403
 OwnCreateAddendum                   yes    yes    404    403    403    403
-OwnPlanTerminations                 yes    yes    yes    403    403    403
-OwnCreateTerminations               yes    yes    yes    403    403    403
-OwnListTerminations                 yes    403    403    yes    403    403
-OwnGetTerminations                  404    404    404    404    403    403
-OwnAbortTerminations                404    404    404    403    403    403
+OwnPlanBulkTermination              yes    yes    yes    403    403    403
+OwnCreateBulkTermination            yes    yes    yes    403    403    403
+OwnListBulkTerminations             yes    403    403    yes    403    403
+OwnGetBulkTermination               404    404    404    404    403    403
+OwnAbortBulkTermination             404    404    404    403    403    403
 OwnListAuditEvents                  yes    403    403    yes    403    403
 OwnVerifyAudit                      yes    403    403    yes    403    403
 OwnGetSettings                      yes    403    403    yes    403    403

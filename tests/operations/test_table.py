@@ -34,7 +34,7 @@ def test_no_path_and_no_id_is_there_twice() -> None:
     assert len(ids) == len(set(ids))
 
 
-STOPS = {"TerminateAutomation", "CreateTerminations", "AbortTerminations"}
+STOPS = {"TerminateAutomation", "CreateBulkTermination", "AbortBulkTermination"}
 
 
 def test_what_reads_shares_the_reading_lane_and_only_stops_have_their_own() -> None:

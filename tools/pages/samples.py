@@ -39,8 +39,8 @@ BODIES: Final[Mapping[str, Any]] = {
     "webhooks.Create": {"displayName": "Ticket desk", "url": "https://tickets.example/hook"},
     "webhooks.Update": {"webhook": {"displayName": "Ticket desk 2"}, "updateMask": "displayName"},
     "webhooks.Search": {"query": "ticket"},
-    "interlock.PlanTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"], "olderThan": "0s"}},
-    "interlock.CreateTerminations": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"]}, "reason": "a flood"},
+    "interlock.PlanBulkTermination": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"], "olderThan": "0s"}},
+    "interlock.CreateBulkTermination": {"filter": {"automationTemplateIds": ["$AUTOMATION_ID"]}, "reason": "a flood"},
     "interlock.CreateAddendum": {"step": "create_account", "finding": "HAPPENED", "note": "ticket 42 is there"},
     "interlock.UpdateSettings": {"payloadRetention": "2592000s"},
     "interlock.CreateClient": {"displayName": "CI", "roles": ["read_only"]},
@@ -71,12 +71,12 @@ interlock automations apply -""",
     "interlock.GetReceipt": 'interlock executions receipt "$EXECUTION_ID"',
     "interlock.CreateAddendum": 'interlock executions resolve "$EXECUTION_ID" --step create_account --happened '
     '--note "ticket 42 is there"',
-    "interlock.PlanTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
-    "interlock.CreateTerminations": 'interlock executions terminate --automation "$AUTOMATION_ID" --reason "a flood" '
-    "--yes --wait 30",
-    "interlock.ListTerminations": "interlock terminations list",
-    "interlock.GetTerminations": 'interlock terminations watch "$TERMINATIONS_ID"',
-    "interlock.AbortTerminations": 'interlock terminations abort "$TERMINATIONS_ID"',
+    "interlock.PlanBulkTermination": 'interlock executions terminate --automation "$AUTOMATION_ID" --plan',
+    "interlock.CreateBulkTermination": 'interlock executions terminate --automation "$AUTOMATION_ID" '
+    '--reason "a flood" --yes --wait 30',
+    "interlock.ListBulkTerminations": "interlock bulk-terminations list",
+    "interlock.GetBulkTermination": 'interlock bulk-terminations watch "$BULK_TERMINATION_ID"',
+    "interlock.AbortBulkTermination": 'interlock bulk-terminations abort "$BULK_TERMINATION_ID"',
     "interlock.ListAuditEvents": "interlock audit export",
     "interlock.VerifyAudit": "interlock audit verify",
     "interlock.GetSettings": "interlock settings get",
@@ -98,7 +98,7 @@ _VARIABLES: Final = {
     "executions": "EXECUTION_ID",
     "automations": "AUTOMATION_ID",
     "webhooks": "WEBHOOK_ID",
-    "terminations": "TERMINATIONS_ID",
+    "bulkTerminations": "BULK_TERMINATION_ID",
 }
 
 

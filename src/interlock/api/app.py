@@ -60,6 +60,7 @@ _RESOURCES: Final = {
     "automation_executions": "execution",
     "executions": "execution",
     "webhooks": "webhook",
+    "bulkTerminations": "bulk termination",
     "terminations": "bulk termination",
     "clients": "client",
     "tenants": "tenant",

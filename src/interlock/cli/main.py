@@ -30,15 +30,22 @@ class LazyGroup(click.Group):
     This is the one place that loads by name: `--help` and every client command start without the server's imports.
     """
 
-    def __init__(self, *args: Any, commands_by_name: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        commands_by_name: Mapping[str, tuple[str, str]],
+        former_names: Mapping[str, str],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._by_name = commands_by_name
+        self._former_names = former_names
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._by_name)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = self._by_name.get(cmd_name)
+        found = self._by_name.get(self._former_names.get(cmd_name, cmd_name))
         if found is None:
             return None
         module, _, attribute = found[0].partition(":")
@@ -69,8 +76,8 @@ def _imported(name: str) -> ModuleType:
         "token": ("interlock.cli.token:token", "Print a bearer token."),
         "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
-        "terminations": (
-            "interlock.cli.terminations:terminations",
+        "bulk-terminations": (
+            "interlock.cli.terminations:bulk_terminations",
             "List, watch and abort orders to terminate many executions.",
         ),
         "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
@@ -79,6 +86,7 @@ def _imported(name: str) -> ModuleType:
         "settings": ("interlock.cli.settings:settings", "Disable automations, and say how long runs are kept."),
         "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),
     },
+    former_names={"terminations": "bulk-terminations"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )

@@ -14,7 +14,11 @@ _NAMED = (
     (re.compile(r"/api/v1/automation_executions/([^/?]+)"), "execution", "interlock executions list"),
     (re.compile(r"/interlock/v1/executions/([^/?]+)"), "execution", "interlock executions list"),
     (re.compile(r"/api/v1/automations/([^/?]+)"), "automation", "interlock automations list"),
-    (re.compile(r"/interlock/v1/terminations/(?!plan)([^/?]+)"), "bulk termination", "interlock terminations list"),
+    (
+        re.compile(r"/interlock/v1/bulkTerminations/(?!plan)([^/?]+)"),
+        "bulk termination",
+        "interlock bulk-terminations list",
+    ),
     (re.compile(r"/interlock/v1/clients/([^/?]+)"), "client", "interlock clients list"),
     (re.compile(r"/interlock/v1/tenants/([^/?]+)"), "tenant", "interlock tenants list"),
 )

@@ -1,4 +1,4 @@
-"""`interlock terminations`: orders to terminate many executions. They are given by `interlock executions terminate`."""
+"""`interlock bulk-terminations`: follow and abort what `interlock executions terminate` began with a filter."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from interlock.cli.output import Column, Form, instant, print_object, print_rows
 from interlock.cli.session import Session, limit_option, output_option
 from interlock.cli.waiting import look_until
 
-PATH = "/interlock/v1/terminations"
+PATH = "/interlock/v1/bulkTerminations"
 _RUNNING = "RUNNING"
 _ABORTED = "ABORTED"
 
@@ -39,11 +39,11 @@ _PLANNED: tuple[Column, ...] = (
 
 
 @click.group(epilog=EXIT_CODES)
-def terminations() -> None:
+def bulk_terminations() -> None:
     """List, watch and abort orders to terminate many executions."""
 
 
-@terminations.command("list")
+@bulk_terminations.command("list")
 @limit_option
 @output_option
 @click.pass_obj
@@ -52,12 +52,12 @@ def list_(session: Session, limit: int, output: Form) -> None:
 
     \b
     Examples:
-      interlock terminations list
+      interlock bulk-terminations list
     """
     print_rows(output, session.api().pages("GET", PATH, "list", {}, limit), _COLUMNS, "id")
 
 
-@terminations.command()
+@bulk_terminations.command()
 @click.argument("order")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long; exit code 6.")
 @output_option
@@ -67,14 +67,14 @@ def watch(session: Session, order: str, timeout: float | None, output: Form) -> 
 
     \b
     Examples:
-      interlock terminations watch 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
+      interlock bulk-terminations watch 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
     """
     session.unfinished = _goes_on(order)
     ended = _follow(session, session.api(), order, timeout)
     print_rows(output, [ended], _COLUMNS, "id")
 
 
-@terminations.command()
+@bulk_terminations.command()
 @click.argument("order")
 @output_option
 @click.pass_obj
@@ -83,10 +83,10 @@ def abort(session: Session, order: str, output: Form) -> None:
 
     \b
     Examples:
-      interlock terminations abort 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
+      interlock bulk-terminations abort 2tXk0aB3cD4eF5gH6iJ7kL8mN9o
     """
     reply = session.api().call("POST", f"{PATH}/{order}/actions/abort", {})
-    order_ = reply.body["terminations"]
+    order_ = reply.body["bulkTermination"]
     print_rows(output, [order_], _COLUMNS, "id")
     if order_["state"] not in {_RUNNING, _ABORTED}:
         session.hint("There was nothing left to abort: the order had been carried out.")
@@ -120,15 +120,15 @@ def terminate_all(
     number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
     session.confirmed(f"Terminate {number}{below(plan, options)}?", yes=yes)
     session.unfinished = (
-        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock terminations list"
+        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock bulk-terminations list"
     )
     if options.get("pauseAutomation"):
         # A plan knows nothing of what was started since; a filter is asked again once new runs are held back.
         meant: dict[str, Any] = {"filter": dict(narrowing)}
     else:
         meant = {"planId": plan["id"]}
-        session.unfinished += f"; abort it: interlock terminations abort {plan['id']}"
-    order = api.call("POST", PATH, {**meant, **options}).body["terminations"]
+        session.unfinished += f"; abort it: interlock bulk-terminations abort {plan['id']}"
+    order = api.call("POST", PATH, {**meant, **options}).body["bulkTermination"]
     session.unfinished = _goes_on(order["id"])
     if wait is not None:
         order = _follow(session, api, order["id"], wait)
@@ -136,7 +136,7 @@ def terminate_all(
     if options.get("pauseAutomation"):
         session.hint("New runs are held back until: interlock automations clear-breaker AUTOMATION")
     if not _is_over(order):
-        session.hint(f"Follow it: interlock terminations watch {order['id']}")
+        session.hint(f"Follow it: interlock bulk-terminations watch {order['id']}")
 
 
 def planned(session: Session, api: Api, named: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _follow(session: Session, api: Api, order: str, seconds: float | None) -> di
 
     def look() -> dict[str, Any]:
         nonlocal told
-        found: dict[str, Any] = api.call("GET", f"{PATH}/{order}").body["terminations"]
+        found: dict[str, Any] = api.call("GET", f"{PATH}/{order}").body["bulkTermination"]
         done = _dealt_with(found)
         if done != told:
             told = done
@@ -218,8 +218,8 @@ def _follow(session: Session, api: Api, order: str, seconds: float | None) -> di
 
 def _goes_on(order: str) -> str:
     return (
-        f"The bulk termination {order} goes on. Follow it: interlock terminations watch {order}; "
-        f"abort it: interlock terminations abort {order}"
+        f"The bulk termination {order} goes on. Follow it: interlock bulk-terminations watch {order}; "
+        f"abort it: interlock bulk-terminations abort {order}"
     )
 
 

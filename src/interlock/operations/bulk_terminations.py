@@ -12,16 +12,16 @@ from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import shown
 from interlock.operations.bulk_views import (
-    AbortTerminationsRequest,
-    CreateTerminationsRequest,
-    ListTerminationsResponse,
+    AbortBulkTerminationRequest,
+    BulkTerminationResponse,
+    BulkTerminationView,
+    CreateBulkTerminationRequest,
+    ListBulkTerminationsResponse,
+    PlanBulkTerminationRequest,
     PlannedExecution,
-    PlanTerminationsRequest,
     StateCount,
     TerminationFilter,
     TerminationPlan,
-    Terminations,
-    TerminationsResponse,
 )
 from interlock.operations.narrowing import MOST, Found, display_name, find, step_names
 from interlock.operations.operation import Answer, Call
@@ -49,7 +49,7 @@ TREES: Final = 10
 """The same, if each may be the root of a tree."""
 
 
-async def plan(services: Services, call: Call, body: PlanTerminationsRequest) -> Answer:
+async def plan(services: Services, call: Call, body: PlanBulkTerminationRequest) -> Answer:
     """Say what an order would stop, what of it has already happened, and what is in flight.
 
     Raises:
@@ -79,7 +79,7 @@ async def plan(services: Services, call: Call, body: PlanTerminationsRequest) ->
     )
 
 
-async def create(services: Services, call: Call, body: CreateTerminationsRequest) -> Answer:
+async def create(services: Services, call: Call, body: CreateBulkTerminationRequest) -> Answer:
     """Give the order. It is carried out in the background, batch by batch, and outlives a restart.
 
     Raises:
@@ -117,12 +117,12 @@ async def create(services: Services, call: Call, body: CreateTerminationsRequest
     if not await orders.begin(order, audit):
         raise FailedPrecondition("the plan was carried out already, or has expired")
     given = _shown(await orders.get(order.tenant, order.id) or order)
-    return Answer(TerminationsResponse(terminations=given, expression_failures=found.shown_failures()))
+    return Answer(BulkTerminationResponse(bulk_termination=given, expression_failures=found.shown_failures()))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
     """One order, and how far it has come."""
-    return Answer(TerminationsResponse(terminations=_shown(await _read(services, call))))
+    return Answer(BulkTerminationResponse(bulk_termination=_shown(await _read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
@@ -130,10 +130,10 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
     page = page_of_query(services, call, "terminations")
     found = await services.store.bulk_terminations.page(call.tenant.id, before=page.position, limit=page.size + 1)
     token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
-    return Answer(ListTerminationsResponse(list=tuple(map(_shown, found[: page.size])), next_page_token=token))
+    return Answer(ListBulkTerminationsResponse(list=tuple(map(_shown, found[: page.size])), next_page_token=token))
 
 
-async def abort(services: Services, call: Call, body: AbortTerminationsRequest) -> Answer:
+async def abort(services: Services, call: Call, body: AbortBulkTerminationRequest) -> Answer:
     """Stop nobody further. Executions that the order has stopped stay stopped.
 
     Raises:
@@ -142,7 +142,7 @@ async def abort(services: Services, call: Call, body: AbortTerminationsRequest) 
     order = await _read(services, call)
     audit = AuditEntry(actor=call.actor, action="terminations.abort", target=order.id)
     await services.store.bulk_terminations.abort(order.tenant, order.id, services.clock.now(), audit)
-    return Answer(TerminationsResponse(terminations=_shown(await _read(services, call))))
+    return Answer(BulkTerminationResponse(bulk_termination=_shown(await _read(services, call))))
 
 
 # --- in the background ------------------------------------------------------------------------------------------------
@@ -323,9 +323,9 @@ async def _read(services: Services, call: Call) -> BulkTermination:
     return order
 
 
-def _shown(order: BulkTermination) -> Terminations:
+def _shown(order: BulkTermination) -> BulkTerminationView:
     request = order.request
-    return Terminations(
+    return BulkTerminationView(
         id=order.id,
         state="ABORTED" if order.aborted_at is not None else "RUNNING" if order.finished_at is None else "DONE",
         actor=shown.actor(request.actor),

@@ -32,10 +32,10 @@ class TerminationFilter(Message):
     """Says that nothing narrows it down and that this is meant."""
 
 
-class PlanTerminationsRequest(Message):
+class PlanBulkTerminationRequest(Message):
     """What is to be looked at: these executions, or those that a filter finds now."""
 
-    proto_name: ClassVar[str] = "interlock.v1.PlanTerminationsRequest"
+    proto_name: ClassVar[str] = "interlock.v1.PlanBulkTerminationRequest"
 
     execution_ids: tuple[Int64, ...] = ()
     filter: TerminationFilter | None = None
@@ -104,10 +104,10 @@ class TerminationPlan(Message):
     """The first hundred of those that would be stopped."""
 
 
-class CreateTerminationsRequest(Message):
+class CreateBulkTerminationRequest(Message):
     """Terminate: what a plan holds, these executions, or those that a filter finds now."""
 
-    proto_name: ClassVar[str] = "interlock.v1.CreateTerminationsRequest"
+    proto_name: ClassVar[str] = "interlock.v1.CreateBulkTerminationRequest"
 
     plan_id: str = ""
     execution_ids: tuple[Int64, ...] = ()
@@ -123,10 +123,10 @@ class CreateTerminationsRequest(Message):
     """Hold back new executions of the automations concerned, from the first commit on, until somebody clears it."""
 
 
-class Terminations(Message):
-    """An order to terminate many executions, and how far it has come."""
+class BulkTerminationView(Message):
+    """A request to terminate many executions, and how far it has been carried out."""
 
-    proto_name: ClassVar[str] = "interlock.v1.Terminations"
+    proto_name: ClassVar[str] = "interlock.v1.BulkTermination"
 
     id: str = ""
     state: str = ""
@@ -149,26 +149,26 @@ class Terminations(Message):
     """With `cascade`: executions stopped below those that are named. In trees of more than 10,000, those so far."""
 
 
-class TerminationsResponse(Message):
+class BulkTerminationResponse(Message):
     """One order."""
 
-    proto_name: ClassVar[str] = "interlock.v1.TerminationsResponse"
+    proto_name: ClassVar[str] = "interlock.v1.BulkTerminationResponse"
 
-    terminations: Terminations | None = None
+    bulk_termination: BulkTerminationView | None = None
     expression_failures: ExpressionFailures | None = None
     """In the answer to an order with a filter, if its expression failed for some: they are not stopped."""
 
 
-class ListTerminationsResponse(Message):
+class ListBulkTerminationsResponse(Message):
     """One page of orders, newest first."""
 
-    proto_name: ClassVar[str] = "interlock.v1.ListTerminationsResponse"
+    proto_name: ClassVar[str] = "interlock.v1.ListBulkTerminationsResponse"
 
-    list: tuple[Terminations, ...] = ()
+    list: tuple[BulkTerminationView, ...] = ()
     next_page_token: str = ""
 
 
-class AbortTerminationsRequest(Message):
+class AbortBulkTerminationRequest(Message):
     """Stop nobody further by this order."""
 
-    proto_name: ClassVar[str] = "interlock.v1.AbortTerminationsRequest"
+    proto_name: ClassVar[str] = "interlock.v1.AbortBulkTerminationRequest"

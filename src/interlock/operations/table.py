@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from interlock.operations.former import former_paths
 from interlock.operations.operation import Operation
 from interlock.operations.table_c1 import C1
 from interlock.operations.table_own import OURS
 
 OPERATIONS: Final[tuple[Operation, ...]] = (*C1, *OURS)
+FORMER: Final = former_paths(OPERATIONS)
+"""What is served besides, under paths of the release before."""

@@ -25,7 +25,7 @@ from interlock.operations.table_c1 import AUTOMATION_ID, EXECUTION_ID, OWN, PAGE
 
 _INTERLOCK_TAG: Final = "Interlock"
 _ACCESS_TAG: Final = "Access"
-_OF_TERMINATIONS: Final = Link("/terminations/id", (f"{OWN}GetTerminations", f"{OWN}AbortTerminations"))
+_OF_BULK_TERMINATION: Final = Link("/bulkTermination/id", (f"{OWN}GetBulkTermination", f"{OWN}AbortBulkTermination"))
 _OF_CLIENT: Final = Link("/client/id", (f"{OWN}RevokeClient",))
 _OF_TENANT: Final = Link("/tenant/name", (f"{OWN}RevokeTenant",), "name")
 
@@ -140,15 +140,15 @@ OURS: Final[tuple[Operation, ...]] = (
     # --- many executions by one order ---------------------------------------------------------------------------------
     Operation(
         "POST",
-        "/interlock/v1/terminations/plan",
-        f"{OWN}PlanTerminations",
-        "Plan Terminations",
+        "/interlock/v1/bulkTerminations/plan",
+        f"{OWN}PlanBulkTermination",
+        "Plan Bulk Termination",
         "What an order would stop, by ids or by a filter: what has already happened, what is in flight, what waits. "
         "The plan can be carried out once, within five minutes, by the client that made it.",
         bulk_terminations.plan,
         Permission.EXECUTIONS_TERMINATE,
         bulk_views.TerminationPlan,
-        bulk_views.PlanTerminationsRequest,
+        bulk_views.PlanBulkTerminationRequest,
         visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
         more="An `expressionCel` is asked about each execution that fits otherwise. It reads `ctx` as the steps of the "
@@ -160,15 +160,15 @@ OURS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         "POST",
-        "/interlock/v1/terminations",
-        f"{OWN}CreateTerminations",
-        "Create Terminations",
+        "/interlock/v1/bulkTerminations",
+        f"{OWN}CreateBulkTermination",
+        "Create Bulk Termination",
         "Terminate what a plan holds, executions by their ids, or those that a filter finds now. It is carried out in "
         "batches of 250, each in one commit, and outlives a restart.",
         bulk_terminations.create,
         Permission.EXECUTIONS_TERMINATE,
-        bulk_views.TerminationsResponse,
-        bulk_views.CreateTerminationsRequest,
+        bulk_views.BulkTerminationResponse,
+        bulk_views.CreateBulkTerminationRequest,
         lane=Lane.STOP,
         visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
@@ -177,30 +177,30 @@ OURS: Final[tuple[Operation, ...]] = (
         "or a plan from the order's commit on. Whether the client may terminate is checked again for each execution "
         "when its turn comes.",
         within_apps=True,
-        link=_OF_TERMINATIONS,
+        link=_OF_BULK_TERMINATION,
     ),
     Operation(
         "GET",
-        "/interlock/v1/terminations",
-        f"{OWN}ListTerminations",
-        "List Terminations",
+        "/interlock/v1/bulkTerminations",
+        f"{OWN}ListBulkTerminations",
+        "List Bulk Terminations",
         "One page of orders to terminate many executions, newest first.",
         bulk_terminations.list_all,
         Permission.EXECUTIONS_READ,
-        bulk_views.ListTerminationsResponse,
+        bulk_views.ListBulkTerminationsResponse,
         query=PAGE,
         visibility=Visibility.OWN,
         tag=_INTERLOCK_TAG,
     ),
     Operation(
         "GET",
-        "/interlock/v1/terminations/{id}",
-        f"{OWN}GetTerminations",
-        "Get Terminations",
+        "/interlock/v1/bulkTerminations/{id}",
+        f"{OWN}GetBulkTermination",
+        "Get Bulk Termination",
         "One order to terminate many executions, and how far it has come.",
         bulk_terminations.get,
         Permission.EXECUTIONS_READ,
-        bulk_views.TerminationsResponse,
+        bulk_views.BulkTerminationResponse,
         visibility=Visibility.OWN,
         parameters=(PathParameter("id", "The order."),),
         tag=_INTERLOCK_TAG,
@@ -208,14 +208,14 @@ OURS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         "POST",
-        "/interlock/v1/terminations/{id}/actions/abort",
-        f"{OWN}AbortTerminations",
-        "Abort Terminations",
+        "/interlock/v1/bulkTerminations/{id}/actions/abort",
+        f"{OWN}AbortBulkTermination",
+        "Abort Bulk Termination",
         "Stop nobody further by this order. What it has stopped stays stopped.",
         bulk_terminations.abort,
         Permission.EXECUTIONS_TERMINATE,
-        bulk_views.TerminationsResponse,
-        bulk_views.AbortTerminationsRequest,
+        bulk_views.BulkTerminationResponse,
+        bulk_views.AbortBulkTerminationRequest,
         lane=Lane.STOP,
         visibility=Visibility.OWN,
         parameters=(PathParameter("id", "The order."),),
