@@ -29,7 +29,7 @@ _SQL: Final = "interlock.store.sql.terminations:"
 _STOPS: Final = "interlock.store.sqlite.stops:"
 _DOOMED: Final = "(SELECT id FROM temp.doomed)"
 _OTHER: Final = "row.attempt_epoch != event.attempt.epoch:"
-_STARTS: Final = "first = self._first_row(execution) if execution.attempt > 1 else None"
+_STARTS: Final = "first = await self._first_row(execution) if execution.attempt > 1 else None"
 _CUTS: Final = "if 0 < self.performing < epoch and (not self._cutting) and (self.task is not None):"
 _NOT_ACCEPTED: Final = "record.accepted is None for record in records"
 _DUE: Final = "(execution.wake_at or 0)"
@@ -55,7 +55,7 @@ EQUIVALENT: Final[dict[str, str]] = {
     **{
         f"{_ENGINE}advance:Advance._attempt: {_STARTS} => {changed}": SAME_ROW
         for changed in (
-            "first = self._first_row(execution)",
+            "first = await self._first_row(execution)",
             _STARTS.replace("> 1", ">= 1"),
             _STARTS.replace("> 1", "> 0"),
         )

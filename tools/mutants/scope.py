@@ -43,7 +43,8 @@ TERMINATE_PATHS: Final = (
     " _apply _own_write"
 )
 DISPATCHING: Final = (
-    "interrupt ready try_slot took recover run take_no_more drain _come_due _spawn _turn _after_crash _cancel_all"
+    "interrupt ready try_slot took recover run take_no_more drain _come_due _look_at_deadline"
+    " _spawn _turn _after_crash _cancel_all"
 )
 GUARDED_WRITES: Final = "execution_move execution_step"
 
