@@ -12,9 +12,12 @@ from interlock.expressions.context import Context
 from interlock.expressions.evaluate import EvaluationStopped, LocalEvaluator, Stopped, never
 from interlock.expressions.script import Outcome, Script, play
 from interlock.rules.events import Announce, Fail, Next
+from interlock.rules.model import Ref
 from tests.engine.worlds import Engine, engine, evaluate, webhook
 
 pytestmark = pytest.mark.anyio
+
+RUN = Ref(1, 1)
 
 STEPS = [
     {"stepName": "a", "evaluateExpressions": {"expressions": [{"key": "n", "expressionCel": "ctx.trigger.n + 1"}]}},
@@ -63,7 +66,7 @@ async def followed(world: Engine, evaluator: CountingEvaluator, **trigger: objec
     assert row is not None
     assert row.definition is not None
     plan = await world.plans.get(world.tenant, row.definition)
-    return await Preparer(world.clock, evaluator).following(plan, 0, RunContext(plan, trigger), world.clock.now())
+    return await Preparer(world.clock, evaluator).following(RUN, plan, 0, RunContext(plan, trigger), world.clock.now())
 
 
 async def test_chain_of_steps_is_one_round_trip() -> None:
@@ -111,4 +114,4 @@ async def test_stop_between_expressions_ends_the_preparation() -> None:
             return asked > 1
 
         preparer = Preparer(world.clock, CountingEvaluator())
-        assert await preparer.following(plan, 0, RunContext(plan, {"n": 1}), world.clock.now(), stopped) is None
+        assert await preparer.following(RUN, plan, 0, RunContext(plan, {"n": 1}), world.clock.now(), stopped) is None

@@ -55,7 +55,7 @@ async def a_run(world: Engine, state: State, *, steps: Any = THREE_WEBHOOKS, aut
     if state is State.WAITING:
         await real.apply(ref, Prepared(now, 1, Wait(0, WaitingFor.TIMER, now + 10 * SECOND), "gone"))
     elif state is not State.PENDING:
-        await real.apply(ref, Prepared(now, 1, Announce(0, INPUT), "gone"))
+        await real.apply(ref, Prepared(now, 1, Announce(0, INPUT, key="key"), "gone"))
     if state in {State.DONE, State.ERROR}:
         following = Finish(1) if state is State.DONE else Fail(0)
         outcome = Outcome.SUCCEEDED if state is State.DONE else Outcome.FAILED
@@ -270,7 +270,7 @@ async def test_a_created_attempt_taken_over_without_its_beginning_asks_the_store
         began = run.updated_at
         world.clock.advance(5)
         await world.store.executions.apply(run.ref, Recovered(world.clock.now(), run.epoch, repeatable=True))
-        prepared = Prepared(world.clock.now(), run.epoch + 1, Announce(0, INPUT), HOLDER)
+        prepared = Prepared(world.clock.now(), run.epoch + 1, Announce(0, INPUT, key="key"), HOLDER)
         await world.store.executions.apply(run.ref, prepared)
         row = world.row(run.ref)
         plan = await world.plans.get(world.tenant, row.definition)

@@ -12,7 +12,7 @@ from interlock.engine.context import RunContext
 from interlock.errors import Unavailable
 from interlock.ports import Phase, WebhookRow
 from interlock.rules.events import Announce, Event, Next, Settled
-from interlock.rules.model import Mode
+from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.steps.kind import Attempt, Report, Succeeded
@@ -33,10 +33,10 @@ def quiet_log(caplog: pytest.LogCaptureFixture) -> None:
 def preparer_breaks(world: Engine) -> None:
     real = world.preparer.following
 
-    async def following(plan: Any, position: int, *rest: Any, **named: Any) -> Next | None:
+    async def following(ref: Ref, plan: Any, position: int, *rest: Any, **named: Any) -> Next | None:
         if position == 1:
             raise RecursionError
-        return await real(plan, position, *rest, **named)
+        return await real(ref, plan, position, *rest, **named)
 
     world.preparer.following = following  # type: ignore[method-assign]
 

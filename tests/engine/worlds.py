@@ -43,6 +43,7 @@ from interlock.rules.states import State
 from interlock.steps import evaluate_expressions, wait_for_duration
 from interlock.steps import run_automation as run_automation_kind
 from interlock.steps import webhook as webhook_kind
+from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from interlock.store.sqlite.executions import SqliteExecutions
@@ -213,6 +214,8 @@ class Engine:
     near: int = 10_000
     name: str = "one"
     webhook_step: type[WebhookStep] = WebhookStep
+    more_kinds: Sequence[StepKind] = ()
+    """Kinds that only the test has."""
     addressing: Callable[[WebhookAddresses], WebhookAddresses] = lambda real: real
     """What stands between the steps and the webhooks of the store."""
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
@@ -239,6 +242,7 @@ class Engine:
                     slices=self.evaluator.slices,
                     step=self.webhook_step,
                 ),
+                *self.more_kinds,
             ]
         )
         self.plans = Plans(self.store.automations, self.registry, ENVIRONMENT)

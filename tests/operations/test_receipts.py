@@ -16,7 +16,7 @@ from interlock.operations.views import AttemptView, ExecutionDetail, StepView
 from interlock.ports import Phase
 from interlock.rules.events import Terminated
 from interlock.rules.model import Actor, Cause, TerminationRequest
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from tests.clocks import settle
 from tests.engine.worlds import Call
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
@@ -303,31 +303,30 @@ async def test_a_callback_that_settled_a_refused_call_is_what_the_receipt_says(a
 OUTCOMES = [outcome for outcome in Outcome if not outcome.startswith("LATE")]
 CERTAIN = {Outcome.SUCCEEDED: "done", Outcome.SKIPPED: "done", Outcome.NOT_STARTED: "neverStarted"}
 CUT = {Outcome.INTERRUPTED_NOT_SENT, Outcome.INTERRUPTED_RESPONSE, Outcome.INTERRUPTED_WAITING}
-LEFT = {Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE}
 
 
-@pytest.mark.parametrize("kind", ["webhook", "evaluateExpressions", "waitForDuration", "runAutomation", "sendEmail"])
+@pytest.mark.parametrize("key", ["", "key"])
+@pytest.mark.parametrize("reached", [None, *Reached])
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("phase", ["", *Phase])
 @pytest.mark.parametrize("status", [0, 500])
-def test_each_kind_outcome_and_phase_stands_in_one_list(kind: str, outcome: Outcome, phase: str, status: int) -> None:
-    """A failure is unknown for one reason alone: an HTTP request may have left, and no status came back."""
-    http = kind == "webhook"
-    attempt = AttemptView(
-        number=1, outcome=outcome, phase=phase, status=status, in_doubt=in_doubt(outcome, phase, status, http=http)
-    )
-    step = StepView(name="x", kind=kind, outcome=outcome, idempotency_key="key" if http else "", attempts=(attempt,))
+def test_each_outcome_stands_in_one_list(
+    key: str, reached: Reached | None, outcome: Outcome, phase: str, status: int
+) -> None:
+    """A failure is unknown for one reason alone: the kind said that it does not know how far it had reached."""
+    attempt = AttemptView(number=1, outcome=outcome, phase=phase, status=status, in_doubt=in_doubt(outcome, reached))
+    step = StepView(name="x", kind="sendEmail", outcome=outcome, idempotency_key=key, attempts=(attempt,))
     found = to_wire(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
     [where] = [name for name in LISTS if found[name]]
     if outcome in CERTAIN:
         assert where == CERTAIN[outcome]
     elif outcome is Outcome.FAILED:
-        assert where == ("unknown" if http and phase in LEFT and not status else "failed")
+        assert where == ("unknown" if reached is Reached.UNKNOWN else "failed")
     else:
         assert where == ("interrupted" if outcome in CUT else "unknown")
     [entry] = found[where]
     sent_nothing = outcome is Outcome.FAILED and not phase and not status
-    assert entry["idempotencyKey"] == ("key" if http and not sent_nothing else "")
+    assert entry["idempotencyKey"] == ("" if sent_nothing else key)
     assert (found["unresolved"] == 1) == (where == "unknown")
     text = markdown(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
     title = {"done": "Done", "failed": "Failed", "interrupted": "Interrupted", "unknown": "Not known"}

@@ -19,7 +19,7 @@ from interlock.engine.prepare import Preparer
 from interlock.engine.reports import DEFECT, interpret, interpret_defect, lost, without_output
 from interlock.engine.suspects import MAX_LOSSES, SET_ASIDE
 from interlock.errors import Fatal, Unavailable
-from interlock.ports import Clock, Executions, Marks, NoMarks, Randomness, Run, StepRow
+from interlock.ports import Announced, Clock, Executions, Marks, NoMarks, Randomness, Run, StepRow
 from interlock.rules.decide import OUTCOME_UNKNOWN
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import (
@@ -57,12 +57,20 @@ class Carried:
     input: bytes = b"{}"
     shown_input: bytes | None = None
     """What may be shown of the input, if that is not all of it: then the answer may repeat a secret."""
+    key: str | None = None
+    """The idempotency key last announced."""
     began_at: int = 0
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
     stale: bool = False
     """The context is not that of the row, because of a defect or an early callback: the run has to be loaded again."""
     waits_for: str | None = None
     """The host whose turn the next call has to wait for."""
+
+    def take(self, announce: Announce) -> None:
+        """Keep what the attempt in flight was announced with."""
+        if announce.input is not None:
+            self.input, self.shown_input = announce.input, announce.shown_input
+        self.key = announce.key
 
 
 class Advance:
@@ -269,8 +277,9 @@ class Advance:
             if first is not None and first.input is not None:
                 carried.began_at = first.started_at
                 announced = await self._executions.announced(execution.ref, execution.step)
-                input_, shown = announced or (first.input, None)
-                return Announce(execution.step, input_, shown_input=shown)
+                if announced is None:
+                    announced = Announced(input=first.input, key=first.key)
+                return Announce(execution.step, announced.input, shown_input=announced.shown_input, key=announced.key)
         return await self._following(carried, held, execution.step, at)
 
     async def _following(self, carried: Carried, held: Held, position: int, at: int) -> Next | None:
@@ -281,7 +290,9 @@ class Advance:
         mark = -1 if carried.plan.is_plain(position) else self._marks.begin(carried.execution.ref)
         held.evaluating = True
         try:
-            following = await self._preparer.following(carried.plan, position, carried.context, at, held.is_stopped)
+            following = await self._preparer.following(
+                carried.execution.ref, carried.plan, position, carried.context, at, held.is_stopped
+            )
         except asyncio.CancelledError:
             if not held.end():
                 raise
@@ -316,7 +327,15 @@ class Advance:
         if not carried.began_at:
             first = await self._first_row(execution) if execution.attempt > 1 else None
             carried.began_at = execution.updated_at if first is None else first.started_at
-        attempt = Attempt(execution.ref, execution.automation, ref, carried.input, carried.began_at, carried.plan.apps)
+        attempt = Attempt(
+            execution.ref,
+            execution.automation,
+            ref,
+            carried.input,
+            carried.began_at,
+            key=carried.key,
+            apps=carried.plan.apps,
+        )
         report = await self._perform(carried, held, attempt)
         now = self._clock.now()
         if isinstance(report, Outcome):
@@ -442,8 +461,7 @@ class Advance:
             # A callback that was kept settled the step: what it brought is not in this context.
             carried.stale = True
         if isinstance(following, Announce):
-            if following.input is not None:
-                carried.input, carried.shown_input = following.input, following.shown_input
+            carried.take(following)
             if row.step != before.step or row.attempt <= 1:
                 carried.began_at = 0
         elif isinstance(following, Change) and row.state is State.PENDING and following.output is not None:

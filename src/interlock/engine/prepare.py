@@ -17,7 +17,7 @@ from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.script import Failure, Outcome, Unit
 from interlock.ports import Clock
 from interlock.rules.events import Fail, Finish, Next, Passed
-from interlock.rules.model import SECOND
+from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome as StepOutcome
 from interlock.steps.documents import StepFailed, error_document
 from interlock.steps.kind import Evaluated, PrepareContext
@@ -35,7 +35,7 @@ class Preparer:
         self._evaluator = evaluator
 
     async def following(
-        self, plan: Plan, position: int, context: RunContext, at: int, stopped: Stopped = never
+        self, ref: Ref, plan: Plan, position: int, context: RunContext, at: int, stopped: Stopped = never
     ) -> Next | None:
         """What comes at `position` and after it, at the time `at`. Steps passed on the way are added to the context.
 
@@ -47,7 +47,7 @@ class Preparer:
         ahead = _Ahead(self._evaluator, plan, context, at, stopped)
         while position < len(steps):
             step = steps[position]
-            here = PrepareContext(position, at, ahead, context.secrets, passed)
+            here = PrepareContext(ref, position, at, ahead, context.secrets, passed)
             try:
                 await ahead.reach(position)
                 if step.skip is not None and await here.evaluate(step.skip):

@@ -15,7 +15,7 @@ from interlock.contract.base import Message
 from interlock.ports import Phase
 from interlock.rules.events import Fail, Next, Retry, Settled, Wait
 from interlock.rules.model import AttemptRef, Result
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import next_attempt
 from interlock.rules.states import WaitingFor
 from interlock.steps.documents import StepFailed, encode_output, error_document
@@ -45,8 +45,8 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
             return result, None if error is None else Fail(ref.position)
         case Accepted(until, status):
             return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
-        case Failed(error, status, retries, last_start):
-            result = Result(Outcome.FAILED, None, error, status, phase)
+        case Failed(error, reached, status, retries, last_start):
+            result = Result(Outcome.FAILED, None, error, status, phase, reached)
             again = next_attempt(retries, ref.number, now, chance, last_start)
             return result, Fail(ref.position) if again is None else Retry(ref.position, again)
 
@@ -59,11 +59,12 @@ def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Nex
     progress = attempt.progress
     following = Fail(attempt.attempt.position)
     if step.interruption(progress) is Outcome.INTERRUPTED_NOT_SENT:
-        return Result(Outcome.FAILED, error=DEFECT, phase=progress.phase), following
+        return Result(Outcome.FAILED, error=DEFECT, phase=progress.phase, reached=Reached.NOT_SENT), following
     if progress.phase is not Phase.DONE or progress.status is None or progress.status == ACCEPTED_STATUS:
         return None
     outcome = Outcome.SUCCEEDED if 200 <= progress.status < 300 else Outcome.FAILED
-    return Result(outcome, None, NOT_KEPT, progress.status, progress.phase), following
+    reached = Reached.ANSWERED if outcome is Outcome.FAILED else None
+    return Result(outcome, None, NOT_KEPT, progress.status, progress.phase, reached), following
 
 
 def without_output(event: Settled) -> Settled:

@@ -103,7 +103,8 @@ class Starter:
             details=details,
         )
         input_ = encode(request.trigger)
-        held = self._slots.try_slot(Ref(request.tenant, id_))
+        ref = Ref(request.tenant, id_)
+        held = self._slots.try_slot(ref)
         if held is None:
             event = Created(self._clock.now())
             return await self._executions.create(
@@ -112,7 +113,7 @@ class Starter:
         taken = False
         ended: Turn = SUPERSEDED
         try:
-            plan, context, following = await self._first(request)
+            plan, context, following = await self._first(ref, request)
             if plan is not None and isinstance(following, Announce):
                 host = await plan.destination(following)
                 if host is not None and not held.may_call(host):
@@ -124,8 +125,8 @@ class Starter:
             row = started.execution
             if plan is not None and not started.repeated and row.id == id_ and self._goes_on(row, ended):
                 carried = Carried(row, plan, context)
-                if isinstance(following, Announce) and following.input is not None:
-                    carried.input, carried.shown_input = following.input, following.shown_input
+                if isinstance(following, Announce):
+                    carried.take(following)
                 self._slots.took(held, carried)
                 taken = True
             return started
@@ -138,7 +139,7 @@ class Starter:
         """Whether the slot is kept: to perform what was announced, or to evaluate what was too expensive before."""
         return row.state is State.PROCESS_STEP or (row.state is State.PENDING and ended is SUPERSEDED)
 
-    async def _first(self, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
+    async def _first(self, ref: Ref, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
         """What comes first. None: the run has to exist before. An unusable plan is told of by the run itself.
 
         A change rests until the run exists. So does what needs an evaluator process: until the commit the run has no
@@ -150,7 +151,7 @@ class Starter:
             return None, RunContext(_NO_PLAN, {}), None
         context = RunContext(plan, request.trigger)
         try:
-            following = await self._preparer.following(plan, 0, context, self._clock.now())
+            following = await self._preparer.following(ref, plan, 0, context, self._clock.now())
         except NeedsProcess:
             following = None
         if following is None or isinstance(following, Change):

@@ -28,13 +28,12 @@ from interlock.operations.views import (
     RestoredView,
     StepView,
 )
-from interlock.ports import Addendum, Definition, ItemRow, Phase, Reads, StepRow
+from interlock.ports import Addendum, Definition, ItemRow, Reads, StepRow
 from interlock.rules.model import Execution, Ref
-from interlock.rules.outcomes import Outcome, shown_item
+from interlock.rules.outcomes import Outcome, Reached, shown_item
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
-from interlock.steps.kind import idempotency_key
 from interlock.steps.webhook import WebhookStep
 
 MOST_CHILDREN: Final = 100
@@ -207,12 +206,10 @@ async def _step(
     # A failed attempt of the step where the run stands is not its end while another one may follow.
     at_it = not over and row.step == position
     outcome = None if at_it else shown_outcome(telling.outcome, row.state)
-    key = idempotency_key(services.installation, row.id, named.name) if services.steps.sends_key(named.kind) else ""
-    http = services.steps.speaks_http(named.kind)
     return named.model_copy(
         update={
             "outcome": outcome or "",
-            "idempotency_key": key,
+            "idempotency_key": next((attempt.key for attempt in attempts if attempt.key is not None), ""),
             "receiver": await _receiver(reads, row, attempts) if named.kind == WebhookStep.kind else None,
             "input": _json(last.input),
             "output": _json(last.output),
@@ -220,7 +217,7 @@ async def _step(
             "started_at": shown.moment(attempts[0].started_at),
             "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
             "attempts": tuple(
-                _attempt(row, attempt, items.get((position, attempt.attempt), []), http=http) for attempt in attempts
+                _attempt(row, attempt, items.get((position, attempt.attempt), [])) for attempt in attempts
             ),
         }
     )
@@ -240,25 +237,22 @@ async def _receiver(reads: Reads, row: Execution, attempts: Sequence[StepRow]) -
 
 
 _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})
-_MAY_HAVE_LEFT: Final = frozenset({Phase.WRITING, Phase.WAITING, Phase.READING, Phase.DONE})
 
 
-def in_doubt(outcome: str, phase: str, status: int, *, http: bool) -> bool:
-    """Whether something may have reached the receiver of which no answer tells.
+def in_doubt(outcome: str, reached: Reached | None) -> bool:
+    """Whether something may have reached the receiver that no answer tells of.
 
-    A failure is certain, but for one HTTP case: bytes had left, and no status came back.
+    A failure is certain unless the kind said that it does not know how far it had reached.
     """
-    if outcome in _IN_DOUBT:
-        return True
-    return http and outcome == Outcome.FAILED and phase in _MAY_HAVE_LEFT and not status
+    return outcome in _IN_DOUBT or (outcome == Outcome.FAILED and reached is Reached.UNKNOWN)
 
 
-def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow], *, http: bool) -> AttemptView:
+def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> AttemptView:
     outcome = shown_outcome(attempt.outcome, row.state) or ""
     return AttemptView(
         number=attempt.attempt,
         outcome=outcome,
-        in_doubt=in_doubt(outcome, attempt.phase or "", attempt.status or 0, http=http),
+        in_doubt=in_doubt(outcome, attempt.reached),
         started_at=shown.moment(attempt.started_at),
         settled_at=shown.moment(_settled_at(row, attempt)),
         waiting_for=attempt.waiting_for or "",

@@ -51,6 +51,8 @@ class ReceiptEntry(Message):
     attempts: Int32 = 0
     status: Int32 = 0
     """The last HTTP status that was seen; 0 if none was."""
+    accepted: Bool = False
+    """The receiver had taken the call and was to answer later; the run was stopped first."""
     answer: str = ""
     """The beginning of the answer that refused the last attempt that was refused, at most 4,096 bytes of it."""
     next_attempt_at: Timestamp | None = None
@@ -159,7 +161,7 @@ def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
     """
     yield from receipt.unknown
     for entry in receipt.interrupted:
-        if receipt.restored is not None or (entry.outcome == Outcome.INTERRUPTED_WAITING and entry.idempotency_key):
+        if receipt.restored is not None or (entry.accepted):
             yield entry
     if receipt.restored is not None:
         yield from receipt.never_started
@@ -219,6 +221,7 @@ def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
         account=account,
         idempotency_key=step.idempotency_key if any(map(_was_made, step.attempts)) else "",
         receiver=step.receiver,
+        accepted=outcome == Outcome.INTERRUPTED_WAITING and _was_accepted(step),
         answer="" if step.outcome == Outcome.SUCCEEDED else _last_refusal(step),
         attempts=sum(map(_is_call, step.attempts)),
         status=next((attempt.status for attempt in reversed(step.attempts) if attempt.status), 0),
@@ -235,6 +238,11 @@ def _is_call(attempt: AttemptView) -> bool:
 def _was_made(attempt: AttemptView) -> bool:
     """Whether the attempt was announced; one that failed while it was prepared has no phase, and called nobody."""
     return bool(attempt.phase or attempt.status) or attempt.outcome != Outcome.FAILED
+
+
+def _was_accepted(step: StepView) -> bool:
+    """Whether the last attempt was accepted by a receiver that answers later."""
+    return bool(step.attempts) and step.attempts[-1].waiting_for == WaitingFor.CALLBACK
 
 
 def _last_refusal(step: StepView) -> str:
@@ -335,7 +343,7 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
             return f"The far end had answered {status}; the rest of its answer was cut off."
         case Outcome.INTERRUPTED_OUTCOME_UNKNOWN if step.attempts and step.attempts[-1].phase in _CUT:
             return f"{_CUT[step.attempts[-1].phase]}: whether it had its effect could not be known."
-        case Outcome.INTERRUPTED_WAITING if step.idempotency_key:
+        case Outcome.INTERRUPTED_WAITING if _was_accepted(step):
             return "The far end had taken the call and was to answer later; nobody waits for it any more."
         case _:
             return _ACCOUNTS[outcome]

@@ -19,6 +19,7 @@ from interlock.ports.breakers import Breakers
 from interlock.ports.bulk import Bulk, BulkAction, BulkKind
 from interlock.ports.bulk_terminations import BulkTermination, BulkTerminations, PlanRow
 from interlock.ports.executions import (
+    Announced,
     ExecutionReads,
     Executions,
     Idempotency,
@@ -42,6 +43,7 @@ __all__ = [
     "Addendum",
     "AddendumFinding",
     "AddendumReads",
+    "Announced",
     "AuditEntry",
     "AuditLog",
     "AuditRow",

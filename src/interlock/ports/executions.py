@@ -11,7 +11,7 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.decision import Decision
 from interlock.rules.events import Created, Event
 from interlock.rules.model import Execution, Ref, Termination, TerminationRequest
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, State, WaitingFor
 
 
@@ -35,6 +35,10 @@ class StepRow:
     phase: str | None = None
     late: bytes | None = None
     """JSON list of late results: evidence."""
+    key: str | None = None
+    """The idempotency key that the attempt was announced with; None: it sends none."""
+    reached: Reached | None = None
+    """How far a failed attempt had reached; None if nothing was attempted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,17 @@ class ItemRow:
     settled_at: int | None
     output: bytes | None = None
     error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """What a step was first announced with: each further attempt is announced with the same."""
+
+    input: bytes
+    shown_input: bytes | None = None
+    """What may be shown of the input, if that is not all of it."""
+    key: str | None = None
+    """The idempotency key; None: the step sends none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +141,8 @@ class ExecutionReads(Protocol):
         """What the engine needs of a run, secrets in the clear; views ask `input`, `outputs` and `steps`."""
         ...
 
-    async def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
-        """For the engine: the input that was first announced at a step, and what of it may be shown (None: all)."""
+    async def announced(self, ref: Ref, position: int) -> Announced | None:
+        """For the engine: what a step was first announced with."""
         ...
 
     async def input(self, ref: Ref) -> bytes:

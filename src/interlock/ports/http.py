@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from interlock.errors import InterlockError
+from interlock.rules.outcomes import Reached
 
 
 class Phase(StrEnum):
@@ -25,13 +26,24 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class Progress:
-    """Kept true by the client while a request is under way, and read by whoever interrupted it."""
+    """How far an attempt has got: kept true by whatever performs it, and read by the engine when it is interrupted."""
 
     phase: Phase = Phase.IDLE
     bytes_written: int = 0
     """Bytes that may have left this machine; 0 is proof that none did."""
     status: int | None = None
     """The final status, once it was read; the body may be cut or beyond a limit all the same."""
+    may_have_acted: bool = False
+    """Set before its effect may begin, by a kind whose effect is not bytes on a connection: a process, a connector."""
+    answered: bool = False
+    """Set by a kind without a status once the receiver has said what it did."""
+
+    @property
+    def reached(self) -> Reached:
+        """How far the attempt has got; what the engine and the receipt judge by."""
+        if not self.bytes_written and not self.may_have_acted:
+            return Reached.NOT_SENT
+        return Reached.ANSWERED if self.answered or self.status is not None else Reached.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

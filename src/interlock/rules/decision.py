@@ -37,6 +37,8 @@ class StepOpened:
     waiting_for: WaitingFor | None = None
     items: tuple[str, ...] = ("",)
     shown_input: bytes | None = None
+    key: str | None = None
+    """The idempotency key that the attempt sends."""
 
 
 @value(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class Announce:
     passed: tuple[Passed, ...] = ()
     shown_input: bytes | None = None
     """What may be shown of the input, if that is not all of it."""
+    key: str | None = None
+    """The idempotency key that the attempt sends; None: it sends none."""
 
 
 @value(frozen=True, slots=True)

@@ -82,7 +82,9 @@ def _announce(execution: Execution, announce: Announce, at: int, holder: str, re
         items=len(announce.items),
         holder=holder,
     )
-    opened = StepOpened(position, number, epoch, at, announce.input, None, announce.items, announce.shown_input)
+    opened = StepOpened(
+        position, number, epoch, at, announce.input, None, announce.items, announce.shown_input, announce.key
+    )
     if announce.passed:
         records = (*records, *_closed(execution, announce.passed, at))
     perform = Perform(row.ref, AttemptRef(position, number, epoch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor, move
 from interlock.rules.values import value
 
@@ -163,6 +163,8 @@ class Result:
     error: bytes | None = None
     status: int | None = None
     phase: str | None = None
+    reached: Reached | None = None
+    """Of a failed attempt; None if nothing was attempted."""
 
 
 @value(frozen=True, slots=True)

@@ -31,6 +31,17 @@ class Outcome(StrEnum):
     LATE_FAILED = "LATE_FAILED"
 
 
+class Reached(StrEnum):
+    """How far an attempt got towards its effect, in terms that hold for a request, a mail and a process alike."""
+
+    NOT_SENT = "not_sent"
+    """Proven: nothing that could have an effect left this server."""
+    ANSWERED = "answered"
+    """The receiver said what it did with it."""
+    UNKNOWN = "unknown"
+    """It may have had its effect, and no answer tells. The default whenever in doubt."""
+
+
 INTERRUPTED = frozenset(
     {
         Outcome.INTERRUPTED_NOT_SENT,

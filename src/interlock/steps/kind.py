@@ -22,10 +22,10 @@ from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.script import Unit
 from interlock.expressions.template import Template
-from interlock.ports import Phase, Progress
+from interlock.ports import Progress
 from interlock.rules.events import Announce, Change, Passed, Wait
 from interlock.rules.model import AttemptRef, Ref
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.settings import KindSetting
 from interlock.steps.documents import StepFailed, encode, encode_output
@@ -61,6 +61,8 @@ class Values(Protocol):
 class PrepareContext:
     """A step about to run: where it stands, and what its expressions give."""
 
+    ref: Ref
+    """The run."""
     position: int
     at: int
     expressions: Values
@@ -118,6 +120,8 @@ class Attempt:
     input: bytes
     first_started_at: int
     """When the first attempt at this step was announced."""
+    key: str | None = None
+    """The idempotency key that was announced, the same for all attempts at this step; None: the kind sends none."""
     apps: frozenset[str] | None = None
     """The apps that the publisher of the run's automation was confined to; None: to none."""
     progress: Progress = field(default_factory=Progress)
@@ -141,9 +145,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This attempt failed. `retries` says whether and when there is another, none of them after `last_start`."""
+    """This attempt failed, and `reached` is what is proven about its effect: the receipt judges by it alone.
+
+    `retries` says whether and when there is another attempt, none of them after `last_start`.
+    """
 
     error: bytes
+    reached: Reached
     status: int | None = None
     retries: RetryPolicy = NO_RETRIES
     last_start: int | None = None
@@ -189,10 +197,6 @@ class Step(ABC, Generic[MessageT_co]):
     form: ClassVar[Form]
     repeatable: ClassVar[bool] = True
     """Whether an attempt whose performer was lost may be made again, with the same idempotency key."""
-    sends_key: ClassVar[bool] = False
-    """Whether its call carries the step's idempotency key, so that the receiver can be asked by it."""
-    speaks_http: ClassVar[bool] = False
-    """Whether an attempt is one HTTP exchange: a failure after bytes have left, without a status, proves nothing."""
     settings: ClassVar[tuple[KindSetting, ...]] = ()
     """What an operator can set for this kind; `interlock serve` has an option for each."""
 
@@ -275,12 +279,15 @@ def units(target: str | Program, template: Template) -> tuple[Unit, ...]:
 
 
 def interruption(progress: Progress) -> Outcome:
-    """What became of a request that was cut, from how far it had got."""
-    if progress.phase is Phase.IDLE or progress.bytes_written == 0:
-        return Outcome.INTERRUPTED_NOT_SENT
-    if progress.status is not None:
-        return Outcome.INTERRUPTED_RESPONSE
-    return Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+    """The outcome of an attempt that was cut, from how far it had got."""
+    return _INTERRUPTED[progress.reached]
+
+
+_INTERRUPTED: Final = {
+    Reached.NOT_SENT: Outcome.INTERRUPTED_NOT_SENT,
+    Reached.ANSWERED: Outcome.INTERRUPTED_RESPONSE,
+    Reached.UNKNOWN: Outcome.INTERRUPTED_OUTCOME_UNKNOWN,
+}
 
 
 @lru_cache(maxsize=4_096)

@@ -76,16 +76,6 @@ class StepRegistry:
         """The kinds that cannot run because a setting is missing."""
         return tuple(kind for kind in self._kinds.values() if isinstance(kind, UnconfiguredKind))
 
-    def sends_key(self, kind: str) -> bool:
-        """Whether the calls of this kind carry an idempotency key."""
-        known = self._kinds.get(kind)
-        return known is not None and known.step.sends_key
-
-    def speaks_http(self, kind: str) -> bool:
-        """Whether an attempt of this kind is one HTTP exchange."""
-        known = self._kinds.get(kind)
-        return known is not None and known.step.speaks_http
-
     def repeatable(self, kind: str) -> bool:
         """Whether an attempt at a step of this kind may be made again after its performer was lost."""
         known = self._kinds.get(kind)

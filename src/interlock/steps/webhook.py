@@ -33,9 +33,10 @@ from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
-from interlock.ports import Clock, Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, WebhookRow
+from interlock.ports import Clock, Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Progress, WebhookRow
 from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
+from interlock.rules.outcomes import Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
 from interlock.steps.callback_token import callback_url
 from interlock.steps.documents import StepFailed, decode, encode, encode_made, error_document
@@ -103,8 +104,6 @@ class WebhookStep(Step[Webhook]):
 
     kind = "webhook"
     form = Form.EFFECTFUL
-    sends_key = True
-    speaks_http = True
 
     def __init__(self, name: str, target: str | Program, payload: Template, resources: _Resources) -> None:
         self.name = name
@@ -145,7 +144,8 @@ class WebhookStep(Step[Webhook]):
                 "PAYLOAD_TOO_LARGE",
                 f"the payload with its values is {len(announced):,} bytes; at most {MAX_PAYLOAD:,} can be sent",
             )
-        return Announce(context.position, announced, passed=context.passed, shown_input=shown)
+        key = idempotency_key(self._resources.installation, context.ref.id, self.name)
+        return Announce(context.position, announced, passed=context.passed, shown_input=shown, key=key)
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
         target = self.target
@@ -164,20 +164,21 @@ class WebhookStep(Step[Webhook]):
         webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
-            return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id))
+            return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id), Reached.NOT_SENT)
         # Read before the call: an answer that has come must not wait for a read that an interrupt can cut.
         public_url = await resources.urls.of(attempt.ref.tenant)
         request = self._request(attempt, webhook.url, public_url, payload)
         try:
             response = await resources.http.send(request, attempt.progress)
         except HttpFailed as failure:
-            return _unread(failure, attempt.progress.status, self._until(attempt, webhook))
+            return _unread(failure, attempt.progress, self._until(attempt, webhook))
         except InvalidArgument as refused:
-            return Failed(error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED)))
+            error = error_document("WEBHOOK_NOT_REACHED", refused.message, reason=str(HttpFailureKind.BLOCKED))
+            return Failed(error, Reached.NOT_SENT)
         status = response.status
         if status == 202:
             if not public_url:
-                return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), status)
+                return Failed(error_document("CALLBACK_URL_UNKNOWN", _NO_CALLBACK), Reached.ANSWERED, status)
             return Accepted(self._until(attempt, webhook), status)
         if 200 <= status < 300:
             await resources.slices.turn()
@@ -197,7 +198,9 @@ class WebhookStep(Step[Webhook]):
     def _request(self, attempt: Attempt, url: str, public_url: str, payload: bytes) -> HttpRequest:
         resources = self._resources
         ref, position = attempt.ref, attempt.attempt.position
-        key = idempotency_key(resources.installation, ref.id, self.name)
+        key = attempt.key
+        if key is None:
+            raise TypeError("a webhook is announced with its idempotency key")
         # Without a URL that leads here no callback is offered: a wrong one would leave the run waiting for days.
         callback = callback_url(public_url, resources.secret, ref, position) if public_url else ""
         head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
@@ -283,8 +286,9 @@ def _output(response: HttpResponse) -> dict[str, object]:
     return answer_output(response.body, response.status)
 
 
-def _unread(failure: HttpFailed, status: int | None, until: int) -> Report:
-    """What becomes of an attempt whose answer did not come, or not as a whole."""
+def _unread(failure: HttpFailed, progress: Progress, until: int) -> Report:
+    """The report of an attempt whose answer did not come, or not as a whole."""
+    status, reached = progress.status, progress.reached
     if status == 202:
         return Accepted(until, status)
     if status is not None and not 200 <= status < 300:
@@ -292,10 +296,10 @@ def _unread(failure: HttpFailed, status: int | None, until: int) -> Report:
     error = error_document("WEBHOOK_NOT_REACHED", failure.message, reason=str(failure.kind))
     if status is not None and failure.kind in _NOT_KEPT:
         message = f"the receiver answered {status}, but its answer cannot be kept: {failure.message}"
-        return Failed(error_document("WEBHOOK_ANSWER_NOT_KEPT", message, reason=str(failure.kind)), status)
+        return Failed(error_document("WEBHOOK_ANSWER_NOT_KEPT", message, reason=str(failure.kind)), reached, status)
     if failure.kind in _FINAL:
-        return Failed(error, status)
-    return Failed(error, status, WEBHOOK_RETRIES, until)
+        return Failed(error, reached, status)
+    return Failed(error, reached, status, WEBHOOK_RETRIES, until)
 
 
 def _refused(response: HttpResponse, until: int) -> Failed:
@@ -306,8 +310,10 @@ def _refused(response: HttpResponse, until: int) -> Failed:
     else:
         details = {"body": response.body[:SHOWN_BODY].decode("utf-8", "replace")}
     if status == 410:
-        return Failed(error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", **details), status)
-    return Failed(error_document("WEBHOOK_REFUSED", message, **details), status, WEBHOOK_RETRIES, until)
+        error = error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", **details)
+        return Failed(error, Reached.ANSWERED, status)
+    error = error_document("WEBHOOK_REFUSED", message, **details)
+    return Failed(error, Reached.ANSWERED, status, WEBHOOK_RETRIES, until)
 
 
 def _input(webhook_id: str, payload: object) -> bytes:

@@ -140,8 +140,8 @@ SELECT input, shown FROM inputs WHERE tenant = ? AND execution = ?;
 
 -- name: step_open
 -- An attempt in flight, or a step that waits.
-INSERT INTO steps (tenant, execution, position, attempt, epoch, started_at, waiting_for, input, shown_input)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO steps (tenant, execution, position, attempt, epoch, started_at, waiting_for, input, shown_input, key)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: step_closed
 -- A step that settled in the commit that reached it.
@@ -151,7 +151,8 @@ INSERT INTO steps (
 
 -- name: step_settle
 -- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
-UPDATE steps SET settled_at = ?, outcome = ?, output = ?, error = ?, status = ifnull(?, status), phase = ifnull(?, phase)
+UPDATE steps SET
+    settled_at = ?, outcome = ?, output = ?, error = ?, status = ifnull(?, status), phase = ifnull(?, phase), reached = ?
 WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND outcome IS NULL;
 
 -- name: step_accept
@@ -208,7 +209,9 @@ SELECT
             '$.output.content_encoding', '[secret]', '$.error.body', '[secret]', '$.error.content_encoding', '[secret]'
         ))
         FROM json_each(CAST(s.late AS TEXT)) j
-    ) AS BLOB), s.late)
+    ) AS BLOB), s.late),
+    s.key,
+    s.reached
 FROM steps s
 LEFT JOIN (
     SELECT position, 1 AS secret FROM steps WHERE tenant = ?1 AND execution = ?2 AND shown_input IS NOT NULL GROUP BY position
@@ -216,8 +219,8 @@ LEFT JOIN (
 WHERE s.tenant = ?1 AND s.execution = ?2 ORDER BY s.position, s.attempt;
 
 -- name: step_announced
--- The input that was first announced at a step, and what of it may be shown; NULL: all of it.
-SELECT input, shown_input FROM steps
+-- The input that was first announced at a step, what of it may be shown (NULL: all of it), and the idempotency key.
+SELECT input, shown_input, key FROM steps
 WHERE tenant = ? AND execution = ? AND position = ? AND input IS NOT NULL ORDER BY attempt LIMIT 1;
 
 -- name: outputs_of

@@ -11,7 +11,7 @@ from typing import Any, Final
 import apsw
 
 from interlock.errors import AlreadyExists
-from interlock.ports import Idempotency, ItemRow, Restored, Run, StepRow
+from interlock.ports import Announced, Idempotency, ItemRow, Restored, Run, StepRow
 from interlock.rules.model import Execution, Ref, Termination
 from interlock.rules.states import IN_FLIGHT, State
 from interlock.store.sqlite import rows
@@ -77,8 +77,12 @@ class ExecutionReads:
             shown_outputs=masked,
         )
 
-    async def announced(self, ref: Ref, position: int) -> tuple[bytes, bytes | None] | None:
-        return self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
+    async def announced(self, ref: Ref, position: int) -> Announced | None:
+        found = self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
+        if found is None:
+            return None
+        input_, shown, key = found
+        return Announced(input=input_, shown_input=shown, key=key)
 
     async def input(self, ref: Ref) -> bytes:
         input_, shown = self._input(ref)

@@ -111,6 +111,7 @@ def _opened(connection: apsw.Connection, row: Execution, record: StepOpened, at:
             record.waiting_for,
             record.input,
             record.shown_input,
+            record.key,
         ),
     )
     if len(record.items) > 1:
@@ -144,9 +145,8 @@ def _settled(connection: apsw.Connection, row: Execution, record: StepSettled, a
     if record.accepted is not None:
         connection.execute(_ACCEPT, (record.accepted, result.status, result.phase, *key))
         return
-    connection.execute(
-        _SETTLE, (record.at, result.outcome, result.output, result.error, result.status, result.phase, *key)
-    )
+    told = (result.outcome, result.output, result.error, result.status, result.phase, result.reached)
+    connection.execute(_SETTLE, (record.at, *told, *key))
 
 
 def _late(connection: apsw.Connection, row: Execution, record: LateEvidence, at: int) -> None:

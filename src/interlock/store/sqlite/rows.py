@@ -17,7 +17,7 @@ from interlock.rules.model import (
     Termination,
     TerminationRequest,
 )
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
 
 Row = tuple[Any, ...]
@@ -26,6 +26,7 @@ LARGEST = 2**63 - 1
 """Above every id and every number."""
 
 _STATES = {state.value: state for state in State}
+_REACHED: dict[str | None, Reached | None] = {None: None, **{member.value: member for member in Reached}}
 _WAITING: dict[str | None, WaitingFor | None] = {None: None, **{member.value: member for member in WaitingFor}}
 _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{member.value: member for member in Outcome}}
 
@@ -138,6 +139,8 @@ def step(row: Row) -> StepRow:
         status,
         phase,
         late,
+        key,
+        reached,
     ) = row
     return StepRow(
         position=position,
@@ -153,6 +156,8 @@ def step(row: Row) -> StepRow:
         status=status,
         phase=phase,
         late=late,
+        key=key,
+        reached=_REACHED[reached],
     )
 
 
