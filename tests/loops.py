@@ -165,16 +165,20 @@ def _measured_class(protocol: Hashable, meter: Meter) -> type:
     return type(protocol.__name__, (protocol,), {"__slots__": (), **methods})
 
 
+def _coroutine_of(callback: object) -> object:
+    """The coroutine of the task that the callback is a step of; None if it is no step of a task."""
+    task = getattr(callback, "__self__", None)
+    return task.get_coro() if isinstance(task, asyncio.Task) else None
+
+
 def _is_step_of(callback: object, coroutine: str) -> bool:
     """Whether the callback is a step of a task of this coroutine; uvloop's own is the start of the server."""
-    task = getattr(callback, "__self__", None)
-    return isinstance(task, asyncio.Task) and coroutine in repr(task.get_coro())
+    return coroutine in repr(_coroutine_of(callback))
 
 
 def _is_step_of_a_test(callback: object) -> bool:
     """Whether the callback is a step of a task that a test started, of a coroutine of its own."""
-    task = getattr(callback, "__self__", None)
-    code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
+    code = getattr(_coroutine_of(callback), "cr_code", None)
     return code is not None and Path(code.co_filename).is_relative_to(_TESTS)
 
 
