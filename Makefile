@@ -37,9 +37,20 @@ format: install ## put the source into shape
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
 
+# Most of the tests wait for processes of their own, so that two halves at once need little more time than the longer.
+PROCESS_TESTS := $(addprefix tests/,crash e2e faults histories overload simulation)
+HALVES := pytest-processes pytest-rest
+
+.PHONY: $(HALVES)
 pytest: install $(PAGES)
 	@tools/debian.sh curl=curl strace=strace
-	$(BIN)/pytest -q -m "not long"
+	@$(MAKE) -j2 $(HALVES)
+
+pytest-processes:
+	$(BIN)/pytest -q -m "not long" -o cache_dir=.pytest_cache/processes $(PROCESS_TESTS)
+
+pytest-rest:
+	$(BIN)/pytest -q -m "not long" -o cache_dir=.pytest_cache/rest $(addprefix --ignore=,$(PROCESS_TESTS))
 
 simulate: install ## live 5,000 small lives of a server, with everything that can befall it
 	$(BIN)/python -m simulation run

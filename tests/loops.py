@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -82,9 +83,7 @@ class Meter:
         finally:
             taken = time.thread_time() - began - (self._left_out - left_out)
             if taken > MAX_CALLBACK_CPU_SECONDS and not self._is_left_out(callback):
-                now = _reference_seconds()
-                self._best = min(self._best, now)
-                taken *= self._best / now
+                taken = self.alone(taken)
                 if taken > MAX_CALLBACK_CPU_SECONDS:
                     self._report(f"{taken * 1000:,.0f} ms of CPU in one callback: {_described(callback)}")
 
@@ -93,6 +92,12 @@ class Meter:
             self.skips_test_steps
             and (_is_step_of(callback, "TestRunner._run_tests_and_fixtures") or _is_step_of_a_test(callback))
         )
+
+    def alone(self, taken: float) -> float:
+        """CPU seconds that work which took so many just now would take with the core to itself."""
+        now = _reference_seconds()
+        self._best = min(self._best, now)
+        return taken * self._best / now
 
     def take(self) -> list[str]:
         """The texts since the last call."""
@@ -113,6 +118,25 @@ METER: Final = Meter()
 """The meter of this process."""
 
 
+class _LoopWithProcesses(uvloop.Loop):
+    """Names the processes that still run when it is closed: uvloop's own warning of them does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: list[tuple[asyncio.SubprocessTransport, tuple[object, ...]]] = []
+
+    async def subprocess_exec(self, make: Any, *command: Any, **options: Any) -> Any:
+        transport, protocol = await super().subprocess_exec(make, *command, **options)
+        self._processes.append((transport, command))
+        return transport, protocol
+
+    def close(self) -> None:
+        for transport, command in self._processes:
+            if transport.get_returncode() is None:
+                sys.stderr.write(f"still running at the end of the loop: {command}\n")
+        super().close()
+
+
 def measured_loop(meter: Meter) -> type[uvloop.Loop]:
     """uvloop with every callback of tasks, timers, files and protocols measured."""
 
@@ -125,7 +149,7 @@ def measured_loop(meter: Meter) -> type[uvloop.Loop]:
         return call
 
     def factory(name: str) -> Callable[..., Any]:
-        method = getattr(uvloop.Loop, name)
+        method = getattr(_LoopWithProcesses, name)
 
         def call(self: object, make: Callable[[], object], *args: Any, **named: Any) -> Any:
             def made() -> object:
@@ -140,7 +164,7 @@ def measured_loop(meter: Meter) -> type[uvloop.Loop]:
     methods = {name: callback(name, 0) for name in ("call_soon", "call_soon_threadsafe")}
     methods |= {name: callback(name, 1) for name in ("call_later", "call_at", "add_reader", "add_writer")}
     methods |= {name: factory(name) for name in ("create_server", "create_connection", "subprocess_exec")}
-    return type("MeasuredLoop", (uvloop.Loop,), methods)
+    return type("MeasuredLoop", (_LoopWithProcesses,), methods)
 
 
 MeasuredLoop: Final = measured_loop(METER)
@@ -161,16 +185,20 @@ def _measured_class(protocol: Hashable, meter: Meter) -> type:
     return type(protocol.__name__, (protocol,), {"__slots__": (), **methods})
 
 
+def _coroutine_of(callback: object) -> object:
+    """The coroutine of the task that the callback is a step of; None if it is no step of a task."""
+    task = getattr(callback, "__self__", None)
+    return task.get_coro() if isinstance(task, asyncio.Task) else None
+
+
 def _is_step_of(callback: object, coroutine: str) -> bool:
     """Whether the callback is a step of a task of this coroutine; uvloop's own is the start of the server."""
-    task = getattr(callback, "__self__", None)
-    return isinstance(task, asyncio.Task) and coroutine in repr(task.get_coro())
+    return coroutine in repr(_coroutine_of(callback))
 
 
 def _is_step_of_a_test(callback: object) -> bool:
     """Whether the callback is a step of a task that a test started, of a coroutine of its own."""
-    task = getattr(callback, "__self__", None)
-    code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
+    code = getattr(_coroutine_of(callback), "cr_code", None)
     return code is not None and Path(code.co_filename).is_relative_to(_TESTS)
 
 

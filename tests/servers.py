@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,27 @@ PATIENCE = 30.0
 """Seconds until a wait gives up, so that a broken test fails instead of hanging. No test passes by it."""
 LOOK = 0.005
 ROOT = Path(__file__).resolve().parent.parent
+_PLAIN = ssl.create_default_context()
+"""Made once: a client makes one even for plain HTTP, and that takes longer than many a test."""
+
+
+class _Transport(httpx2.AsyncHTTPTransport):
+    """A connection that the server's end cuts before it is used has failed; anyio asks its socket, which is gone."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            if error.name != "getpeername":
+                raise
+            raise httpx2.ConnectError("the connection was cut", request=request) from error
+
+
+def http_client(url: str = "", headers: Mapping[str, str] | None = None, **options: Any) -> httpx2.AsyncClient:
+    """A client for a server that may be killed at any moment, which is an `httpx2.TransportError`."""
+    return httpx2.AsyncClient(
+        base_url=url, headers=headers, transport=_Transport(verify=_PLAIN), timeout=PATIENCE, **options
+    )
 
 
 @dataclass
@@ -126,7 +149,7 @@ class ServerProcess:
             "client_id": self.client_id,
             "client_secret": self.client_secret,
         }
-        async with httpx2.AsyncClient() as http:
+        async with http_client() as http:
             answer = await http.post(f"{self.url}/auth/v1/token", data=form)
         assert answer.status_code == 200, answer.text
         token: str = answer.json()["access_token"]
@@ -142,9 +165,7 @@ class ServerProcess:
 
     async def api(self) -> httpx2.AsyncClient:
         """A plain client with a token, for what the SDK cannot say. To be closed by the caller."""
-        return httpx2.AsyncClient(
-            base_url=self.url, headers={"Authorization": f"Bearer {await self.token()}"}, timeout=PATIENCE
-        )
+        return http_client(self.url, {"Authorization": f"Bearer {await self.token()}"})
 
 
 async def state_of(sdk: SDK, execution: int) -> tuple[str, Any]:

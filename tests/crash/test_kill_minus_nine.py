@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.receivers import Answer, Received, Receiver
-from tests.servers import LOOK, PATIENCE, ServerProcess
+from tests.servers import LOOK, PATIENCE, ServerProcess, http_client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.crash]
 
@@ -34,7 +34,7 @@ class Ledger:
 async def load(server: ServerProcess, automation: str, ledger: Ledger, chance: random.Random) -> None:
     """One client: start a run, and stop every third one; whatever is not acknowledged is forgotten."""
     headers = {"Authorization": f"Bearer {await server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=PATIENCE) as api:
+    async with http_client(server.url, headers) as api:
         while True:
             try:
                 answer = await api.post(f"/api/v1/automations/{automation}/execute", json={})

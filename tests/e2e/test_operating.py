@@ -20,7 +20,7 @@ from interlock.store.sqlite import backup
 from interlock.store.sqlite.disk import DATABASE
 from tests.e2e.given import WAIT, automation, call, detail, execute, terminate, until, webhook
 from tests.receivers import Held, Receiver
-from tests.servers import LOOK, PATIENCE, ServerProcess
+from tests.servers import LOOK, PATIENCE, ServerProcess, http_client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -31,7 +31,7 @@ async def test_a_second_server_on_the_same_directory_says_so_and_ends(server: Se
         await second.start()
     assert second.process is not None
     assert second.process.returncode == 1
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         assert (await http.get(f"{server.url}/readyz")).json()["status"] == "ready"
 
 
@@ -79,7 +79,7 @@ async def test_a_draining_server_still_stops_runs(
     await until_draining(api)
     # A connection of its own: the port is open until the end.
     token = api.headers["authorization"]
-    async with httpx2.AsyncClient(base_url=server.url, headers={"authorization": token}, timeout=PATIENCE) as late:
+    async with http_client(server.url, {"authorization": token}) as late:
         refused = await late.post(f"/api/v1/automations/{waiting}/execute", json={})
         assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, 14, "5")
         assert (await late.get("/healthz")).status_code == 200
@@ -121,7 +121,7 @@ async def until_draining(api: httpx2.AsyncClient) -> None:
 
 async def test_idle_connections_keep_no_caller_out_where_few_files_may_be_open(tmp_path: Path) -> None:
     within = ["sh", "-c", 'ulimit -n 640 && exec "$@"', "sh"]
-    async with ServerProcess(tmp_path, within=within) as server, httpx2.AsyncClient(timeout=PATIENCE) as http:
+    async with ServerProcess(tmp_path, within=within) as server, http_client() as http:
         host, _, port = server.url.partition("://")[2].rpartition(":")
         lines = [await asyncio.open_connection(host, int(port)) for _ in range(800)]
         assert (await http.get(f"{server.url}/healthz")).status_code == 200
@@ -135,7 +135,7 @@ async def test_idle_connections_keep_no_caller_out_where_few_files_may_be_open(t
 async def refuses(url: str) -> bool:
     """Whether the port takes no more connections."""
     try:
-        async with httpx2.AsyncClient() as http:
+        async with http_client() as http:
             await http.get(f"{url}/healthz")
     except httpx2.TransportError:
         return True
@@ -144,7 +144,7 @@ async def refuses(url: str) -> bool:
 
 async def test_the_soft_limit_on_open_files_does_not_limit_the_connections(tmp_path: Path) -> None:
     within = ["sh", "-c", 'ulimit -S -n 256 && exec "$@"', "sh"]
-    async with ServerProcess(tmp_path, within=within) as server, httpx2.AsyncClient() as http:
+    async with ServerProcess(tmp_path, within=within) as server, http_client() as http:
         host, _, port = server.url.partition("://")[2].rpartition(":")
         lines = [await asyncio.open_connection(host, int(port)) for _ in range(300)]
         assert (await http.get(f"{server.url}/readyz")).json()["status"] == "ready"

@@ -183,15 +183,17 @@ class Server:
 
     async def trace(self, tracing: Tracing) -> None:
         """Put the process under strace from now on."""
-        self.tracer = await asyncio.create_subprocess_exec(
-            "strace", "-f", *tracing.arguments(), "-p", str(self.pid), stderr=asyncio.subprocess.PIPE
-        )
+        complaints = self.directory / "strace.txt"
+        # A file and no pipe: nothing reads a pipe once the trace has begun, and it would outlive the process.
+        with complaints.open("wb") as file:
+            self.tracer = await asyncio.create_subprocess_exec(
+                "strace", "-f", *tracing.arguments(), "-p", str(self.pid), stderr=file
+            )
         status = Path(f"/proc/{self.pid}/task")
         async with asyncio.timeout(PATIENCE):
             while not all(_traced(thread / "status") for thread in status.iterdir()):
                 if self.tracer.returncode is not None:
-                    assert self.tracer.stderr is not None
-                    raise AssertionError((await self.tracer.stderr.read()).decode())
+                    raise AssertionError(complaints.read_text())
                 await asyncio.sleep(LOOK)
 
     async def untrace(self, after: float) -> None:

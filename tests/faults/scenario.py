@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -23,15 +22,13 @@ import httpx2
 from tests.faults.facts import Fact, called_back, in_state, ordered, started, stopped
 from tests.faults.nursery import Nursery, Server
 from tests.receivers import Answer, Held, Received, Receiver
-from tests.servers import LOOK, PATIENCE
+from tests.servers import LOOK, PATIENCE, http_client
 
 LEASE = 0.5
 """Seconds from the beginning of a play until the leased run is no longer wanted."""
 OVER = frozenset({"DONE", "ERROR", "TERMINATE"})
 LATER = 4
 """Which of the six steps is answered later."""
-_PLAIN = ssl.create_default_context()
-"""Made once: a client makes one even for plain HTTP, and that takes longer than the scenario."""
 
 
 class Refused(Exception):
@@ -71,7 +68,7 @@ class Ground:
         directory.mkdir(parents=True)
         server = ground.server(directory)
         assert await server.start(), server.log.read_text()
-        async with httpx2.AsyncClient(base_url=server.url, verify=_PLAIN, timeout=PATIENCE) as http:
+        async with http_client(server.url) as http:
             form = dict(zip(("client_id", "client_secret"), server.credential, strict=True))
             answer = await http.post("/auth/v1/token", data={"grant_type": "client_credentials", **form})
             ground.token = answer.json()["access_token"]
@@ -162,10 +159,7 @@ class Play:
 
     def client(self) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self.ground.token}"}
-        hooks = {"response": [self._answered]}
-        return httpx2.AsyncClient(
-            base_url=self.server.url, headers=headers, verify=_PLAIN, timeout=PATIENCE, event_hooks=hooks
-        )
+        return http_client(self.server.url, headers, event_hooks={"response": [self._answered]})
 
     async def _answered(self, response: httpx2.Response) -> None:
         self.answers += 1

@@ -19,7 +19,7 @@ from tests.faults.facts import look_at
 from tests.faults.nursery import Injection, Nursery
 from tests.faults.points import Point, Tally, at_each, every_point, to_the_end
 from tests.faults.scenario import Ground, Play, Refused, start_many
-from tests.servers import LOOK, PATIENCE
+from tests.servers import LOOK, PATIENCE, http_client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
@@ -235,7 +235,7 @@ async def test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive(
     assert await play.server.start()
     await play.server.trace(Injection("fdatasync", SLOW))
     took: list[float] = []
-    async with httpx2.AsyncClient(base_url=play.server.url, timeout=PATIENCE) as http, asyncio.TaskGroup() as tasks:
+    async with http_client(play.server.url) as http, asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_ask_again_and_again(http, took))
         assert await play.go_on()
         asked.cancel()

@@ -24,6 +24,7 @@ from interlock.steps.masking import masked_copy, masked_members, secret_members
 from tests.clocks import settle
 from tests.engine.worlds import evaluate, run_automation
 from tests.expressions.compiled import compile_template
+from tests.loops import METER
 from tests.operations.desk import CALL, WAIT, Desk, desk
 
 pytestmark = pytest.mark.anyio
@@ -253,7 +254,7 @@ def test_reading_at_the_limits_is_a_small_slice_of_work(raw: bytes) -> None:
         with suppress(InvalidArgument):
             loads(raw)
         tries.append(time.thread_time() - began)
-    assert min(tries) < MAX_READING_CPU_SECONDS
+    assert METER.alone(min(tries)) < MAX_READING_CPU_SECONDS
 
 
 @pytest.mark.own_work
@@ -599,7 +600,7 @@ def test_masking_is_linear_in_what_is_masked() -> None:
     shown = masked_copy(template, value, frozenset({("s", "pw")}))
     members = secret_members({"masked": shown, "texts": many})
     masked = masked_members({"pw": many, "texts": many}, frozenset({"pw"}))
-    assert time.thread_time() - began < MAX_MASKING_CPU_SECONDS
+    assert METER.alone(time.thread_time() - began) < MAX_MASKING_CPU_SECONDS
     assert shown == {f"a{number}": ["[secret]", ["x"]] for number in range(250)}
     assert members == {"masked"}
     assert masked == {"pw": "[secret]", "texts": many}

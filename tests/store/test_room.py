@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import pytest
@@ -15,12 +16,15 @@ import pytest
 from interlock.errors import Unavailable
 from interlock.store.sqlite.connection import integrity_errors
 from interlock.store.sqlite.disk import DATABASE, ROOM
+from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.room import SIZES, Sizes
 from interlock.store.sqlite.store import SqliteStore
-from simulation.disk import Disk
+from simulation.disk import Disk, Operation
 from tests.clocks import settle
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 SMALL = Sizes(log=256 * 1024, pages=1024 * 1024, chunk=256 * 1024)
 
@@ -29,8 +33,9 @@ class Full:
     """A disk of which others take all room as soon as it is said to be full."""
 
     def __init__(self, name: str) -> None:
-        self.disk = Disk(name, lambda operation: None)
+        self.disk = Disk(name, self._about_to)
         self.free_bytes = 1 << 40
+        self.then: Callable[[Operation], None] = lambda operation: None
 
     def fill(self) -> None:
         self.disk.full = True
@@ -43,11 +48,30 @@ class Full:
     def free(self, path: Path) -> int:
         return self.free_bytes
 
+    def _about_to(self, operation: Operation) -> None:
+        self.then(operation)
+
+
+class AtOnce:
+    """Does the work where it is asked for, before anything else."""
+
+    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        then(work())
+
+    def close(self) -> None:
+        pass
+
 
 @asynccontextmanager
-async def store_on(full: Full, directory: Path) -> AsyncIterator[SqliteStore]:
+async def store_on(full: Full, directory: Path, checkpoints: Offload | None = None) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(
-        directory, vfs=full.disk.name, free=full.free, room=SMALL, allocate=full.disk.allocate, checkpoint_pages=50
+        directory,
+        vfs=full.disk.name,
+        free=full.free,
+        room=SMALL,
+        allocate=full.disk.allocate,
+        checkpoint_pages=50,
+        checkpoint_offload=checkpoints,
     )
     try:
         yield store
@@ -114,13 +138,39 @@ async def test_room_is_kept_again_when_the_disk_has_some(full: Full, tmp_path: P
             assert not store.full
 
 
-async def test_database_file_is_never_shorter_than_its_pages(full: Full, tmp_path: Path) -> None:
+def lacking(store: SqliteStore, directory: Path) -> int:
+    """Bytes that the database file is shorter than its pages; a checkpoint would need room for them."""
+    pages: int = store.writer._connection.pragma("page_count")
+    return max(0, pages * 4_096 - os.stat(directory / DATABASE).st_size)
+
+
+async def test_database_file_is_as_long_as_its_pages_after_each_commit(full: Full, tmp_path: Path) -> None:
     """Otherwise a checkpoint would need room that a neighbour may have taken, and the log could never begin anew."""
-    async with store_on(full, tmp_path / "data") as store:
+    async with store_on(full, tmp_path / "data", AtOnce()) as store:
         for number in range(60):
             await store.writer.submit(write(number * 3_000))
-            pages = store.writer._connection.pragma("page_count")
-            assert os.stat(tmp_path / "data" / DATABASE).st_size >= pages * 4_096
+            assert lacking(store, tmp_path / "data") == 0
+
+
+async def test_commit_beside_a_checkpoint_that_cuts_the_file_keeps_its_room(full: Full, tmp_path: Path) -> None:
+    """SQLite cuts the file at the end of a checkpoint, to the pages of before the commit."""
+    found: list[int] = []
+
+    def commit(operation: Operation) -> None:
+        if operation is Operation.TRUNCATE and not found:
+            connection = store.writer._connection
+            connection.execute("BEGIN IMMEDIATE")
+            write(600_000)(connection)
+            store._before_commit(connection)
+            connection.execute("COMMIT")
+            found.append(lacking(store, tmp_path / "data"))
+
+    async with store_on(full, tmp_path / "data", AtOnce()) as store:
+        full.then = commit
+        await store.writer.submit(write(300_000))
+        await settle()
+        assert found == [0]
+        assert lacking(store, tmp_path / "data") == 0
 
 
 async def test_log_keeps_its_room_when_the_store_is_closed_and_opened_on_a_full_disk(

@@ -7,26 +7,36 @@ longer read. What a command did decides how it ends; output that was lost is rem
 import errno
 import io
 import os
+import select
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 
 class GuardedWriter(io.FileIO):
-    """A descriptor whose writes never fail: the first error is kept in `lost`, and what follows is dropped."""
+    """A descriptor whose writes never fail: the first error is kept in `lost`, and what follows is dropped.
+
+    It stands below the text without a buffer between them. An interrupt may fall behind a write that was made, and a
+    buffer, which cannot know that, would write the same once more.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self.lost: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write what the descriptor takes; once it has failed, take everything and write nothing."""
-        if self.lost is None:
+        """Write all of the data, as bytes; once a write has failed, take everything and write nothing."""
+        left = memoryview(data)
+        while left.nbytes and self.lost is None:
             try:
-                return super().write(data) or 0
-            except BlockingIOError:
-                raise
+                written = super().write(left)
             except OSError as error:
                 self.lost = error
+            else:
+                if written is None:
+                    # Somebody else has set the descriptor to not block, and it is full.
+                    select.select((), (self,), ())
+                else:
+                    left = left[written:]
         return memoryview(data).nbytes
 
 
@@ -51,16 +61,21 @@ def attach_streams() -> None:
 
 
 def _guarded(given: TextIO | None, descriptor: int) -> io.TextIOWrapper:
-    encoding = getattr(given, "encoding", None) or "utf-8"
-    writer = io.BufferedWriter(GuardedWriter(descriptor))
-    return io.TextIOWrapper(writer, encoding=encoding, errors="backslashreplace", line_buffering=True)
+    return text_over(GuardedWriter(descriptor), getattr(given, "encoding", None) or "utf-8")
+
+
+def text_over(writer: GuardedWriter, encoding: str) -> io.TextIOWrapper:
+    """Text that is written at once; characters that the encoding does not have are written as escapes."""
+    # As `python -u` has it: the wrapper needs no more of what is below it than `write` and `flush`.
+    binary = cast("io.BufferedWriter", writer)
+    return io.TextIOWrapper(binary, encoding=encoding, errors="backslashreplace", write_through=True)
 
 
 def output_lost() -> OSError | None:
     """Why stdout took no more of what was printed; None while all was taken."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw.lost if isinstance(raw, GuardedWriter) else None
+    writer = getattr(sys.stdout, "buffer", None)
+    return writer.lost if isinstance(writer, GuardedWriter) else None
 
 
 def reader_has_left() -> bool:

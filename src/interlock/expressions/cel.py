@@ -18,7 +18,6 @@ from typing import Final, NewType
 
 from cel_expr_python import cel
 
-from interlock.expressions.failures import NO_MEMORY
 from interlock.expressions.limits import MAX_DEPTH, MAX_RESULT
 from interlock.expressions.names import Function
 
@@ -163,8 +162,6 @@ class Compiled:
             if "budget exceeded" in str(error):
                 raise BudgetError("it loops more than 9,999 times") from None
             raise EvaluationError(str(error)) from None
-        except MemoryError:
-            raise BudgetError(NO_MEMORY) from None
         except (TypeError, SystemError, ValueError, OverflowError):
             raise EvaluationError("the result cannot be read") from None
         # An error is a value too: its message, as a text.

@@ -7,7 +7,7 @@ from typing import Final
 from interlock.expressions.cel import OPTIONAL_RESULT, BudgetError, Compiled, Engine, EvaluationError
 from interlock.expressions.checked import Facts
 from interlock.expressions.context import Context, Inputs
-from interlock.expressions.failures import ExpressionFailed, Origin, OverBudget, Unusable, explain
+from interlock.expressions.failures import NO_MEMORY, ExpressionFailed, Origin, OverBudget, Unusable, explain
 from interlock.expressions.functions import FRAME
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.reads import Member
@@ -132,6 +132,8 @@ class Program:
             raise self._failed(str(error)) from None
         except BudgetError as error:
             raise self.over_budget(str(error)) from None
+        except MemoryError:
+            raise self.over_budget(NO_MEMORY) from None
         except Unusable as error:
             raise self.refused(error.reason, over_budget=error.over_budget) from None
         if self._type is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from interlock.expressions.context import Context, Inputs, joined
-from interlock.expressions.failures import NO_MEMORY, ExpressionFailed, OverBudget
+from interlock.expressions.failures import ExpressionFailed, OverBudget
 from interlock.expressions.limits import MAX_RESULT, MAX_SELECTED_STRUCTURES
 from interlock.expressions.program import Program
 from interlock.expressions.selection import ELSEWHERE
@@ -165,8 +165,6 @@ def _evaluated(unit: Unit, context: Context) -> Outcome:
             values.append(program.evaluate(context, inputs))
         except ExpressionFailed as failure:
             return Failure(index, failure.reason, failure.offset, isinstance(failure, OverBudget))
-        except MemoryError:
-            return Failure(index, NO_MEMORY, over_budget=True)
         size += least_size(values[-1])
         if index and size > MAX_RESULT:
             return Failure(0, TOO_LARGE, over_budget=True)

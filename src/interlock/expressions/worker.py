@@ -141,7 +141,6 @@ class Server:
         self._served = 0
         self._memory = Memory()
         self._first_size = self._memory.size()
-        self._starved = False
 
     def serve(self, frame: bytes) -> None:
         """Answer every job of a frame that can be begun in time."""
@@ -150,6 +149,7 @@ class Server:
         sent_at = until - BATCH_SECONDS
         answers: list[str] = []
         size = 0
+        starved = False
         message = json.loads(frame)
         if "alone" in message:
             self._pipe.write('{"begun":true}')
@@ -164,14 +164,13 @@ class Server:
             try:
                 answer = self._answer(job, until)
             except Starved:
-                self._starved = True
+                starved = True
                 break
             answers.append(answer)
             size += len(answer)
             self._served += 1
         _limit(0)
-        worn = self._served > MAX_EVALUATOR_JOBS or self._grown() > MAX_EVALUATOR_GROWTH_BYTES
-        retire = worn or self._starved
+        retire = starved or self._served > MAX_EVALUATOR_JOBS or self._grown() > MAX_EVALUATOR_GROWTH_BYTES
         last = "true" if retire else "false"
         self._pipe.write(f'{{"answers":[{",".join(answers)}],"end":true,"retire":{last}}}')
 
@@ -181,9 +180,9 @@ class Server:
     def _answer(self, job: Mapping[str, Any], until: float) -> str:
         """The outcomes of a job, as JSON. Raises Starved."""
         _limit(COMPILE_CPU_SECONDS)
-        fresh = self._grown() <= MAX_FRESH_GROWTH_BYTES
         if "analyse" in job:
             return f"[{self._programs.analysed(*job['analyse'])}]"
+        fresh = self._grown() <= MAX_FRESH_GROWTH_BYTES
         steps = self._programs.steps(job["script"])
         context = unpacked(job["context"], self._directory if job["directory"] else None)
         written: list[str] = []

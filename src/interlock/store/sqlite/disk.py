@@ -14,7 +14,7 @@ import apsw
 
 from interlock.errors import Fatal, Unavailable
 from interlock.store.sqlite.offload import Offload, ThreadOffload
-from interlock.store.sqlite.room import Sizes, keep_files
+from interlock.store.sqlite.room import Room, Sizes, keep_files
 
 DATABASE = "interlock.db"
 LEAST = 4 * 1024 * 1024
@@ -193,16 +193,18 @@ class Checkpointer:
         self._on_failure = on_failure
         self._offload = offload if offload is not None else ThreadOffload("interlock-checkpointer")
         self._busy = False
+        self._room: Room | None = None
 
-    def keep_files(self, sizes: Sizes) -> None:
+    def keep_room(self, room: Room, sizes: Sizes) -> None:
         """Keep the files as long as the store needs them."""
         keep_files(self._connection, sizes)
+        self._room = room
 
     def ask(self) -> None:
         """Make a checkpoint, unless one is under way or has failed. To be called on the loop."""
         if not self._busy:
             self._busy = True
-            self._offload.run(lambda: checkpoint(self._connection), self._made)
+            self._offload.run(lambda: checkpoint(self._connection, self._room), self._made)
 
     def close(self) -> None:
         self._offload.close()
@@ -219,10 +221,13 @@ class Checkpointer:
             self._on_failure(error)
 
 
-def checkpoint(connection: apsw.Connection) -> apsw.Error | None:
+def checkpoint(connection: apsw.Connection, room: Room | None = None) -> apsw.Error | None:
     """Move what can be moved of the WAL into the database; the error after which the files cannot be vouched for."""
     try:
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if room is not None:
+            # SQLite has cut the database file to the pages it knew of, and a commit may have added some meanwhile.
+            room.covered(connection)
     except (apsw.BusyError, apsw.LockedError, apsw.FullError):
         # After a later commit it is tried again; until then the WAL is merely longer.
         return None

@@ -4,7 +4,8 @@ A commit needs room in three places, and each is there before it is needed:
 
 - the log is preallocated ahead of what is written, kept when the store is closed, and never shortened. SQLite writes it
   from its start again once a checkpoint has moved all of it into the database;
-- the database file is as long as its pages need before the commit that adds them, so a checkpoint takes no new room;
+- the database file is as long as its pages need before the commit that adds them, so a checkpoint takes no new room.
+  A checkpoint beside a commit cuts the file to the pages of before it: the file is made longer again at once;
 - new pages come from the free list: a row of the table `room` keeps pages, and deleting it frees them.
 
 A file that is removed to make room, as a reserve file is, makes room for every process on the disk.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,6 +97,7 @@ class Room:
         self._page_bytes = 0
         self._free_pages = 0
         self._pages = 0
+        self._growing = threading.Lock()
         self.short = False
         """There was no room ahead of what was written last."""
 
@@ -153,7 +156,10 @@ class Room:
         return connection.changes() > 0
 
     def covered(self, connection: apsw.Connection) -> bool:
-        """Whether a checkpoint takes no room that the database file has not got."""
+        """Make the database file as long as its pages need, in any thread; whether it is.
+
+        A checkpoint then takes no room that the file has not got.
+        """
         try:
             self._cover(connection)
         except OSError:
@@ -167,13 +173,15 @@ class Room:
 
     def _cover(self, connection: apsw.Connection) -> None:
         needed = connection.pragma("page_count") * self._page_bytes
-        if needed <= os.fstat(self._database).st_size:
-            return
-        try:
-            self._allocate(self._database, -(-needed // self._sizes.chunk) * self._sizes.chunk)
-        except OSError:
-            self._allocate(self._database, needed)
-            self.short = True
+        # Where the file system makes no promise of room, a file that grew meanwhile would be cut.
+        with self._growing:
+            if needed <= os.fstat(self._database).st_size:
+                return
+            try:
+                self._allocate(self._database, -(-needed // self._sizes.chunk) * self._sizes.chunk)
+            except OSError:
+                self._allocate(self._database, needed)
+                self.short = True
 
     def _go_ahead_of(self, frames: int) -> None:
         frame = self._page_bytes + FRAME_HEAD_BYTES

@@ -216,7 +216,7 @@ class SqliteStore:
         for connection in (self._connection, self._reader):
             keep_files(connection, sizes)
         if self._checkpointer is not None:
-            self._checkpointer.keep_files(sizes)
+            self._checkpointer.keep_room(room, sizes)
         room.prepare(self._connection)
         if not room.short:
             with opening():
