@@ -125,9 +125,9 @@ class _LoopWithProcesses(uvloop.Loop):
         super().__init__()
         self._processes: list[tuple[asyncio.SubprocessTransport, tuple[object, ...]]] = []
 
-    async def subprocess_exec(self, make: Any, *command: Any, **options: Any) -> Any:
-        transport, protocol = await super().subprocess_exec(make, *command, **options)
-        self._processes.append((transport, command))
+    async def subprocess_exec(self, protocol_factory: Any, *command: Any, **options: Any) -> Any:
+        transport, protocol = await super().subprocess_exec(protocol_factory, *command, **options)
+        self._processes.append((cast(asyncio.SubprocessTransport, transport), command))
         return transport, protocol
 
     def close(self) -> None:
