@@ -4,8 +4,9 @@
     python -m simulation replay --seed 8123    one of them again, told as it happens
     python -m simulation shrink --seed 8123    the least of it that still goes wrong
 
-What runs is `interlock.assembly.assembled`: the API, the operations, the engine, the steps, the rules and the SQLite
-store on a real file. What is simulated lies around it: `loop` (time, and dying), `disk`, `network`, and the `clients`.
-The `oracle` looks on and knows the properties; `account` judges what is left at the end; `coverage` lists what a run of
-many seeds must have met; `sabotage` has servers that are wrong on purpose, each of which must be found out.
+What runs is `interlock.assembly.assemble.assembled`: the API, the operations, the engine, the steps, the rules and the
+SQLite store on a real file. What is simulated lies around it: `loop` (time, and dying), `disk`, `network`, and the
+`clients`. The `oracle` looks on and knows the properties; `account` judges what is left at the end; `coverage` lists
+what a run of many seeds must have met; `sabotage` has servers that are wrong on purpose, each of which must be found
+out.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from interlock.assembly import System
+from interlock.assembly.system import System
 from interlock.rules.model import Cause, Execution, Ref, Termination
 from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import TERMINAL, State

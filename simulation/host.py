@@ -10,7 +10,7 @@ from typing import Final
 
 import apsw
 
-from interlock.assembly import System
+from interlock.assembly.system import System
 from interlock.store.sqlite.connection import integrity_errors, open_reader
 from interlock.store.sqlite.disk import DATABASE
 from simulation.coverage import Situation

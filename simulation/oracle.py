@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from interlock.assembly import System
+from interlock.assembly.system import System
 from interlock.engine.feed import Feed
 from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor

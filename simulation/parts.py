@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from interlock.assembly import System
+from interlock.assembly.system import System
 from interlock.ports import ChangeListener
 from simulation.asgi import Answer
 from simulation.coverage import Situation

@@ -10,7 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeVar
 
-from interlock.assembly import Machine, System, assembled
+from interlock.assembly.assemble import assembled
+from interlock.assembly.system import Machine, System
 from interlock.errors import Fatal, InterlockError
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.ports import ChangeListener

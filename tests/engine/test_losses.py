@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from interlock.assembly import Machine, assembled
+from interlock.assembly.assemble import assembled
+from interlock.assembly.system import Machine
 from interlock.engine.suspects import MAX_LOSSES
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.rules.outcomes import Outcome

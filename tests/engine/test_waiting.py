@@ -20,7 +20,7 @@ SOURCE = Path(interlock.__file__).parent
 STARTS_TASKS = {
     "api/app.py": 4,  # an answer or a piece of a stream, against the caller's disconnection
     "api/lanes.py": 1,  # a permit, against the caller's disconnection
-    "assembly.py": 1,  # every background job, under the supervisor
+    "assembly/assemble.py": 1,  # every background job, under the supervisor
     "cli/serve.py": 2,  # the message classes once the port is open; the end in order
     "engine/dispatchers/embedded.py": 2,  # the turn of a run; what is done beside it, under the supervisor
     "engine/waiting.py": 2,  # an event and a time

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from interlock import assembly
+from interlock.assembly import background
 
-assembly.MOST_LAG = 3_600 * 1_000_000  # type: ignore[misc]
+background.MOST_LAG = 3_600 * 1_000_000  # type: ignore[misc]

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from interlock.assembly import Machine
+from interlock.assembly.system import Machine
 from interlock.cli.main import main as interlock
 from interlock.expressions.evaluate import LocalEvaluator
 from tests.servers import LOOK, PATIENCE

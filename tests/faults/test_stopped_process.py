@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.assembly import MOST_LAG
+from interlock.assembly.background import MOST_LAG
 from interlock.rules.model import SECOND
 from tests.faults.facts import look_at
 from tests.faults.nursery import Nursery

@@ -10,7 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from interlock.assembly import Machine, assembled
+from interlock.assembly.assemble import assembled
+from interlock.assembly.system import Machine
 from interlock.cli.serve import kind_options, settings_from
 from interlock.contract.base import Message
 from interlock.contract.steps import AutomationStep, SendSlackMessage, WaitForDuration

@@ -21,7 +21,8 @@ import click
 import uvicorn
 import uvloop
 
-from interlock.assembly import Machine, System, assembled
+from interlock.assembly.assemble import assembled
+from interlock.assembly.system import Machine, System
 from interlock.cli.failures import Exit, Failure, reason_of, system_failure
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.cli.terminal import tell
