@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.engine.advance import Carried
+from interlock.engine.commits import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
 from interlock.rules.events import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.engine.advance import Carried
+from interlock.engine.commits import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.held import FINISHED, SUPERSEDED, Held, Turn
 from interlock.ports import Phase
@@ -59,11 +59,11 @@ async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not
     async with quiet() as world:
         run = await a_run(world, start_of(kind))
         event = event_for(run, kind)
-        assert await world.advance._own_write(run.ref, event) is None
+        assert await world.advance._commits.own_write(run.ref, event) is None
         await world.store.executions.apply(run.ref, event)
         expected = Decision(Verdict.ACCEPTED, world.row(run.ref), moved=True)
-        assert await world.advance._own_write(run.ref, event) == expected
-        assert await world.advance._own_write(Ref(run.tenant, 99), event) is None
+        assert await world.advance._commits.own_write(run.ref, event) == expected
+        assert await world.advance._commits.own_write(Ref(run.tenant, 99), event) is None
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_WRITES)
@@ -79,7 +79,7 @@ async def test_what_somebody_else_wrote_is_not_ones_own(kind: str) -> None:
             unknown = replace(event.attempt, number=9)
             others += [replace(event, attempt=unknown), replace(event, result=Result(Outcome.FAILED))]
         for other in others:
-            assert await world.advance._own_write(run.ref, other) is None
+            assert await world.advance._commits.own_write(run.ref, other) is None
 
 
 async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None:
@@ -87,7 +87,7 @@ async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None
         run = await a_run(world, State.PENDING)
         event = event_for(run, "announced")
         await world.store.executions.apply(run.ref, replace(event, holder="other"))
-        assert await world.advance._own_write(run.ref, event) is None
+        assert await world.advance._commits.own_write(run.ref, event) is None
 
 
 @pytest.mark.parametrize("changed", ["epoch = epoch + 1", "state = 'PENDING'"])
@@ -98,7 +98,7 @@ async def test_an_accepted_call_whose_run_went_on_is_not_known_again(changed: st
         await world.store.executions.apply(run.ref, event)
         sql = f"UPDATE executions SET {changed}"
         await world.store.writer.submit(lambda connection: connection.execute(sql))
-        assert await world.advance._own_write(run.ref, event) is None
+        assert await world.advance._commits.own_write(run.ref, event) is None
 
 
 async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:
@@ -106,7 +106,7 @@ async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:
         run = await a_run(world, State.PENDING)
         world.executions.lose_orders = 2
         event = event_for(run, "announced")
-        applying = asyncio.ensure_future(world.advance._apply(run.ref, event))
+        applying = asyncio.ensure_future(world.advance._commits.apply(run.ref, event))
         for tenths, tried in ((0, 1), (9, 1), (10, 2), (19, 2), (20, 3)):
             world.clock.set(run.updated_at + tenths * SECOND // 10)
             await settle()

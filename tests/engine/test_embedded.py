@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.engine.advance import Carried
+from interlock.engine.commits import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.suspects import MAX_LOSSES

@@ -29,7 +29,7 @@ _SQL: Final = "interlock.store.sql.terminations:"
 _STOPS: Final = "interlock.store.sqlite.stops:"
 _DOOMED: Final = "(SELECT id FROM temp.doomed)"
 _OTHER: Final = "row.attempt_epoch != event.attempt.epoch:"
-_STARTS: Final = "first = await self._first_row(execution) if execution.attempt > 1 else None"
+_STARTS: Final = "first = await self._following.first_row(execution) if execution.attempt > 1 else None"
 _CUTS: Final = "if 0 < self.performing < epoch and (not self._cutting) and (self.task is not None):"
 _NOT_ACCEPTED: Final = "record.accepted is None for record in records"
 _DUE: Final = "(execution.wake_at or 0)"
@@ -53,9 +53,9 @@ EQUIVALENT: Final[dict[str, str]] = {
     f"{_ENGINE}held:Held.end: return self.task is not None and self.task.uncancel() == 0"
     " => return self.task.uncancel() == 0": FOR_THE_TYPES,
     **{
-        f"{_ENGINE}advance:Advance._attempt: {_STARTS} => {changed}": SAME_ROW
+        f"{_ENGINE}attempts:Attempts.make: {_STARTS} => {changed}": SAME_ROW
         for changed in (
-            "first = await self._first_row(execution)",
+            "first = await self._following.first_row(execution)",
             _STARTS.replace("> 1", ">= 1"),
             _STARTS.replace("> 1", "> 0"),
         )
@@ -70,9 +70,10 @@ EQUIVALENT: Final[dict[str, str]] = {
     " => if execution.state is not State.WAITING:": FOR_THE_TYPES,
     f"{_ENGINE}advance:Advance.carry: if state is State.PENDING and execution.wake_at is not None:"
     " => if state is State.PENDING:": FOR_THE_TYPES,
-    f"{_ENGINE}advance:Advance._apply: continue => pass": "it is the last statement of its loop",
-    f"{_ENGINE}advance:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
-    f"{_ENGINE}advance:Advance._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER} => if {_OTHER}": CURRENT,
+    f"{_ENGINE}commits:Commits.apply: continue => pass": "it is the last statement of its loop",
+    f"{_ENGINE}commits:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
+    f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
+    f" => if {_OTHER}": CURRENT,
     f"{_STOPS}<module>: more: bool = False => more: bool = True": "a batch has no more, and nobody asks one for it",
     f"{_SQL}doomed_tree: _parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id ) INSE"
     " => _parent ON e.tenant = :tenant AND e.parent = below.id ) INSE": NARROWER,

@@ -39,9 +39,11 @@ ENGINE: Final = ("tests/engine",)
 STORE: Final = ("tests/store",)
 
 TERMINATE_PATHS: Final = (
-    "advance carry recover give_up overdue _refuse _attempt _perform _settle_cut _recovered _may_repeat"
-    " _apply _own_write"
+    "Advance.advance Advance.carry Advance.recover Advance.give_up Advance.overdue Advance._refuse"
+    " Advance._recovered Advance._may_repeat"
 )
+ATTEMPT_PATHS: Final = "Attempts.make Attempts._perform Attempts._settle_cut"
+COMMIT_PATHS: Final = "Commits.apply Commits.own_write moved _is_own"
 DISPATCHING: Final = (
     "interrupt ready try_slot took recover run take_no_more drain _come_due _look_at_deadline"
     " _spawn _turn _after_crash _cancel_all"
@@ -66,11 +68,9 @@ SUBJECTS: Final = (
         )
     ),
     Subject("interlock.engine.held", ENGINE),
-    Subject(
-        "interlock.engine.advance",
-        ENGINE,
-        (*(f"Advance.{name}" for name in TERMINATE_PATHS.split()), "_moved", "_is_own"),
-    ),
+    Subject("interlock.engine.advance", ENGINE, tuple(TERMINATE_PATHS.split())),
+    Subject("interlock.engine.attempts", ENGINE, tuple(ATTEMPT_PATHS.split())),
+    Subject("interlock.engine.commits", ENGINE, tuple(COMMIT_PATHS.split())),
     Subject(
         "interlock.engine.dispatchers.embedded",
         ENGINE,

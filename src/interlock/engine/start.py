@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from interlock.engine.advance import Carried
+from interlock.engine.commits import Carried
 from interlock.engine.context import RunContext
 from interlock.engine.held import SUPERSEDED, Held, Turn, Waits
 from interlock.engine.plans import Plan, Plans, PlanUnusable

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import anyio
 
-from interlock.engine.advance import Advance, Carried
+from interlock.engine.advance import Advance
+from interlock.engine.commits import Carried
 from interlock.engine.dispatchers.timers import Timers
 from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.supervisor import Supervisor

@@ -1,0 +1,126 @@
+"""Attempts: the announced attempt is performed, and its outcome is recorded together with what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from interlock.engine.commits import Carried, Commits
+from interlock.engine.following import Following
+from interlock.engine.held import Held
+from interlock.engine.reports import interpret, interpret_defect, lost, without_output
+from interlock.errors import Fatal
+from interlock.ports import Clock, Randomness
+from interlock.rules.decide import OUTCOME_UNKNOWN
+from interlock.rules.decision import Verdict
+from interlock.rules.events import Next, Settled
+from interlock.rules.model import AttemptRef, Result
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State
+from interlock.steps.kind import Attempt, Report, Succeeded
+
+_log = logging.getLogger(__name__)
+
+
+class Attempts:
+    """Performs attempts of runs in hand."""
+
+    def __init__(self, commits: Commits, following: Following, clock: Clock, chance: Randomness) -> None:
+        self._commits = commits
+        self._following = following
+        self._clock = clock
+        self._chance = chance
+
+    async def make(self, carried: Carried, held: Held) -> bool:
+        """Perform the announced attempt and record what became of it, together with what comes next."""
+        execution = carried.execution
+        ref = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
+        if not carried.began_at:
+            first = await self._following.first_row(execution) if execution.attempt > 1 else None
+            carried.began_at = execution.updated_at if first is None else first.started_at
+        attempt = Attempt(
+            execution.ref,
+            execution.automation,
+            ref,
+            carried.input,
+            carried.began_at,
+            key=carried.key,
+            apps=carried.plan.apps,
+        )
+        report = await self._perform(carried, held, attempt)
+        now = self._clock.now()
+        if isinstance(report, Outcome):
+            progress = attempt.progress
+            cut = Result(report, status=progress.status, phase=progress.phase)
+            return await self._settle_cut(carried, Settled(now, ref, cut, None, self._commits.holder))
+        following: Next | None
+        if isinstance(report, tuple):
+            result, following = report
+        else:
+            result, following = interpret(report, attempt, now, self._chance.chance())
+        # A run that is being stopped must not wait until what would have followed is evaluated.
+        if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
+            if held.cautious is not None:
+                # What follows may end the process: then this attempt is not to be made again.
+                carried.stale = True
+            else:
+                following = await self._following.after(carried, held, report.output, now)
+            now = self._clock.now()
+        return await self._settle(carried, Settled(now, ref, result, following, self._commits.holder))
+
+    async def _perform(self, carried: Carried, held: Held, attempt: Attempt) -> Report | Outcome | tuple[Result, Next]:
+        """The step's report; if it was interrupted, what that means for it; if it met a defect, what is proven."""
+        step = carried.plan.steps[attempt.attempt.position].step
+        if not held.begin(attempt.attempt.epoch):
+            return Outcome.INTERRUPTED_NOT_SENT
+        try:
+            report = await step.perform(attempt)
+        except asyncio.CancelledError:
+            if not held.end():
+                raise
+            return step.interruption(attempt.progress)
+        except Exception:
+            interrupted = held.end()
+            proven = interpret_defect(step, attempt)
+            if proven is None and not interrupted:
+                raise
+            _log.exception("performing an attempt of execution %s failed", attempt.ref.id)
+            return step.interruption(attempt.progress) if proven is None or interrupted else proven
+        except BaseException:
+            held.end()
+            raise
+        held.end()
+        return report
+
+    async def _settle(self, carried: Carried, event: Settled) -> bool:
+        """Record a settled attempt with what follows it; else alone, else its outcome alone."""
+        try:
+            return await self._commits.commit(carried, event)
+        except Fatal:
+            raise
+        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
+            _log.exception("recording an attempt of execution %s with what follows failed", carried.execution.id)
+        if event.result.outcome is Outcome.SUCCEEDED and event.next is not None:
+            try:
+                return await self._commits.commit(carried, replace(event, next=None))
+            except Fatal:
+                raise
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("recording an attempt of execution %s failed", carried.execution.id)
+        return await self._commits.commit(carried, without_output(event))
+
+    async def _settle_cut(self, carried: Carried, event: Settled) -> bool:
+        """Record an interrupted attempt. If nothing was stopped after all, it settles nothing and is made again."""
+        decision = await self._commits.apply(carried.execution.ref, event)
+        if decision is None:
+            return False
+        row = decision.execution
+        carried.execution = row
+        if decision.verdict is not Verdict.SUPERSEDED:
+            return True
+        if row.state is not State.PROCESS_STEP or row.attempt_epoch != event.attempt.epoch:
+            return False
+        step = carried.plan.steps[row.step].step
+        again = lost(event.attempt, event.result, event.at, step, OUTCOME_UNKNOWN, self._commits.holder)
+        return await self._commits.commit(carried, again)
