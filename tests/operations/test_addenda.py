@@ -14,14 +14,14 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, ItemSettled
 from interlock.rules.model import SECOND, AttemptRef, Ref, Result
 from interlock.rules.outcomes import Outcome
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
 
 pytestmark = pytest.mark.anyio
 
-BACKUP = load("backup")
+BACKUP = load("backup", Dialect.SQLITE)
 
 KEPT = ("outcome", "account", "idempotencyKey", "attempts", "settledAt")
 

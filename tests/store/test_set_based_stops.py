@@ -38,6 +38,7 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
+from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
 from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
 
@@ -256,9 +257,10 @@ async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outsid
 async def test_a_stop_of_another_tree_than_the_one_below_is_found_out(
     here: World, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
 ) -> None:
-    statement = stops._SQL["doomed_tree"]
-    assert right in statement
-    monkeypatch.setitem(stops._SQL, "doomed_tree", statement.replace(right, wrong))
+    name = "doomed_tree"
+    text = texts("terminations", Dialect.SQLITE)[name]
+    assert right in text
+    monkeypatch.setitem(stops._SQL, name, Statement.of(name, text.replace(right, wrong), Dialect.SQLITE))
     with pytest.raises(AssertionError):
         await the_tree_below_is_stopped_and_nothing_else(here)
 

@@ -11,9 +11,10 @@ import pytest
 
 import interlock.store
 from interlock.store.sqlite.connection import open_writer
-from interlock.store.statements import load, subjects
+from interlock.store.statements import COLUMNS, COMMON, Dialect, Statement, columns, load, subjects, texts
 
-STATEMENTS = [(subject, name) for subject in subjects() for name in load(subject)]
+DIALECT = Dialect.SQLITE
+STATEMENTS = [(subject, name) for subject in subjects(DIALECT) for name in load(subject, DIALECT)]
 OFFLINE = {"backup"}
 """Subjects that are asked of a copy, or once by a command: they may walk over everything."""
 GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", "cascades"}
@@ -23,32 +24,20 @@ GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
     connection = open_writer(str(tmp_path_factory.mktemp("statements") / "db"))
-    connection.execute(load("terminations")["doomed_create"])
+    connection.execute(load("terminations", DIALECT)["doomed_create"])
     yield connection
     connection.close()
-
-
-def _positional(sql: str) -> int:
-    numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
-    return max(numbered) if numbered else sql.count("?")
-
-
-class _Unbound(dict[str, None]):
-    """Any named parameter is NULL: the plan is the same."""
-
-    def __missing__(self, name: str) -> None:
-        return None
 
 
 @pytest.mark.parametrize(("subject", "name"), STATEMENTS)
 def test_a_statement_is_one_that_sqlite_takes_and_walks_over_no_growing_table(
     connection: apsw.Connection, subject: str, name: str
 ) -> None:
-    sql = load(subject)[name]
+    sql = load(subject, DIALECT)[name]
     if sql.startswith("CREATE"):
         return
-    bindings = (None,) * _positional(sql) or _Unbound()
-    steps = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
+    unbound = (None,) * len(sql.parameters)
+    steps = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", unbound)]
     scanned = [step.split()[1] for step in steps if step.startswith("SCAN ") or _walks_over_a_tenant(step)]
     growing = [table for table in scanned if table not in GROWS_LITTLE | HARMLESS]
     assert not growing or name in WALKS or subject in OFFLINE, f"{subject}.{name} scans {growing}: {steps}"
@@ -107,9 +96,60 @@ HARMLESS = {
 """A recursion's own rows, the batch at hand, a list that was passed in."""
 
 
-@pytest.mark.parametrize("subject", subjects())
+@pytest.mark.parametrize("subject", subjects(DIALECT))
 def test_no_statement_is_left_unused(subject: str) -> None:
     folder = Path(interlock.store.__file__).parent
     source = "\n".join(path.read_text() for path in folder.rglob("*.py"))
-    unused = [name for name in load(subject) if f'"{name}"' not in source]
+    unused = [name for name in load(subject, DIALECT) if f'"{name}"' not in source]
     assert not unused
+
+
+OF_ONE_DIALECT = re.compile(
+    r"INDEXED BY|json_|->|\biif\(|OR (?:IGNORE|REPLACE)|temp\.|TEMP TABLE|CROSS JOIN|\bm(?:in|ax)\([^()]*,|BLOB|\?"
+)
+"""What only SQLite takes, or takes in another meaning than other databases."""
+
+
+@pytest.mark.parametrize("subject", subjects(DIALECT))
+def test_what_only_one_database_takes_is_not_common(subject: str) -> None:
+    folder = Path(interlock.store.__file__).parent / "sql" / COMMON
+    path = folder / f"{subject}.sql"
+    text = path.read_text() if path.exists() else ""
+    code = [line for line in text.splitlines() if not line.startswith("--")]
+    assert [line for line in code if OF_ONE_DIALECT.search(line)] == []
+
+
+@pytest.mark.parametrize(("subject", "name"), STATEMENTS)
+def test_a_statement_is_written_with_named_parameters(subject: str, name: str) -> None:
+    text = re.sub(r"'[^']*'", "", texts(subject, DIALECT)[name])
+    assert "?" not in text
+    assert set(re.findall(r":([a-z_]+)", text)) == set(load(subject, DIALECT)[name].parameters)
+
+
+def test_parameters_are_numbered_by_their_first_appearance_and_take_named_values() -> None:
+    statement = Statement.of("x", "SELECT :later + :sooner, '$.a' WHERE :later > 0", DIALECT)
+    assert statement == "SELECT ?1 + ?2, '$.a' WHERE ?1 > 0"
+    assert statement.values({"sooner": 1, "later": 2, "unused": 3}) == (2, 1)
+    with pytest.raises(KeyError):
+        statement.values({"later": 2})
+
+
+LISTS = Path(interlock.store.__file__).parent / "sql" / COMMON / f"{COLUMNS}.sql"
+NAMED = re.findall(r"^-- name: (\w+)$", LISTS.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_list_of_columns_is_written_once(name: str) -> None:
+    listed = re.compile(r"\s*,\s*".join(columns(name)))
+    folder = LISTS.parent.parent
+    found = [path.name for path in folder.rglob("*.sql") if listed.search(path.read_text())]
+    assert found == [LISTS.name]
+
+
+def test_a_dialect_overrides_a_common_statement_by_its_name() -> None:
+    names = [set(re.findall(r"^-- name: (\w+)$", path.read_text(), re.MULTILINE)) for path in _files_of("executions")]
+    assert set(load("executions", DIALECT)) == set.union(*names)
+
+
+def _files_of(subject: str) -> list[Path]:
+    return sorted(LISTS.parent.parent.rglob(f"{subject}.sql"))

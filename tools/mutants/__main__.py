@@ -22,7 +22,7 @@ from typing import TypedDict
 
 import pytest
 
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, texts
 from tools.mutants.equivalent import is_equivalent
 from tools.mutants.operators import mutants
 from tools.mutants.running import Attack, Fate, Verdict, options, warm_up
@@ -71,7 +71,7 @@ def of(subject: Subject) -> Sequence[AnyMutant]:
     """The mutants of a subject that are in its scope."""
     found: Sequence[AnyMutant]
     if subject.by:
-        found = statement_mutants(subject.module, load(subject.path.stem))
+        found = statement_mutants(subject.module, texts(subject.path.stem, Dialect.SQLITE))
     else:
         found = mutants(subject.module, subject.path.read_text(encoding="utf-8"))
     wanted = subject.functions

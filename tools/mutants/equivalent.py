@@ -24,7 +24,7 @@ ONE_IS_FETCHED: Final = "only the first row is fetched"
 
 _RULES: Final = "interlock.rules."
 _ENGINE: Final = "interlock.engine."
-_SQL: Final = "interlock.store.sql.terminations:"
+_SQL: Final = "interlock.store.sql.sqlite.terminations:"
 
 _STOPS: Final = "interlock.store.sqlite.stops:"
 _DOOMED: Final = "(SELECT id FROM temp.doomed)"

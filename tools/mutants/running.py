@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import pytest
 
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, Statement, load
 from tools.mutants.operators import Mutant, function_code
 from tools.mutants.scope import ROOT, Subject, path_of
 from tools.mutants.statements import AnyMutant, StatementMutant
@@ -224,10 +224,11 @@ class Attack:
 
 def _attack(mutant: AnyMutant, items: list[pytest.Item]) -> Callable[[], str]:
     if isinstance(mutant, StatementMutant):
-        right = load(mutant.module.rpartition(".")[2])[mutant.function]
+        right = load(mutant.module.rpartition(".")[2], Dialect.SQLITE)[mutant.function]
+        wrong = Statement.of(mutant.function, mutant.text, Dialect.SQLITE)
 
         def change() -> str:
-            _replace_statement(mutant.function, right, mutant.text)
+            _replace_statement(mutant.function, right, wrong)
             return _first_failing(items)
 
         return change

@@ -77,8 +77,11 @@ SUBJECTS: Final = (
         tuple(f"EmbeddedDispatcher.{name}" for name in DISPATCHING.split()),
     ),
     Subject("interlock.store.sqlite.stops", STORE),
-    Subject("interlock.store.sql.terminations", STORE, by="interlock.store.sqlite.stops"),
+    Subject("interlock.store.sql.sqlite.terminations", STORE, by="interlock.store.sqlite.stops"),
     Subject(
-        "interlock.store.sql.executions", STORE, tuple(GUARDED_WRITES.split()), by="interlock.store.sqlite.executions"
+        "interlock.store.sql.common.executions",
+        STORE,
+        tuple(GUARDED_WRITES.split()),
+        by="interlock.store.sqlite.executions",
     ),
 )

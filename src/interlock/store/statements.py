@@ -1,33 +1,116 @@
-"""SQL in named files: each statement stands under `-- name: some_name` and one line of purpose."""
+"""SQL in named files: each statement stands under `-- name: some_name` and one line of purpose.
+
+`sql/common` holds what every dialect takes. A dialect adds its own statements, or overrides one of these by its name.
+Parameters are written as `:name`, and a driver is given numbered ones. `{columns}` stands for a list of columns that
+`sql/common/columns.sql` gives once for all that read or write a table, and `{:columns}` for their parameters.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from functools import cache
 from importlib import resources
+from typing import Any, Final
 
-_NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+COMMON: Final = "common"
+COLUMNS: Final = "columns"
+"""The file with the lists of columns; it is no subject."""
+
+_NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+_COLUMNS: Final = re.compile(r"\{(:?)([a-z_]+)\}")
+
+
+class Dialect(StrEnum):
+    """Which database a statement is written for: the folder that overrides `sql/common`."""
+
+    SQLITE = "sqlite"
+
+
+_SIGN: Final = {Dialect.SQLITE: "?"}
+
+
+class Statement(str):
+    """A statement as its driver takes it: parameters are numbered in the order in which they appear first."""
+
+    __slots__ = ("name", "parameters")
+
+    name: str
+    parameters: tuple[str, ...]
+    """The names of the parameters, in the order of their numbers."""
+
+    @classmethod
+    def of(cls, name: str, text: str, dialect: Dialect) -> Statement:
+        """Make one of a text with named parameters."""
+        parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+        sign = _SIGN[dialect]
+        made = cls(_PARAMETER.sub(lambda found: f"{sign}{parameters.index(found[1]) + 1}", text))
+        made.name, made.parameters = name, parameters
+        return made
+
+    def values(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values of the parameters in their order; more may be given.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        return tuple([given[name] for name in self.parameters])
 
 
 @cache
-def load(subject: str) -> dict[str, str]:
-    """The statements of one subject, by name.
+def load(subject: str, dialect: Dialect) -> dict[str, Statement]:
+    """The statements of one subject, by name, as the driver of the dialect takes them.
 
     Raises:
-        ValueError: a name is given twice.
+        ValueError: a name is given twice in one file, or a list of columns is unknown.
     """
-    text = resources.files("interlock.store").joinpath("sql", f"{subject}.sql").read_text("utf-8")
-    parts = _NAME.split(text)
+    return {name: Statement.of(name, text, dialect) for name, text in texts(subject, dialect).items()}
+
+
+def texts(subject: str, dialect: Dialect) -> dict[str, str]:
+    """The same with named parameters, as they are written."""
+    found = _read(COMMON, subject) | _read(dialect, subject)
+    return {name: _COLUMNS.sub(_listed, text) for name, text in found.items()}
+
+
+@cache
+def columns(name: str) -> tuple[str, ...]:
+    """A list of columns.
+
+    Raises:
+        ValueError: there is no such list.
+    """
+    found = _read(COMMON, COLUMNS)
+    if name not in found:
+        raise ValueError(f"{COLUMNS}.sql has no list {name}")
+    return tuple(column.strip() for column in found[name].split(","))
+
+
+def subjects(dialect: Dialect) -> list[str]:
+    """The names of all files with statements of the dialect."""
+    return sorted({name for folder in (COMMON, dialect) for name in _files(folder)} - {COLUMNS})
+
+
+def _files(folder: str) -> list[str]:
+    found = resources.files("interlock.store").joinpath("sql", folder)
+    return [entry.name.removesuffix(".sql") for entry in found.iterdir() if entry.name.endswith(".sql")]
+
+
+def _read(folder: str, subject: str) -> dict[str, str]:
+    path = resources.files("interlock.store").joinpath("sql", folder, f"{subject}.sql")
+    if not path.is_file():
+        return {}
+    parts = _NAME.split(path.read_text("utf-8"))
     statements: dict[str, str] = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         if name in statements:
-            raise ValueError(f"{subject}.sql names {name} twice")
+            raise ValueError(f"{folder}/{subject}.sql names {name} twice")
         lines = [line for line in body.strip().splitlines() if not line.startswith("--")]
         statements[name] = "\n".join(lines).strip().rstrip(";")
     return statements
 
 
-def subjects() -> list[str]:
-    """The names of all statement files."""
-    folder = resources.files("interlock.store").joinpath("sql")
-    return sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql"))
+def _listed(found: re.Match[str]) -> str:
+    return ", ".join(found[1] + column for column in columns(found[2]))

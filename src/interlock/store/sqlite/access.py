@@ -17,7 +17,7 @@ from interlock.rules.model import SYSTEM
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 ASSERTION_KEPT = 15 * 60 * 1_000_000
 """Microseconds for which a used assertion is remembered: longer than any assertion can be valid."""
@@ -25,7 +25,7 @@ ASSERTIONS_MOST = 100_000
 """Used assertions remembered for a tenant; beyond that new ones are refused, since forgetting one would let it in
 again."""
 
-_SQL = load("access")
+_SQL = load("access", Dialect.SQLITE)
 _TOKEN = _SQL["token_get"]
 _CLIENT = _SQL["client_get"]
 

@@ -14,13 +14,13 @@ from interlock.rules.model import SECOND, Actor, Ref
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 MOST: Final = 250
 """Of one run: whoever reads the run reads all of them."""
 REPEATED_WITHIN: Final = 86_400 * SECOND
 
-_SQL = load("addenda")
+_SQL = load("addenda", Dialect.SQLITE)
 
 
 class SqliteAddenda:

@@ -13,9 +13,9 @@ from interlock.ports import AuditEntry, AuditRow
 from interlock.rules.model import Actor
 from interlock.store.sqlite.refusals import Refusals
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
-_SQL = load("audit")
+_SQL = load("audit", Dialect.SQLITE)
 _INSERT = _SQL["audit_insert"]
 _SEAL = _SQL["audit_seal"]
 _START = (0, bytes(32))

@@ -15,9 +15,9 @@ from interlock.store.sqlite import breakers, bulk, rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
-_SQL = load("automations")
+_SQL = load("automations", Dialect.SQLITE)
 _GET = _SQL["automation_get"]
 _DEFINITION = _SQL["definition_get"]
 
@@ -100,7 +100,7 @@ class SqliteAutomations:
         self, tenant: int, id: str, at: int, audit: AuditEntry, *, terminate: BulkAction | None = None
     ) -> bool:
         def job(connection: apsw.Connection) -> bulk.Batch | None:
-            connection.execute(_SQL["automation_delete"], (at, at, tenant, id))
+            connection.execute(_SQL["automation_delete"], (at, tenant, id))
             if connection.changes() == 0:
                 return None
             append_audit(connection, tenant, at, audit)

@@ -25,7 +25,7 @@ from interlock.store.migrations import migrations
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.connection import integrity_errors, migrate, open_reader, open_writer
 from interlock.store.sqlite.disk import DATABASE, DataDirectory
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 FROZEN: Final = "frozen.json"
 """The file in a data directory that holds it still; it says which backup it came from."""
@@ -39,7 +39,7 @@ RESTORING: Final = "restore.json"
 PARTIAL: Final = f"{DATABASE}.partial"
 _COMPANIONS: Final = tuple(f"{DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal"))
 
-_SQL = load("backup")
+_SQL = load("backup", Dialect.SQLITE)
 _ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
 
 

@@ -19,13 +19,13 @@ from interlock.rules.states import State
 from interlock.store.sqlite import bulk, rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 COUNTED_BEFORE: Final = 10_000
 """Most earlier runs that are counted when a breaker is set: reading them must not hold up a stop."""
 TRIP_ACTION: Final = "automation.circuit_breaker.trip"
 
-_SQL = load("breakers")
+_SQL = load("breakers", Dialect.SQLITE)
 _COUNTED: Final = tuple(state for state in State if state is not State.PAUSED_BY_CIRCUIT_BREAKER)
 
 

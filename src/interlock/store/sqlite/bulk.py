@@ -20,13 +20,13 @@ from interlock.store.sqlite import rows, stops
 from interlock.store.sqlite.audit import append_audits
 from interlock.store.sqlite.records import write
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 BATCH: Final = 250
 """Runs that one commit lets go, or stops."""
 RELEASE_ACTION: Final = "execution.paused_run"
 
-_SQL = load("bulk")
+_SQL = load("bulk", Dialect.SQLITE)
 _MEANT: Final = {
     BulkKind.RUN_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
     BulkKind.CANCEL_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),

@@ -20,11 +20,11 @@ from interlock.store.sqlite.access import client_in
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 FORGET_BATCH: Final = 100
 
-_SQL = load("bulk_terminations")
+_SQL = load("bulk_terminations", Dialect.SQLITE)
 
 
 class SqliteBulkTerminations:
@@ -116,7 +116,7 @@ class SqliteBulkTerminations:
 
     def abort(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
         def job(connection: apsw.Connection) -> bool:
-            connection.execute(_SQL["bulk_termination_abort"], (at, at, tenant, id))
+            connection.execute(_SQL["bulk_termination_abort"], (at, tenant, id))
             if connection.changes() == 0:
                 return False
             connection.execute(_SQL["planned_drop_all"], (tenant, id))
@@ -185,7 +185,7 @@ class SqliteBulkTerminations:
         return below
 
 
-_EXECUTION: Final = load("executions")["execution_get"]
+_EXECUTION: Final = load("executions", Dialect.SQLITE)["execution_get"]
 _LAST: Final = "~"
 """Behind every id."""
 

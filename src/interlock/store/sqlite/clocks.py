@@ -16,12 +16,12 @@ from interlock.store.sqlite import rows
 from interlock.store.sqlite.access import ASSERTION_KEPT
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 MARK: Final = "clock"
 HELD: Final = "removal_held"
 
-_SQL = load("clock")
+_SQL = load("clock", Dialect.SQLITE)
 _MOVED: Final = (
     _SQL["clock_move_runs"],
     _SQL["clock_move_deadlines"],

@@ -15,9 +15,9 @@ from interlock.ports import Announced, Idempotency, ItemRow, Restored, Run, Step
 from interlock.rules.model import Execution, Ref, Termination
 from interlock.rules.states import IN_FLIGHT, State
 from interlock.store.sqlite import rows
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
-_SQL: Final = load("executions") | load("terminations")
+_SQL: Final = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
 _GET: Final = _SQL["execution_get"]
 _ALL_STATES: Final = json.dumps([state.value for state in State])
 
@@ -161,7 +161,7 @@ class ExecutionReads:
                 yield "executions_page_of_state", (tenant, state)
             return
         if not automations:
-            found = self._reader.execute(_SQL["execution_automations"], {"tenant": tenant})
+            found = self._reader.execute(_SQL["execution_automations"], (tenant,))
             automations = [automation for (automation,) in found]
         for automation, state in product(automations, states):
             yield "executions_page_of_automation", (tenant, automation, state)
@@ -169,7 +169,7 @@ class ExecutionReads:
     async def last_executed(self, tenant: int, automations: Sequence[str]) -> Mapping[str, int]:
         found: dict[str, int] = {}
         for automation in automations:
-            key = {"tenant": tenant, "automation": automation, "states": _ALL_STATES}
+            key = (tenant, automation, _ALL_STATES)
             (at,) = next(self._reader.execute(_SQL["last_executed"], key))
             if at is not None:
                 found[automation] = at

@@ -51,16 +51,16 @@ from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT, ExecutionReads, known_start
 from interlock.store.sqlite.records import write, write_new, write_records
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 FORGET_BATCH = 1_000
 
 Rules = Callable[[Situation, Event], Decision]
 
-_SQL = load("executions") | load("terminations")
+_SQL = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
 _ADMISSION = _SQL["admission_automation"]
 _SWITCH = _SQL["admission_tenant"]
-_LEASE = load("leases")["lease_put"]
+_LEASE = load("leases", Dialect.SQLITE)["lease_put"]
 _GET = _SQL["execution_get"]
 _CALLBACK_KEPT = _SQL["callback_kept"]
 
@@ -314,7 +314,7 @@ class SqliteExecutions(ExecutionReads):
         following = getattr(event, "next", None)
         if not isinstance(following, Change):
             return None
-        key = (execution.tenant, following.mutation.automation, execution.definition)
+        key = (execution.definition, execution.tenant, following.mutation.automation)
         found = connection.execute(_SQL["child_target"], key).fetchone()
         # An automation of an app that the run's publisher had no right to is told from none in no way.
         if found is None or found[1] is not None or found[0] is None or not found[5]:

@@ -14,12 +14,12 @@ from interlock.rules.model import SYSTEM, Cause, Ref, TerminationRequest
 from interlock.rules.states import TERMINAL, State
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 BATCH: Final = 100
 EXPIRED: Final = TerminationRequest(SYSTEM, "the lease expired", cause=Cause.LEASE_EXPIRED)
 
-_SQL = load("leases")
+_SQL = load("leases", Dialect.SQLITE)
 
 
 class SqliteLeases:

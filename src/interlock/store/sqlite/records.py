@@ -28,9 +28,9 @@ from interlock.rules.states import State
 from interlock.rules.stop import TERMINATE_ACTION
 from interlock.store.sqlite import rows
 from interlock.store.sqlite.audit import append_audit
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
-_SQL = load("executions") | load("terminations")
+_SQL = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
 _MOVE = _SQL["execution_move"]
 _STEP = _SQL["execution_step"]
 _INSERT = _SQL["execution_insert"]

@@ -9,13 +9,13 @@ import apsw
 
 from interlock.ports.system import last_execution_id
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 BATCH: Final = 250
 """Runs that one commit deals with."""
 REMOVED: Final = b'{"code":"PAYLOAD_REMOVED","message":"what the step reported was kept for its time, and is removed"}'
 
-_SQL = load("retention")
+_SQL = load("retention", Dialect.SQLITE)
 _WHOLE: Final = (
     _SQL["retention_items"],
     _SQL["retention_steps"],

@@ -24,7 +24,7 @@ from typing import Final
 
 import apsw
 
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 LOG_HEAD_BYTES: Final = 32
 FRAME_HEAD_BYTES: Final = 24
@@ -35,7 +35,7 @@ STOPS_PAGES: Final = 256
 """Free pages that a commit of more than `SMALL_COMMIT_PAGES` leaves to those that stop something."""
 SMALL_COMMIT_PAGES: Final = 8
 
-_SQL = load("room")
+_SQL = load("room", Dialect.SQLITE)
 
 Allocate = Callable[[int, int], None]
 """Give the file of a descriptor so many bytes on the disk. Raises OSError where the disk has no room for them."""

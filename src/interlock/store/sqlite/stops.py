@@ -17,14 +17,14 @@ from interlock.rules.model import Actor, Cause, Execution, Mode, TerminationRequ
 from interlock.rules.states import State
 from interlock.store.sqlite.audit import append_audits
 from interlock.store.sqlite.records import audit_entry
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
 ONE_COMMIT = 10_000
 """Most runs of a tree that are stopped in the commit that accepts the order."""
 BATCH = 250
 """Runs a commit of those that follow stops."""
 
-_SQL = load("terminations")
+_SQL = load("terminations", Dialect.SQLITE)
 _VERDICTS = {
     state.value: {
         State.DONE: Verdict.ALREADY_FINISHED,
@@ -91,7 +91,7 @@ def continue_cascade(connection: apsw.Connection, tenant: int, at: int) -> Stopp
     _count_below(connection, tenant, execution, stopped)
     if not stopped.more:
         connection.execute(_SQL["cascade_done"], (tenant, root, execution))
-        connection.execute(_SQL["cascade_unfence"], {"tenant": tenant, "root": root})
+        connection.execute(*_bound("cascade_unfence", {"tenant": tenant, "root": root}))
     return stopped
 
 
@@ -101,11 +101,11 @@ def stop_batch(
     """Stop the runs with these ids; the verdicts leave out ids that are unknown."""
     wanted = json.dumps(list(ids))
     found: list[tuple[Any, ...]] = connection.execute(
-        _SQL["batch_states"], {"tenant": tenant, "ids": wanted}
+        *_bound("batch_states", {"tenant": tenant, "ids": wanted})
     ).fetchall()
     _prepare(connection)
     scope = {"tenant": tenant, "ids": wanted, "deadline_at": at + request.deadline, "mode": request.mode}
-    connection.execute(_SQL["doomed_batch"], scope)
+    connection.execute(*_bound("doomed_batch", scope))
     stopped = _stop(connection, tenant, at, request, dict(found))
     for id_, state in found:
         stopped.verdicts[id_] = _VERDICTS[state]
@@ -115,7 +115,7 @@ def stop_batch(
 def order_over(connection: apsw.Connection, execution: Execution) -> TerminationRequest | None:
     """The order that covers a run of a fenced tree without having reached it."""
     key = {"tenant": execution.tenant, "root": execution.root, "execution": execution.id}
-    found = connection.execute(_SQL["cascade_over"], key).fetchone()
+    found = connection.execute(*_bound("cascade_over", key)).fetchone()
     if found is None:
         return None
     named, client, principal, address, reason, mode, deadline, cause = found
@@ -135,7 +135,7 @@ def _stop_below(
         "mode": request.mode,
         "most": most + 1,
     }
-    connection.execute(_SQL["doomed_tree"], scope)
+    connection.execute(*_bound("doomed_tree", scope))
     found: list[tuple[Any, ...]] = connection.execute(_SQL["doomed_all"]).fetchall()
     more = len(found) > most
     if more:
@@ -149,6 +149,11 @@ def _stop_below(
 def _count_below(connection: apsw.Connection, tenant: int, named: int, stopped: Stopped) -> None:
     if stopped.first:
         connection.execute(_SQL["termination_below"], (stopped.first, tenant, named))
+
+
+def _bound(name: str, scope: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    statement = _SQL[name]
+    return statement, statement.values(scope)
 
 
 def _prepare(connection: apsw.Connection) -> None:
@@ -180,8 +185,8 @@ def _stop(
         stopped.first = sum(_VERDICTS[state] is Verdict.ACCEPTED for state in found.values())
         stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
         for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_callbacks", "doomed_move"):
-            connection.execute(_SQL[name], scope)
-        for id_, epoch, state, due in connection.execute(_SQL["doomed_in_flight"], {"tenant": tenant}):
+            connection.execute(*_bound(name, scope))
+        for id_, epoch, state, due in connection.execute(*_bound("doomed_in_flight", {"tenant": tenant})):
             if request.mode is Mode.INTERRUPT or state == State.TERMINATE:
                 stopped.interrupts.append((id_, epoch))
             if state == State.STOPPING:

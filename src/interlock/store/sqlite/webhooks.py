@@ -13,9 +13,9 @@ from interlock.store.sqlite import rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import load
+from interlock.store.statements import Dialect, load
 
-_SQL = load("webhooks")
+_SQL = load("webhooks", Dialect.SQLITE)
 _GET = _SQL["webhook_get"]
 
 

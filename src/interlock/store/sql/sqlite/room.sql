@@ -1,6 +1,6 @@
 -- name: room_keep
 -- Keep so many bytes.
-INSERT OR REPLACE INTO room (id, kept) VALUES (1, zeroblob(?));
+INSERT OR REPLACE INTO room (id, kept) VALUES (1, zeroblob(:size));
 
 -- name: room_kept
 -- How many bytes are kept.

@@ -1,20 +1,19 @@
 -- name: addendum_insert
 -- One more, after all that there are of its run.
-INSERT INTO addenda (
-    tenant, execution, number, position, attempt, item, finding, note, client, principal, address, at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO addenda ({addendum}) VALUES ({:addendum});
 
 -- name: addenda_of
 -- Those of a run, oldest first.
 SELECT number, position, attempt, item, finding, note, client, principal, address, at
-FROM addenda WHERE tenant = ? AND execution = ? ORDER BY number;
+FROM addenda WHERE tenant = :tenant AND execution = :execution ORDER BY number;
 
 -- name: addendum_newest
 -- The newest of a run about one step, attempt and item.
 SELECT number, position, attempt, item, finding, note, client, principal, address, at
-FROM addenda WHERE tenant = ? AND execution = ? AND position = ? AND attempt = ? AND item = ?
+FROM addenda WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
+    AND item = :item
 ORDER BY number DESC LIMIT 1;
 
 -- name: addenda_count
 -- How many a run has: they are numbered without a gap.
-SELECT ifnull(max(number), 0) FROM addenda WHERE tenant = ? AND execution = ?;
+SELECT ifnull(max(number), 0) FROM addenda WHERE tenant = :tenant AND execution = :execution;

@@ -1,15 +1,10 @@
--- name: audit_insert
--- One row at the end of the record.
-INSERT INTO audit (tenant, at, client, principal, address, action, target, outcome, reason, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
 -- name: audit_rows
 -- A tenant's record in order, with its seals. Texts are read as bytes: whoever changed one need not have kept to UTF-8.
 SELECT
     a.id, a.at, CAST(a.client AS BLOB), CAST(a.principal AS BLOB), CAST(a.address AS BLOB), CAST(a.action AS BLOB),
     CAST(a.target AS BLOB), CAST(a.outcome AS BLOB), CAST(a.reason AS BLOB), a.details, s.hash
 FROM audit a LEFT JOIN audit_seals s ON s.tenant = a.tenant AND s.id = a.id
-WHERE a.tenant = ? AND a.id > ? ORDER BY a.id LIMIT ?;
+WHERE a.tenant = :tenant AND a.id > :after ORDER BY a.id LIMIT :limit;
 
 -- name: audit_unsealed
 -- The oldest rows behind the newest seal.
@@ -17,16 +12,5 @@ SELECT
     id, at, CAST(client AS BLOB), CAST(principal AS BLOB), CAST(address AS BLOB), CAST(action AS BLOB),
     CAST(target AS BLOB), CAST(outcome AS BLOB), CAST(reason AS BLOB), details, NULL
 FROM audit
-WHERE tenant = ?1 AND id > (SELECT coalesce(max(id), 0) FROM audit_seals WHERE tenant = ?1) ORDER BY id LIMIT ?2;
-
--- name: audit_head
--- The newest seal.
-SELECT id, hash FROM audit_seals WHERE tenant = ? ORDER BY id DESC LIMIT 1;
-
--- name: audit_seal
--- One more link of the chain.
-INSERT INTO audit_seals (tenant, id, hash) VALUES (?, ?, ?);
-
--- name: audit_tenants
--- Whose records there are.
-SELECT id FROM tenants ORDER BY id;
+WHERE tenant = :tenant AND id > (SELECT coalesce(max(id), 0) FROM audit_seals WHERE tenant = :tenant)
+ORDER BY id LIMIT :limit;

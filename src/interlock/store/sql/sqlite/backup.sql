@@ -17,7 +17,7 @@ SELECT count(*) FROM executions;
 -- name: backup_active
 -- The runs in one state that is not DONE, oldest first.
 SELECT tenant, id, automation, state, step, updated_at FROM executions INDEXED BY executions_of_state
-WHERE tenant = ? AND state = ? AND state <> 'DONE' ORDER BY id;
+WHERE tenant = :tenant AND state = :state AND state <> 'DONE' ORDER BY id;
 
 -- name: backup_known_until
 -- When the newest change was made that is in it.
@@ -25,8 +25,8 @@ SELECT max((SELECT coalesce(max(updated_at), 0) FROM executions), (SELECT coales
 
 -- name: backup_restored
 -- This store was made from a backup.
-INSERT INTO restores (backup, known_until, restored_at) VALUES (?, ?, ?) RETURNING number;
+INSERT INTO restores (backup, known_until, restored_at) VALUES (:backup, :known_until, :restored_at) RETURNING number;
 
 -- name: backup_mark
 -- Those of which more may have become since the backup than stands in it.
-UPDATE executions SET restore = ? WHERE state NOT IN ('DONE', 'ERROR', 'TERMINATE');
+UPDATE executions SET restore = :restore WHERE state NOT IN ('DONE', 'ERROR', 'TERMINATE');

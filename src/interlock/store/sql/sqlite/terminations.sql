@@ -1,25 +1,3 @@
--- name: termination_insert
--- An accepted order to stop.
-INSERT INTO terminations (
-    tenant, execution, client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution,
-    accepted_at, deadline_at, mode, found
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: termination_sharpen
--- A repeated order brought the deadline nearer or interrupts after all.
-UPDATE terminations SET deadline_at = ?, mode = ? WHERE tenant = ? AND execution = ?;
-
--- name: termination_get
--- The order that stopped, or is stopping, a run.
-SELECT
-    client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution, accepted_at, deadline_at,
-    mode, found, below
-FROM terminations WHERE tenant = ? AND execution = ?;
-
--- name: termination_below
--- So many more below it were stopped.
-UPDATE terminations SET below = below + ? WHERE tenant = ? AND execution = ?;
-
 -- name: doomed_create
 -- The runs that the statements below act on, in this transaction.
 CREATE TEMP TABLE IF NOT EXISTS doomed (
@@ -42,10 +20,12 @@ WITH RECURSIVE below (id, state, epoch, step, attempt) AS (
     WHERE tenant = :tenant AND parent IS NOT NULL AND parent = :execution
     UNION ALL
     SELECT e.id, e.state, e.epoch, e.step, e.attempt FROM below
-    CROSS JOIN executions e INDEXED BY executions_of_parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id
+    CROSS JOIN executions e INDEXED BY executions_of_parent ON e.tenant = :tenant AND e.parent IS NOT NULL
+    AND e.parent = below.id
 )
 INSERT INTO temp.doomed
-SELECT below.id, below.state, below.epoch, below.step, below.attempt, min(coalesce(t.deadline_at, :deadline_at), :deadline_at)
+SELECT below.id, below.state, below.epoch, below.step, below.attempt, min(coalesce(t.deadline_at, :deadline_at),
+    :deadline_at)
 FROM below LEFT JOIN terminations t ON t.tenant = :tenant AND t.execution = below.id
 WHERE below.state NOT IN ('DONE', 'ERROR', 'TERMINATE')
     AND NOT (
@@ -76,10 +56,7 @@ SELECT count(*) FROM temp.doomed;
 
 -- name: doomed_terminations
 -- The record of each accepted order.
-INSERT INTO terminations (
-    tenant, execution, client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution,
-    accepted_at, deadline_at, mode, found
-)
+INSERT INTO terminations ({termination})
 SELECT
     :tenant, id, :client, :principal, :address, :reason, :mode, :cascade, :deadline, :cause, :cause_execution, :at,
     CASE state WHEN 'PROCESS_STEP' THEN :deadline_at ELSE :at END, :mode, state
@@ -100,7 +77,8 @@ UPDATE steps SET settled_at = :at, outcome = iif(k.output IS NULL, 'ABANDONED', 
 FROM temp.doomed d
 LEFT JOIN callbacks k ON k.tenant = :tenant AND k.execution = d.id AND k.position = d.step
 WHERE steps.tenant = :tenant AND steps.execution IN (SELECT id FROM temp.doomed)
-    AND d.id = steps.execution AND d.step = steps.position AND d.attempt = steps.attempt AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
+    AND d.id = steps.execution AND d.step = steps.position AND d.attempt = steps.attempt
+    AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
 
 -- name: doomed_callbacks
 -- What was kept for them stands with their steps now.
@@ -112,16 +90,19 @@ WHERE tenant = :tenant AND execution IN (
 -- name: doomed_move
 -- The same transition as for one run: at rest at once, or stopping until the attempt in flight has settled.
 UPDATE executions SET
-    state = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN 'STOPPING' ELSE 'TERMINATE' END,
+    state = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING')
+    AND d.deadline_at > :at THEN 'STOPPING' ELSE 'TERMINATE' END,
     epoch = executions.epoch + CASE WHEN d.state = 'STOPPING' AND d.deadline_at > :at THEN 0 ELSE 1 END,
     attempt_epoch = CASE
         WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN executions.attempt_epoch ELSE 0
     END,
-    items = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN executions.items ELSE 0 END,
+    items = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING')
+    AND d.deadline_at > :at THEN executions.items ELSE 0 END,
     waiting_for = CASE
         WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN 'deadline' ELSE NULL
     END,
-    wake_at = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN d.deadline_at ELSE NULL END,
+    wake_at = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING')
+    AND d.deadline_at > :at THEN d.deadline_at ELSE NULL END,
     updated_at = :at,
     completed_at = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at > :at THEN NULL ELSE :at END
 FROM temp.doomed d
@@ -130,31 +111,17 @@ WHERE executions.tenant = :tenant AND executions.id IN (SELECT id FROM temp.doom
 
 -- name: doomed_in_flight
 -- Those whose attempt has to be told, with their new epoch and state.
-SELECT d.id, e.epoch, e.state, d.deadline_at FROM temp.doomed d CROSS JOIN executions e ON e.tenant = :tenant AND e.id = d.id
+SELECT d.id, e.epoch, e.state, d.deadline_at FROM temp.doomed d CROSS JOIN executions e ON e.tenant = :tenant
+    AND e.id = d.id
 WHERE d.state IN ('PROCESS_STEP', 'STOPPING');
 
 -- name: doomed_all
 -- All of them, with the state they were found in.
 SELECT id, state FROM temp.doomed ORDER BY id;
 
--- name: cascade_put
--- An order that one commit could not carry to the end.
-INSERT OR IGNORE INTO cascades (
-    tenant, root, execution, client, principal, address, reason, mode, deadline, cause, at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
 -- name: cascade_fence
 -- Mark the root of a tree in which such an order is under way.
-UPDATE executions SET fenced = 1 WHERE tenant = ? AND id = ?;
-
--- name: cascade_next
--- The oldest order that is not at its end.
-SELECT tenant, root, execution, client, principal, address, reason, mode, deadline, cause, at
-FROM cascades WHERE tenant = ? ORDER BY root, execution LIMIT 1;
-
--- name: cascade_done
--- An order has reached everybody.
-DELETE FROM cascades WHERE tenant = ? AND root = ? AND execution = ?;
+UPDATE executions SET fenced = 1 WHERE tenant = :tenant AND id = :id;
 
 -- name: cascade_unfence
 -- Take the mark away with the last order of the tree.
@@ -162,21 +129,6 @@ UPDATE executions SET fenced = 0
 WHERE tenant = :tenant AND id = :root
     AND NOT EXISTS (SELECT 1 FROM cascades WHERE tenant = :tenant AND root = :root);
 
--- name: cascade_over
--- The order, if any, that covers a run: its own ancestor's, in a marked tree.
-WITH RECURSIVE above (id, parent) AS (
-    SELECT id, parent FROM executions WHERE tenant = :tenant AND id = :execution
-    UNION ALL
-    SELECT e.id, e.parent FROM above JOIN executions e ON e.tenant = :tenant AND e.id = above.parent
-)
-SELECT c.execution, c.client, c.principal, c.address, c.reason, c.mode, c.deadline, c.cause
-FROM above JOIN cascades c ON c.tenant = :tenant AND c.root = :root AND c.execution = above.id
-WHERE above.id <> :execution LIMIT 1;
-
--- name: root_fenced
--- Whether a tree is marked.
-SELECT fenced FROM executions WHERE tenant = ? AND id = ?;
-
 -- name: doomed_drop
 -- Leave one run for the next batch.
-DELETE FROM temp.doomed WHERE id = ?;
+DELETE FROM temp.doomed WHERE id = :id;

@@ -1,0 +1,49 @@
+-- name: automation_insert
+-- A new automation.
+INSERT INTO automations (
+    tenant, id, document, version, definition, created_at, updated_at, breaker_max, breaker_period
+) VALUES (:tenant, :id, :document, :version, :definition, :created_at, :updated_at, :breaker_max, :breaker_period);
+
+-- name: automation_update
+-- The document, and the published version it now has.
+UPDATE automations SET
+    document = :document, version = :version, definition = :definition, updated_at = :updated_at,
+    breaker_max = :breaker_max, breaker_period = :breaker_period
+WHERE tenant = :tenant AND id = :id;
+
+-- name: automation_any
+-- One automation, even a deleted one.
+SELECT {automation} FROM automations WHERE tenant = :tenant AND id = :id;
+
+-- name: automation_get
+-- One automation.
+SELECT {automation} FROM automations WHERE tenant = :tenant AND id = :id AND deleted_at IS NULL;
+
+-- name: automations_page
+-- In the order of their ids.
+SELECT {automation}
+FROM automations WHERE tenant = :tenant AND deleted_at IS NULL AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: definition_next
+-- The id for the next definition.
+SELECT coalesce(max(id), 0) + 1 FROM definitions WHERE tenant = :tenant;
+
+-- name: definition_insert
+-- A plan, for good.
+INSERT INTO definitions (tenant, id, automation, version, digest, steps, triggers, context, created_at, apps)
+VALUES (:tenant, :id, :automation, :version, :digest, :steps, :triggers, :context, :created_at, :apps);
+
+-- name: definition_get
+-- One plan.
+SELECT {definition} FROM definitions WHERE tenant = :tenant AND id = :id;
+
+-- name: definition_of_draft
+-- The plan that was kept for the same draft.
+SELECT {definition}
+FROM definitions WHERE tenant = :tenant AND automation = :automation AND digest = :digest AND version = 0;
+
+-- name: definitions_page
+-- The published versions of one automation, newest first.
+SELECT {definition}
+FROM definitions WHERE tenant = :tenant AND automation = :automation AND version > 0 AND version < :before
+ORDER BY version DESC LIMIT :limit;

@@ -1,0 +1,58 @@
+-- name: execution
+-- A run. `fenced` is not part of it: only the store reads that.
+tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, wake_at, holder,
+created_at, updated_at, completed_at, is_draft, parent, root, depth
+
+-- name: step_opened
+-- An attempt in flight, or a step that waits.
+tenant, execution, position, attempt, epoch, started_at, waiting_for, input, shown_input, key
+
+-- name: step_closed
+-- A step that settled in the commit that reached it.
+tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error, shown_output
+
+-- name: termination
+-- An accepted order to stop, as it is kept; `below` is counted later.
+tenant, execution, client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution,
+accepted_at, deadline_at, mode, found
+
+-- name: cascade
+-- An order that one commit could not carry to the end.
+tenant, root, execution, client, principal, address, reason, mode, deadline, cause, at
+
+-- name: automation
+-- An automation, without the state of its breaker.
+tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
+
+-- name: definition
+-- A plan; its digest finds a draft, and is not read.
+tenant, id, automation, version, steps, triggers, context, created_at, apps
+
+-- name: webhook
+-- A webhook.
+tenant, id, document, url, callback_timeout, created_at, updated_at
+
+-- name: client
+-- A client.
+tenant, id, display_name, public_key, roles, created_at, expires_at, revoked_at, apps
+
+-- name: tenant
+-- A tenant, without what is set for its runs.
+id, name, created_at, automations_disabled, revoked_at
+
+-- name: bulk_termination
+-- An order about many runs, and what became of them.
+tenant, id, client, principal, address, reason, mode, deadline, cascade, paused, at, total, accepted, repeated,
+already_finished, denied, not_found, finished_at, aborted_at, below
+
+-- name: bulk_action
+-- A decision about many runs.
+tenant, id, automation, kind, client, principal, address, reason, at, up_to
+
+-- name: addendum
+-- What was learned later of a step.
+tenant, execution, number, position, attempt, item, finding, note, client, principal, address, at
+
+-- name: audit
+-- A row of the audit record, without the number that the database gives it.
+tenant, at, client, principal, address, action, target, outcome, reason, details

@@ -1,0 +1,142 @@
+-- name: execution_move
+-- The row as the rules decided it, asserted to stand where it was read.
+UPDATE executions SET
+    state = :state, epoch = :epoch, step = :step, attempt = :attempt, attempt_epoch = :attempt_epoch, items = :items,
+    waiting_for = :waiting_for, wake_at = :wake_at, holder = :holder,
+    updated_at = :updated_at, completed_at = :completed_at
+WHERE tenant = :tenant AND id = :id AND epoch = :was_epoch AND state = :was_state;
+
+-- name: execution_step
+-- The same for a run that goes from one attempt to the next: what is indexed stays, and so do the indexes.
+UPDATE executions SET epoch = :epoch, step = :step, attempt = :attempt, attempt_epoch = :attempt_epoch,
+    items = :items, holder = :holder, updated_at = :updated_at
+WHERE tenant = :tenant AND id = :id AND epoch = :was_epoch AND state = :was_state;
+
+-- name: execution_get
+-- One run by its key.
+SELECT {execution}, fenced FROM executions WHERE tenant = :tenant AND id = :id;
+
+-- name: execution_restored
+-- The restore at which it was not at rest for good in the backup.
+SELECT r.backup, r.known_until, r.restored_at
+FROM executions e JOIN restores r ON r.number = e.restore WHERE e.tenant = :tenant AND e.id = :id;
+
+-- name: execution_greatest
+-- The greatest id of a tenant.
+SELECT max(id) FROM executions WHERE tenant = :tenant;
+
+-- name: executions_due
+-- Runs whose moment has come, soonest first, after a time and an id.
+SELECT id, wake_at FROM executions
+WHERE tenant = :tenant AND wake_at IS NOT NULL AND (wake_at, id) > (:since, :after) AND wake_at <= :until
+ORDER BY wake_at, id LIMIT :limit;
+
+-- name: executions_page
+-- All runs, newest first.
+SELECT {execution}, fenced FROM executions WHERE tenant = :tenant AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: execution_automations
+-- The automations that have runs, by jumping along the index from one to the next.
+WITH RECURSIVE run_of (automation) AS (
+    SELECT min(automation) FROM executions WHERE tenant = :tenant
+    UNION ALL
+    SELECT (SELECT min(automation) FROM executions WHERE tenant = :tenant AND automation > run_of.automation)
+    FROM run_of WHERE run_of.automation IS NOT NULL
+)
+SELECT automation FROM run_of WHERE automation IS NOT NULL;
+
+-- name: input_insert
+-- What a run was started with.
+INSERT INTO inputs (tenant, execution, input, shown) VALUES (:tenant, :execution, :input, :shown);
+
+-- name: input_get
+-- What a run was started with, and what of it may be shown; NULL: all of it.
+SELECT input, shown FROM inputs WHERE tenant = :tenant AND execution = :execution;
+
+-- name: step_open
+-- An attempt in flight, or a step that waits.
+INSERT INTO steps ({step_opened}) VALUES ({:step_opened});
+
+-- name: step_closed
+-- A step that settled in the commit that reached it.
+INSERT INTO steps ({step_closed}) VALUES ({:step_closed});
+
+-- name: step_settle
+-- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
+UPDATE steps SET
+    settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, status = ifnull(:status, status),
+    phase = ifnull(:phase, phase), reached = :reached
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
+
+-- name: step_accept
+-- The far end took the call and will answer later.
+UPDATE steps SET waiting_for = :waiting_for, status = :status, phase = :phase
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
+
+-- name: step_newest
+-- The newest attempt at a step.
+SELECT attempt, epoch, outcome, late IS NOT NULL FROM steps
+WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER BY attempt DESC LIMIT 1;
+
+-- name: callback_keep
+-- A callback that came before its step was settled.
+INSERT INTO callbacks (tenant, execution, position, at, output, status) VALUES (:tenant, :execution, :position, :at,
+    :output, :status);
+
+-- name: callback_kept
+-- What the step of an attempt in flight was told.
+SELECT at, output, status FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
+
+-- name: callback_taken
+-- It stands with the step now.
+DELETE FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
+
+-- name: step_announced
+-- The input that was first announced at a step, what of it may be shown (NULL: all of it), and the idempotency key.
+SELECT input, shown_input, key FROM steps
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND input IS NOT NULL
+ORDER BY attempt LIMIT 1;
+
+-- name: item_open
+-- One of several items of an attempt, announced with it.
+INSERT INTO items (tenant, execution, position, attempt, item, name) VALUES (:tenant, :execution, :position,
+    :attempt, :item, :name);
+
+-- name: item_settle
+-- One of several items has its outcome.
+UPDATE items SET settled_at = :settled_at, outcome = :outcome, output = :output, error = :error
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
+    AND item = :item AND outcome IS NULL;
+
+-- name: items_of_attempt
+-- The items of one attempt.
+SELECT item, outcome FROM items
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt ORDER BY item;
+
+-- name: items_of
+-- The items of a run.
+SELECT position, attempt, item, name, outcome, settled_at, output, error FROM items
+WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt, item;
+
+-- name: idempotency_get
+-- What a caller's key stands for.
+SELECT body, execution FROM idempotency
+WHERE tenant = :tenant AND client = :client AND automation = :automation AND key = :key AND created_at > :since;
+
+-- name: idempotency_put
+-- A caller's key, in the commit of the run it started.
+INSERT INTO idempotency (tenant, client, automation, key, body, execution, created_at)
+VALUES (:tenant, :client, :automation, :key, :body, :execution, :created_at)
+ON CONFLICT (tenant, client, automation, key)
+DO UPDATE SET body = excluded.body, execution = excluded.execution, created_at = excluded.created_at;
+
+-- name: idempotency_forget
+-- A batch of keys older than they are kept.
+DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
+    SELECT tenant, client, automation, key FROM idempotency WHERE tenant = :tenant
+    AND created_at <= :until LIMIT :limit
+);
+
+-- name: admission_tenant
+-- Whether the tenant's switch "disable automations" is on.
+SELECT automations_disabled FROM tenants WHERE id = :id;

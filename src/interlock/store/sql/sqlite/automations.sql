@@ -1,0 +1,9 @@
+-- name: automation_delete
+-- Mark as deleted: its runs go on, and so its row stays.
+UPDATE automations SET deleted_at = :at, updated_at = max(updated_at, :at)
+WHERE tenant = :tenant AND id = :id AND deleted_at IS NULL;
+
+-- name: automation_app
+-- The app that one belongs to, even if it is deleted.
+SELECT coalesce(json_extract(CAST(document AS TEXT), '$.appId'), '') FROM automations WHERE tenant = :tenant
+    AND id = :id;

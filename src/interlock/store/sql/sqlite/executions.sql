@@ -1,0 +1,154 @@
+-- name: execution_insert
+-- A new run, and its subject: `user_id`, else `userId`, its own data over those of its automation; a text, or an integer
+-- as its decimal digits (as JSON writes them: SQLite's own numbers end at 63 bits). Most runs have no subject, and few
+-- automations have data: those pay for the question alone.
+INSERT INTO executions ({execution}, subject)
+VALUES (
+    {:execution},
+    CASE WHEN coalesce(
+        json_type(CAST(:shown AS TEXT), '$.user_id'),
+        json_type(CAST(:shown AS TEXT), '$.userId'),
+        (SELECT context FROM definitions WHERE tenant = :tenant AND id = :definition)
+    ) IS NOT NULL THEN (
+        SELECT coalesce(
+            CASE json_type(said.user_id, '$')
+                WHEN 'text' THEN nullif(said.user_id ->> '$', '')
+                WHEN 'integer' THEN said.user_id
+            END,
+            CASE json_type(said.userid, '$')
+                WHEN 'text' THEN nullif(said.userid ->> '$', '')
+                WHEN 'integer' THEN said.userid
+            END
+        )
+        FROM (
+            SELECT
+                coalesce(own -> '$.user_id', under -> '$.user_id') AS user_id,
+                coalesce(own -> '$.userId', under -> '$.userId') AS userid
+            FROM (
+                SELECT
+                    CAST(:shown AS TEXT) AS own,
+                    (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = :tenant
+                    AND id = :definition)
+                        AS under
+            ) given
+        ) said
+    ) END
+);
+
+-- name: executions_children
+-- The runs that one run started.
+SELECT {execution}, fenced
+FROM executions INDEXED BY executions_of_parent
+WHERE tenant = :tenant AND parent IS NOT NULL AND parent = :parent AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: last_executed
+-- When the newest run of a published version was made: of each state the newest one, by a seek.
+SELECT max((
+    SELECT created_at FROM executions INDEXED BY executions_of_automation
+    WHERE tenant = :tenant AND automation = :automation AND state = s.value AND is_draft = 0 ORDER BY id DESC LIMIT 1
+)) FROM json_each(:states) s;
+
+-- name: executions_page_of_state
+-- Runs in one state that is not DONE, newest first.
+SELECT {execution}, fenced
+FROM executions INDEXED BY executions_of_state
+WHERE tenant = :tenant AND state = :state AND state <> 'DONE' AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: executions_page_of_automation
+-- Runs of one automation in one state, newest first.
+SELECT {execution}, fenced
+FROM executions INDEXED BY executions_of_automation
+WHERE tenant = :tenant AND automation = :automation AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: executions_page_of_subject
+-- Runs about one person in one state, of any automation or of those in a JSON list, newest first.
+SELECT {execution}, fenced
+FROM executions INDEXED BY executions_of_subject
+WHERE
+    tenant = :tenant
+    AND (:automations IS NULL OR automation IN (SELECT j.value FROM json_each(:automations) j))
+    AND subject IS NOT NULL AND subject = :subject AND state = :state AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: step_late
+-- Evidence beside an outcome: a result that nobody waited for any more.
+UPDATE steps SET late = CAST(json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(:evidence)) AS BLOB)
+WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt;
+
+-- name: steps_of
+-- All that the steps of a run did, in order, as it may be shown. What was answered to a call that carried a secret may repeat
+-- it, in whichever attempt.
+SELECT
+    s.position,
+    s.attempt,
+    s.epoch,
+    s.started_at,
+    s.settled_at,
+    s.outcome,
+    s.waiting_for,
+    coalesce(s.shown_input, s.input),
+    coalesce(s.shown_output, iif(carried.secret, CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), s.output)),
+    iif(carried.secret, CAST(json_replace(
+        CAST(s.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]', '$.content_encoding', '[secret]'
+    ) AS BLOB), s.error),
+    s.status,
+    s.phase,
+    iif(carried.secret, CAST((
+        SELECT json_group_array(json_replace(
+            j.value,
+            '$.output.response', '[secret]', '$.output.response_problem', '[secret]',
+            '$.output.content_encoding', '[secret]', '$.error.body', '[secret]', '$.error.content_encoding',
+            '[secret]'
+        ))
+        FROM json_each(CAST(s.late AS TEXT)) j
+    ) AS BLOB), s.late),
+    s.key,
+    s.reached
+FROM steps s
+LEFT JOIN (
+    SELECT position, 1 AS secret FROM steps WHERE tenant = :tenant AND execution = :execution
+    AND shown_input IS NOT NULL GROUP BY position
+) carried ON carried.position = s.position
+WHERE s.tenant = :tenant AND s.execution = :execution ORDER BY s.position, s.attempt;
+
+-- name: outputs_of
+-- What the steps of a run returned, and what of it may be shown; NULL: all of it.
+SELECT
+    s.position,
+    s.output,
+    coalesce(s.shown_output, iif(EXISTS (
+        SELECT 1 FROM steps c
+        WHERE
+            c.tenant = s.tenant
+            AND c.execution = s.execution
+            AND c.position = s.position
+            AND c.shown_input IS NOT NULL
+    ), CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), NULL))
+FROM steps s
+WHERE s.tenant = :tenant AND s.execution = :execution AND s.outcome = 'SUCCEEDED' AND s.output IS NOT NULL
+ORDER BY s.position, s.attempt;
+
+-- name: admission_automation
+-- Whether there is such an automation, and whether it has a breaker. The tenant's switch is read by another statement: a
+-- join takes twice as long.
+SELECT deleted_at, breaker_max OR tripped_at IS NOT NULL FROM automations WHERE tenant = :tenant AND id = :id;
+
+-- name: child_target
+-- What a step that starts an automation would start, and whether the run's definition may reach it.
+SELECT
+    a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL,
+    p.apps IS NULL OR EXISTS (
+        SELECT 1 FROM json_each(p.apps) j
+        WHERE j.value = coalesce(json_extract(CAST(a.document AS TEXT), '$.appId'), '')
+    )
+FROM automations a
+JOIN tenants t ON t.id = a.tenant
+LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition
+LEFT JOIN definitions p ON p.tenant = a.tenant AND p.id = :definition
+WHERE a.tenant = :tenant AND a.id = :automation;

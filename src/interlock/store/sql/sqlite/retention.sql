@@ -1,0 +1,12 @@
+-- name: retention_step_payloads
+-- What its steps sent and received. That there was an error, and what was learned too late, stays on record.
+UPDATE steps SET
+    input = NULL,
+    output = NULL,
+    shown_input = NULL,
+    shown_output = NULL,
+    error = CASE WHEN error IS NULL THEN NULL ELSE :error END,
+    late = CASE WHEN late IS NOT NULL THEN CAST((
+        SELECT json_group_array(json_remove(j.value, '$.output', '$.error')) FROM json_each(CAST(late AS TEXT)) j
+    ) AS BLOB) END
+WHERE tenant = :tenant AND execution = :execution;
