@@ -15,10 +15,11 @@ SUBMITTERS = 64
 WARM_UP = 500
 
 TEXT = (
-    "Started over HTTP by 64 submitters at once, and over when the last one is `DONE`. *No far end*: the outbound HTTP "
-    "port answers without I/O, so that each step is rendered, announced, performed and recorded, each with its commit, "
-    "and only the other side is missing. CPU is that of the server's process, submission included; its baseline is the "
-    "CPU of one request to the bare application."
+    "64 clients start the runs over HTTP; the measurement ends when the last run is `DONE`. *No receiver*: the "
+    "outbound "
+    "HTTP port answers without I/O, so that each step is rendered, announced, performed and recorded, each with its "
+    "commit. CPU is that of the server's process, the start included; its baseline is the CPU of one request to the "
+    "bare application."
 )
 
 
@@ -29,7 +30,7 @@ async def measure(setting: Setting) -> Section:
         await subject.log_in()
         automation = await subject.three_webhooks("http://127.0.0.1:9/answer")
         rate, cpu = await _through(subject, automation, setting.scale.executions)
-        section.figures += _figures(setting, "three webhooks, no far end", rate, cpu, is_target=True)
+        section.figures += _figures(setting, "three webhooks, no receiver", rate, cpu, is_target=True)
         automation = await subject.three_expressions()
         rate, cpu = await _through(subject, automation, setting.scale.executions)
         section.figures += _figures(setting, "three `evaluateExpressions`", rate, cpu)

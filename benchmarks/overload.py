@@ -169,7 +169,8 @@ def _figures(loaded: Loaded, times: int, most: float, least: float) -> Iterator[
     share = starts.rate / most
     yield Figure(
         f"starts done {name}, as a share of C",
-        f"{percent(share)} ({per_second(starts.rate)}; {starts.refused:,} refused, {starts.unsent:,} without a line)",
+        f"{percent(share)} ({per_second(starts.rate)}; {starts.refused:,} refused, {starts.unsent:,} without a "
+        f"connection)",
         target=at_least(share, least, percent(least)),
     )
     for how, terminates in (("connections that stay", loaded.terminates), ("new connections", loaded.anew)):

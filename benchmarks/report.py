@@ -138,7 +138,7 @@ def document(sections: Sequence[Section], date: str, command: str) -> str:
         f"- Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}; load average at the end: "
         + ", ".join(f"{value:.1f}" for value in os.getloadavg()),
         f"- repeat it with: `{command}`",
-        "- client, server and far end share these cores: the CPU figures and the ratios are steadier than the rates.",
+        "- client, server and receiver share these cores: the CPU figures and the ratios are steadier than the rates.",
     ]
     return "\n".join([*head, "", *(f"{section.markdown()}\n" for section in sections)])
 

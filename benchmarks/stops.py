@@ -94,8 +94,9 @@ async def _bulk(setting: Setting, subject: Subject, waiting: str) -> Figure:
     caller.close()
     target = at_most(seconds, 0.5, "0.5 s") if count >= 10_000 else None
     return Figure(
-        f"{count:,} waiting, by one order",
-        f"{milliseconds(seconds)} ({per_second(count / seconds)}; the order itself {milliseconds(accepted)})",
+        f"{count:,} waiting, by one bulk termination",
+        f"{milliseconds(seconds)} ({per_second(count / seconds)}; the bulk termination itself "
+        f"{milliseconds(accepted)})",
         f"256 rows a commit {per_second(setting.baselines.disk[-1].rows)}",
         f"{count / seconds / setting.baselines.disk[-1].rows:.2f}",
         target,

@@ -26,7 +26,7 @@ SETTLED = ("Prefer", "wait=10")
 TEXT = (
     "Each is durable when it is answered, with its record and its audit row. A waiting execution is `TERMINATE` in the "
     "commit that precedes the 200, so the latency of the answer is the time to `TERMINATE`. With a webhook in flight "
-    "the answer is held (`Prefer: wait`) until it is `TERMINATE`, and *far end* is the moment at which the receiver, "
+    "the answer is held (`Prefer: wait`) until it is `TERMINATE`, and *receiver* is the moment at which the receiver, "
     "another process with the same clock, sees the connection closed. The constant rate is an open loop: requests come "
     "due whether or not the server keeps up."
 )
@@ -194,7 +194,7 @@ async def until_all(far: Caller, path: str, ids: Sequence[str]) -> dict[str, flo
 def _cut_figures(cut: Cut, beside: str = "") -> list[Figure]:
     return [
         Figure(
-            f"webhook in flight → far end sees the close{beside}",
+            f"webhook in flight → receiver sees the close{beside}",
             latency(Load(latency=cut.far_end)),
             target=_bounds(cut.far_end, 0.050, beside),
         ),

@@ -1,8 +1,8 @@
-"""Writes the page of the guarantees: what is promised, and which tests would fail if it were not kept.
+"""Generate docs/guarantees.md: each guarantee, and the tests that would fail if it were broken.
 
     python -m tools.guarantees
 
-A test looks at whether each test named here exists, and whether the page is up to date.
+A test checks that each test named here exists and that the page is up to date.
 """
 
 from __future__ import annotations
@@ -16,63 +16,58 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "guarantees.md"
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 STOPS: Final = frozenset({"Terminate", "Stopping many", "Overload"})
-"""Parts of the benchmark."""
+"""Parts of the benchmark that measure terminations."""
 
-EXPLORED: Final = "tests/rules/test_exploration.py::test_every_property_of_the_stop_holds_in_every_world"
-BROKEN: Final = "tests/rules/test_exploration.py::test_a_broken_rule_is_found_out"
-MISORDERED: Final = "tests/rules/test_exploration.py::test_a_wrong_order_of_things_is_found_out"
-ANYWHERE: Final = "tests/engine/test_stops.py::test_wherever_a_stop_falls_it_starts_nothing_and_tells_the_truth"
+EXPLORED: Final = "tests/rules/test_exploration.py::test_every_property_of_a_termination_holds_in_every_state"
+BROKEN: Final = "tests/rules/test_exploration.py::test_a_broken_rule_is_detected"
+MISORDERED: Final = "tests/rules/test_exploration.py::test_a_wrong_order_of_events_is_detected"
+ANYWHERE: Final = "tests/engine/test_stops.py::test_a_stop_at_any_point_starts_nothing_and_its_receipt_is_true"
 SIMULATED: Final = (
-    "tests/simulation/test_simulation.py::test_a_life_breaks_no_promise_and_is_the_same_when_it_is_lived_again"
+    "tests/simulation/test_simulation.py::test_a_simulation_keeps_every_guarantee_and_repeats_identically"
 )
-SABOTAGED: Final = "tests/simulation/test_simulation.py::test_a_server_that_is_wrong_on_purpose_is_found_out"
+SABOTAGED: Final = "tests/simulation/test_simulation.py::test_a_deliberately_wrong_server_is_detected"
 HISTORIES: Final = "tests/histories/test_histories.py::test_every_history_of_stop_and_end_is_linearizable"
-LIES: Final = "tests/histories/test_liars.py::test_a_lie_is_found_out"
-KILLED: Final = "tests/faults/test_kill_points.py::test_killed_at_any_point_it_loses_nothing_and_tells_the_truth"
-ANSWERED_EARLY: Final = "tests/faults/test_kill_points.py::test_an_answer_before_its_commit_is_found_out"
-UNPOWERED: Final = (
-    "tests/faults/test_power_loss.py::test_whatever_a_disk_keeps_nothing_acknowledged_is_lost_and_nothing_is_torn"
-)
-UNSYNCED: Final = "tests/faults/test_power_loss.py::test_without_its_syncs_it_is_found_out"
+LIES: Final = "tests/histories/test_liars.py::test_a_false_answer_is_detected"
+KILLED: Final = "tests/faults/test_kill_points.py::test_a_kill_at_any_point_loses_nothing_and_receipts_stay_true"
+ANSWERED_EARLY: Final = "tests/faults/test_kill_points.py::test_an_answer_before_its_commit_is_detected"
+UNPOWERED: Final = "tests/faults/test_power_loss.py::test_no_disk_image_loses_or_tears_an_acknowledged_change"
+UNSYNCED: Final = "tests/faults/test_power_loss.py::test_a_log_without_syncs_is_detected"
 LOADED: Final = "tests/crash/test_kill_minus_nine.py::test_twenty_kills_at_random_moments_under_load"
-OVERLOADED: Final = (
-    "tests/overload/test_overload.py::"
-    "test_at_twice_and_five_times_the_load_every_stop_gets_through_and_some_starts_are_turned_away"
-)
+OVERLOADED: Final = "tests/overload/test_overload.py::test_overloaded_server_does_every_stop_and_refuses_some_starts"
 
 KNOWN: Final = {
-    "model": (EXPLORED, "every world of the small protocol: two clients, a worker, crashes, lost answers"),
-    "simulator": (SIMULATED, "whole lives of a server; `make simulate` lives 5,000 of them"),
+    "model": (EXPLORED, "every state of a small model: two clients, a worker, crashes, lost answers"),
+    "simulator": (SIMULATED, "a whole server in a simulated world with faults; `make simulate` runs 5,000 seeds"),
     "histories": (HISTORIES, "terminate, complete and read from eight threads, checked for linearizability"),
     "kill points": (KILLED, "`kill -9` at every write, sync and answer of a scenario, and again during recovery"),
-    "power loss": (UNPOWERED, "images of a disk that lost its power at every event of a scenario"),
+    "power loss": (UNPOWERED, "disk images after a power loss at every event of a scenario"),
     "kills under load": (LOADED, "`kill -9` at random moments under load"),
-    "overload": (OVERLOADED, "twice and five times the load that the server can take"),
-    "broken rules": (BROKEN, "wrong rules, each of which the model has to find"),
-    "broken order": (MISORDERED, "effects or answers before their commit, which the model has to find"),
-    "sabotage": (SABOTAGED, "wrong servers, each of which the simulator has to find"),
-    "lies": (LIES, "somebody between server and clients lies, and the histories have to show it"),
-    "early answers": (ANSWERED_EARLY, "a server that answers before its commit, which the kill points have to find"),
-    "lost syncs": (UNSYNCED, "a log without its syncs, of which the power loss has to find out"),
+    "overload": (OVERLOADED, "twice and five times the capacity of the server"),
+    "broken rules": (BROKEN, "wrong rules; the model must detect each of them"),
+    "broken order": (MISORDERED, "effects or answers before their commit; the model must detect them"),
+    "sabotage": (SABOTAGED, "wrong servers; the simulator must detect each of them"),
+    "lies": (LIES, "a proxy between server and clients falsifies answers; the histories must show it"),
+    "early answers": (ANSWERED_EARLY, "a server that answers before its commit; the kill points must detect it"),
+    "lost syncs": (UNSYNCED, "a log without syncs; the power loss test must detect it"),
 }
-"""What is named again and again, by a short name."""
+"""Tests that many guarantees name, by their short name, with what each of them checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """One promise."""
+    """One guarantee."""
 
     name: str
     promise: str
     tests: tuple[str, ...]
     mutants: tuple[str, ...] = ()
-    """Tests that break it on purpose, and fail unless that is noticed."""
+    """Tests that break the guarantee on purpose, and fail unless the defect is detected."""
 
 
 GUARANTEES: Final = (
     Guarantee(
         "S1",
-        "A termination that was answered 200 is never lost, whatever crashes afterwards.",
+        "A termination that was answered 200 is never lost, even if the server crashes afterwards.",
         (
             EXPLORED,
             SIMULATED,
@@ -81,13 +76,13 @@ GUARANTEES: Final = (
             UNPOWERED,
             LOADED,
             "tests/store/test_writer.py::test_after_an_io_error_nothing_is_acknowledged_any_more",
-            "tests/store/test_writer.py::test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody",
+            "tests/store/test_writer.py::test_a_defect_in_one_job_fails_its_caller_alone",
         ),
         (MISORDERED, SABOTAGED, LIES, ANSWERED_EARLY, UNSYNCED),
     ),
     Guarantee(
         "S2",
-        "From the commit of the order on, no attempt, child, timer or retry of the run starts.",
+        "From the commit of a termination on, no attempt, child, timer or retry of the run starts.",
         (
             EXPLORED,
             SIMULATED,
@@ -101,7 +96,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S3",
-        "No byte leaves before the attempt that sends it is on disk.",
+        "No byte is sent before the attempt that sends it is on disk.",
         (
             EXPLORED,
             SIMULATED,
@@ -124,7 +119,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S5",
-        "Of a stop and an end that meet, the first commit wins, and nobody is told otherwise.",
+        "If a termination and the end of a run coincide, the first commit wins, and no client sees anything else.",
         (
             EXPLORED,
             SIMULATED,
@@ -136,13 +131,13 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S6",
-        "Many orders are one: the first actor and reason stand.",
+        "Repeated terminates of a run are one termination: the first actor and reason are kept.",
         (
             EXPLORED,
             SIMULATED,
             HISTORIES,
-            "tests/rules/test_terminate.py::test_of_two_orders_the_first_ones_actor_reason_and_times_stand",
-            "tests/operations/test_terminations.py::test_a_thousand_orders_of_one_run_are_one",
+            "tests/rules/test_terminate.py::test_second_terminate_keeps_the_first_actor_reason_and_times",
+            "tests/operations/test_terminations.py::test_a_thousand_terminates_of_one_run_are_one",
         ),
         (BROKEN, SABOTAGED, LIES),
     ),
@@ -159,7 +154,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S8",
-        "Nothing revives a run that is over or being stopped: no recovery, retry, timer, callback or clock.",
+        "Nothing revives a terminal or stopping run: no recovery, retry, timer, callback or clock.",
         (
             EXPLORED,
             SIMULATED,
@@ -172,7 +167,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S9",
-        "What is recorded as not sent was not sent; what was done is never shown as not started.",
+        "A request that is recorded as not sent was not sent; a step that was done is never shown as not started.",
         (
             EXPLORED,
             SIMULATED,
@@ -233,22 +228,22 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S13",
-        "Nothing is left behind: no timer, no place in a line, no callback, no slot.",
+        "A terminated run leaves no timer, queue entry, callback or slot.",
         (
             EXPLORED,
             SIMULATED,
             ANYWHERE,
-            "tests/engine/test_embedded.py::test_no_more_attempts_than_slots_and_everyone_gets_a_turn",
+            "tests/engine/test_embedded.py::test_no_more_attempts_than_slots_and_every_run_gets_a_slot",
         ),
         (BROKEN, SABOTAGED),
     ),
     Guarantee(
         "S14",
-        "Whoever reads after the 200 sees it: in C1's views, in ours, in lists, in the stream of events.",
+        "Every read after the 200 shows the termination: C1's views, Interlock's views, lists and the event stream.",
         (
             SIMULATED,
             HISTORIES,
-            "tests/operations/test_events.py::test_a_stop_is_seen_in_every_view_by_whoever_reads_after_it",
+            "tests/operations/test_events.py::test_every_view_shows_a_stop_to_later_readers",
             "tests/operations/test_events.py::test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end",
             "tests/e2e/test_python_sdk.py::test_a_waiting_run_is_terminated_at_once_and_a_second_time_without_effect",
         ),
@@ -261,7 +256,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S15",
-        "Another tenant's id cannot be told from one that nobody has.",
+        "Another tenant's id cannot be distinguished from an id that does not exist.",
         (
             SIMULATED,
             "tests/api/test_bad_input.py::test_an_unknown_id_and_another_tenants_id_get_the_same_bytes",
@@ -287,8 +282,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S17",
-        "Nothing that a caller, a remote, a tenant or a stored document contains keeps the server from a terminate, or "
-        "ends the process.",
+        "No input from a caller, a remote, a tenant or a stored document prevents a terminate or ends the process.",
         (
             SIMULATED,
             "tests/hostile/test_headers.py::test_a_parser_at_the_edge_is_linear_and_small",
@@ -307,7 +301,7 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S18",
-        "What is sent is the value that was computed; masking is for views.",
+        "The server sends the computed value; it masks secrets only in views.",
         (
             "tests/hostile/test_json.py::test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown",
             "tests/hostile/test_json.py::test_a_secret_reaches_children_and_grandchildren_and_stays_one",
@@ -321,24 +315,22 @@ GUARANTEES: Final = (
         (
             SIMULATED,
             "tests/engine/test_stops.py::test_the_deadline_holds_even_if_the_attempt_ignores_its_cancellation",
-            "tests/engine/dispatcher_contract.py::"
-            "test_a_deadline_that_passes_while_its_order_is_committed_holds_at_once",
+            "tests/engine/dispatcher_contract.py::test_a_deadline_that_passes_during_the_commit_holds_immediately",
             "tests/engine/test_embedded.py::test_after_a_crash_a_stopping_run_is_terminated_before_anything_else",
             "tests/faults/test_stopped_process.py::test_it_ends_itself_and_the_next_start_settles_what_is_overdue",
-            "tests/faults/test_stopped_process.py::"
-            "test_what_came_due_while_nobody_was_there_is_settled_before_the_first_answer",
+            "tests/faults/test_stopped_process.py::test_overdue_work_is_settled_before_the_first_answer",
         ),
         (
             SABOTAGED,
             "tests/engine/test_stops.py::test_a_deadline_that_waits_for_the_attempt_is_found_out",
             "tests/engine/test_embedded.py::test_a_restart_that_leaves_a_stopping_run_to_its_deadline_is_found_out",
-            "tests/faults/test_stopped_process.py::test_one_that_does_not_mind_is_found_out",
+            "tests/faults/test_stopped_process.py::test_a_server_that_does_not_exit_is_detected",
         ),
     ),
     Guarantee(
         "L2",
         "A terminate works with the automation or the webhook deleted, the disk full or slow, every slot taken, "
-        "at five times the load that the server can take, the tenant revoked, and until the process ends.",
+        "at five times the capacity of the server, the tenant revoked, and until the process ends.",
         (
             SIMULATED,
             OVERLOADED,
@@ -352,8 +344,8 @@ GUARANTEES: Final = (
             "tests/e2e/test_operating.py::test_a_restored_server_is_frozen_and_can_still_stop_runs",
             "tests/e2e/test_stops_at_odds.py::test_with_its_webhook_deleted_a_call_in_flight_is_cut",
             "tests/e2e/test_stops_at_odds.py::test_with_its_webhook_deleted_a_retry_is_never_made",
-            "tests/e2e/test_stops_at_odds.py::test_with_their_automation_deleted_runs_at_rest_and_in_flight_are_stopped",
-            "tests/e2e/test_stops_at_odds.py::test_with_all_slots_taken_by_far_ends_that_hang_everybody_can_be_stopped",
+            "tests/e2e/test_stops_at_odds.py::test_with_their_automation_deleted_waiting_and_calling_runs_are_stopped",
+            "tests/e2e/test_stops_at_odds.py::test_with_all_slots_taken_by_hanging_receivers_every_run_can_be_stopped",
             "tests/faults/test_disk_errors.py::test_a_full_disk_refuses_and_goes_on_when_it_has_room",
             "tests/faults/test_disk_errors.py::test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive",
         ),
@@ -364,44 +356,47 @@ GUARANTEES: Final = (
 HEAD: Final = """\
 # Guarantees
 
-What Interlock promises of the stop, the tests that would fail if it did not keep it, and how soon it keeps it.
+This page lists the guarantees of a termination, the tests that would fail if one were broken, and the measured times.
 
-Made by `python -m tools.guarantees`; a test sees to it that each test named here exists. *Broken on purpose* names
-tests that take a server, a rule or an order of things that is deliberately wrong, and fail unless it is found out.
+`python -m tools.guarantees` generates this page, and a test checks that each test named here exists. The tests in
+*broken on purpose* use a server, a rule or an order of events that is deliberately wrong, and fail unless the defect
+is detected.
 
 """
 SHORT: Final = """
-## The tests by their short names
+## Tests with short names
 
-Each is started by `.venv/bin/pytest` and its file; how often it is repeated, and what it found for this release, stands
-in [the reliability report](reliability-report.md).
+Run a test with `.venv/bin/pytest` and its file. The [reliability report](reliability-report.md) says how often each
+test was repeated for this release, and what it found.
 
-| | what it looks at | test |
+| | subject | test |
 |---|---|---|
 """
 FURTHER: Final = """
-## The other tests
+## Other tests
 
-What each of them is called, in words, and where it stands.
+The name of each test in words, and its file.
 """
 TAIL: Final = """
-## What is not promised
+## Not guaranteed
 
-- That a far end which has received a request does not act on it. Its connection is closed; the rest is its affair.
-- That anything which was done is undone.
-- That a call which may not be repeated is made after a crash: its outcome is then unknown, and the receipt says so.
-- That a disk which loses what it has acknowledged is noticed. SQLite's `synchronous=FULL` is read back at every start;
-  what lies below it is trusted.
-- That a process which was stopped or starved for longer than five seconds keeps its deadlines meanwhile. It ends itself
-  when it notices, and the next start settles what is overdue before it serves.
-- That a server which was restored from a backup knows what was done after that backup. The receipts of what was not at
-  rest in the backup say so, for good.
+- That a receiver does not act on a request that it has received. The server closes the connection; the receiver
+  decides what to do then.
+- That a completed step is undone.
+- That a call which may not be repeated is completed after a crash. Its outcome is then unknown, and the receipt says
+  so.
+- That the server detects a disk that loses acknowledged writes. It verifies SQLite's `synchronous=FULL` at every
+  start and trusts the layers below.
+- That a process which was stopped or starved for longer than five seconds keeps its deadlines during that time. It
+  exits when it notices, and the next start settles what is overdue before it serves.
+- That a server restored from a backup knows what happened after that backup. The receipts of runs that were active in
+  the backup say so permanently.
 """
 
 
 def page() -> str:
-    """The page as it has to be."""
-    rows = ["| | what is promised | tests | broken on purpose |\n|---|---|---|---|\n"]
+    """Return the text of the page."""
+    rows = ["| | guarantee | tests | broken on purpose |\n|---|---|---|---|\n"]
     rows += [f"| {g.name} | {g.promise} | {_short(g.tests)} | {_short(g.mutants)} |\n" for g in GUARANTEES]
     short = [f"| {name} | {what} | {_words(test)} |\n" for name, (test, what) in KNOWN.items()]
     further = [line for guarantee in GUARANTEES for line in _further(guarantee)]
@@ -409,7 +404,7 @@ def page() -> str:
 
 
 def _how_soon() -> str:
-    """The figures that have a target, of the parts of the benchmark that are about the stop."""
+    """Return the section with the benchmark figures about terminations that have a target."""
     found: list[str] = []
     part, ran = "", ""
     for line in RESULTS.read_text(encoding="utf-8").splitlines():
@@ -420,19 +415,19 @@ def _how_soon() -> str:
         elif part in STOPS and line.endswith(("✓ |", "✗ |")):
             found.append(line)
     head = f"""
-## How soon
+## Measured times
 
-What the benchmarks measured on {ran}, on two cores that server, clients and far ends share. A ✗ stands where the target
-was missed. All figures, the machine, and how to repeat them: `benchmarks/RESULTS.md` in the source.
+The benchmarks measured these figures on {ran}, on two cores that server, clients and receivers share. A ✗ marks a
+missed target. `benchmarks/RESULTS.md` in the source has all figures, the machine, and how to repeat them.
 
-| figure | measured | what the machine can do at most | ratio | target |
+| figure | measured | maximum of the machine | ratio | target |
 |---|---|---|---|---|
 """
     return head + "".join(f"{line}\n" for line in found)
 
 
 def missing() -> list[str]:
-    """Tests that are named and are not there."""
+    """Return the tests that are named here and do not exist."""
     known: dict[str, set[str]] = {}
     named = {test for each in GUARANTEES for test in (*each.tests, *each.mutants)}
     gone = []
@@ -450,7 +445,7 @@ def missing() -> list[str]:
 
 
 def _short(tests: tuple[str, ...]) -> str:
-    """Those that have a short name, and how many others there are."""
+    """Return the short names of known tests, and the number of the others."""
     names = {test: name for name, (test, _) in KNOWN.items()}
     known = [names[test] for test in tests if test in names]
     others = len(tests) - len(known)
@@ -458,7 +453,7 @@ def _short(tests: tuple[str, ...]) -> str:
 
 
 def _further(guarantee: Guarantee) -> list[str]:
-    """The tests that have no short name, in words."""
+    """Return the list of the tests without a short name, in words."""
     known = {test for test, _ in KNOWN.values()}
     lines = [f"- {_words(test)}\n" for test in guarantee.tests if test not in known]
     lines += [f"- broken on purpose: {_words(test)}\n" for test in guarantee.mutants if test not in known]
@@ -466,7 +461,7 @@ def _further(guarantee: Guarantee) -> list[str]:
 
 
 def _words(test: str) -> str:
-    """A test as it is meant to be read: what its name says, and where it stands."""
+    """Return the name of a test in words, and its file."""
     path, _, name = test.partition("::")
     return f"{name.removeprefix('test_').replace('_', ' ')} (`{path}`)"
 

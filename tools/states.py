@@ -1,4 +1,4 @@
-"""Writes the page about the states of a run from the table of moves: python -m tools.states"""
+"""Generate docs/states.md from the table of transitions: python -m tools.states"""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from interlock.rules.states import TERMINAL, TRANSITIONS, State
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 
 MEANING: Final = {
-    State.PENDING: "Recorded, and ready for a free slot to take it on; also between two steps when there was none.",
+    State.PENDING: "Recorded, and waiting for a free slot; also between two steps if no slot was free.",
     State.PROCESS_STEP: "An attempt at a step has been announced and is in flight.",
-    State.WAITING: "Nothing is in flight: a time, a retry, a callback or a person must come first.",
-    State.PAUSED_BY_CIRCUIT_BREAKER: "Held back when it was created; no step has run.",
+    State.WAITING: "Nothing is in flight: the run waits for a time, a retry or a callback.",
+    State.PAUSED_BY_CIRCUIT_BREAKER: "Paused by the circuit breaker when it was created; no step has run.",
     State.STOPPING: "A termination is accepted, and the attempt in flight has not settled. C1's API, which has no such "
     "state, shows `PROCESS_STEP`; `/interlock/v1/executions/{id}` shows it by its name.",
-    State.DONE: "All steps are over. Final.",
-    State.ERROR: "A step failed for good. Final.",
-    State.TERMINATE: "Somebody stopped it. Final.",
+    State.DONE: "All steps are complete. Terminal.",
+    State.ERROR: "A step failed finally. Terminal.",
+    State.TERMINATE: "The run was terminated. Terminal.",
 }
 
 HEAD: Final = """\
 # The states of a run
 
-Made from the table of moves in the source by `python -m tools.states`. One test holds the two together, and another one
-the table and what the rules do.
+`python -m tools.states` generates this page from the table of transitions in the source. One test compares the page
+with the table, and another test compares the table with the rules.
 
-C1's names are prefixed with `AUTOMATION_EXECUTION_STATE_` on the wire. `CREATING`, `GET_STEP` and `COMPLETE_STEP` are
-passed through within one commit, so nobody ever sees a run rest in them.
+On the wire, C1's names have the prefix `AUTOMATION_EXECUTION_STATE_`. A run passes through `CREATING`, `GET_STEP` and
+`COMPLETE_STEP` within one commit, so no client sees them.
 
-| state | what it means |
+| state | meaning |
 |---|---|
 """
 
 STOP: Final = """
-## How a stop moves it
+## Effect of a terminate
 
-| found in | when the 200 is sent it is | and then |
+| state before | state when the 200 is sent | afterwards |
 |---|---|---|
-| `PENDING`, `WAITING`, `PAUSED_BY_CIRCUIT_BREAKER` | `TERMINATE` | nothing further |
-| `PROCESS_STEP` | `STOPPING` | `TERMINATE` as soon as the attempt has settled, at the deadline at the latest |
-| `STOPPING` | `STOPPING`; a nearer deadline or a sharper mode counts | as above |
-| `DONE`, `ERROR`, `TERMINATE` | what it was | nothing further |
+| `PENDING`, `WAITING`, `PAUSED_BY_CIRCUIT_BREAKER` | `TERMINATE` | no change |
+| `PROCESS_STEP` | `STOPPING` | `TERMINATE` when the attempt has settled, at the deadline at the latest |
+| `STOPPING` | `STOPPING`; an earlier deadline, or `interrupt` after `drain`, takes effect | as above |
+| `DONE`, `ERROR`, `TERMINATE` | unchanged | no change |
 """
 
 
 def page() -> str:
-    """The page as it has to be."""
+    """Return the text of the page."""
     rows = "".join(f"| `{state}` | {MEANING[state]} |\n" for state in State)
     moves = "".join(
         f"    {'[*]' if state is None else state} --> {to}\n"
@@ -58,9 +58,10 @@ def page() -> str:
     ends = "".join(f"    {state} --> [*]\n" for state in State if state in TERMINAL)
     stays = ", ".join(f"`{state}`" for state in State if state in TRANSITIONS[state])
     return (
-        f"{HEAD}{rows}\n## Every move there is\n\n```mermaid\nstateDiagram-v2\n{moves}{ends}```\n\n"
-        f"{stays} may also be entered anew, for another step or another attempt.\n"
-        "There is no other move: one function makes them all, and each UPDATE repeats the state it was decided on.\n"
+        f"{HEAD}{rows}\n## Transitions\n\n```mermaid\nstateDiagram-v2\n{moves}{ends}```\n\n"
+        f"A run in {stays} may enter the same state again, for another step or another attempt.\n"
+        "There is no other transition: one function decides them all, and each UPDATE is guarded by the state that "
+        "it was decided on.\n"
         f"{STOP}"
     )
 

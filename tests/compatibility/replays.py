@@ -47,7 +47,7 @@ class Row:
 
     @property
     def only_kept(self) -> bool:
-        """It was not published as it stood: it holds what cannot run here, or what has to be mended first."""
+        """The automation was kept as a draft: it has steps that cannot run here, or errors."""
         return self.result.startswith(AS_DRAFT)
 
 
@@ -84,7 +84,7 @@ async def _refused(ground: Ground, exchange: Exchange, path: str, body: str, ans
         tree["isDraft"] = True
         draft = json.dumps(tree)
         again = await ground.send(exchange.method, path, exchange.headers, draft)
-        why = "what cannot run here yet" if answer.tree["code"] == 9 else "what has to be mended"
+        why = "what cannot run here yet" if answer.tree["code"] == 9 else "what must be fixed"
         named = ", ".join(f"`{field}`" for field in answer.named)
         faults = _faults(exchange, again, draft)
         return _row(exchange, f"{AS_DRAFT}; publishing names {why}: {named}", *faults)

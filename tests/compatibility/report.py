@@ -36,15 +36,15 @@ COLUMNS: Final = {
 }
 _HEAD: Final = """# Compatibility
 
-What C1's published clients send, and what comes of it here. This page is written by the tests
-(`python -m tests.compatibility`), and a test fails when it is not what they measure.
+This page lists the requests of C1's published clients and their results on Interlock. The tests generate it
+(`python -m tests.compatibility`), and a test fails if the page differs from what they measure.
 
-*Run* means that the client itself was run against a server. *Replayed* means that the client's calls, recorded byte
-by byte with the client itself, were sent again, and that the answers were held against a model of what that client
-reads; the model is held against what the client was seen to accept and to reject. The Go, TypeScript and Terraform
-columns come from such replays: these clients were not run here. Terraform is the provider's recorded
-configurations, taken from creation to deletion by a model of the provider that sends what it was seen to send; a
-plan is empty if every configured value comes back identically, which is the provider's rule.
+*Run* means that the client itself was run against a server. *Replayed* means that recorded requests of the client were
+sent again byte by byte, and the answers were checked by a model of that client's parser; the model was verified with
+answers that the client accepted and rejected. The Go, TypeScript and Terraform columns come from replays: these clients
+were not run here. The Terraform column uses recorded configurations of the provider, from creation to deletion, and a
+model that sends the requests of the provider. A plan is empty if every configured value is returned identically, which
+is the provider's rule.
 
 """
 _DRAFT: Final[dict[str, Any]] = {
@@ -116,7 +116,8 @@ def _matrix(rows: Iterable[Row]) -> list[str]:
         cells = [_cell(found.get((operation, client), [])) for client in COLUMNS]
         lines.append(f"| {operation} | {' | '.join(cells)} |\n")
     lines.append(
-        "\nA dash: this client has no such operation, or it was not recorded. The figure is that of the calls.\n"
+        "\nA dash: the client does not have this operation, or it was not recorded. The number is the number of "
+        "calls.\n"
     )
     return lines
 
@@ -142,7 +143,7 @@ def _calls(rows: list[Row]) -> list[str]:
 def _fields(measured: Measured) -> list[str]:
     through_server = reachable(CreateAutomationRequest)
     lines = [
-        "Each field is given a value that is not its zero value, each arm of a oneof in its turn.\n"
+        "Each field is set to a value that is not its zero value, one arm of a oneof at a time.\n"
         "*Server*: an automation that holds them was made and read back over HTTP.\n"
         "*Message*: the field was read and written again.\n\n",
         "| message | fields | round trip |\n|---|---|---|\n",

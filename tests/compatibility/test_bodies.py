@@ -10,7 +10,7 @@ import pytest
 from interlock.contract.base import to_wire
 from interlock.contract.parse import parse, read
 from tests.compatibility.forms import lost
-from tests.compatibility.transcripts import CLIENTS, Exchange, exchanges, load, mended, request_of, response_of
+from tests.compatibility.transcripts import CLIENTS, Exchange, exchanges, load, repaired, request_of, response_of
 
 REPLIED = [exchange for exchange in exchanges() if exchange.reply is not None]
 TERRAFORM = [
@@ -49,7 +49,7 @@ def test_a_recorded_reply_is_a_message_of_the_contract(exchange: Exchange) -> No
 def test_a_body_of_the_terraform_provider_is_read_without_loss(name: str, step: dict[str, Any]) -> None:
     model = request_of(step["operation"])
     assert model is not None
-    body = mended(step["body"]) if step["cut"] else step["body"]
+    body = repaired(step["body"]) if step["cut"] else step["body"]
     assert lost(json.loads(body), to_wire(parse(model, body.encode()))) == []
 
 
@@ -62,4 +62,4 @@ def test_a_body_of_the_terraform_provider_is_read_without_loss(name: str, step: 
     ],
 )
 def test_a_body_that_was_cut_off_is_closed_after_its_last_whole_member(cut: str, expected: str) -> None:
-    assert mended(cut) == expected
+    assert repaired(cut) == expected

@@ -23,7 +23,7 @@ from tests.compatibility.terraform import (
     life,
     without_empty,
 )
-from tests.compatibility.transcripts import load, mended, response_of
+from tests.compatibility.transcripts import load, repaired, response_of
 from tests.servers import ServerProcess
 
 SEQUENCES = load("terraform-1.5.0")["sequences"]
@@ -46,7 +46,7 @@ async def test_the_recorded_calls_are_taken_in_their_order(ground: Ground, seque
         if "operation" not in step:
             continue
         path = step["path"].replace(step["path"].partition("/automations/")[2] or "\0", id_)
-        tree = json.loads(mended(step["body"]) if step["cut"] else step["body"] or "null")
+        tree = json.loads(repaired(step["body"]) if step["cut"] else step["body"] or "null")
         answer = await ground.send(step["method"], path, {**HEADERS, **step["headers"]}, body_of(tree, draft=draft))
         if step["operation"] == "CreateAutomation" and answer.status == 400:
             assert answer.tree["code"] == 9, answer.body

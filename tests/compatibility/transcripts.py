@@ -1,7 +1,7 @@
 """What C1's published clients sent and were sent, as it was recorded with each of them.
 
 The recordings stand in `tests/fixtures/transcripts`: bodies, paths and the headers that matter are verbatim. One that
-the recorder cut off is marked `cut`; what can still be used of it is what `mended` makes of it.
+the recorder cut off is marked `cut`; what can still be used of it is what `repaired` makes of it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def tree(self) -> Any:
-        return json.loads(mended(self.body) if self.cut else self.body)
+        return json.loads(repaired(self.body) if self.cut else self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def response_of(operation: str) -> type[Message]:
     return _BY_CLASS[f"{operation}Response"]
 
 
-def mended(cut: str) -> str:
+def repaired(cut: str) -> str:
     """The longest beginning of a JSON object that is whole members, closed."""
     open_: list[str] = []
     best, text, escaped = "", False, False

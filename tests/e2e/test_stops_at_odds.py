@@ -56,7 +56,7 @@ async def test_with_its_webhook_deleted_a_retry_is_never_made(api: httpx2.AsyncC
     assert len(receiver.requests) == 1
 
 
-async def test_with_their_automation_deleted_runs_at_rest_and_in_flight_are_stopped(
+async def test_with_their_automation_deleted_waiting_and_calling_runs_are_stopped(
     api: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
     receiver.then(HANG)
@@ -81,7 +81,7 @@ async def narrow(tmp_path: Path, receiver: Receiver) -> AsyncIterator[httpx2.Asy
         yield api
 
 
-async def test_with_all_slots_taken_by_far_ends_that_hang_everybody_can_be_stopped(
+async def test_with_all_slots_taken_by_hanging_receivers_every_run_can_be_stopped(
     narrow: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
     receiver.then(HANG)

@@ -57,7 +57,7 @@ class DispatcherContract(ABC):
             await world.clock.pass_time(30)
             assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.ABANDONED])
 
-    async def test_a_deadline_that_passes_while_its_order_is_committed_holds_at_once(self) -> None:
+    async def test_a_deadline_that_passes_during_the_commit_holds_immediately(self) -> None:
         async with self.engine(far=FarEnd(deaf=True)) as world:
             ref = await world.start(await world.publish([webhook("a")]))
             order = TerminationRequest(ANN, "enough", Mode.DRAIN, deadline=SECOND)

@@ -97,7 +97,7 @@ async def test_timers_missed_while_the_server_was_down_fire_at_its_start() -> No
 # --- slots ------------------------------------------------------------------------------------------------------------
 
 
-async def test_no_more_attempts_than_slots_and_everyone_gets_a_turn() -> None:
+async def test_no_more_attempts_than_slots_and_every_run_gets_a_slot() -> None:
     async with engine(slots=4) as world:
         definition = await world.publish([webhook("a")])
         refs = [await world.begin(definition) for _ in range(20)]

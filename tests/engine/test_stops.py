@@ -172,7 +172,7 @@ async def test_a_cascade_cuts_the_attempts_of_every_run_below() -> None:
 
 
 @given(turns=st.integers(0, 45), mode=st.sampled_from(Mode))
-async def test_wherever_a_stop_falls_it_starts_nothing_and_tells_the_truth(turns: int, mode: Mode) -> None:
+async def test_a_stop_at_any_point_starts_nothing_and_its_receipt_is_true(turns: int, mode: Mode) -> None:
     """A run of three webhooks, and a stop after any number of turns of the loop."""
     async with engine(far=SteppingFarEnd()) as world:
         ref = await world.begin(await world.publish(THREE_WEBHOOKS))

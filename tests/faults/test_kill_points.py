@@ -39,7 +39,7 @@ def whole(figures: Callable[[str], None]) -> Iterator[Tally]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_killed_at_any_point_it_loses_nothing_and_tells_the_truth(
+async def test_a_kill_at_any_point_loses_nothing_and_receipts_stay_true(
     grounds: list[Ground], points: list[Point], part: int, whole: Tally, tmp_path: Path
 ) -> None:
     mine, tally = points[part::PARTS], Tally()
@@ -49,7 +49,7 @@ async def test_killed_at_any_point_it_loses_nothing_and_tells_the_truth(
     assert tally.missed <= 2 + len(mine) / 5
 
 
-async def test_an_answer_before_its_commit_is_found_out(ground: Ground, tmp_path: Path) -> None:
+async def test_an_answer_before_its_commit_is_detected(ground: Ground, tmp_path: Path) -> None:
     """The same, of a server that is broken on purpose."""
     async with Nursery("tests.faults.broken_early_answers") as broken:
         ground.nursery = broken

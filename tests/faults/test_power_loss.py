@@ -160,7 +160,7 @@ async def examined(recording: Recording, images: int) -> Found:
     return total
 
 
-async def test_whatever_a_disk_keeps_nothing_acknowledged_is_lost_and_nothing_is_torn(
+async def test_no_disk_image_loses_or_tears_an_acknowledged_change(
     recording: Recording, images: int, figures: Callable[[str], None]
 ) -> None:
     happened = recording.happened()
@@ -181,7 +181,7 @@ async def test_no_answer_to_a_change_leaves_before_the_sync_that_covers_it(recor
     assert not list(answers_before_their_sync(recording.happened(), recording.told))
 
 
-async def test_without_its_syncs_it_is_found_out(recording: Recording) -> None:
+async def test_a_log_without_syncs_is_detected(recording: Recording) -> None:
     """The same log, of a server that is broken on purpose."""
     happened = without_syncs(recording.happened(), lambda name: name == WAL)
     assert list(answers_before_their_sync(happened, recording.told))

@@ -70,7 +70,7 @@ async def test_it_ends_itself_and_the_next_start_settles_what_is_overdue(
     await play.server.kill()
 
 
-async def test_one_that_does_not_mind_is_found_out(ground: Ground, tmp_path: Path, stopped_for: float) -> None:
+async def test_a_server_that_does_not_exit_is_detected(ground: Ground, tmp_path: Path, stopped_for: float) -> None:
     """The same, of a server that is broken on purpose."""
     async with Nursery("tests.faults.broken_patient") as broken:
         ground.nursery = broken
@@ -84,9 +84,7 @@ async def test_one_that_does_not_mind_is_found_out(ground: Ground, tmp_path: Pat
         await play.server.kill()
 
 
-async def test_what_came_due_while_nobody_was_there_is_settled_before_the_first_answer(
-    ground: Ground, tmp_path: Path
-) -> None:
+async def test_overdue_work_is_settled_before_the_first_answer(ground: Ground, tmp_path: Path) -> None:
     play = await ground.play(tmp_path / "play", lease=1)
     await stopping(play)
     os.kill(play.server.pid, signal.SIGSTOP)

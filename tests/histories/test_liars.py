@@ -56,5 +56,5 @@ async def test_who_passes_everything_on_is_believed(raced: tuple[Subject, FarEnd
         pytest.param(liar.looks_back, id="S14 a read after the answer does not see it"),
     ],
 )
-async def test_a_lie_is_found_out(lie: Callable[[], Lie], raced: tuple[Subject, FarEnd]) -> None:
+async def test_a_false_answer_is_detected(lie: Callable[[], Lie], raced: tuple[Subject, FarEnd]) -> None:
     assert (await told_by(lie(), *raced)).violations

@@ -100,7 +100,7 @@ async def views(ann: Desk, run: int) -> dict[str, Any]:
     }
 
 
-async def test_a_stop_is_seen_in_every_view_by_whoever_reads_after_it(ann: Desk) -> None:
+async def test_every_view_shows_a_stop_to_later_readers(ann: Desk) -> None:
     await every_view_shows_the_stop(ann)
 
 

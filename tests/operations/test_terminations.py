@@ -237,7 +237,7 @@ async def test_what_has_come_to_rest_is_not_held(ann: Desk) -> None:
     assert verdict(await stop(ann, execution, prefer="wait=30")) == "repeated; state=TERMINATE"
 
 
-async def test_a_thousand_orders_of_one_run_are_one(ann: Desk) -> None:
+async def test_a_thousand_terminates_of_one_run_are_one(ann: Desk) -> None:
     execution = await ann.start(await ann.make(WAIT))
     replies = await asyncio.gather(*(stop(ann, execution) for _ in range(1000)))
     verdicts = [verdict(reply) for reply in replies]

@@ -87,9 +87,7 @@ def check(loaded: Loaded, most: float) -> None:
     assert starts.rate > LEAST_SHARE * most
 
 
-async def test_at_twice_and_five_times_the_load_every_stop_gets_through_and_some_starts_are_turned_away(
-    subject: Subject, receiver: Started
-) -> None:
+async def test_overloaded_server_does_every_stop_and_refuses_some_starts(subject: Subject, receiver: Started) -> None:
     brief, waiting = await subject.one_expression(), await subject.long_wait()
     held = await held_call(subject, receiver)
     served = await capacity(subject, brief, seconds=3)

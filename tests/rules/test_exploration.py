@@ -31,7 +31,7 @@ AT_ONCE = TerminationRequest(Actor("bob"), "second", deadline=0)
     ],
     ids=["interrupt and drain", "not repeatable, crashing twice", "drain and at once, crashing twice", "called twice"],
 )
-def test_every_property_of_the_stop_holds_in_every_world(protocol: Protocol) -> None:
+def test_every_property_of_a_termination_holds_in_every_state(protocol: Protocol) -> None:
     finding = explore(protocol)
     assert finding.broken is None, finding
     assert finding.worlds > 10_000
@@ -225,7 +225,7 @@ def name(broken: str | None) -> str:
 
 
 @pytest.mark.parametrize(("mutant", "properties"), BROKEN, ids=[mutant.__name__ for mutant, _ in BROKEN])
-def test_a_broken_rule_is_found_out(mutant: Callable[[Situation, Event], Decision], properties: set[str]) -> None:
+def test_a_broken_rule_is_detected(mutant: Callable[[Situation, Event], Decision], properties: set[str]) -> None:
     finding = explore(Protocol(decide=mutant))
     assert name(finding.broken) in properties, finding
     assert finding.trace
@@ -241,5 +241,5 @@ def test_a_second_callback_that_is_accepted_is_found_out() -> None:
     [(Protocol(ack_before_commit=True), "S1"), (Protocol(perform_before_commit=True), "S3")],
     ids=["answer before the commit", "effect before the commit"],
 )
-def test_a_wrong_order_of_things_is_found_out(protocol: Protocol, broken: str) -> None:
+def test_a_wrong_order_of_events_is_detected(protocol: Protocol, broken: str) -> None:
     assert name(explore(protocol).broken) == broken

@@ -57,7 +57,7 @@ def test_a_run_that_ended_first_stays_as_it_is(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", [State.STOPPING, State.TERMINATE])
-def test_of_two_orders_the_first_ones_actor_reason_and_times_stand(state: State) -> None:
+def test_second_terminate_keeps_the_first_actor_reason_and_times(state: State) -> None:
     run = a_run(state)
     first = run.termination
     decision = run.apply(Terminated(LATER, order(BOB, "me too", deadline=300 * SECOND)))

@@ -27,14 +27,14 @@ KNOWN |= {
 
 
 @pytest.mark.parametrize("seed", FEW)
-def test_a_life_breaks_no_promise_and_is_the_same_when_it_is_lived_again(seed: int) -> None:
+def test_a_simulation_keeps_every_guarantee_and_repeats_identically(seed: int) -> None:
     first, second = run_one(scenario(seed)), run_one(scenario(seed))
     assert first.broken is None
     assert first.digest == second.digest
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=[sabotage.name for sabotage in SABOTAGES])
-def test_a_server_that_is_wrong_on_purpose_is_found_out(sabotage: Sabotage) -> None:
+def test_a_deliberately_wrong_server_is_detected(sabotage: Sabotage) -> None:
     known = KNOWN.get(sabotage.name)
     for seed in chain([] if known is None else [known], range(1, MOST)):
         broken = run_one(scenario(seed), sabotage=sabotage).broken

@@ -105,7 +105,7 @@ async def test_between_two_pieces_of_set_based_work_everybody_else_has_a_turn(
 
 @pytest.mark.parametrize("defect", [AssertionError, AttributeError, IllegalMove])
 @pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
-async def test_a_defect_met_by_one_job_is_its_callers_and_stops_nobody(
+async def test_a_defect_in_one_job_fails_its_caller_alone(
     connection: apsw.Connection, form: Form, defect: type[Exception], heavy: bool
 ) -> None:
     writer = Writer(connection, form)

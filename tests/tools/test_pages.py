@@ -47,7 +47,7 @@ def test_the_page_of_the_stop_has_the_parts_of_the_one_that_c1_published(made: M
     page = made["api/terminate-automation.md"]
     at = [page.index(part) for part in ("/docs/llms.txt", "# Terminate Automation", "## OpenAPI", "## Samples")]
     assert at == sorted(at)
-    for label in ("curl", "Python", "TypeScript (SDK)", "Go (SDK)", "Interlock's command line", "In each state"):
+    for label in ("curl", "Python", "TypeScript (SDK)", "Go (SDK)", "Interlock's command line", "Effect in each state"):
         assert f"### {label}\n" in page
 
 

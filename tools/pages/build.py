@@ -1,4 +1,4 @@
-"""The pages as text: one for each operation, those of docs/, and the index of all."""
+"""The documentation pages as text: one for each operation, the guides of docs/, and the index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 DOCS: Final = ROOT / "docs"
 PAGES: Final = ROOT / "src" / "interlock" / "api" / "pages"
 
-INDEX_NOTE: Final = "> The index of all pages, for programs and people: [/docs/llms.txt](/docs/llms.txt)\n\n"
+INDEX_NOTE: Final = "> Index of all pages: [/docs/llms.txt](/docs/llms.txt)\n\n"
 FIRST: Final = (
     "quickstart",
     "stopping",
@@ -34,18 +34,19 @@ FIRST: Final = (
     "operating",
     "glossary",
 )
-"""The guides that are read first, in this order; the others follow."""
+"""The first guides of the index, in this order; the others follow."""
 CAUSES: Final = {
-    "400": "Mend the fields that `details` names; all problems of a body are told at once. Code 9: what is asked for "
-    "is not possible now, and the message says why.",
-    "401": "Ask `POST /auth/v1/token` for a token, or for a new one; it lasts an hour.",
+    "400": "Correct the fields that `details` names; an answer reports all problems of a body. Code 9: the current "
+    "state does not allow the request, and the message says why.",
+    "401": "Request a new token with `POST /auth/v1/token`; it is valid for an hour.",
     "403": "Use a client whose role allows it; the message names the permission.",
-    "404": "Look at the id. What another tenant has is not there either.",
-    "409": "Code 6: use a new key or name. Code 10: read it again and repeat the change.",
-    "413": "Send less.",
+    "404": "Check the id. Resources of another tenant are not found either.",
+    "409": "Code 6: use a new key or name. Code 10: read the resource again and repeat the change.",
+    "413": "Send a smaller body.",
     "415": "Send `Content-Type: application/json`, not compressed.",
-    "429": "Wait as long as `Retry-After` says.",
-    "503": "Wait as long as `Retry-After` says. Nothing was done.",
+    "429": "Retry after the seconds in `Retry-After`.",
+    "503": "Retry after the seconds in `Retry-After`. With code 14 nothing was changed; with code 2 read the "
+    "resource first.",
 }
 STYLE: Final = (
     "body{font:16px/1.55 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1c2024;"
@@ -60,7 +61,7 @@ STYLE: Final = (
 
 
 def pages() -> dict[str, str]:
-    """Every file to be handed out, by its path below /docs."""
+    """Return every file that the server serves, by its path below /docs."""
     made: dict[str, str] = {}
     whole = document(OPERATIONS)
     listed: list[tuple[str, str, str]] = []
@@ -82,7 +83,7 @@ def pages() -> dict[str, str]:
 
 
 def slug(operation: Operation) -> str:
-    """`terminate-automation`; ours begin with `interlock-`."""
+    """Return the name of an operation's page: `terminate-automation`; Interlock's own begin with `interlock-`."""
     last = re.sub(r"(?<=[a-z])([A-Z])", r"-\1", short_name(operation).rpartition(".")[2]).lower()
     if operation.visibility is Visibility.OWN:
         return f"interlock-{last}"
@@ -94,17 +95,17 @@ def _operation_page(operation: Operation, whole: dict[str, Any]) -> str:
     parts = [INDEX_NOTE, f"# {operation.summary}\n\n> {operation.description}\n\n"]
     fragment = yaml.dump(_fragment(operation, whole), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
     parts.append(f"## OpenAPI\n\n````yaml {method} {operation.path}\n{fragment}````\n\n")
-    parts.append("Further schemas: [/openapi.yaml](/openapi.yaml).\n\n")
+    parts.append("All schemas: [/openapi.yaml](/openapi.yaml).\n\n")
     found = samples(operation)
     if found:
         parts.append(
-            "## Samples\n\nThey read `CONDUCTORONE_SERVER_URL`, and the ids from `AUTOMATION_ID`, `EXECUTION_ID` and "
-            "so on. `interlock token` prints a bearer token for the client in `CONDUCTORONE_CLIENT_ID` and "
+            "## Samples\n\nThe samples read `CONDUCTORONE_SERVER_URL`, and ids from `AUTOMATION_ID`, `EXECUTION_ID` "
+            "and so on. `interlock token` prints a bearer token for the client in `CONDUCTORONE_CLIENT_ID` and "
             "`CONDUCTORONE_CLIENT_SECRET`, or in the profile.\n\n"
         )
         parts += [f"### {sample.label}\n\n```{sample.language}\n{sample.source}\n```\n\n" for sample in found]
     parts += _behaviour(operation)
-    parts.append("## Errors\n\nAll in the form of `google.rpc.Status`, `{code, message, details}`.\n\n")
+    parts.append("## Errors\n\nEvery error is a `google.rpc.Status`, `{code, message, details}`.\n\n")
     parts.append("| status | meaning | what to do |\n|---|---|---|\n")
     answers = whole["paths"][operation.path][method]["responses"]
     for status, answer in answers.items():
@@ -120,19 +121,19 @@ def _behaviour(operation: Operation) -> Iterator[str]:
     if operation.more:
         yield f"{operation.more}\n\n"
     if operation.permission:
-        within = ", throughout or within the automation's app" if operation.within_apps else ""
-        yield f"It takes the permission `{operation.permission}`{within}.\n\n"
+        within = ", for the tenant or for the automation's app" if operation.within_apps else ""
+        yield f"The caller needs the permission `{operation.permission}`{within}.\n\n"
     for title, headers in (("Request", operation.reads), ("Answer", operation.answers_with)):
         if headers:
             yield f"| {title.lower()} header | |\n|---|---|\n"
             yield from (f"| `{header.name}` | {header.description} |\n" for header in headers)
             yield "\n"
     if stops:
-        yield STOP.strip().replace("## How a stop moves it", "### In each state") + "\n\n"
+        yield STOP.strip().replace("## Effect of a terminate", "### Effect in each state") + "\n\n"
 
 
 def _fragment(operation: Operation, whole: dict[str, Any]) -> dict[str, Any]:
-    """The operation, with the schemas that it names itself."""
+    """Return the OpenAPI document of one operation, with the schemas that it names itself."""
     found = whole["paths"][operation.path][operation.method.lower()]
     names = dict.fromkeys(re.findall(r"#/components/schemas/([\w.]+)", str(found)))
     schemas = whole["components"]["schemas"]
@@ -149,7 +150,7 @@ def _fragment(operation: Operation, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def _title(text: str) -> tuple[str, str]:
-    """The heading of a page, and the first sentence after it."""
+    """Return the heading of a page, and the first sentence after it."""
     heading, _, rest = text.partition("\n")
     paragraph = " ".join(rest.strip().split("\n\n")[0].split())
     return heading.removeprefix("# "), re.split(r"(?<=\.)\s", paragraph)[0]
@@ -157,21 +158,22 @@ def _title(text: str) -> tuple[str, str]:
 
 def _index(guides: list[tuple[str, str, str]], listed: list[tuple[str, str, str]]) -> str:
     parts = [
-        "# Interlock\n\nHow it is used, and every operation it has. Each page is Markdown too: `.md` for `.html`.\n\n"
+        "# Interlock\n\nThe guides, and every operation of the API. Each page is also available as Markdown: "
+        "replace `.html` by `.md`.\n\n"
     ]
     parts.append("## Guides\n\n")
     parts += [f"- [{title}](/docs/{stem}.html): {about}\n" for stem, title, about in guides]
     parts.append("\n## Operations\n\n")
     parts += [f"- [{title}](/docs/{path}.html): {about}\n" for path, title, about in listed]
-    parts.append("\nThe whole contract: [/openapi.yaml](/openapi.yaml), [/openapi.json](/openapi.json).\n")
+    parts.append("\nThe complete API description: [/openapi.yaml](/openapi.yaml), [/openapi.json](/openapi.json).\n")
     return "".join(parts)
 
 
 def _llms(guides: list[tuple[str, str, str]], listed: list[tuple[str, str, str]]) -> str:
-    """The index for programs (llmstxt.org)."""
+    """Return the index for language models (llmstxt.org)."""
     parts = [
-        "# Interlock\n\n> A self-hosted automation engine that speaks C1's Automations API, and whose runs can be "
-        "stopped: at once, for sure, and with a truthful account.\n\n## Guides\n\n"
+        "# Interlock\n\n> A self-hosted automation engine with C1's Automations API. Any run can be stopped "
+        "immediately and reliably, with a truthful receipt.\n\n## Guides\n\n"
     ]
     parts += [f"- [{title}](/docs/{stem}.md): {about}\n" for stem, title, about in guides]
     parts.append("\n## API\n\n")
@@ -181,12 +183,12 @@ def _llms(guides: list[tuple[str, str, str]], listed: list[tuple[str, str, str]]
 
 
 def anchor(heading: str) -> str:
-    """The name of a heading in links, as Markdown readers on the web make it: `The clock` is `the-clock`."""
+    """Return the id of a heading as Markdown renderers make it: `Full disk` is `full-disk`."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _html(text: str) -> str:
-    """A page of its own: no script, and nothing from elsewhere."""
+    """Return a page as HTML, without scripts and without resources from other hosts."""
     title, _ = _title(text.removeprefix(INDEX_NOTE))
     linked = re.sub(r"\((?!https?:)([\w./-]+)\.md(#[\w-]+)?\)", r"(\1.html\2)", text)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
