@@ -23,6 +23,7 @@ STARTS_TASKS = {
     "assembly/assemble.py": 1,  # every background job, under the supervisor
     "cli/serve.py": 2,  # the message classes once the port is open; the end in order
     "engine/dispatchers/embedded.py": 2,  # the turn of a run; what is done beside it, under the supervisor
+    "engine/start.py": 1,  # the commit of a run, which goes on if the caller is cancelled
     "engine/waiting.py": 2,  # an event and a time
     "expressions/pool.py": 1,  # the start of an evaluator process
     "net/http.py": 2,  # certificate authorities and names, each shared by the calls that wait for it

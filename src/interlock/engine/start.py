@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from interlock.engine.commits import Carried
@@ -75,6 +77,8 @@ class Starter:
         self._clock = clock
         self._ids = ids
         self._is_closed = False
+        self._creating: set[asyncio.Future[Started]] = set()
+        """Commits that were asked for with a slot; referenced until they are done, because their callers may leave."""
 
     def close(self) -> None:
         """Begin no more runs: the server is stopping. Each start is refused from now on."""
@@ -83,6 +87,9 @@ class Starter:
     async def start(self, request: StartRequest) -> Started:
         """Create the run and, if a slot is free and nothing expensive comes before, announce its first attempt in the
         same commit.
+
+        The slot goes to the run in the hook of that commit, so that an announced attempt is performed even if the
+        caller is cancelled while it waits.
 
         Raises:
             NotFound: the automation is unknown or deleted.
@@ -110,29 +117,47 @@ class Starter:
             return await self._executions.create(
                 newcomer, event, input_, audit, request.idempotency, lease=request.lease
             )
-        taken = False
-        ended: Turn = SUPERSEDED
+        slot = _StartSlot(self._slots, held)
+        creating: asyncio.Future[Started] | None = None
         try:
             plan, context, following = await self._first(ref, request)
+            ended: Turn = SUPERSEDED
             if plan is not None and isinstance(following, Announce):
                 host = await plan.destination(following)
                 if host is not None and not held.may_call(host):
                     following, ended = None, Waits(host)
-            event = Created(self._clock.now(), following, self._slots.holder)
-            started = await self._executions.create(
-                newcomer, event, input_, audit, request.idempotency, lease=request.lease
-            )
-            row = started.execution
-            if plan is not None and not started.repeated and row.id == id_ and self._goes_on(row, ended):
+
+            def created(started: Started) -> None:
+                row = started.execution
+                if plan is None or started.repeated or row.id != id_ or not self._goes_on(row, ended):
+                    slot.free(ended)
+                    return
                 carried = Carried(row, plan, context)
                 if isinstance(following, Announce):
                     carried.take(following)
-                self._slots.took(held, carried)
-                taken = True
-            return started
+                slot.hand_over(carried)
+
+            event = Created(self._clock.now(), following, self._slots.holder)
+            creating = asyncio.ensure_future(
+                self._executions.create(
+                    newcomer, event, input_, audit, request.idempotency, lease=request.lease, created=created
+                )
+            )
         finally:
-            if not taken:
-                self._slots.free_slot(held, ended)
+            if creating is None:
+                slot.free()
+        # From here on the commit owns the slot: the caller may be cancelled, and the run is created all the same.
+        self._creating.add(creating)
+        creating.add_done_callback(partial(self._created, slot))
+        return await asyncio.shield(creating)
+
+    def _created(self, slot: _StartSlot, creating: asyncio.Future[Started]) -> None:
+        """The commit is done or has failed: a slot that went to no run is free again."""
+        self._creating.discard(creating)
+        slot.free()
+        if not creating.cancelled():
+            # A failure is the caller's to report; a caller that was cancelled never asks for it.
+            creating.exception()
 
     @staticmethod
     def _goes_on(row: Execution, ended: Turn) -> bool:
@@ -157,6 +182,29 @@ class Starter:
         if following is None or isinstance(following, Change):
             return plan, RunContext(plan, request.trigger), None
         return plan, context, following
+
+
+class _StartSlot:
+    """A slot that was taken for a start. It is handed over or freed once, whichever is asked for first."""
+
+    __slots__ = ("_held", "_is_gone", "_slots")
+
+    def __init__(self, slots: Slots, held: Held) -> None:
+        self._slots = slots
+        self._held = held
+        self._is_gone = False
+
+    def hand_over(self, carried: Carried) -> None:
+        """Let the dispatcher carry the run on in it."""
+        if not self._is_gone:
+            self._is_gone = True
+            self._slots.took(self._held, carried)
+
+    def free(self, ended: Turn = SUPERSEDED) -> None:
+        """Give it back."""
+        if not self._is_gone:
+            self._is_gone = True
+            self._slots.free_slot(self._held, ended)
 
 
 class _WithoutProcess(Evaluator):

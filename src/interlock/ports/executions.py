@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -218,8 +218,13 @@ class Executions(ExecutionReads, Protocol):
         idempotency: Idempotency | None,
         *,
         lease: int | None = None,
+        created: Callable[[Started], None] | None = None,
     ) -> Awaitable[Started]:
         """Let a run in, and with a `lease` (microseconds) terminate it after that unless it is renewed.
+
+        Args:
+            created: called once, right after the commit and before any caller is answered, whether or not the caller
+                still waits. Never called if nothing was committed.
 
         Raises:
             NotFound: the automation is unknown or deleted.

@@ -139,6 +139,7 @@ class SqliteExecutions(ExecutionReads):
         idempotency: Idempotency | None,
         *,
         lease: int | None = None,
+        created: Callable[[Started], None] | None = None,
     ) -> Future[Started]:
         tenant = newcomer.tenant
 
@@ -178,7 +179,10 @@ class SqliteExecutions(ExecutionReads):
         def committed(started: Started) -> bool:
             if lease is not None and self._leased is not None:
                 self._leased()
-            return self.tell_moved(started.decision)
+            announces = self.tell_moved(started.decision)
+            if created is not None:
+                created(started)
+            return announces
 
         return self._writer.submit(job, committed=committed)
 
