@@ -61,6 +61,8 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "docs/",
     "tools/check_tree.py",
 )
