@@ -94,9 +94,9 @@ EQUIVALENT: Final[dict[str, str]] = {
     f"{_SQL}doomed_move: ND d.state = executions.state AND d.epoch = executions.epoch"
     " => ND d.state = executions.state": ONE_TRANSACTION,
     f"{_SQL}doomed_all: CT id, state FROM temp.doomed ORDER BY id => CT id, state FROM temp.doomed": KEY_ORDER,
-    f"{_SQL}cascade_next: = ? ORDER BY root, execution LIMIT 1 => = ? ORDER BY root, execution": ONE_IS_FETCHED,
-    f"{_SQL}cascade_next: ROM cascades WHERE tenant = ? ORDER BY root, execution LIMIT 1"
-    " => ROM cascades WHERE tenant = ? LIMIT 1": KEY_ORDER,
+    f"{_SQL}cascade_next: nant ORDER BY root, execution LIMIT 1 => nant ORDER BY root, execution": ONE_IS_FETCHED,
+    f"{_SQL}cascade_next: scades WHERE tenant = :tenant ORDER BY root, execution LIMIT 1"
+    " => scades WHERE tenant = :tenant LIMIT 1": KEY_ORDER,
     f"{_SQL}cascade_over: WHERE above.id <> :execution LIMIT 1 => WHERE above.id <> :execution": ONE_IS_FETCHED,
     f"{_SQL}cascade_over: cades c ON c.tenant = :tenant AND c.root = :root AND c.execution = above.id WHE"
     " => cades c ON c.tenant = :tenant AND c.execution = above.id WHE": NARROWER,

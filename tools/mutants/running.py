@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import pytest
 
-from interlock.store.statements import Dialect, Statement, load
+from interlock.store.statements import Statement
 from tools.mutants.operators import Mutant, function_code
 from tools.mutants.scope import ROOT, Subject, path_of
 from tools.mutants.statements import AnyMutant, StatementMutant
@@ -224,11 +224,9 @@ class Attack:
 
 def _attack(mutant: AnyMutant, items: list[pytest.Item]) -> Callable[[], str]:
     if isinstance(mutant, StatementMutant):
-        right = load(mutant.module.rpartition(".")[2], Dialect.SQLITE)[mutant.function]
-        wrong = Statement.of(mutant.function, mutant.text, Dialect.SQLITE)
 
         def change() -> str:
-            _replace_statement(mutant.function, right, wrong)
+            _replace_statement(mutant.function, mutant.text)
             return _first_failing(items)
 
         return change
@@ -241,14 +239,14 @@ def _attack(mutant: AnyMutant, items: list[pytest.Item]) -> Callable[[], str]:
     return work
 
 
-def _replace_statement(name: str, right: str, wrong: str) -> None:
-    """In every module of the store that has taken the statement, by its name or as a constant."""
+def _replace_statement(name: str, text: str) -> None:
+    """In every module of the store that has taken the statement, in whichever order of its parameters."""
     for module in [module for key, module in sys.modules.items() if key.startswith("interlock.store.")]:
-        for key, kept in list(vars(module).items()):
-            if kept == right:
-                setattr(module, key, wrong)
-            elif isinstance(kept, dict) and kept.get(name) == right:
-                kept[name] = wrong
+        taken: dict[Any, Any] = vars(module)
+        for holder in [taken, *(kept for kept in taken.values() if isinstance(kept, dict))]:
+            for key, kept in list(holder.items()):
+                if isinstance(kept, Statement) and kept.name == name:
+                    holder[key] = Statement.of(name, text, kept.dialect, kept.parameters)
 
 
 def _function(module: ModuleType, name: str) -> FunctionType:

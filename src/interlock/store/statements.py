@@ -8,7 +8,7 @@ Parameters are written as `:name`, and a driver is given numbered ones. `{column
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -33,22 +33,35 @@ _SIGN: Final = {Dialect.SQLITE: "?"}
 
 
 class Statement(str):
-    """A statement as its driver takes it: parameters are numbered in the order in which they appear first."""
+    """A statement as its driver takes it: parameters are numbered, as they appear if no order is given."""
 
-    __slots__ = ("name", "parameters")
+    __slots__ = ("dialect", "name", "parameters", "text")
 
     name: str
+    text: str
+    """As it is written, with named parameters."""
+    dialect: Dialect
     parameters: tuple[str, ...]
     """The names of the parameters, in the order of their numbers."""
 
     @classmethod
-    def of(cls, name: str, text: str, dialect: Dialect) -> Statement:
-        """Make one of a text with named parameters."""
-        parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    def of(cls, name: str, text: str, dialect: Dialect, order: Sequence[str] | None = None) -> Statement:
+        """Make one of a text with named parameters, numbered in an order."""
+        parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)) if order is None else order)
         sign = _SIGN[dialect]
         made = cls(_PARAMETER.sub(lambda found: f"{sign}{parameters.index(found[1]) + 1}", text))
-        made.name, made.parameters = name, parameters
+        made.name, made.text, made.dialect, made.parameters = name, text, dialect, parameters
         return made
+
+    def ordered(self, parameters: Sequence[str]) -> Statement:
+        """The same with its parameters numbered in another order.
+
+        Raises:
+            ValueError: these are not its parameters.
+        """
+        if set(parameters) != set(self.parameters) or len(parameters) != len(self.parameters):
+            raise ValueError(f"{self.name} has the parameters {self.parameters}, not {tuple(parameters)}")
+        return Statement.of(self.name, self.text, self.dialect, parameters)
 
     def values(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values of the parameters in their order; more may be given.

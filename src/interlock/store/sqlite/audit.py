@@ -11,40 +11,25 @@ import apsw
 
 from interlock.ports import AuditEntry, AuditRow
 from interlock.rules.model import Actor
+from interlock.store.rowset import AUDIT, audit_values
 from interlock.store.sqlite.refusals import Refusals
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, load
 
 _SQL = load("audit", Dialect.SQLITE)
-_INSERT = _SQL["audit_insert"]
+_INSERT = _SQL["audit_insert"].ordered(AUDIT.columns)
 _SEAL = _SQL["audit_seal"]
 _START = (0, bytes(32))
 
 
 def append_audit(connection: apsw.Connection, tenant: int, at: int, entry: AuditEntry) -> None:
     """Write one row of the record; to be called within the transaction of what it tells of."""
-    connection.execute(_INSERT, _values(tenant, at, entry))
+    connection.execute(_INSERT, audit_values(tenant, at, entry))
 
 
 def append_audits(connection: apsw.Connection, tenant: int, at: int, entries: Sequence[AuditEntry]) -> None:
     """Write several rows, in their order."""
-    connection.executemany(_INSERT, [_values(tenant, at, entry) for entry in entries])
-
-
-def _values(tenant: int, at: int, entry: AuditEntry) -> tuple[Any, ...]:
-    actor = entry.actor
-    return (
-        tenant,
-        at,
-        actor.client,
-        actor.principal,
-        actor.address,
-        entry.action,
-        entry.target,
-        entry.outcome,
-        entry.reason,
-        entry.details,
-    )
+    connection.executemany(_INSERT, [audit_values(tenant, at, entry) for entry in entries])
 
 
 class SqliteAudit:

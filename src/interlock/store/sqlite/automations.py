@@ -11,7 +11,8 @@ import apsw
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
 from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition
-from interlock.store.sqlite import breakers, bulk, rows
+from interlock.store import rows
+from interlock.store.sqlite import breakers, bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer

@@ -16,7 +16,8 @@ from interlock.ports import AuditEntry, BulkAction
 from interlock.rules.breaker import Breaker, Period, Trip, too_many
 from interlock.rules.model import SYSTEM
 from interlock.rules.states import State
-from interlock.store.sqlite import bulk, rows
+from interlock.store import rows
+from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, load

@@ -16,7 +16,8 @@ from interlock.rules.decision import Decision
 from interlock.rules.events import Released
 from interlock.rules.model import Actor, Cause, Execution, Situation, TerminationRequest
 from interlock.rules.states import TERMINAL, State
-from interlock.store.sqlite import rows, stops
+from interlock.store import rows
+from interlock.store.sqlite import stops
 from interlock.store.sqlite.audit import append_audits
 from interlock.store.sqlite.records import write
 from interlock.store.sqlite.writer import Writer

@@ -15,7 +15,8 @@ from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
 from interlock.ports.bulk_terminations import Reach
 from interlock.rules.decision import Verdict
 from interlock.rules.model import Actor, Mode, TerminationRequest
-from interlock.store.sqlite import breakers, rows, stops
+from interlock.store import rows
+from interlock.store.sqlite import breakers, stops
 from interlock.store.sqlite.access import client_in
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions

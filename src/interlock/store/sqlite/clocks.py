@@ -12,7 +12,7 @@ import apsw
 
 from interlock.ports import AuditEntry
 from interlock.ports.clocks import ClockMark
-from interlock.store.sqlite import rows
+from interlock.store import rows
 from interlock.store.sqlite.access import ASSERTION_KEPT
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer

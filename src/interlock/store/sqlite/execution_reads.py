@@ -14,7 +14,7 @@ from interlock.errors import AlreadyExists
 from interlock.ports import Announced, Idempotency, ItemRow, Restored, Run, StepRow
 from interlock.rules.model import Execution, Ref, Termination
 from interlock.rules.states import IN_FLIGHT, State
-from interlock.store.sqlite import rows
+from interlock.store import rows
 from interlock.store.statements import Dialect, load
 
 _SQL: Final = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)

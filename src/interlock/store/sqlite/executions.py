@@ -46,10 +46,11 @@ from interlock.rules.model import (
     TerminationRequest,
 )
 from interlock.rules.states import State
-from interlock.store.sqlite import breakers, rows, stops
+from interlock.store import rows
+from interlock.store.sqlite import breakers, stops
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT, ExecutionReads, known_start
-from interlock.store.sqlite.records import write, write_new, write_records
+from interlock.store.sqlite.records import write, write_new
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, load
 
@@ -166,8 +167,7 @@ class SqliteExecutions(ExecutionReads):
                     breakers.take(connection, verdict)
                     paused = verdict.paused
             decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
-            write_new(connection, decision.execution, input)
-            write_records(connection, decision.execution, decision.records, event.at)
+            write_new(connection, decision.execution, input, decision.records, event.at)
             append_audit(connection, tenant, event.at, audit)
             if lease is not None:
                 connection.execute(_LEASE, (tenant, newcomer.id, lease, event.at + lease))
@@ -260,7 +260,7 @@ class SqliteExecutions(ExecutionReads):
         kind = type(event)
         if kind in _STARTS_SOMETHING:
             child = self._child_target(connection, execution, event)
-            fence = self._fence(connection, execution, bool(row[20]))
+            fence = self._fence(connection, execution, rows.fenced(row))
             callback = self._callback(connection, execution)
             if child is None and fence is None and callback is None and not self._writer.full:
                 return Situation(execution, self._termination(connection, execution))
@@ -277,7 +277,7 @@ class SqliteExecutions(ExecutionReads):
             key = (ref.tenant, ref.id, execution.step, execution.attempt)
             found = connection.execute(_SQL["items_of_attempt"], key)
             items = tuple((item, rows.outcome(outcome)) for item, outcome in found)
-        fence = self._fence(connection, execution, bool(row[20])) if kind in _ENDS_UNDER_AN_ORDER else None
+        fence = self._fence(connection, execution, rows.fenced(row)) if kind in _ENDS_UNDER_AN_ORDER else None
         return Situation(
             execution,
             self._termination(connection, execution),

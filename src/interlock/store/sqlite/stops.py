@@ -15,8 +15,8 @@ import apsw
 from interlock.rules.decision import Verdict
 from interlock.rules.model import Actor, Cause, Execution, Mode, TerminationRequest
 from interlock.rules.states import State
+from interlock.store.rowset import audit_entry
 from interlock.store.sqlite.audit import append_audits
-from interlock.store.sqlite.records import audit_entry
 from interlock.store.statements import Dialect, load
 
 ONE_COMMIT = 10_000

@@ -9,7 +9,7 @@ import apsw
 
 from interlock.errors import AlreadyExists
 from interlock.ports import AuditEntry, WebhookRow
-from interlock.store.sqlite import rows
+from interlock.store import rows
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer

@@ -1,6 +1,6 @@
 -- name: tenants_all
 -- Every tenant.
-SELECT id, name, created_at, automations_disabled, revoked_at FROM tenants ORDER BY id;
+SELECT {tenant} FROM tenants ORDER BY id;
 
 -- name: tenant_ids
 -- The ids of every tenant.
@@ -8,7 +8,7 @@ SELECT id FROM tenants ORDER BY id;
 
 -- name: tenant_get
 -- One tenant.
-SELECT id, name, created_at, automations_disabled, revoked_at FROM tenants WHERE id = :id;
+SELECT {tenant} FROM tenants WHERE id = :id;
 
 -- name: tenant_named
 -- The tenant of a name.

@@ -1,8 +1,8 @@
-"""Rows of the execution tables, to and from the records of the rules and the ports."""
+"""Rows of the execution tables, to the records of the rules and the ports; the way back is in `rowset`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from interlock.ports import ItemRow, StepRow
 from interlock.rules.model import (
@@ -19,12 +19,16 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
+from interlock.store.statements import columns
 
 Row = tuple[Any, ...]
 
 LARGEST = 2**63 - 1
 """Above every id and every number."""
 
+EXECUTION: Final = columns("execution")
+_WIDTH: Final = len(EXECUTION)
+_STATE, _WAITS, _DRAFT = (EXECUTION.index(name) for name in ("state", "waiting_for", "is_draft"))
 _STATES = {state.value: state for state in State}
 _REACHED: dict[str | None, Reached | None] = {None: None, **{member.value: member for member in Reached}}
 _WAITING: dict[str | None, WaitingFor | None] = {None: None, **{member.value: member for member in WaitingFor}}
@@ -32,95 +36,17 @@ _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{member.value: memb
 
 
 def execution(row: Row) -> Execution:
-    """From the columns of `execution_get`, the mark `fenced` left out."""
-    (tenant, id_, automation, definition, state, epoch, step, attempt, attempt_epoch, items, waiting_for, *rest) = row
-    wake_at, holder, created_at, updated_at, completed_at, is_draft, parent, root, depth, *_ = rest
-    return Execution(
-        tenant,
-        id_,
-        automation,
-        definition,
-        _STATES[state],
-        epoch,
-        step,
-        attempt,
-        attempt_epoch,
-        items,
-        _WAITING[waiting_for],
-        wake_at,
-        holder,
-        created_at,
-        updated_at,
-        completed_at,
-        bool(is_draft),
-        parent,
-        root,
-        depth,
-    )
+    """From the columns of a run, whatever follows them left out. A run is built of its fields in their order."""
+    values = list(row[:_WIDTH])
+    values[_STATE] = _STATES[values[_STATE]]
+    values[_WAITS] = _WAITING[values[_WAITS]]
+    values[_DRAFT] = bool(values[_DRAFT])
+    return Execution(*values)
 
 
-def inserted(row: Execution) -> Row:
-    """For `execution_insert`, its input left out."""
-    return (
-        row.tenant,
-        row.id,
-        row.automation,
-        row.definition,
-        row.state,
-        row.epoch,
-        row.step,
-        row.attempt,
-        row.attempt_epoch,
-        row.items,
-        row.waiting_for,
-        row.wake_at,
-        row.holder,
-        row.created_at,
-        row.updated_at,
-        row.completed_at,
-        row.is_draft,
-        row.parent,
-        row.root,
-        row.depth,
-    )
-
-
-def moved(was: Execution, row: Execution) -> Row:
-    """For `execution_move`."""
-    return (
-        row.state,
-        row.epoch,
-        row.step,
-        row.attempt,
-        row.attempt_epoch,
-        row.items,
-        row.waiting_for,
-        row.wake_at,
-        row.holder,
-        row.updated_at,
-        row.completed_at,
-        row.tenant,
-        row.id,
-        was.epoch,
-        was.state,
-    )
-
-
-def stepped(was: Execution, row: Execution) -> Row:
-    """For `execution_step`."""
-    return (
-        row.epoch,
-        row.step,
-        row.attempt,
-        row.attempt_epoch,
-        row.items,
-        row.holder,
-        row.updated_at,
-        row.tenant,
-        row.id,
-        was.epoch,
-        was.state,
-    )
+def fenced(row: Row) -> bool:
+    """Whether a very large tree is being stopped whose root the run is."""
+    return bool(row[_WIDTH])
 
 
 def step(row: Row) -> StepRow:
@@ -200,25 +126,3 @@ def termination(row: Row) -> Termination:
         Actor(client, address, principal), reason, Mode(asked), bool(cascade), deadline, Cause(cause), cause_execution
     )
     return Termination(request, accepted_at, deadline_at, Mode(mode), _STATES[found], below)
-
-
-def order(tenant: int, id_: int, found: Termination) -> Row:
-    """For `termination_insert`."""
-    request = found.request
-    return (
-        tenant,
-        id_,
-        request.actor.client,
-        request.actor.principal,
-        request.actor.address,
-        request.reason,
-        request.mode,
-        request.cascade,
-        request.deadline,
-        request.cause,
-        request.cause_execution,
-        found.accepted_at,
-        found.deadline_at,
-        found.mode,
-        found.found,
-    )
