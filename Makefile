@@ -14,7 +14,7 @@ install: ## make .venv and install the project with all its tests need (quick wh
 
 # What the server hands out under /docs is made from the source, and kept out of it.
 PAGES := src/interlock/api/pages/llms.txt
-$(PAGES): $(wildcard docs/*.md src/interlock/operations/*.py src/interlock/contract/*.py src/interlock/api/openapi.py \
+$(PAGES): $(wildcard docs/*.md src/interlock/operations/*.py src/interlock/operations/*/*.py src/interlock/contract/*.py src/interlock/api/openapi.py \
 		tools/pages/*.py tools/states.py) | install
 	@$(BIN)/python -m tools.pages
 

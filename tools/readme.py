@@ -8,7 +8,7 @@ from typing import Final
 
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.triggers import LEGACY_TRIGGER_KINDS, TRIGGER_KINDS
-from interlock.operations.publish import RUNNABLE_TRIGGERS
+from interlock.operations.automations.publish import RUNNABLE_TRIGGERS
 from interlock.steps.registry import RELEASED
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "README.md"

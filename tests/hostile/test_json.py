@@ -16,7 +16,7 @@ from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, M
 from interlock.contract.parse import parse
 from interlock.errors import InvalidArgument
 from interlock.expressions.environment import Environment, Scope
-from interlock.operations.bulk_terminations import carry_out_next
+from interlock.operations.bulk_terminations.handlers import carry_out_next
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM, Ref
 from interlock.steps.masking import masked_copy, masked_members, secret_members

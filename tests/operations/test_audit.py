@@ -10,7 +10,7 @@ import pytest
 
 from interlock.audit.chain import links
 from interlock.errors import InvalidArgument
-from interlock.operations.audit import CHUNK
+from interlock.operations.audit.handlers import CHUNK
 from tests.operations.desk import WAIT, Desk
 
 pytestmark = pytest.mark.anyio

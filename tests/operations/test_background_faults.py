@@ -16,7 +16,7 @@ from interlock.audit.sealer import Sealer
 from interlock.engine import jobs
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal, InterlockError, Unavailable
-from interlock.operations.bulk_terminations import carry_out_next
+from interlock.operations.bulk_terminations.handlers import carry_out_next
 from interlock.ports import AuditEntry, ClientRow, PlanRow, Role
 from interlock.ports.bulk import BulkAction, BulkKind
 from interlock.rules.events import Terminated

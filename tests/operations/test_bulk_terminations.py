@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
-from interlock.operations.bulk_terminations import BATCH, carry_out_next
+from interlock.operations.bulk_terminations.handlers import BATCH, carry_out_next
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM
 from tests.clocks import settle

@@ -13,7 +13,7 @@ import pytest
 
 from interlock.engine.feed import Feed
 from interlock.errors import InvalidArgument, NotFound
-from interlock.operations.events import HEARTBEAT, LONGEST
+from interlock.operations.executions.events import HEARTBEAT, LONGEST
 from interlock.operations.operation import NoContent, Stream
 from interlock.rules.model import SECOND, Actor, TerminationRequest
 from tests.clocks import settle

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from interlock.operations.markdown_text import escaped
+from interlock.operations.executions.markdown_text import escaped
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 LINKED = re.compile(

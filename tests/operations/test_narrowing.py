@@ -15,7 +15,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.expressions.names import VARIABLES, Place
 from interlock.expressions.program import Program
-from interlock.operations.narrowing import LONGEST, MEMBERS
+from interlock.operations.bulk_terminations.narrowing import LONGEST, MEMBERS
 from interlock.operations.paging import ROWS_AT_ONCE
 from interlock.ports import Role
 from interlock.rules.model import SECOND

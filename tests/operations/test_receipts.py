@@ -9,10 +9,10 @@ import pytest
 
 from interlock.contract.base import to_wire
 from interlock.errors import InvalidArgument, NotFound
-from interlock.operations.execution_detail import in_doubt
-from interlock.operations.receipt import receipt_of
-from interlock.operations.receipt_markdown import markdown
-from interlock.operations.views import AttemptView, ExecutionDetail, StepView
+from interlock.operations.executions.detail import in_doubt
+from interlock.operations.executions.receipt import receipt_of
+from interlock.operations.executions.receipt_markdown import markdown
+from interlock.operations.executions.views import AttemptView, ExecutionDetail, StepView
 from interlock.ports import Phase
 from interlock.rules.events import Terminated
 from interlock.rules.model import Actor, Cause, TerminationRequest

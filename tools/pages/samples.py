@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from interlock.operations.events import EVENT_STREAM
+from interlock.operations.executions.events import EVENT_STREAM
 from interlock.operations.operation import Operation, Visibility
 
 BODIES: Final[Mapping[str, Any]] = {

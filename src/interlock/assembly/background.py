@@ -12,7 +12,7 @@ from interlock.engine.clock_watch import ClockWatch
 from interlock.engine.dispatchers import Dispatcher
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal
-from interlock.operations import bulk_terminations
+from interlock.operations.bulk_terminations import handlers as bulk_terminations
 from interlock.operations.services import Services
 from interlock.ports import Clock
 from interlock.rules.model import SECOND

@@ -1,1 +1,1 @@
-"""What can be asked of Interlock, free of transport: authorise, validate, apply, audit; one file per resource."""
+"""What can be asked of Interlock, free of transport: authorise, validate, apply, audit; one package per resource."""

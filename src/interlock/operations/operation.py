@@ -121,7 +121,7 @@ class Link:
     parameter: str = "id"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of the table."""
 

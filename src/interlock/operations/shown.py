@@ -16,7 +16,7 @@ from interlock.contract.triggers import TRIGGER_TYPES, AutomationTrigger
 from interlock.engine.plans import defaults_of
 from interlock.operations.services import PlanFacts, Services
 from interlock.operations.views import ActorView
-from interlock.ports import AutomationRow, Definition
+from interlock.ports import AutomationRow, Definition, Reads
 from interlock.rules.breaker import Trip
 from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
@@ -139,6 +139,12 @@ def automation(row: AutomationRow, active: Activity) -> Automation:
         last_executed_at=moment(active.last_executed.get(row.id)),
         circuit_breaker=_tripped(active.trips.get(row.id)),
     )
+
+
+async def automation_name(reads: Reads, row: Execution) -> str:
+    """The name of a run's automation, "" if it is deleted."""
+    automation = await reads.automations.get(row.tenant, row.automation)
+    return from_stored(Automation, automation.document).display_name if automation else ""
 
 
 def _tripped(trip: Trip | None) -> DisabledReasonCircuitBreaker | None:

@@ -1,18 +1,33 @@
-"""The operation table: everything that can be asked, one row each.
+"""The operation table: everything that can be asked, joined from the rows of each resource.
 
 Adding an operation takes a handler and a row. Routing, lanes, permissions, the OpenAPI document and the documentation
-follow from it.
+follow from it. C1's operations stand before our own.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
-from interlock.operations.former import former_paths
-from interlock.operations.operation import Operation
-from interlock.operations.table_c1 import C1
-from interlock.operations.table_own import OURS
+from interlock.operations.access import rows as access
+from interlock.operations.audit import rows as audit
+from interlock.operations.automations import rows as automations
+from interlock.operations.bulk_terminations import rows as bulk_terminations
+from interlock.operations.bulk_terminations.former import former_paths
+from interlock.operations.executions import rows as executions
+from interlock.operations.operation import Operation, Visibility
+from interlock.operations.settings import rows as settings
+from interlock.operations.terminations import rows as terminations
+from interlock.operations.webhooks import rows as webhooks
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*C1, *OURS)
+RESOURCES: Final = (automations, executions, terminations, webhooks, bulk_terminations, audit, settings, access)
+"""Each has its rows in `OPERATIONS`."""
+
+OPERATIONS: Final[tuple[Operation, ...]] = tuple(
+    sorted(
+        chain.from_iterable(resource.OPERATIONS for resource in RESOURCES),
+        key=lambda operation: operation.visibility is Visibility.OWN,
+    )
+)
 FORMER: Final = former_paths(OPERATIONS)
 """What is served besides, under paths of the release before."""

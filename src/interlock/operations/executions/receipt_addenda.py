@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock.contract.times import Timestamp
-from interlock.operations.views import AddendumView, AttemptView
+from interlock.operations.executions.views import AddendumView, AttemptView
 from interlock.ports import AddendumFinding
 from interlock.rules.outcomes import Outcome
 

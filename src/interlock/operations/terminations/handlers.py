@@ -18,7 +18,7 @@ from interlock.operations.operation import Answer, Call
 from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
-from interlock.operations.views import TerminationView
+from interlock.operations.terminations.views import TerminationView
 from interlock.ports import AuditEntry, Reads
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import Terminated

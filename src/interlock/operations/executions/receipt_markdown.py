@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from interlock.contract.times import Timestamp
-from interlock.operations.markdown_text import code, escaped
-from interlock.operations.receipt import Receipt, ReceiptEntry
-from interlock.operations.views import ActorView, AddendumView, ChildView, TerminationView
+from interlock.operations.executions.markdown_text import code, escaped
+from interlock.operations.executions.receipt import Receipt, ReceiptEntry
+from interlock.operations.executions.views import AddendumView, ChildView
+from interlock.operations.terminations.views import TerminationView
+from interlock.operations.views import ActorView
 from interlock.ports import AddendumFinding
 from interlock.rules.model import Cause, Mode
 from interlock.rules.states import State

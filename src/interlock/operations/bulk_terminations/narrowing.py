@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from interlock.contract.automations import Automation
-from interlock.contract.base import from_stored
 from interlock.engine.context import instant, trigger_of
 from interlock.engine.plans import defaults_of
 from interlock.errors import InvalidArgument
@@ -22,12 +20,11 @@ from interlock.expressions.failures import ExpressionFailed, Origin
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.program import Program
 from interlock.operations import shown
-from interlock.operations.bulk_views import ExpressionFailures, TerminationFilter
+from interlock.operations.bulk_terminations.views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
 from interlock.operations.paging import ROWS_AT_ONCE, few, give_way
 from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
-from interlock.ports import Reads
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
 from interlock.steps.documents import Unreadable, decode
@@ -225,14 +222,8 @@ class _Question:
     async def display_name(self, row: Execution) -> str:
         known = self._names.get(row.automation)
         if known is None:
-            known = self._names[row.automation] = await display_name(self._services.store, row)
+            known = self._names[row.automation] = await shown.automation_name(self._services.store, row)
         return known
-
-
-async def display_name(reads: Reads, row: Execution) -> str:
-    """The name of a run's automation, "" if it is deleted."""
-    automation = await reads.automations.get(row.tenant, row.automation)
-    return from_stored(Automation, automation.document).display_name if automation else ""
 
 
 def _of_row(member: Callable[[Execution], object]) -> Callable[[_Question, Execution], Awaitable[object]]:

@@ -19,7 +19,8 @@ from interlock.contract.search import (
 from interlock.contract.steps import AutomationStep
 from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import InvalidArgument, NotFound
-from interlock.operations import automations, shown
+from interlock.operations import shown
+from interlock.operations.automations import handlers
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import MAX_PAGE_BYTES, ROWS_AT_ONCE, Pace, give_way, page_of, read_page
 from interlock.operations.scope import require_visible
@@ -43,7 +44,7 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
     takes, key_of = _filter(body), _sort_key(body.sort_field)
     found: list[tuple[Key, str]] = [
         (key_of(row, document), row.id)
-        async for row, document in automations.documents(services, call)
+        async for row, document in handlers.documents(services, call)
         if takes(row, document)
     ]
     if body.sort_field == _BY_LAST_EXECUTED:

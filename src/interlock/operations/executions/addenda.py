@@ -6,44 +6,19 @@ The recorded outcome is not touched: what the run knew when it ended, and what a
 from __future__ import annotations
 
 import json
-from typing import Annotated, ClassVar, Final
+from typing import Final
 
-from pydantic import AfterValidator
-
-from interlock.contract.base import Message
-from interlock.contract.enums import EnumNames
-from interlock.contract.executions import Reason, one_line
-from interlock.contract.scalars import Int32
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
-from interlock.operations.execution_detail import addendum_view, detail_of
+from interlock.operations.executions.detail import addendum_view, detail_of
+from interlock.operations.executions.receipt import Receipt, in_doubt, questions, receipt_of
+from interlock.operations.executions.views import FINDING, AttemptView, CreateAddendumRequest, ExecutionDetail, StepView
 from interlock.operations.operation import Answer, Call
-from interlock.operations.receipt import Receipt, in_doubt, questions, receipt_of
 from interlock.operations.services import Services
-from interlock.operations.views import AttemptView, ExecutionDetail, StepView
 from interlock.ports import Addendum, AddendumFinding, AuditEntry
 from interlock.rules.model import Ref
 from interlock.rules.outcomes import Outcome
 
 ACTION: Final = "execution.addendum"
-FINDING: Final = EnumNames("AddendumFinding", ("UNSPECIFIED", *(finding.value for finding in AddendumFinding)))
-
-
-class CreateAddendumRequest(Message):
-    """What was learned, and of what. The step is named by its name or by its position."""
-
-    proto_name: ClassVar[str] = "interlock.v1.CreateAddendumRequest"
-
-    step: str = ""
-    position: Int32 | None = None
-    """From 0."""
-    attempt: Int32 = 0
-    """Only this attempt, from 1; 0 or absent: the step, whichever of its attempts it was."""
-    item: str = ""
-    """Which of several items, where the step has several."""
-    finding: Annotated[str, FINDING] = FINDING.zero
-    """`HAPPENED`, `DID_NOT_HAPPEN`, or `STILL_UNKNOWN`: somebody asked, and it could not be found out."""
-    note: Annotated[Reason, AfterValidator(one_line)] = ""
-    """How it was learned; at most 1,024 bytes of UTF-8, without control characters."""
 
 
 async def create(services: Services, call: Call, body: CreateAddendumRequest) -> Answer:

@@ -13,8 +13,8 @@ from typing import ClassVar, Final
 from interlock.contract.base import Message, with_fields
 from interlock.contract.scalars import Bool, Int32, Int64
 from interlock.contract.times import Timestamp
-from interlock.operations.receipt_addenda import minute, resolved, since
-from interlock.operations.views import (
+from interlock.operations.executions.receipt_addenda import minute, resolved, since
+from interlock.operations.executions.views import (
     AddendumView,
     AttemptView,
     ChildView,
@@ -23,8 +23,8 @@ from interlock.operations.views import (
     ReceiverView,
     RestoredView,
     StepView,
-    TerminationView,
 )
+from interlock.operations.terminations.views import TerminationView
 from interlock.ports import Phase
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor

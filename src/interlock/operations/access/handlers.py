@@ -14,7 +14,7 @@ from interlock.auth.tenants import DEFAULT_TENANT, normalise
 from interlock.contract.times import Duration
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Problem
 from interlock.operations import shown
-from interlock.operations.access_views import (
+from interlock.operations.access.views import (
     Client,
     CreateClientRequest,
     CreateClientResponse,

@@ -8,10 +8,11 @@ from typing import Final
 
 from interlock.contract.base import Message, to_wire
 from interlock.errors import InvalidArgument, TooManyRequests
-from interlock.operations import executions, shown
+from interlock.operations import shown
+from interlock.operations.executions import handlers
+from interlock.operations.executions.views import ExecutionChange
 from interlock.operations.operation import Answer, Call, NoContent, Stream
 from interlock.operations.services import Services
-from interlock.operations.views import ExecutionChange
 from interlock.rules.model import SECOND, Execution, Ref
 from interlock.rules.states import TERMINAL
 
@@ -37,7 +38,7 @@ async def follow(services: Services, call: Call, body: None) -> Answer:
         NotFound: there is no such run.
         TooManyRequests: so many are following already.
     """
-    row = await executions.read(services.store, call)
+    row = await handlers.read(services.store, call)
     since = call.headers.get("last-event-id", "0")
     if not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise InvalidArgument.at("Last-Event-ID", "must be the id of an event of this stream")

@@ -9,15 +9,11 @@ from interlock.contract.base import from_stored, with_fields
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.webhooks import Webhook
 from interlock.errors import InvalidArgument
-from interlock.operations import executions, shown
-from interlock.operations.narrowing import display_name
-from interlock.operations.operation import Answer, Call, Document
-from interlock.operations.receipt import receipt_of
-from interlock.operations.receipt_markdown import markdown
-from interlock.operations.scope import all_visible
-from interlock.operations.services import Services
-from interlock.operations.terminations import termination_view
-from interlock.operations.views import (
+from interlock.operations import shown
+from interlock.operations.executions import handlers
+from interlock.operations.executions.receipt import receipt_of
+from interlock.operations.executions.receipt_markdown import markdown
+from interlock.operations.executions.views import (
     AddendumView,
     AttemptView,
     ChildView,
@@ -28,6 +24,10 @@ from interlock.operations.views import (
     RestoredView,
     StepView,
 )
+from interlock.operations.operation import Answer, Call, Document
+from interlock.operations.scope import all_visible
+from interlock.operations.services import Services
+from interlock.operations.terminations.handlers import termination_view
 from interlock.ports import Addendum, Definition, ItemRow, Reads, StepRow
 from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome, Reached, shown_item
@@ -66,7 +66,7 @@ async def detail_of(services: Services, call: Call) -> ExecutionDetail:
         NotFound: there is no such run.
     """
     async with services.store.snapshot() as reads:
-        return await _shown(services, reads, call, await executions.read(reads, call))
+        return await _shown(services, reads, call, await handlers.read(reads, call))
 
 
 async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -> ExecutionDetail:
@@ -76,14 +76,14 @@ async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -
     of_children = {child.automation: child for child in children}
     seen = await all_visible(reads, call, of_children.keys())
     names = {
-        automation: await display_name(reads, child) if automation in seen else ""
+        automation: await shown.automation_name(reads, child) if automation in seen else ""
         for automation, child in of_children.items()
     }
     ended = row.completed_at
     return ExecutionDetail(
         id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=await display_name(reads, row),
+        automation_display_name=await shown.automation_name(reads, row),
         current_version=definition.version if definition is not None else 0,
         is_draft=row.is_draft,
         state=row.state,

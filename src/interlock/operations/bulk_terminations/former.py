@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from interlock.contract.base import to_json
-from interlock.operations.bulk_views import BulkTerminationResponse
+from interlock.operations.bulk_terminations.views import BulkTerminationResponse
 from interlock.operations.operation import Answer, Call, Handler, Operation
 from interlock.operations.services import Services
 

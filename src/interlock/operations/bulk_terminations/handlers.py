@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import shown
-from interlock.operations.bulk_views import (
+from interlock.operations.bulk_terminations.narrowing import MOST, Found, find, step_names
+from interlock.operations.bulk_terminations.views import (
     AbortBulkTerminationRequest,
     BulkTerminationResponse,
     BulkTerminationView,
@@ -23,7 +24,6 @@ from interlock.operations.bulk_views import (
     TerminationFilter,
     TerminationPlan,
 )
-from interlock.operations.narrowing import MOST, Found, display_name, find, step_names
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import give_way, page_of_query
 from interlock.operations.scope import all_visible
@@ -303,7 +303,7 @@ async def _planned_execution(services: Services, row: Execution) -> PlannedExecu
     return PlannedExecution(
         execution_id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=await display_name(services.store, row),
+        automation_display_name=await shown.automation_name(services.store, row),
         state=row.state,
         created_at=shown.moment(row.created_at),
         done_steps=tuple(_names(names, done)),

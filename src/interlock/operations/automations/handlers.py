@@ -24,8 +24,10 @@ from interlock.contract.fieldmask import FieldMask
 from interlock.contract.fieldmask import apply as apply_mask
 from interlock.contract.fieldmask import check as check_mask
 from interlock.errors import Conflict, InvalidArgument, NotFound
-from interlock.operations import publish, shown
-from interlock.operations.annotations import merged, replaced
+from interlock.operations import shown
+from interlock.operations.automations import publish
+from interlock.operations.automations.annotations import merged, replaced
+from interlock.operations.automations.views import AutomationDetail, Finding
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import (
     FIRST_ROWS,
@@ -38,7 +40,6 @@ from interlock.operations.paging import (
 )
 from interlock.operations.scope import require_app, require_visible
 from interlock.operations.services import Services
-from interlock.operations.views import AutomationDetail, Finding
 from interlock.ports import AuditEntry, AutomationRow, BulkAction, BulkKind
 from interlock.rules.breaker import Period
 

@@ -26,7 +26,9 @@ from interlock.contract.search import (
 )
 from interlock.engine.start import StartRequest
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
-from interlock.operations import automations, publish, shown
+from interlock.operations import shown
+from interlock.operations.automations import handlers as automations
+from interlock.operations.automations import publish
 from interlock.operations.operation import Answer, Call
 from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, few, give_way, page_of, page_of_query
 from interlock.operations.preferences import Preferences, read_preferences

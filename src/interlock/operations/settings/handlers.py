@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from typing import ClassVar, Final
+from typing import Final
 
-from interlock.contract.base import Message
-from interlock.contract.scalars import Bool
-from interlock.contract.times import Duration, NonNegativeDuration
+from interlock.contract.times import Duration
 from interlock.errors import InvalidArgument, NotFound, Problem
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
+from interlock.operations.settings.views import Settings, SettingsResponse, UpdateSettingsRequest
 from interlock.ports import AuditEntry, TenantSettings
 from interlock.rules.model import SECOND
 
 DAY: Final = 86_400 * SECOND
 SHORTEST: Final = DAY
 LONGEST: Final = 3_650 * DAY
-
-
-class Settings(Message):
-    """The settings of a tenant."""
-
-    proto_name: ClassVar[str] = "interlock.v1.Settings"
-
-    automations_disabled: Bool = False
-    """New runs are created and terminated at once, and those under way end at their next step."""
-    execution_retention: NonNegativeDuration | None = None
-    """How long a run is kept after its end: 1 to 3,650 days; 395 days by default."""
-    payload_retention: NonNegativeDuration | None = None
-    """How long what a run was started with, and what its steps sent and received, is kept after its end: from 1 day up
-    to the above; 90 days by default."""
-
-
-class SettingsResponse(Message):
-    """The settings as they stand."""
-
-    proto_name: ClassVar[str] = "interlock.v1.SettingsResponse"
-
-    settings: Settings | None = None
-
-
-class UpdateSettingsRequest(Settings):
-    """Those to change; what is left out stays as it is."""
-
-    proto_name: ClassVar[str] = "interlock.v1.UpdateSettingsRequest"
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:

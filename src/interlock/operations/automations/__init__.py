@@ -1,0 +1,1 @@
+"""Automations: their definitions, their publication, their circuit breakers."""

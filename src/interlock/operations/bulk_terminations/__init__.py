@@ -1,0 +1,1 @@
+"""Bulk terminations: many executions by one request."""

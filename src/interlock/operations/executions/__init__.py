@@ -1,0 +1,1 @@
+"""Executions: start, read, search, follow; receipts, leases and addenda."""

@@ -1,0 +1,1 @@
+"""Outbound webhooks and the callbacks of their receivers."""

@@ -1,0 +1,13 @@
+"""The answer to a callback."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from interlock.contract.base import Message
+
+
+class CallbackResponse(Message):
+    """Taken."""
+
+    proto_name: ClassVar[str] = "interlock.v1.CallbackResponse"
