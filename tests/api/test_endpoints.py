@@ -70,6 +70,17 @@ def test_pages_are_handed_out_by_their_names_and_the_index_first(tmp_path: Path)
     assert sorted(paths) == ["/docs", "/docs/api/terminate-automation.md", "/docs/index.html", "/docs/llms.txt"]
 
 
+def test_pages_are_made_once_for_all_servers_of_a_process(tmp_path: Path) -> None:
+    root = tmp_path / "pages"
+    (root / "api").mkdir(parents=True)
+    assert [endpoint.path for endpoint in pages(root)] == ["/docs"]
+    for name in ("index.html", "llms.txt"):
+        (root / name).write_text(name)
+    made = pages(root)
+    assert len(made) == 3, "pages that are built later are found"
+    assert all(again is endpoint for again, endpoint in zip(pages(root), made, strict=True))
+
+
 async def test_an_installation_without_pages_says_so(ann: Edge, tmp_path: Path) -> None:
     [endpoint] = pages(tmp_path / "pages")
     assert endpoint.path == "/docs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -34,6 +34,8 @@ _PAGE_TYPES: Final = {
     "md": b"text/markdown; charset=utf-8",
     "txt": b"text/plain; charset=utf-8",
 }
+_PAGES_MADE: Final[dict[str, tuple[Endpoint, ...]]] = {}
+"""By the place of the pages: made once in a process, however many servers it starts."""
 _PAGE_POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -101,17 +103,26 @@ def document(suffix: str, media_type: str) -> Endpoint:
     return Endpoint("GET", f"/openapi.{suffix}", answer)
 
 
-def pages(root: Traversable = PAGES) -> Iterator[Endpoint]:
-    """`GET /docs…`: the pages that the build made. Each is read when it is first asked for."""
+def pages(root: Traversable = PAGES) -> tuple[Endpoint, ...]:
+    """Return `GET /docs…`: the pages that the build made, or the one that says that there are none."""
     if not has_pages(root):
-        yield Endpoint("GET", "/docs", _no_pages)
-        return
-    for folder in ("", "api/"):
-        for name in sorted(file.name for file in root.joinpath(folder).iterdir()):
-            suffix = name.rpartition(".")[2]
-            if suffix in _PAGE_TYPES:
-                yield _page(f"/docs/{folder}{name}", root.joinpath(folder, name), _PAGE_TYPES[suffix])
-    yield _page("/docs", root.joinpath("index.html"), _PAGE_TYPES["html"])
+        return (Endpoint("GET", "/docs", _no_pages),)
+    place = str(root)
+    made = _PAGES_MADE.get(place)
+    if made is None:
+        made = _PAGES_MADE[place] = _built_pages(root)
+    return made
+
+
+def _built_pages(root: Traversable) -> tuple[Endpoint, ...]:
+    """Return one endpoint for each page. A page is read when it is first requested."""
+    found = [
+        _page(f"/docs/{folder}{file.name}", file, _PAGE_TYPES[suffix])
+        for folder in ("", "api/")
+        for file in sorted(root.joinpath(folder).iterdir(), key=lambda file: file.name)
+        if (suffix := file.name.rpartition(".")[2]) in _PAGE_TYPES
+    ]
+    return (*found, _page("/docs", root.joinpath("index.html"), _PAGE_TYPES["html"]))
 
 
 def has_pages(root: Traversable = PAGES) -> bool:
