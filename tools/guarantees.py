@@ -175,8 +175,7 @@ GUARANTEES: Final = (
             ANYWHERE,
             "tests/engine/test_stops.py::test_the_outcome_says_how_far_the_request_had_got",
             "tests/rules/test_outcomes.py::test_s9_what_is_done_or_in_doubt_is_never_derived_as_not_started",
-            "tests/rules/test_outcomes.py::"
-            "test_an_item_that_was_open_when_its_attempt_was_given_up_is_in_doubt_unless_nothing_left",
+            "tests/rules/test_outcomes.py::test_first_open_item_is_in_doubt_as_its_attempt_is",
             "tests/operations/test_receipts.py::test_what_was_cut_stands_where_the_proof_puts_it",
             "tests/operations/test_receipts.py::"
             "test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends",
@@ -193,6 +192,9 @@ GUARANTEES: Final = (
             KILLED,
             ANYWHERE,
             "tests/rules/test_results.py::test_each_item_settles_once_and_the_run_stays_where_it_is",
+            "tests/engine/test_items.py::test_each_item_is_recorded_before_the_next_one_begins",
+            "tests/engine/test_items.py::test_stop_cuts_the_item_in_flight_and_starts_no_other",
+            "tests/engine/test_items.py::test_restarted_server_performs_only_the_items_that_are_open",
         ),
         (BROKEN, SABOTAGED),
     ),

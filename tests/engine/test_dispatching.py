@@ -14,7 +14,7 @@ from interlock.errors import Fatal, Unavailable
 from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Report
+from interlock.steps.kind import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.test_doors import a_run, quiet
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.anyio
 class Bristling(WebhookStep):
     """Breaks when it is cut."""
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         try:
-            return await super().perform(attempt)
+            return await super().perform(attempt, items)
         except asyncio.CancelledError:
             raise ZeroDivisionError from None
 

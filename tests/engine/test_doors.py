@@ -28,11 +28,10 @@ from interlock.rules.events import (
 from interlock.rules.model import Actor, AttemptRef, Execution, Mode, Ref, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from interlock.steps.kind import Attempt, Report
+from interlock.steps.kind import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, run_automation, wait, webhook
-from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +87,7 @@ async def test_a_run_that_is_over_is_left_alone(state: State, lost: bool) -> Non
 async def test_a_run_that_is_held_back_is_left_alone() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
-        await sqlite(world.store).writer.submit(
+        await world.store.writer.submit(
             lambda connection: connection.execute("UPDATE executions SET state = 'PAUSED_BY_CIRCUIT_BREAKER'")
         )
         assert await turn(world, run.ref) is FINISHED
@@ -242,9 +241,9 @@ class Noting(WebhookStep):
 
     attempts: list[Attempt]
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         self.attempts.append(attempt)
-        return await super().perform(attempt)
+        return await super().perform(attempt, items)
 
 
 async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that_did_not_begin_it() -> None:

@@ -15,7 +15,7 @@ from interlock.rules.events import Announce, Event, Next, Settled
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.kind import Attempt, Items, Report, Succeeded
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from tests.clocks import settle
 from tests.engine.worlds import Engine, engine, restarted, wait, webhook
@@ -114,16 +114,16 @@ async def test_settled_step_is_recorded_though_the_next_host_cannot_be_read() ->
 class Verbose(WebhookStep):
     """Returns more than can be kept."""
 
-    async def perform(self, attempt: Attempt) -> Report:
-        await super().perform(attempt)
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        await super().perform(attempt, items)
         return Succeeded({"text": "x" * 300_000}, 200)
 
 
 class Strange(WebhookStep):
     """Returns what is no JSON."""
 
-    async def perform(self, attempt: Attempt) -> Report:
-        await super().perform(attempt)
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        await super().perform(attempt, items)
         return Succeeded({"text": object()}, 200)
 
 
@@ -186,8 +186,8 @@ async def test_wait_that_is_over_succeeded_though_what_follows_breaks() -> None:
 class Clumsy(WebhookStep):
     """Meets a defect when the call is over."""
 
-    async def perform(self, attempt: Attempt) -> Report:
-        await super().perform(attempt)
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        await super().perform(attempt, items)
         raise ZeroDivisionError
 
 
@@ -196,7 +196,7 @@ class Early(WebhookStep):
 
     error: type[Exception] = ZeroDivisionError
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         raise self.error
 
 
@@ -229,7 +229,7 @@ async def test_defect_of_a_step_changes_nothing_of_what_is_proven(
 @pytest.mark.parametrize("phase", [Phase.WRITING, Phase.WAITING, Phase.READING])
 async def test_defect_of_a_step_in_the_middle_of_a_call_leaves_it_in_doubt(phase: Phase) -> None:
     class Halfway(WebhookStep):
-        async def perform(self, attempt: Attempt) -> Report:
+        async def perform(self, attempt: Attempt, items: Items) -> Report:
             attempt.progress.phase, attempt.progress.bytes_written = phase, 1
             raise ZeroDivisionError
 

@@ -24,7 +24,6 @@ from interlock.ports import (
     AuditEntry,
     AutomationRow,
     Definition,
-    Executions,
     HttpFailed,
     HttpFailureKind,
     HttpRequest,
@@ -34,7 +33,6 @@ from interlock.ports import (
     Phase,
     Progress,
     StepRow,
-    Store,
     WebhookRow,
 )
 from interlock.rules.decision import Decision
@@ -48,6 +46,7 @@ from interlock.steps import webhook as webhook_kind
 from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
+from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.store import SqliteStore
 from simulation.reads import finished
 from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
@@ -169,7 +168,7 @@ THREE_WEBHOOKS = [webhook("a"), webhook("b"), webhook("c")]
 class FlakyExecutions:
     """`ports.Executions` of a store that at times cannot say whether a commit was made."""
 
-    def __init__(self, real: Executions) -> None:
+    def __init__(self, real: SqliteExecutions) -> None:
         self._real = real
         self.lose_orders = 0
         """How many of the next commits are not made."""
@@ -205,7 +204,7 @@ class FlakyExecutions:
 class Engine:
     """One process over a store: made anew, it is the same server after a restart."""
 
-    store: Store
+    store: SqliteStore
     clock: ManualClock
     far: FarEnd
     tenant: int

@@ -20,6 +20,7 @@ from interlock.steps.kind import (
     CompileContext,
     Failed,
     Form,
+    Items,
     PrepareContext,
     Ready,
     Report,
@@ -58,7 +59,7 @@ class ConnectorStep(Step[SendSlackMessage]):
     async def prepare(self, context: PrepareContext) -> Ready:
         return Announce(context.position, b"{}", passed=context.passed, key=self._connector.key)
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         self._connector.attempts.append(attempt)
         return await asyncio.shield(self._connector.reply)
 

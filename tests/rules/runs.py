@@ -28,6 +28,7 @@ from interlock.rules.model import (
     CalledStep,
     ChildTarget,
     Execution,
+    Item,
     KeptCallback,
     Mode,
     Result,
@@ -100,7 +101,7 @@ class Ledger:
         called: int | None = None,
     ) -> Situation:
         row = self.row
-        items = tuple(enumerate(self.steps[row.step, row.attempt].items)) if row.items > 1 else ()
+        items = tuple(enumerate(self.steps[row.step, row.attempt].items)) if row.in_flight else ()
         termination = self.termination if row.state is State.STOPPING else None
         callback = self.callbacks.get(row.step) if row.in_flight else None
         return Situation(row, termination, items, fence, hold, child, callback, self.called(called))
@@ -134,7 +135,7 @@ class Ledger:
             match record:
                 case StepOpened(position, attempt, epoch, _, _, waiting_for, items):
                     assert (position, attempt) not in self.steps, "no row is written over"
-                    open_items: list[Outcome | None] = [None] * len(items) if len(items) > 1 else []
+                    open_items: list[Outcome | None] = [None] * len(items)
                     self.steps[position, attempt] = Kept(epoch, waiting_for=waiting_for, items=open_items)
                 case StepClosed(position, attempt, epoch, _, outcome):
                     assert (position, attempt) not in self.steps, "no row is written over"
@@ -145,7 +146,7 @@ class Ledger:
                     kept.waiting_for = accepted
                     kept.outcome = result.outcome if accepted is None else None
                     assert (kept.outcome is None) == (accepted is not None)
-                case ItemRecord(position, attempt, item, _, result):
+                case ItemRecord(position, attempt, item, _, result, _):
                     assert self.steps[position, attempt].items[item] is None
                     self.steps[position, attempt].items[item] = result.outcome
                 case LateEvidence(attempt, _, outcome):
@@ -172,7 +173,7 @@ class Ledger:
 
 def a_run(state: State = State.PROCESS_STEP, *, items: int = 1, mode: Mode = Mode.INTERRUPT) -> Ledger:
     """A run in that state, at its first step of two; a WAITING one waits for a callback."""
-    names = tuple(f"item {number}" for number in range(items)) if items > 1 else ("",)
+    names = tuple(Item(number, f"item {number}") for number in range(items)) if items > 1 else ()
     if state is State.PAUSED_BY_CIRCUIT_BREAKER:
         return Ledger.of(begin(NEWCOMER, Created(BORN), paused=True))
     if state is State.PENDING:

@@ -52,6 +52,7 @@ from interlock.rules.model import (
     Cause,
     ChildTarget,
     Execution,
+    Item,
     Mode,
     Result,
     TerminationRequest,
@@ -95,7 +96,7 @@ def going_on(draw: st.DrawFn, position: int) -> Next:
         return Finish(STEPS, passed)
     kind = draw(st.sampled_from(["announce", "announce", "change", "wait", "fail"]))
     if kind == "announce":
-        return Announce(target, b"{}", ("",) * draw(st.integers(1, 3)), passed)
+        return Announce(target, b"{}", tuple(Item(number, "") for number in range(draw(st.integers(0, 3)))), passed)
     if kind == "change":
         return Change(target, StartChild(8, "mover", b"{}"), passed=passed)
     if kind == "wait":

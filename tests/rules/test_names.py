@@ -61,7 +61,7 @@ def test_an_order_that_says_nothing_else_is_a_persons_and_interrupts_within_ten_
 
 
 def test_what_need_not_be_said() -> None:
-    assert Announce(0) == Announce(0, None, ("",), ())
+    assert Announce(0) == Announce(0, None, (), ())
     assert Created(1) == Created(1, None, "")
     assert ChildTarget(5) == ChildTarget(5, on_demand=True, disabled=False, paused=False)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late, shown, shown_item
+from interlock.rules.outcomes import INTERRUPTED, Outcome, Reached, derive, late, shown, shown_items
 from interlock.rules.outcomes import Outcome as Was
 from interlock.rules.states import TERMINAL, State
 
@@ -77,13 +77,38 @@ def test_only_a_complete_answer_is_worth_keeping_when_it_is_late() -> None:
     assert late(None) is None
 
 
+ABANDONED, UNKNOWN, NOT_STARTED = Was.ABANDONED, Was.INTERRUPTED_OUTCOME_UNKNOWN, Was.NOT_STARTED
+
+
 @pytest.mark.parametrize("state", State)
-def test_an_item_that_was_open_when_its_attempt_was_given_up_is_in_doubt_unless_nothing_left(state: State) -> None:
-    assert shown_item(None, Was.ABANDONED, state) is Was.ABANDONED
-    assert shown_item(None, Was.INTERRUPTED_PARTLY, state) is Was.INTERRUPTED_OUTCOME_UNKNOWN
-    assert shown_item(None, Was.INTERRUPTED_NOT_SENT, state) is Was.NOT_STARTED
-    assert shown_item(Was.SUCCEEDED, Was.ABANDONED, state) is Was.SUCCEEDED
-    assert shown_item(None, None, state) is shown(None, state)
+@pytest.mark.parametrize(
+    ("attempt", "reached", "first"),
+    [
+        (Was.ABANDONED, None, ABANDONED),
+        (Was.INTERRUPTED_PARTLY, None, UNKNOWN),
+        (Was.INTERRUPTED_OUTCOME_UNKNOWN, None, UNKNOWN),
+        (Was.INTERRUPTED_NOT_SENT, None, NOT_STARTED),
+        (Was.FAILED, Reached.UNKNOWN, UNKNOWN),
+        (Was.FAILED, Reached.ANSWERED, NOT_STARTED),
+        (Was.FAILED, None, NOT_STARTED),
+    ],
+)
+def test_first_open_item_is_in_doubt_as_its_attempt_is(
+    state: State, attempt: Outcome, reached: Reached | None, first: Outcome
+) -> None:
+    recorded = (Was.SUCCEEDED, None, None)
+    assert shown_items(recorded, attempt, reached, state) == (Was.SUCCEEDED, first, NOT_STARTED)
+
+
+def test_no_item_had_begun_after_the_one_that_was_cut() -> None:
+    recorded = (Was.SUCCEEDED, UNKNOWN, None, None)
+    shown_as = (Was.SUCCEEDED, UNKNOWN, NOT_STARTED, NOT_STARTED)
+    assert shown_items(recorded, Was.INTERRUPTED_PARTLY, None, State.TERMINATE) == shown_as
+
+
+@pytest.mark.parametrize("state", State)
+def test_items_of_an_open_attempt_are_shown_as_rows_are(state: State) -> None:
+    assert shown_items((Was.SUCCEEDED, None), None, None, state) == (Was.SUCCEEDED, shown(None, state))
 
 
 @pytest.mark.parametrize("state", State)

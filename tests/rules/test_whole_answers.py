@@ -54,6 +54,7 @@ from interlock.rules.model import (
     Cause,
     ChildTarget,
     Execution,
+    Item,
     Mode,
     Result,
     Termination,
@@ -241,10 +242,10 @@ SETTLED = StepSettled(0, 1, LATER, SUCCEEDED)
 
 
 def test_an_announcement() -> None:
-    before, decision = going_on(Announce(2, b"{}", ("a", "b"), (PASSED,)))
+    before, decision = going_on(Announce(2, b"{}", (Item(0, "a"), Item(2, "c")), (PASSED,)))
     epoch = before.epoch + 1
     row = moved(before, State.PROCESS_STEP, step=2, attempt=1, attempt_epoch=epoch, items=2, holder="you")
-    opened = StepOpened(2, 1, epoch, LATER, b"{}", None, ("a", "b"))
+    opened = StepOpened(2, 1, epoch, LATER, b"{}", None, (Item(0, "a"), Item(2, "c")))
     assert decision == whole(row, (SETTLED, closed(epoch), opened), Perform(row.ref, attempt_of(row)))
 
 
@@ -254,7 +255,7 @@ def test_a_wait(until: int | None) -> None:
     epoch = before.epoch + 1
     row = moved(before, State.WAITING, step=2, attempt=1)
     row = replace(row, waiting_for=WaitingFor.TASK, wake_at=until)
-    opened = StepOpened(2, 1, epoch, LATER, b"{}", WaitingFor.TASK, ("",))
+    opened = StepOpened(2, 1, epoch, LATER, b"{}", WaitingFor.TASK)
     effects = [WakeAt(row.ref, until)] if until else []
     assert decision == whole(row, (SETTLED, closed(epoch), opened), *effects)
 
@@ -262,7 +263,7 @@ def test_a_wait(until: int | None) -> None:
 def test_a_first_step_in_the_commit_that_lets_the_run_in() -> None:
     row = replace(ROW, state=State.PROCESS_STEP, epoch=2, attempt=1, attempt_epoch=2, items=1, holder="me")
     row = replace(row, waiting_for=None, wake_at=None)
-    opened = StepOpened(0, 1, 2, LATER, None, None, ("",))
+    opened = StepOpened(0, 1, 2, LATER, None, None)
     expected = whole(row, (opened,), Perform(row.ref, attempt_of(row)))
     assert begin(CHILD, Created(LATER, Announce(0), "me")) == expected
 

@@ -24,6 +24,7 @@ from interlock.steps.kind import (
     Attempt,
     CompileContext,
     Form,
+    Items,
     PrepareContext,
     Ready,
     Report,
@@ -64,7 +65,7 @@ class SlackStep(Step[SendSlackMessage]):
     async def prepare(self, context: PrepareContext) -> Ready:
         return Announce(context.position, b"{}")
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         self.posted.append("hello")
         return Succeeded({})
 

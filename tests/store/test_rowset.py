@@ -23,6 +23,7 @@ from interlock.rules.model import (
     Actor,
     Cause,
     Execution,
+    Item,
     Mode,
     Ref,
     Result,
@@ -36,7 +37,7 @@ from interlock.store.rows import EXECUTION
 from interlock.store.rowset import CHANGES, MOVE, STEP, Change, rowset_of, rowset_of_new
 from interlock.store.sqlite.records import STATEMENTS, write_rows
 from interlock.store.statements import Dialect, load
-from tests.store.stores import AUDIT, World, opened, sqlite, world
+from tests.store.stores import AUDIT, World, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +55,7 @@ async def kept(here: World, row: Execution, *records: Record) -> Ref:
     """Write a new run with these records beside it."""
     run = dataclasses.replace(row, tenant=here.tenant)
     rows = rowset_of_new(run, b'{"n":1}', records, 99, b'{"n":"[secret]"}')
-    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
+    await here.store.writer.submit(lambda connection: write_rows(connection, rows))
     return run.ref
 
 
@@ -97,17 +98,18 @@ async def test_a_moved_run_comes_back_as_it_was_decided(here: World, change: Cha
         decided = dataclasses.replace(decided, state=State.DONE, waiting_for=None, wake_at=30, completed_at=34)
     rows = rowset_of(was, Decision(Verdict.ACCEPTED, decided, moved=True), 33)
     assert [found for found, _ in rows] == [change]
-    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
+    await here.store.writer.submit(lambda connection: write_rows(connection, rows))
     assert await here.store.executions.get(was.ref) == decided
 
 
 async def test_a_step_comes_back_with_each_value_in_its_own_field(here: World) -> None:
     result = Result(Outcome.FAILED, b'{"o":1}', b'{"e":2}', 503, "sent", Reached.ANSWERED)
-    opened_ = StepOpened(3, 4, 5, 6, b"{}", None, ("x", "y"), key="k")
+    opened_ = StepOpened(3, 4, 5, 6, b"{}", None, (Item(1, "y"), Item(4, "x")), key="k")
     settled = StepSettled(3, 4, 8, result)
     closed = StepClosed(4, 1, 9, 10, Outcome.SUCCEEDED, b"{}", b'{"a":1}', b'{"b":1}', b'{"s":1}')
     waits = StepOpened(5, 1, 11, 12, None, WaitingFor.CALLBACK)
-    item = ItemRecord(3, 4, 1, 7, Result(Outcome.SUCCEEDED, b"1", b"2"))
+    refused = Result(Outcome.FAILED, b"1", b"2", reached=Reached.UNKNOWN)
+    item = ItemRecord(3, 4, 1, 7, refused, again=True)
     ref = await kept(here, RUN, opened_, item, settled, closed, waits)
     first, second, third = await here.store.executions.steps(ref)
     assert (first.position, first.attempt, first.epoch, first.started_at, first.settled_at) == (3, 4, 5, 6, 8)
@@ -118,9 +120,14 @@ async def test_a_step_comes_back_with_each_value_in_its_own_field(here: World) -
     assert (third.position, third.waiting_for, third.outcome) == (5, WaitingFor.CALLBACK, None)
     items = await here.store.executions.items(ref)
     assert [(each.item, each.name, each.settled_at, each.output, each.error) for each in items] == [
-        (0, "x", None, None, None),
         (1, "y", 7, b"1", b"2"),
+        (4, "x", None, None, None),
     ]
+    assert [(each.outcome, each.reached, each.again) for each in items] == [
+        (Outcome.FAILED, Reached.UNKNOWN, True),
+        (None, None, False),
+    ]
+    assert await here.store.executions.items_of_step(ref, 3) == items
 
 
 async def test_a_termination_comes_back_with_each_value_in_its_own_field(here: World) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from interlock.engine.commits import Carried, Commits
 from interlock.engine.following import Following
 from interlock.engine.held import Held
+from interlock.engine.items import AttemptItems
 from interlock.engine.reports import interpret, interpret_defect, lost, without_output
 from interlock.errors import Fatal
 from interlock.ports import Clock, Randomness
@@ -18,7 +19,7 @@ from interlock.rules.events import Next, Settled
 from interlock.rules.model import AttemptRef, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.kind import Attempt, ItemsEnded, Report, Succeeded
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Attempts:
             key=carried.key,
             apps=carried.plan.apps,
         )
-        report = await self._perform(carried, held, attempt)
+        items = AttemptItems(self._commits, self._clock, self._chance, carried, held, attempt)
+        report = await self._perform(carried, held, attempt, items)
         now = self._clock.now()
         if isinstance(report, Outcome):
             progress = attempt.progress
@@ -69,24 +71,32 @@ class Attempts:
             now = self._clock.now()
         return await self._settle(carried, Settled(now, ref, result, following, self._commits.holder))
 
-    async def _perform(self, carried: Carried, held: Held, attempt: Attempt) -> Report | Outcome | tuple[Result, Next]:
+    async def _perform(
+        self, carried: Carried, held: Held, attempt: Attempt, items: AttemptItems
+    ) -> Report | Outcome | tuple[Result, Next]:
         """The step's report; if it was interrupted, what that means for it; if it met a defect, what is proven."""
         step = carried.plan.steps[attempt.attempt.position].step
+        if items.failure is not None:
+            return items.failure
         if not held.begin(attempt.attempt.epoch):
             return Outcome.INTERRUPTED_NOT_SENT
+        report: Report | tuple[Result, Next]
         try:
-            report = await step.perform(attempt)
+            report = items.judged(await step.perform(attempt, items))
+        except ItemsEnded:
+            held.end()
+            return await items.ended()
         except asyncio.CancelledError:
             if not held.end():
                 raise
-            return step.interruption(attempt.progress)
+            return await items.interrupted()
         except Exception:
             interrupted = held.end()
-            proven = interpret_defect(step, attempt)
+            proven = items.proven() if items.several else interpret_defect(step, attempt)
             if proven is None and not interrupted:
                 raise
             _log.exception("performing an attempt of execution %s failed", attempt.ref.id)
-            return step.interruption(attempt.progress) if proven is None or interrupted else proven
+            return await items.interrupted() if proven is None or interrupted else proven
         except BaseException:
             held.end()
             raise

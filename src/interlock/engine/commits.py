@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from interlock.engine.context import RunContext
 from interlock.engine.plans import Plan
 from interlock.errors import Unavailable
-from interlock.ports import Clock, Executions, Run, StepRow
+from interlock.ports import Clock, Executions, ItemRow, Run, StepRow
 from interlock.rules.decision import Decision, Verdict
-from interlock.rules.events import Announce, Change, Event, Fail, Prepared, Retry, Settled, Wait, Woken
-from interlock.rules.model import SECOND, Execution, Ref
+from interlock.rules.events import Announce, Change, Event, Fail, ItemSettled, Prepared, Retry, Settled, Wait, Woken
+from interlock.rules.model import SECOND, Execution, Item, Ref
 from interlock.rules.states import State
 from interlock.steps.documents import decode
+from interlock.steps.kind import SettledItem
 
 
 @dataclass(slots=True)
@@ -28,6 +30,10 @@ class Carried:
     """What may be shown of the input, if that is not all of it: then the answer may repeat a secret."""
     key: str | None = None
     """The idempotency key last announced."""
+    items: tuple[Item, ...] = ()
+    """The items last announced."""
+    settled_items: Mapping[int, SettledItem] = field(default_factory=dict)
+    """The items of the present step that had ended when they were announced, by number."""
     began_at: int = 0
     """When the first attempt at the present step was announced; 0: not known, the store has it."""
     stale: bool = False
@@ -39,7 +45,7 @@ class Carried:
         """Keep what the attempt in flight was announced with."""
         if announce.input is not None:
             self.input, self.shown_input = announce.input, announce.shown_input
-        self.key = announce.key
+        self.key, self.items = announce.key, announce.items
 
 
 class Commits:
@@ -64,7 +70,7 @@ class Commits:
         if isinstance(following, Announce):
             carried.take(following)
             if row.step != before.step or row.attempt <= 1:
-                carried.began_at = 0
+                carried.began_at, carried.settled_items = 0, {}
         elif isinstance(following, Change) and row.state is State.PENDING and following.output is not None:
             carried.context.add(carried.plan.steps[following.position].name, decode(following.output))
         return True
@@ -86,8 +92,12 @@ class Commits:
     async def own_write(self, ref: Ref, event: Event) -> Decision | None:
         """If the commit in doubt was made after all, the decision as it must have been; None: it was not."""
         run = await self._executions.load(ref)
-        if run is None or not isinstance(event, Prepared | Settled | Woken):
+        if run is None or not isinstance(event, Prepared | Settled | Woken | ItemSettled):
             return None
+        if isinstance(event, ItemSettled):
+            items = await self._executions.items_of_step(ref, event.attempt.position)
+            own = any(_is_own_item(row, event) for row in items)
+            return Decision(Verdict.ACCEPTED, run.execution) if own else None
         if not _is_own(run, event, self.holder, await self._executions.steps(ref)):
             return None
         return Decision(Verdict.ACCEPTED, run.execution, moved=True)
@@ -100,6 +110,12 @@ _NO_SUCCESS: Final = (Wait, Retry, Fail)
 def moved(decision: Decision | None) -> Execution | None:
     """The run as the event left it; None: it moved before that."""
     return None if decision is None or decision.verdict is Verdict.SUPERSEDED else decision.execution
+
+
+def _is_own_item(row: ItemRow, event: ItemSettled) -> bool:
+    """Whether an item ended as this event says. Only this process settles items of its attempt."""
+    same = row.attempt == event.attempt.number and row.item == event.item
+    return same and row.settled_at == event.at and row.outcome is event.result.outcome
 
 
 def _is_own(run: Run, event: Prepared | Settled | Woken, holder: str, rows: list[StepRow]) -> bool:

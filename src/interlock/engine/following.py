@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from interlock.engine.commits import Carried
 from interlock.engine.held import Held
+from interlock.engine.items import remaining
 from interlock.engine.prepare import Preparer
 from interlock.ports import Announced, Executions, Marks, StepRow
 from interlock.rules.events import Announce, Next
@@ -26,7 +27,7 @@ class Following:
         self._marks = marks
 
     async def entered(self, carried: Carried, held: Held, at: int) -> Next | None:
-        """What comes at the present step. A further attempt takes the input of the first: same key, same call."""
+        """What comes at the present step. A further attempt has the input of the first, its key and its open items."""
         execution = carried.execution
         if execution.attempt > 0:
             first = await self.first_row(execution)
@@ -35,7 +36,15 @@ class Following:
                 announced = await self._executions.announced(execution.ref, execution.step)
                 if announced is None:
                     announced = Announced(input=first.input, key=first.key)
-                return Announce(execution.step, announced.input, shown_input=announced.shown_input, key=announced.key)
+                rows = await self._executions.items_of_step(execution.ref, execution.step)
+                items, carried.settled_items = remaining(rows)
+                return Announce(
+                    execution.step,
+                    announced.input,
+                    items,
+                    shown_input=announced.shown_input,
+                    key=announced.key,
+                )
         return await self.at_position(carried, held, execution.step, at)
 
     async def at_position(self, carried: Carried, held: Held, position: int, at: int) -> Next | None:

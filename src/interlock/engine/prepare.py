@@ -16,11 +16,11 @@ from interlock.expressions.evaluate import EvaluationStopped, Evaluator, Stopped
 from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.script import Failure, Outcome, Unit
 from interlock.ports import Clock
-from interlock.rules.events import Fail, Finish, Next, Passed
+from interlock.rules.events import Announce, Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome as StepOutcome
 from interlock.steps.documents import StepFailed, error_document
-from interlock.steps.kind import Evaluated, PrepareContext
+from interlock.steps.kind import MAX_STEP_ITEMS, Evaluated, PrepareContext
 from interlock.system import everybody_else
 
 _EXPRESSIONS_AT_ONCE: Final = 64
@@ -55,6 +55,11 @@ class Preparer:
                     position += 1
                     continue
                 ready = await step.step.prepare(here)
+                if isinstance(ready, Announce) and len(ready.items) > MAX_STEP_ITEMS:
+                    raise StepFailed(
+                        "TOO_MANY_ITEMS",
+                        f"the step has {len(ready.items):,} items; at most {MAX_STEP_ITEMS} are allowed",
+                    )
                 if not isinstance(ready, Evaluated):
                     return ready
                 passed = (*passed, ready.passed(position))

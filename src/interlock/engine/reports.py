@@ -40,7 +40,7 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
     ref, phase = attempt.attempt, attempt.progress.phase
     match report:
         case Succeeded(output, status):
-            text, error = _kept(attempt, output)
+            text, error = kept(attempt, output)
             result = Result(Outcome.SUCCEEDED, text, error, status, phase)
             return result, None if error is None else Fail(ref.position)
         case Accepted(until, status):
@@ -83,7 +83,7 @@ def lost(ref: AttemptRef, result: Result, at: int, step: Step[Message], error: b
     return Settled(at, ref, abandoned, following, holder)
 
 
-def _kept(attempt: Attempt, output: Mapping[str, object]) -> tuple[bytes | None, bytes | None]:
+def kept(attempt: Attempt, output: Mapping[str, object]) -> tuple[bytes | None, bytes | None]:
     """The output as it is stored, or the error that says why it is not."""
     try:
         return encode_output(output), None

@@ -43,7 +43,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
-    """One of several items of an attempt."""
+    """One item of an attempt."""
 
     position: int
     attempt: int
@@ -53,6 +53,10 @@ class ItemRow:
     settled_at: int | None
     output: bytes | None = None
     error: bytes | None = None
+    reached: Reached | None = None
+    """How far an item that failed had got; None: it has not failed."""
+    again: bool = False
+    """It failed, and the next attempt announces it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,13 @@ class ExecutionReads(Protocol):
         """What the steps did, secrets masked."""
         ...
 
-    async def items(self, ref: Ref) -> list[ItemRow]: ...
+    async def items(self, ref: Ref) -> list[ItemRow]:
+        """The items of all attempts, attempt by attempt, secrets masked."""
+        ...
+
+    async def items_of_step(self, ref: Ref, position: int) -> list[ItemRow]:
+        """For the engine: the items of all attempts at a step, attempt by attempt, secrets in the clear."""
+        ...
 
     async def termination(self, ref: Ref) -> Termination | None: ...
 

@@ -127,7 +127,7 @@ def _item_settled(situation: Situation, event: ItemSettled) -> Decision:
         result = stopped_waiting(result)
     elif result.outcome in INTERRUPTED:
         return superseded(execution)
-    record = ItemRecord(event.attempt.position, event.attempt.number, event.item, event.at, result)
+    record = ItemRecord(event.attempt.position, event.attempt.number, event.item, event.at, result, event.again)
     fence = situation.fence
     if fence is None or fence.cause is not Cause.CASCADE or execution.state is State.STOPPING:
         return Decision(Verdict.ACCEPTED, execution, (record,))

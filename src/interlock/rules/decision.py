@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from interlock.rules.model import AttemptRef, Execution, Ref, Result, Termination, TerminationRequest
+from interlock.rules.model import AttemptRef, Execution, Item, Ref, Result, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.values import value
@@ -35,7 +35,7 @@ class StepOpened:
     at: int
     input: bytes | None
     waiting_for: WaitingFor | None = None
-    items: tuple[str, ...] = ("",)
+    items: tuple[Item, ...] = ()
     shown_input: bytes | None = None
     key: str | None = None
     """The idempotency key that the attempt sends."""
@@ -97,13 +97,14 @@ class CallbackTaken:
 
 @value(frozen=True, slots=True)
 class ItemRecord:
-    """One of several items has its outcome."""
+    """One item of an attempt has its outcome. `again`: it failed, and the next attempt announces it again."""
 
     position: int
     attempt: int
     item: int
     at: int
     result: Result
+    again: bool = False
 
 
 @value(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interlock.rules.model import AttemptRef, Result, TerminationRequest
+from interlock.rules.model import AttemptRef, Item, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import WaitingFor
 from interlock.rules.values import value
@@ -24,11 +24,11 @@ class Passed:
 
 @value(frozen=True, slots=True)
 class Announce:
-    """Start an attempt at the step, after this commit. `items` are the names of its items; most steps have one."""
+    """Start an attempt at the step, after this commit. `items` are those that are open; most steps have none."""
 
     position: int
     input: bytes | None = None
-    items: tuple[str, ...] = ("",)
+    items: tuple[Item, ...] = ()
     passed: tuple[Passed, ...] = ()
     shown_input: bytes | None = None
     """What may be shown of the input, if that is not all of it."""
@@ -126,12 +126,13 @@ class Prepared:
 
 @value(frozen=True, slots=True)
 class ItemSettled:
-    """One of several items of the attempt in flight is done with."""
+    """One item of the attempt in flight has ended. `again`: it failed, and the next attempt announces it again."""
 
     at: int
     attempt: AttemptRef
     item: int
     result: Result
+    again: bool = False
 
 
 @value(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def _announce(execution: Execution, announce: Announce, at: int, holder: str, re
         step=position,
         attempt=number,
         attempt_epoch=epoch,
-        items=len(announce.items),
+        items=len(announce.items) or 1,
         holder=holder,
     )
     opened = StepOpened(

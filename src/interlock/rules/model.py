@@ -75,7 +75,7 @@ class Execution:
     attempt_epoch: int
     """The epoch the attempt in flight was announced with; 0 when none is in flight."""
     items: int
-    """How many items the attempt in flight has; 0 when none is in flight."""
+    """How many items the attempt in flight has, 1 if its step has no items; 0 when none is in flight."""
     waiting_for: WaitingFor | None
     wake_at: int | None
     """Queue, timer, retry, callback timeout and stop deadline in one; None once terminal."""
@@ -149,6 +149,14 @@ class AttemptRef:
     position: int
     number: int
     epoch: int
+
+
+@value(frozen=True, slots=True)
+class Item:
+    """One of several items of a step. Its number is the same in every attempt at the step."""
+
+    number: int
+    name: str
 
 
 @value(frozen=True, slots=True)
@@ -236,7 +244,7 @@ class Situation:
     termination: Termination | None = None
     """Read for stopping runs."""
     items: tuple[tuple[int, Outcome | None], ...] = ()
-    """(number, outcome) of the items of the attempt in flight, where there are several."""
+    """(number, outcome) of the items of the attempt in flight, if its step has items."""
     fence: TerminationRequest | None = None
     """A standing order that covers this run: an ancestor's cascade that has not reached it, or the tenant's switch."""
     hold: bool = False

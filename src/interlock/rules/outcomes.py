@@ -89,16 +89,41 @@ def late(outcome: Outcome | None) -> Outcome | None:
     return _LATE.get(outcome)
 
 
-def shown_item(recorded: Outcome | None, attempt: Outcome | None, state: State) -> Outcome | None:
-    """The outcome to show for one of several items.
+def shown_items(
+    recorded: Iterable[Outcome | None], attempt: Outcome | None, reached: Reached | None, state: State
+) -> tuple[Outcome | None, ...]:
+    """The outcomes to show for the items of an attempt, in their order.
 
-    Nothing says how far an item had got that was open when its attempt was given up: it is in doubt, as the attempt is.
+    Items are performed one after the other. So of those that were open when their attempt ended, the first is in doubt
+    as the attempt is, and those after it were never started; with one that was cut, none of the others had begun.
+
+    Args:
+        recorded: the outcomes on record; None: open.
+        attempt: the outcome of their attempt; None: it is open.
+        reached: how far their attempt had got, if it failed.
+        state: the state of the run.
     """
-    if recorded is not None or attempt is None:
-        return shown(recorded, state)
-    if attempt is Outcome.INTERRUPTED_NOT_SENT:
+    found: list[Outcome | None] = list(recorded)
+    if attempt is None:
+        return tuple(shown(outcome, state) for outcome in found)
+    first = _first_open(attempt, reached)
+    if not INTERRUPTED.isdisjoint({outcome for outcome in found if outcome is not None}):
+        first = Outcome.NOT_STARTED
+    for index, outcome in enumerate(found):
+        if outcome is None:
+            found[index], first = first, Outcome.NOT_STARTED
+    return tuple(found)
+
+
+def _first_open(attempt: Outcome, reached: Reached | None) -> Outcome:
+    """What the outcome of an attempt says of the first item that it left open."""
+    if attempt is Outcome.ABANDONED:
+        return attempt
+    if attempt in {Outcome.INTERRUPTED_NOT_SENT, Outcome.NOT_STARTED}:
         return Outcome.NOT_STARTED
-    return Outcome.ABANDONED if attempt is Outcome.ABANDONED else Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+    if attempt is Outcome.FAILED and reached is not Reached.UNKNOWN:
+        return Outcome.NOT_STARTED
+    return Outcome.INTERRUPTED_OUTCOME_UNKNOWN
 
 
 def shown(recorded: Outcome | None, state: State) -> Outcome | None:

@@ -24,7 +24,7 @@ from interlock.expressions.script import Unit
 from interlock.expressions.template import Template
 from interlock.ports import Progress
 from interlock.rules.events import Announce, Change, Passed, Wait
-from interlock.rules.model import AttemptRef, Ref
+from interlock.rules.model import AttemptRef, Item, Ref
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.settings import KindSetting
@@ -158,6 +158,64 @@ class Failed:
 
 
 Report = Succeeded | Accepted | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An item needs nothing: it is as the step would have it."""
+
+
+ItemReport = Succeeded | Skipped | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class SettledItem:
+    """An item that has ended, in this attempt or in one before it."""
+
+    item: Item
+    outcome: Outcome
+    output: Mapping[str, object] | None
+    error: bytes | None
+    reached: Reached | None
+
+
+MAX_STEP_ITEMS: Final = 250
+"""Items of one step: each has a commit of its own."""
+
+
+class ItemsEnded(BaseException):
+    """Raised by `Items.settle`: no other item of this attempt may begin. A step lets it pass."""
+
+
+class Items(Protocol):
+    """The items of an attempt. A step performs those that are open one after the other, and settles each."""
+
+    @property
+    def open(self) -> tuple[Item, ...]:
+        """The items that are still to be performed, in their order; none for a step without items."""
+        ...
+
+    @property
+    def settled(self) -> Mapping[int, SettledItem]:
+        """The items that have ended, by number, in whichever attempt."""
+        ...
+
+    def key(self, number: int) -> str | None:
+        """The idempotency key of an item, the same for all attempts at it; None: the kind sends none."""
+        ...
+
+    async def settle(self, number: int, report: ItemReport) -> None:
+        """Record how the first open item ended, in a commit of its own.
+
+        An item that failed with retries left is announced again by the next attempt, after the other items.
+
+        Raises:
+            ItemsEnded: no other item may begin: the run is stopped, or the item failed and the step does not
+                tolerate that.
+        """
+        ...
+
+
 Ready = Evaluated | Announce | Change | Wait
 
 
@@ -197,6 +255,8 @@ class Step(ABC, Generic[MessageT_co]):
     form: ClassVar[Form]
     repeatable: ClassVar[bool] = True
     """Whether an attempt whose performer was lost may be made again, with the same idempotency key."""
+    tolerates_failed_items: bool = False
+    """Whether the step goes on, and may succeed, after an item has failed for good."""
     settings: ClassVar[tuple[KindSetting, ...]] = ()
     """What an operator can set for this kind; `interlock serve` has an option for each."""
 
@@ -217,8 +277,12 @@ class Step(ABC, Generic[MessageT_co]):
         """The same where it is known before anything is evaluated."""
         return None
 
-    async def perform(self, attempt: Attempt) -> Report:
-        """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only."""
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only.
+
+        A step that was announced with items performs those that are open, and reports success when all are settled;
+        `attempt.progress` is that of the item that is performed, and begins anew after each.
+        """
         raise TypeError(f"{self.kind} has nothing to perform")
 
     def interruption(self, progress: Progress) -> Outcome:

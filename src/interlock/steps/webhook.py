@@ -46,6 +46,7 @@ from interlock.steps.kind import (
     CompileContext,
     Failed,
     Form,
+    Items,
     PrepareContext,
     Ready,
     Report,
@@ -158,7 +159,7 @@ class WebhookStep(Step[Webhook]):
         webhook = await self._resources.webhooks.get(tenant, webhook_id)
         return None if webhook is None else host_of(webhook.url)
 
-    async def perform(self, attempt: Attempt) -> Report:
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
         resources = self._resources
         webhook_id, payload = _parts(attempt.input)
         webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)

@@ -88,8 +88,8 @@ def step(row: Row) -> StepRow:
 
 
 def item(row: Row) -> ItemRow:
-    """From the columns of `items_of`."""
-    position, attempt, number, name, outcome, settled_at, output, error = row
+    """From the columns of `items_of` and `items_of_step`."""
+    position, attempt, number, name, outcome, settled_at, output, error, reached, again = row
     return ItemRow(
         position=position,
         attempt=attempt,
@@ -99,6 +99,8 @@ def item(row: Row) -> ItemRow:
         settled_at=settled_at,
         output=output,
         error=error,
+        reached=_REACHED[reached],
+        again=bool(again),
     )
 
 

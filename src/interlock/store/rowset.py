@@ -27,7 +27,7 @@ from interlock.rules.decision import (
     StepSettled,
     TerminationRecord,
 )
-from interlock.rules.model import Execution, TerminationRequest
+from interlock.rules.model import Execution, Item, TerminationRequest
 from interlock.rules.states import State
 from interlock.rules.stop import TERMINATE_ACTION
 from interlock.store.statements import columns
@@ -127,12 +127,11 @@ class Occasion(NamedTuple):
     at: int
 
 
-class Item(NamedTuple):
-    """One of several items of an attempt."""
+class OpenedItem(NamedTuple):
+    """An item of an attempt that was announced."""
 
     attempt: StepOpened
-    number: int
-    name: str
+    item: Item
 
 
 class Evidence(NamedTuple):
@@ -183,7 +182,9 @@ OPENED: Final = Change(
     {**_ATTEMPT, "started_at": "at", **_named("epoch", "waiting_for", "input", "shown_input", "key")},
 )
 ITEM_OPENED: Final = Change(
-    "item_open", _KEY, {"position": "attempt.position", "attempt": "attempt.attempt", "item": "number", "name": "name"}
+    "item_open",
+    _KEY,
+    {"position": "attempt.position", "attempt": "attempt.attempt", "item": "item.number", "name": "item.name"},
 )
 CLOSED: Final = Change(
     "step_closed",
@@ -215,7 +216,8 @@ ITEM_SETTLED: Final = Change(
         **_ATTEMPT,
         "item": "item",
         "settled_at": "at",
-        **{name: _RESULT[name] for name in ("outcome", "output", "error")},
+        **{name: _RESULT[name] for name in ("outcome", "output", "error", "reached")},
+        "again": "again",
     },
 )
 TERMINATION: Final = Change(
@@ -237,8 +239,7 @@ CHANGES: Final = tuple(found for found in list(globals().values()) if isinstance
 def _opened(rows: RowSet, row: Execution, record: StepOpened, at: int) -> None:
     key = OPENED.first(row)
     rows.append((OPENED, key + OPENED.second(record)))
-    if len(record.items) > 1:
-        rows += [(ITEM_OPENED, key + ITEM_OPENED.second(Item(record, *item))) for item in enumerate(record.items)]
+    rows += [(ITEM_OPENED, key + ITEM_OPENED.second(OpenedItem(record, item))) for item in record.items]
 
 
 def _closed(rows: RowSet, row: Execution, record: StepClosed, at: int) -> None:

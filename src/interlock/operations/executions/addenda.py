@@ -10,7 +10,7 @@ from typing import Final
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations.executions.detail import addendum_view, detail_of
-from interlock.operations.executions.receipt import Receipt, in_doubt, questions, receipt_of
+from interlock.operations.executions.receipt import Receipt, in_doubt, items_of, questions, receipt_of
 from interlock.operations.executions.views import FINDING, AttemptView, CreateAddendumRequest, ExecutionDetail, StepView
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
@@ -91,7 +91,7 @@ def _step(detail: ExecutionDetail, body: CreateAddendumRequest) -> StepView:
 def _recorded(receipt: Receipt, step: StepView, body: CreateAddendumRequest) -> str:
     """What is on record of that which the addendum is about, and which is in doubt."""
     attempt = _attempt(step, body.attempt)
-    items = _items(attempt or (step.attempts[-1] if step.attempts else None))
+    items = {item.name: item.outcome for item in items_of(step.attempts if attempt is None else [attempt])}
     if body.item not in items and (body.item or items):
         known = f"one of {', '.join(items)}"[:200] if items else "left out: the step has no items to tell apart"
         raise InvalidArgument.at("item", f"must be {known}")
@@ -112,13 +112,6 @@ def _attempt(step: StepView, number: int) -> AttemptView | None:
     if found is None:
         raise InvalidArgument.at("attempt", f"the step has {len(step.attempts)} attempts, numbered from 1")
     return found
-
-
-def _items(attempt: AttemptView | None) -> dict[str, str]:
-    """Name to outcome, where an attempt has several; the receipt tells such a step by its items."""
-    if attempt is None or len(attempt.items) <= 1:
-        return {}
-    return {item.name: item.outcome for item in attempt.items}
 
 
 def _doubtful(receipt: Receipt, attempt: AttemptView, item: str) -> bool:

@@ -30,7 +30,7 @@ from interlock.operations.services import Services
 from interlock.operations.terminations.handlers import termination_view
 from interlock.ports import Addendum, Definition, ItemRow, Reads, StepRow
 from interlock.rules.model import Execution, Ref
-from interlock.rules.outcomes import Outcome, Reached, shown_item
+from interlock.rules.outcomes import Outcome, Reached, shown_items
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
@@ -249,6 +249,7 @@ def in_doubt(outcome: str, reached: Reached | None) -> bool:
 
 def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> AttemptView:
     outcome = shown_outcome(attempt.outcome, row.state) or ""
+    outcomes = shown_items([item.outcome for item in items], attempt.outcome, attempt.reached, row.state)
     return AttemptView(
         number=attempt.attempt,
         outcome=outcome,
@@ -262,12 +263,14 @@ def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> Atte
         items=tuple(
             ItemView(
                 name=item.name,
-                outcome=shown_item(item.outcome, attempt.outcome, row.state) or "",
+                outcome=shown_as or "",
+                idempotency_key=f"{attempt.key}:{item.item}" if attempt.key is not None else "",
+                in_doubt=in_doubt(shown_as or "", item.reached),
                 settled_at=shown.moment(item.settled_at),
                 output=_json(item.output),
                 error=_error(item.error),
             )
-            for item in items
+            for item, shown_as in zip(items, outcomes, strict=True)
         ),
         late=tuple(_late(evidence, items) for evidence in _evidence(attempt.late)),
     )

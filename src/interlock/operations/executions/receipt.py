@@ -122,6 +122,7 @@ _LISTS: Final[dict[Outcome, str]] = {
     Outcome.ABANDONED: "unknown",
 }
 _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})
+_SENT_NOTHING: Final = frozenset({"", Outcome.NOT_STARTED, Outcome.INTERRUPTED_NOT_SENT})
 
 
 def receipt_of(detail: ExecutionDetail) -> Receipt:
@@ -183,15 +184,28 @@ def _entries(step: StepView, detail: ExecutionDetail) -> Iterable[tuple[str, Rec
             ),
         )
         return
-    outcome, last = Outcome(step.outcome), step.attempts[-1] if step.attempts else None
-    if last is not None and len(last.items) > 1:
-        for item in last.items:
+    outcome = Outcome(step.outcome)
+    if items := items_of(step.attempts):
+        for item in items:
             named = Outcome(item.outcome) if item.outcome else Outcome.NOT_STARTED
             doubtful = named is not Outcome.SUCCEEDED and any(in_doubt(each, item.name) for each in step.attempts)
             yield "unknown" if doubtful else _LISTS[named], _item(step, item, named, doubtful)
         return
     doubtful = outcome is not Outcome.SUCCEEDED and any(in_doubt(attempt) for attempt in step.attempts)
     yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, _account(step, outcome, state, doubtful))
+
+
+def items_of(attempts: Iterable[AttemptView]) -> list[ItemView]:
+    """What became of each item of a step over all attempts at it; an attempt announces only those that were open.
+
+    An attempt that sent nothing of an item says nothing of those before it, which did.
+    """
+    found: dict[str, ItemView] = {}
+    for attempt in attempts:
+        for item in attempt.items:
+            if item.name not in found or item.outcome not in _SENT_NOTHING:
+                found[item.name] = item
+    return list(found.values())
 
 
 def _with_addenda(entry: ReceiptEntry, addenda: tuple[AddendumView, ...], name: str, step: StepView) -> ReceiptEntry:
@@ -207,7 +221,7 @@ def _with_addenda(entry: ReceiptEntry, addenda: tuple[AddendumView, ...], name: 
 def in_doubt(attempt: AttemptView, item: str = "") -> bool:
     """Whether something may have reached the far end of which no answer tells; with an `item`, of that one."""
     if item:
-        return any(each.name == item and each.outcome in _IN_DOUBT for each in attempt.items)
+        return any(each.name == item and each.in_doubt for each in attempt.items)
     return attempt.in_doubt
 
 
@@ -262,7 +276,17 @@ def _item(step: StepView, item: ItemView, outcome: Outcome, doubtful: bool) -> R
     if doubtful and outcome not in _IN_DOUBT:
         account = f"{account} {_EARLIER_IN_DOUBT}"
     entry = _entry(step, outcome, account)
-    return with_fields(entry, item=item.name, settled_at=item.settled_at, status=0)
+    made = [each for attempt in step.attempts for each in attempt.items if each.name == item.name]
+    error = item.error
+    return with_fields(
+        entry,
+        item=item.name,
+        settled_at=item.settled_at,
+        status=0,
+        attempts=sum(each.outcome not in _SENT_NOTHING for each in made),
+        idempotency_key=item.idempotency_key if outcome is not Outcome.NOT_STARTED else "",
+        answer=text if isinstance(error, dict) and isinstance(text := error.get("body"), str) else "",
+    )
 
 
 def _late(step: StepView) -> list[ReceiptEntry]:

@@ -39,12 +39,16 @@ class ExecutionChange(Message):
 
 
 class ItemView(Message):
-    """One of several items of an attempt."""
+    """One item of an attempt."""
 
     proto_name: ClassVar[str] = "interlock.v1.Item"
 
     name: str = ""
     outcome: str = ""
+    in_doubt: Bool = False
+    """Something of this item may have reached the receiver, and no answer tells what became of it."""
+    idempotency_key: str = ""
+    """The key of this item, the same in all attempts; empty for a kind that sends none."""
     settled_at: Timestamp | None = None
     output: Any = None
     error: Any = None

@@ -105,6 +105,10 @@ class ExecutionReads:
     async def items(self, ref: Ref) -> list[ItemRow]:
         return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
 
+    async def items_of_step(self, ref: Ref, position: int) -> list[ItemRow]:
+        found = self._reader.execute(_SQL["items_of_step"], (ref.tenant, ref.id, position))
+        return [rows.item(row) for row in found]
+
     async def termination(self, ref: Ref) -> Termination | None:
         found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
         return None if found is None else rows.termination(found)

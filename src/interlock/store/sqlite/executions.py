@@ -273,7 +273,7 @@ class SqliteExecutions(ExecutionReads):
                 callback=callback,
             )
         items: tuple[tuple[int, Any], ...] = ()
-        if execution.items > 1 and kind in {ItemSettled, Recovered}:
+        if kind in {ItemSettled, Recovered}:
             key = (ref.tenant, ref.id, execution.step, execution.attempt)
             found = connection.execute(_SQL["items_of_attempt"], key)
             items = tuple((item, rows.outcome(outcome)) for item, outcome in found)

@@ -98,13 +98,14 @@ WHERE tenant = :tenant AND execution = :execution AND position = :position AND i
 ORDER BY attempt LIMIT 1;
 
 -- name: item_open
--- One of several items of an attempt, announced with it.
+-- An item of an attempt, announced with it.
 INSERT INTO items (tenant, execution, position, attempt, item, name) VALUES (:tenant, :execution, :position,
     :attempt, :item, :name);
 
 -- name: item_settle
--- One of several items has its outcome.
-UPDATE items SET settled_at = :settled_at, outcome = :outcome, output = :output, error = :error
+-- An item has its outcome.
+UPDATE items SET settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, reached = :reached,
+    again = :again
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
     AND item = :item AND outcome IS NULL;
 
@@ -113,10 +114,10 @@ WHERE tenant = :tenant AND execution = :execution AND position = :position AND a
 SELECT item, outcome FROM items
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt ORDER BY item;
 
--- name: items_of
--- The items of a run.
-SELECT position, attempt, item, name, outcome, settled_at, output, error FROM items
-WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt, item;
+-- name: items_of_step
+-- The items of all attempts at a step, as they are stored.
+SELECT position, attempt, item, name, outcome, settled_at, output, error, reached, again FROM items
+WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER BY attempt, item;
 
 -- name: idempotency_get
 -- What a caller's key stands for.

@@ -114,6 +114,31 @@ LEFT JOIN (
 ) carried ON carried.position = s.position
 WHERE s.tenant = :tenant AND s.execution = :execution ORDER BY s.position, s.attempt;
 
+-- name: items_of
+-- The items of a run, as they may be shown: an answer to a step that was announced with a secret may repeat it.
+SELECT
+    i.position,
+    i.attempt,
+    i.item,
+    i.name,
+    i.outcome,
+    i.settled_at,
+    iif(carried.secret, CAST(json_replace(
+        CAST(i.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), i.output),
+    iif(carried.secret, CAST(json_replace(
+        CAST(i.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]', '$.content_encoding', '[secret]'
+    ) AS BLOB), i.error),
+    i.reached,
+    i.again
+FROM items i
+LEFT JOIN (
+    SELECT position, 1 AS secret FROM steps WHERE tenant = :tenant AND execution = :execution
+    AND shown_input IS NOT NULL GROUP BY position
+) carried ON carried.position = i.position
+WHERE i.tenant = :tenant AND i.execution = :execution ORDER BY i.position, i.attempt, i.item;
+
 -- name: outputs_of
 -- What the steps of a run returned, and what of it may be shown; NULL: all of it.
 SELECT

@@ -1,0 +1,212 @@
+"""The items of an attempt: each is recorded in a commit of its own before the next one begins."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from interlock.contract.base import Message
+from interlock.engine.commits import Carried, Commits
+from interlock.engine.held import Held
+from interlock.engine.reports import DEFECT, NOT_KEPT, kept
+from interlock.errors import Fatal
+from interlock.ports import Clock, ItemRow, Progress, Randomness
+from interlock.rules.decision import Decision, Verdict
+from interlock.rules.events import Fail, ItemSettled, Next, Retry
+from interlock.rules.model import Item, Result
+from interlock.rules.outcomes import Outcome, Reached, derive
+from interlock.rules.retry import next_attempt
+from interlock.steps.documents import decode
+from interlock.steps.kind import (
+    Accepted,
+    Attempt,
+    Failed,
+    ItemReport,
+    ItemsEnded,
+    Report,
+    SettledItem,
+    Skipped,
+    Step,
+    Succeeded,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def remaining(rows: Iterable[ItemRow]) -> tuple[tuple[Item, ...], dict[int, SettledItem]]:
+    """The items of a step that are open, in their order, and those that have ended, by number.
+
+    Args:
+        rows: the items of all attempts at the step, attempt by attempt.
+    """
+    names: dict[int, Item] = {}
+    settled: dict[int, SettledItem] = {}
+    for row in rows:
+        item = names.setdefault(row.item, Item(row.item, row.name))
+        if row.outcome is not None and not row.again:
+            output = None if row.output is None else decode(row.output)
+            settled[row.item] = SettledItem(item, row.outcome, output, row.error, row.reached)
+    return tuple(item for number, item in sorted(names.items()) if number not in settled), settled
+
+
+class AttemptItems:
+    """`steps.kind.Items` for the attempt in flight of one run."""
+
+    def __init__(
+        self, commits: Commits, clock: Clock, chance: Randomness, carried: Carried, held: Held, attempt: Attempt
+    ) -> None:
+        self._commits = commits
+        self._clock = clock
+        self._chance = chance
+        self._held = held
+        self._attempt = attempt
+        self._step: Step[Message] = carried.plan.steps[attempt.attempt.position].step
+        self._announced = carried.items
+        self._left = deque(carried.items)
+        self._settled = dict(carried.settled_items)
+        self._outcomes: list[Outcome] = []
+        """Of the items that ended in this attempt."""
+        self._again: list[tuple[int, Failed]] = []
+        """The items that failed and are tried again: when, and how they failed."""
+        self._cut = False
+        self._ended = False
+
+    @property
+    def several(self) -> bool:
+        """Whether the step has items at all."""
+        return bool(self._announced or self._settled)
+
+    @property
+    def open(self) -> tuple[Item, ...]:
+        return tuple(self._left)
+
+    @property
+    def settled(self) -> Mapping[int, SettledItem]:
+        return self._settled
+
+    def key(self, number: int) -> str | None:
+        return None if self._attempt.key is None else f"{self._attempt.key}:{number}"
+
+    async def settle(self, number: int, report: ItemReport) -> None:
+        if self._ended:
+            raise ItemsEnded
+        if not self._left or self._left[0].number != number:
+            raise ValueError(f"item {number} is not the one that is performed now")
+        # The commit is not part of what an interrupt cuts: the item has ended, and that has to be recorded.
+        interrupted = self._held.end()
+        now = self._clock.now()
+        result, again_at = self._interpreted(report, now)
+        decision = await self._record(ItemSettled(now, self._attempt.attempt, number, result, again_at is not None))
+        self._took(report, result, again_at)
+        if decision is None or decision.verdict is Verdict.SUPERSEDED:
+            self._end(cut=True)
+        if self.failure is not None:
+            self._end(cut=False)
+        if self._left and (interrupted or not self._held.begin(self._attempt.attempt.epoch)):
+            self._end(cut=True)
+
+    def _end(self, *, cut: bool) -> None:
+        self._ended, self._cut = True, cut
+        raise ItemsEnded
+
+    def _interpreted(self, report: ItemReport, now: int) -> tuple[Result, int | None]:
+        """The result to record, and when the item is tried again."""
+        progress = self._attempt.progress
+        match report:
+            case Succeeded(output, status):
+                text, error = kept(self._attempt, output)
+                return Result(Outcome.SUCCEEDED, text, error, status, progress.phase), None
+            case Skipped():
+                return Result(Outcome.SKIPPED), None
+            case Failed(error, reached, status, retries, last_start):
+                result = Result(Outcome.FAILED, None, error, status, progress.phase, reached)
+                number = self._attempt.attempt.number
+                return result, next_attempt(retries, number, now, self._chance.chance(), last_start)
+
+    async def _record(self, event: ItemSettled) -> Decision | None:
+        """Record the item as it ended; else its outcome alone."""
+        try:
+            return await self._commits.apply(self._attempt.ref, event)
+        except Fatal:
+            raise
+        except Exception:  # noqa: BLE001 - the item has ended, and no defect of ours may change that
+            _log.exception("recording item %s of execution %s failed", event.item, self._attempt.ref.id)
+        bare = replace(event.result, output=None, error=NOT_KEPT)
+        return await self._commits.apply(self._attempt.ref, replace(event, result=bare))
+
+    def _took(self, report: ItemReport, result: Result, again_at: int | None) -> None:
+        item = self._left.popleft()
+        assert result.outcome is not None
+        self._outcomes.append(result.outcome)
+        self._attempt.progress = Progress()
+        if isinstance(report, Failed) and again_at is not None:
+            self._again.append((again_at, report))
+            return
+        output = None if result.output is None else decode(result.output)
+        self._settled[item.number] = SettledItem(item, result.outcome, output, result.error, result.reached)
+
+    # --- what the items make of their attempt -----------------------------------------------------------------------
+
+    @property
+    def failure(self) -> tuple[Result, Next] | None:
+        """The result of an attempt at a step that does not go on after a failed item, if there is one."""
+        if self._step.tolerates_failed_items:
+            return None
+        failed = next((each for each in self._settled.values() if each.outcome is Outcome.FAILED), None)
+        if failed is None:
+            return None
+        result = Result(Outcome.FAILED, error=failed.error, reached=failed.reached)
+        return result, Fail(self._attempt.attempt.position)
+
+    def judged(self, report: Report) -> Report | tuple[Result, Next]:
+        """The report of the step, or what its items make of it.
+
+        Raises:
+            TypeError, ValueError: the report cannot be true of these items: a defect of the kind.
+        """
+        if not self.several:
+            return report
+        if isinstance(report, Accepted):
+            raise TypeError(f"{self._step.kind} has items, and none of them is answered later")
+        if isinstance(report, Failed):
+            return report
+        if self._left:
+            raise ValueError(f"{self._step.kind} left {len(self._left)} items open and reported success")
+        if not self._again:
+            return report
+        at, failed = min(self._again, key=lambda each: each[0])
+        unknown = any(each.reached is Reached.UNKNOWN for _, each in self._again)
+        reached = Reached.UNKNOWN if unknown else failed.reached
+        return Result(Outcome.FAILED, error=failed.error, reached=reached), Retry(self._attempt.attempt.position, at)
+
+    async def ended(self) -> Outcome | tuple[Result, Next]:
+        """What becomes of an attempt that `settle` ended."""
+        return await self.interrupted() if self._cut or self.failure is None else self.failure
+
+    async def interrupted(self) -> Outcome:
+        """What becomes of an attempt that was cut, with the item that was cut recorded first."""
+        cut = self._step.interruption(self._attempt.progress)
+        if not self._announced:
+            return cut
+        left = len(self._left)
+        outcomes = [*self._outcomes]
+        if left and not self._ended:
+            progress, attempt = self._attempt.progress, self._attempt
+            result = Result(cut, status=progress.status, phase=progress.phase)
+            await self._record(ItemSettled(self._clock.now(), attempt.attempt, self._left[0].number, result))
+            outcomes.append(cut)
+            left -= 1
+        whole = derive([*outcomes, *([Outcome.NOT_STARTED] * left)])
+        return Outcome.INTERRUPTED_NOT_SENT if whole is Outcome.NOT_STARTED else whole
+
+    def proven(self) -> tuple[Result, Next] | None:
+        """The result of an attempt that met a defect between two items; None: one of them is in doubt."""
+        if self._step.interruption(self._attempt.progress) is not Outcome.INTERRUPTED_NOT_SENT:
+            return None
+        following = Fail(self._attempt.attempt.position)
+        if not self._left and derive(self._outcomes or [Outcome.SUCCEEDED]) is Outcome.SUCCEEDED:
+            return Result(Outcome.SUCCEEDED, error=NOT_KEPT), following
+        reached = Reached.ANSWERED if self._outcomes else Reached.NOT_SENT
+        return Result(Outcome.FAILED, error=DEFECT, reached=reached), following
