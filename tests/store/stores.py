@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
 from interlock.rules.states import State
+from interlock.rules.subject import subject_names
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
@@ -104,6 +106,7 @@ class World:
             parent=above.id if above is not None else None,
             root=above.root if above is not None else None,
             depth=above.depth + 1 if above is not None else 0,
+            names=subject_names(json.loads(input)),
         )
         self.next_id = newcomer.id + 1
         return await self.store.executions.create(newcomer, Created(at, following, "me"), input, AUDIT, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from interlock.ports import Definition
 from interlock.rules.events import Change, Prepared, StartChild, Terminated
 from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State
+from interlock.rules.subject import subject_names
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.connection import migrate
 from simulation.reads import finished
-from tests.store.stores import ANN, PLAN, World, insert_run, make_schema, opened, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, insert_run, make_schema, opened, world
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +75,12 @@ async def with_context(here: World, context: Any) -> int:
     return (await here.store.automations.draft(draft)).id
 
 
+async def definition_of(here: World) -> Definition:
+    found = await here.store.automations.definition(here.tenant, here.definition)
+    assert found is not None
+    return found
+
+
 class SubjectsContract:
     """To be passed by every store."""
 
@@ -88,9 +96,30 @@ class SubjectsContract:
 
     async def test_a_child_is_about_whom_it_is_told(self, here: World) -> None:
         row = (await here.start()).execution
-        change = Change(0, StartChild(77, here.automation, b'{"user_id":"u1"}'))
+        data = {"user_id": "u1"}
+        change = Change(0, StartChild(77, here.automation, json.dumps(data).encode(), names=subject_names(data)))
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         assert about(here, "u1") == [77]
+
+    @pytest.mark.parametrize(("context", "given", "subject"), TOLD)
+    async def test_child_has_the_subject_that_a_started_run_has(
+        self, here: World, context: Any, given: dict[str, Any], subject: str | None
+    ) -> None:
+        row = (await here.start()).execution
+        stored = await here.store.automations.get(here.tenant, here.automation)
+        assert stored is not None
+        published = replace(await definition_of(here), context=json.dumps({"context": context}).encode())
+        await here.store.automations.update(stored, published, AUDIT, read_at=stored.updated_at)
+        change = Change(0, StartChild(77, here.automation, json.dumps(given).encode(), names=subject_names(given)))
+        await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
+        assert [other for other in OTHERS if about(here, other)] == ([] if subject is None else [subject])
+
+    async def test_run_whose_context_cannot_be_read_has_no_subject(self, here: World) -> None:
+        for number, context in enumerate((b"{", b"[]", b"1", b"[" * 100_000), 1):
+            draft = replace(await definition_of(here), context=context, created_at=number)
+            here.definition = (await here.store.automations.draft(draft)).id
+            assert (await here.start(input=b'{"name":"u1"}')).execution.state is State.PENDING
+        assert about(here, "u1") == []
 
     async def test_pages_about_a_person_are_newest_first_and_filtered(self, here: World) -> None:
         ids = [(await here.start(input=b'{"user_id":"u%d"}' % (n % 2))).execution.id for n in range(8)]

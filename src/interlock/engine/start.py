@@ -23,6 +23,7 @@ from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
 from interlock.rules.model import Actor, Execution, Ref
 from interlock.rules.states import State
+from interlock.rules.subject import subject_names
 from interlock.steps.documents import encode
 
 START_ACTION = "execution.start"
@@ -99,7 +100,14 @@ class Starter:
         if self._is_closed:
             raise Unavailable(_STOPPING, retry_after=RETRY_AFTER_SECONDS)
         id_ = self._ids.execution()
-        newcomer = Newcomer(request.tenant, id_, request.automation, request.definition, request.is_draft)
+        newcomer = Newcomer(
+            request.tenant,
+            id_,
+            request.automation,
+            request.definition,
+            request.is_draft,
+            names=subject_names(request.trigger),
+        )
         details = b'{"automation":' + encode(request.automation) + b"}"
         audit = AuditEntry(
             actor=request.actor,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from interlock.rules.decision import AuditRecord, Decision, Effect, Record, TerminationRecord, Verdict, WakeAt
 from interlock.rules.model import SYSTEM, Cause, Execution, Mode, Termination, TerminationRequest
 from interlock.rules.states import State, WaitingFor, move
+from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
 SWITCHED_OFF = TerminationRequest(
@@ -27,6 +28,8 @@ class Newcomer:
     root: int | None = None
     """None: it starts a tree of its own."""
     depth: int = 0
+    names: SubjectNames = NO_NAMES
+    """What its own data say of its subject."""
 
 
 def admit(newcomer: Newcomer, at: int, *, disabled: bool, paused: bool) -> Decision:

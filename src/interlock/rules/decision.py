@@ -133,6 +133,7 @@ class ChildCreated:
     input: bytes
     records: tuple[Record, ...] = ()
     shown_input: bytes | None = None
+    subject: str | None = None
 
 
 Record = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from interlock.rules.model import AttemptRef, Item, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import WaitingFor
+from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
 # --- what comes next --------------------------------------------------------------------------------------------------
@@ -45,6 +46,8 @@ class StartChild:
     input: bytes
     shown_input: bytes | None = None
     """What may be shown of the input, if that is not all of it."""
+    names: SubjectNames = NO_NAMES
+    """What may be shown of the input says of the subject: a secret names none."""
 
 
 Mutation = StartChild

@@ -21,6 +21,7 @@ from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Cause, ChildTarge
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import stop_at_boundary
+from interlock.rules.subject import subject_of
 
 
 def follow(situation: Situation, following: Next, at: int, holder: str, records: tuple[Record, ...] = ()) -> Decision:
@@ -157,7 +158,8 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
     )
     let_in = admit(newcomer, at, disabled=target.disabled, paused=target.paused)
     done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
-    started = ChildCreated(let_in.execution, child.input, let_in.records, child.shown_input)
+    subject = subject_of(child.names, target.names)
+    started = ChildCreated(let_in.execution, child.input, let_in.records, child.shown_input, subject)
     rested = hand_over(situation, change.position + 1, at, (*passed, done, started))
     return replace(rested, effects=(*rested.effects, *let_in.effects))
 

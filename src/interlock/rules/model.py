@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor, move
+from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
 SECOND = 1_000_000
@@ -234,6 +235,8 @@ class ChildTarget:
     """The tenant's switch "disable automations" is on."""
     paused: bool = False
     """The target's circuit breaker is open, or this run trips it."""
+    names: SubjectNames = NO_NAMES
+    """What the context of the published definition says of the subject."""
 
 
 @value(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from interlock.expressions.program import Program
 from interlock.expressions.template import Template
 from interlock.ports import Ids
 from interlock.rules.events import Change, StartChild
-from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.rules.subject import REFUSAL, subject_names, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import (
     CompileContext,
@@ -68,7 +68,8 @@ class RunAutomationStep(Step[RunAutomation]):
             }
         )
         shown_data = None if masked is None else encode(masked)
-        child = StartChild(self._ids.execution(), target, encode_made(data), shown_data)
+        names = subject_names(data if masked is None else masked)
+        child = StartChild(self._ids.execution(), target, encode_made(data), shown_data, names)
         output = encode({"execution_id": str(child.id)})
         return Change(context.position, child, shown, output, context.passed)
 

@@ -76,10 +76,15 @@ def rowset_of(was: Execution, decision: Decision, at: int) -> RowSet:
 
 
 def rowset_of_new(
-    row: Execution, input_: bytes, records: tuple[Record, ...], at: int, shown_input: bytes | None = None
+    row: Execution,
+    input_: bytes,
+    records: tuple[Record, ...],
+    at: int,
+    shown_input: bytes | None = None,
+    subject: str | None = None,
 ) -> RowSet:
-    """A run that did not exist, and what goes beside it. A secret is no subject: that comes from what may be shown."""
-    given = Given(input_, shown_input, input_ if shown_input is None else shown_input)
+    """A run that did not exist, and what goes beside it."""
+    given = Given(input_, shown_input, subject)
     rows: RowSet = [(INSERT, INSERT.first(row) + INSERT.second(given)), (INPUT, INPUT.first(row) + INPUT.second(given))]
     for record in records:
         _ADDERS[type(record)](rows, row, record, at)
@@ -116,8 +121,7 @@ class Given(NamedTuple):
 
     input: bytes
     shown_input: bytes | None
-    about: bytes
-    """The document that its subject comes from."""
+    subject: str | None
 
 
 class Occasion(NamedTuple):
@@ -170,7 +174,7 @@ _REQUEST: Final = {
 }
 _RESULT: Final = {name: f"result.{name}" for name in ("outcome", "output", "error", "status", "phase", "reached")}
 
-INSERT: Final = Change("execution_insert", _named(*columns("execution")), {"shown": "about"})
+INSERT: Final = Change("execution_insert", _named(*columns("execution")), {"subject": "subject"})
 INPUT: Final = Change("input_insert", _KEY, {"input": "input", "shown": "shown_input"})
 MOVE: Final = Change(
     "execution_move", {**_STEPPED, **_named("state", "waiting_for", "wake_at", "completed_at")}, _WAS, guarded=True
@@ -287,7 +291,7 @@ def _audit(rows: RowSet, row: Execution, record: AuditRecord, at: int) -> None:
 
 
 def _child(rows: RowSet, row: Execution, record: ChildCreated, at: int) -> None:
-    rows += rowset_of_new(record.execution, record.input, record.records, at, record.shown_input)
+    rows += rowset_of_new(record.execution, record.input, record.records, at, record.shown_input, record.subject)
 
 
 _ADDERS: Final[dict[type, Callable[[RowSet, Execution, Any, int], None]]] = {

@@ -46,6 +46,7 @@ from interlock.rules.model import (
     TerminationRequest,
 )
 from interlock.rules.states import State
+from interlock.rules.subject import NO_NAMES, SubjectNames, subject_names, subject_of
 from interlock.store import rows
 from interlock.store.sqlite import breakers, stops
 from interlock.store.sqlite.audit import append_audit
@@ -60,6 +61,7 @@ Rules = Callable[[Situation, Event], Decision]
 
 _SQL = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
 _ADMISSION = _SQL["admission_automation"]
+_CONTEXT = _SQL["admission_context"]
 _SWITCH = _SQL["admission_tenant"]
 _LEASE = load("leases", Dialect.SQLITE)["lease_put"]
 _GET = _SQL["execution_get"]
@@ -167,7 +169,9 @@ class SqliteExecutions(ExecutionReads):
                     breakers.take(connection, verdict)
                     paused = verdict.paused
             decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
-            write_new(connection, decision.execution, input, decision.records, event.at)
+            (context,) = next(connection.execute(_CONTEXT, (tenant, newcomer.definition)), (None,))
+            subject = subject_of(newcomer.names, _names(context))
+            write_new(connection, decision.execution, input, decision.records, event.at, subject)
             append_audit(connection, tenant, event.at, audit)
             if lease is not None:
                 connection.execute(_LEASE, (tenant, newcomer.id, lease, event.at + lease))
@@ -327,7 +331,13 @@ class SqliteExecutions(ExecutionReads):
         if found[4] and not found[3]:
             verdict = breakers.judge(connection, execution.tenant, following.mutation.automation, event.at)
         paused = verdict is not None and verdict.paused
-        return ChildTarget(found[0], on_demand=_on_demand(found[2]), disabled=bool(found[3]), paused=paused)
+        return ChildTarget(
+            found[0],
+            on_demand=_on_demand(found[2]),
+            disabled=bool(found[3]),
+            paused=paused,
+            names=_names(found[6]),
+        )
 
     def _known(
         self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
@@ -389,6 +399,18 @@ _STOPPED = frozenset({State.STOPPING, State.TERMINATE})
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
 _ENDS_UNDER_AN_ORDER = frozenset({CalledBack, ItemSettled, Recovered, Released})
 """What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""
+
+
+def _names(context: bytes | None) -> SubjectNames:
+    """What the stored context of an automation says of the subject of its runs."""
+    if context is None:
+        return NO_NAMES
+    try:
+        stored = json.loads(context)
+    except (ValueError, RecursionError):
+        # The run itself ends with the reason: its compiled automation cannot be made.
+        return NO_NAMES
+    return subject_names(stored.get("context")) if isinstance(stored, dict) else NO_NAMES
 
 
 def _on_demand(triggers: bytes) -> bool:

@@ -31,9 +31,10 @@ def write_new(
     input_: bytes,
     records: tuple[Record, ...],
     at: int,
+    subject: str | None,
 ) -> None:
     """Write a run that did not exist, and what goes beside it."""
-    write_rows(connection, rowset_of_new(row, input_, records, at))
+    write_rows(connection, rowset_of_new(row, input_, records, at, subject=subject))
 
 
 def write_rows(connection: apsw.Connection, rows: RowSet) -> None:

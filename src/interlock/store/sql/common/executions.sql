@@ -1,3 +1,11 @@
+-- name: execution_insert
+-- A new run, and its subject.
+INSERT INTO executions ({execution}, subject) VALUES ({:execution}, :subject);
+
+-- name: admission_context
+-- The context of a run's automation, under its own data.
+SELECT context FROM definitions WHERE tenant = :tenant AND id = :definition;
+
 -- name: execution_move
 -- The row as the rules decided it, asserted to stand where it was read.
 UPDATE executions SET

@@ -1,40 +1,3 @@
--- name: execution_insert
--- A new run, and its subject: `user_id`, else `userId`, its own data over those of its automation; a text, or an integer
--- as its decimal digits (as JSON writes them: SQLite's own numbers end at 63 bits). Most runs have no subject, and few
--- automations have data: those pay for the question alone.
-INSERT INTO executions ({execution}, subject)
-VALUES (
-    {:execution},
-    CASE WHEN coalesce(
-        json_type(CAST(:shown AS TEXT), '$.user_id'),
-        json_type(CAST(:shown AS TEXT), '$.userId'),
-        (SELECT context FROM definitions WHERE tenant = :tenant AND id = :definition)
-    ) IS NOT NULL THEN (
-        SELECT coalesce(
-            CASE json_type(said.user_id, '$')
-                WHEN 'text' THEN nullif(said.user_id ->> '$', '')
-                WHEN 'integer' THEN said.user_id
-            END,
-            CASE json_type(said.userid, '$')
-                WHEN 'text' THEN nullif(said.userid ->> '$', '')
-                WHEN 'integer' THEN said.userid
-            END
-        )
-        FROM (
-            SELECT
-                coalesce(own -> '$.user_id', under -> '$.user_id') AS user_id,
-                coalesce(own -> '$.userId', under -> '$.userId') AS userid
-            FROM (
-                SELECT
-                    CAST(:shown AS TEXT) AS own,
-                    (SELECT CAST(context AS TEXT) -> '$.context' FROM definitions WHERE tenant = :tenant
-                    AND id = :definition)
-                        AS under
-            ) given
-        ) said
-    ) END
-);
-
 -- name: executions_children
 -- The runs that one run started.
 SELECT {execution}, fenced
@@ -171,7 +134,8 @@ SELECT
     p.apps IS NULL OR EXISTS (
         SELECT 1 FROM json_each(p.apps) j
         WHERE j.value = coalesce(json_extract(CAST(a.document AS TEXT), '$.appId'), '')
-    )
+    ),
+    d.context
 FROM automations a
 JOIN tenants t ON t.id = a.tenant
 LEFT JOIN definitions d ON d.tenant = a.tenant AND d.id = a.definition
