@@ -67,7 +67,7 @@ def test_apply_with_dry_run_only_says_what_it_would_do(server: Server, interlock
     ("text", "complaint"),
     [
         ("{", "line 1, column 2"),
-        ('{"displayName": "A", "displayName": "B"}', "given twice: displayName"),
+        ('{"displayName": "A", "displayName": "B"}', "duplicate member: displayName"),
         ('{"displayName": "A", "circuitBreakerMax": NaN}', "NaN"),
         ("7", "JSON object"),
         ("{}", "displayName"),

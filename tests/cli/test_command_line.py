@@ -145,7 +145,7 @@ def test_date_that_is_none_confirms_no_clock(text: str, interlock: CommandLine, 
 def test_executions_and_a_filter_do_not_go_together(interlock: CommandLine) -> None:
     refused = interlock("executions", "terminate", "7", "--state", "WAITING")
     assert refused.exit_code == Exit.USAGE
-    assert "not both" in refused.output
+    assert "cannot be combined" in refused.output
 
 
 def test_a_command_is_loaded_without_a_collection_of_garbage_and_collecting_goes_on() -> None:

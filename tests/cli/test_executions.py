@@ -184,8 +184,8 @@ def test_a_person_is_told_how_many_were_stopped_with_it(server: Server, interloc
     server.on("GET", f"{ALL}/7", in_state("DONE"))
     server.on("POST", terminating("7"), stopped("already-finished", "DONE", {"descendants": 1_023, "more": True}))
     result = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="y\n")
-    assert "Terminate execution 7, and all that was started by it?" in result.stderr
-    assert "With it: 1,023 that it had started, and so on down; more follow." in result.stderr
+    assert "Terminate execution 7, and all descendants of it?" in result.stderr
+    assert "Descendants terminated as well: 1,023; more follow." in result.stderr
 
 
 RECEIPT = "/interlock/v1/executions/7/receipt"
@@ -221,8 +221,8 @@ def test_the_only_step_that_is_not_known_needs_no_name(server: Server, interlock
 @pytest.mark.parametrize(
     ("unknown", "code", "said"),
     [
-        ([], Exit.NOT_FOUND, "nothing in it is unknown"),
-        ([{"step": "call", "resolved": True}], Exit.NOT_FOUND, "name it by --step"),
+        ([], Exit.NOT_FOUND, "no unknown step"),
+        ([{"step": "call", "resolved": True}], Exit.NOT_FOUND, "name a resolved step with --step"),
         (
             [{"step": "call"}, {"step": "te\x1bll", "item": "ann"}],
             Exit.USAGE,

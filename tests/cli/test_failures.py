@@ -93,7 +93,7 @@ def said(interlock: CommandLine, url: str, *command: str) -> tuple[int, str]:
 def test_http_against_https_names_the_right_url(tls_port: int, interlock: CommandLine) -> None:
     code, text = said(interlock, f"http://127.0.0.1:{tls_port}")
     assert code == Exit.ERROR
-    assert "the server speaks https, not http" in text
+    assert "the server uses https, not http" in text
     assert f"https://127.0.0.1:{tls_port}" in text
     assert "Is it running" not in text
 
@@ -101,14 +101,14 @@ def test_http_against_https_names_the_right_url(tls_port: int, interlock: Comman
 def test_https_against_http_names_the_right_url(server: Server, interlock: CommandLine) -> None:
     code, text = said(interlock, server.url.replace("http://", "https://"))
     assert code == Exit.ERROR
-    assert "the server speaks http, not https" in text
+    assert "the server uses http, not https" in text
     assert f"to {server.url}" in text
 
 
 def test_the_wrong_scheme_is_not_tried_again_for_a_stop(tls_port: int, interlock: CommandLine) -> None:
     code, text = said(interlock, f"http://127.0.0.1:{tls_port}", "executions", "terminate", "7")
     assert (code, interlock.clock.slept) == (Exit.ERROR, [])
-    assert "speaks https" in text
+    assert "uses https" in text
 
 
 def test_a_certificate_that_is_not_trusted_says_how_to_trust_it(tls_port: int, interlock: CommandLine) -> None:
@@ -135,7 +135,7 @@ def test_another_server_on_the_port_is_told(server: Server, interlock: CommandLi
     code, text = said(interlock, server.url)
     assert code == Exit.ERROR
     assert server.url in text
-    assert "Is it the right URL and port?" in text
+    assert "Check the URL and the port." in text
 
 
 def test_a_server_that_hangs_up_is_told(interlock: CommandLine) -> None:

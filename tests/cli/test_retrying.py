@@ -36,7 +36,7 @@ def test_a_terminate_waits_as_long_as_it_is_told_and_gets_through(
     assert lines(result)[0]["state"] == "TERMINATE"
     assert interlock.clock.slept == [7, 9]
     assert "Execution 7 has not been terminated yet" in result.stderr
-    assert "Trying again in 7.0 s" in result.stderr
+    assert "Retrying in 7.0 s" in result.stderr
 
 
 @pytest.mark.parametrize("answer", [AWAY, busy(502), busy(504), busy(503)])

@@ -140,30 +140,30 @@ def test_a_plan_of_executions_that_are_not_there_says_so(
     planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": total, "notFound": 1}))
     result = interlock("executions", "terminate", "7", "8", "--plan")
     assert result.exit_code == code
-    assert "not there" in result.stderr
+    assert "not found" in result.stderr
 
 
 def test_a_cascade_is_planned_and_asked_for_with_its_descendants(planned: Server, interlock: CommandLine) -> None:
     planned.on("POST", f"{PATH}/plan", ok({**PLAN, "descendants": 4}))
     result = interlock("executions", "terminate", "--all", "--cascade", person=True, stdin="n\n")
     assert planned.asked("POST", f"{PATH}/plan")[0].body["cascade"] is True
-    assert "2 would be stopped: 2 WAITING (the first 1 are shown), and 4 below them." in result.stderr
-    assert "Terminate 2 executions, and 4 below them?" in result.stderr
+    assert "2 would be stopped: 2 WAITING (the first 1 are shown), and 4 descendants of them." in result.stderr
+    assert "Terminate 2 executions, and 4 descendants of them?" in result.stderr
     execution = {"id": "7", "state": "AUTOMATION_EXECUTION_STATE_WAITING"}
     planned.on("GET", "/api/v1/automation_executions/7", ok({"automationExecution": execution}))
     planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 1, "descendants": 4}))
     named = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
-    assert "Terminate execution 7, and 4 below it?" in named.stderr
+    assert "Terminate execution 7, and 4 descendants of it?" in named.stderr
     for more, said in (
-        ({"descendants": 100_000, "moreDescendants": True}, "at least 100,000 below it"),
-        ({"descendants": 0}, "nothing below it"),
+        ({"descendants": 100_000, "moreDescendants": True}, "at least 100,000 descendants of it"),
+        ({"descendants": 0}, "no descendants of it"),
     ):
         planned.on("POST", f"{PATH}/plan", ok({**PLAN, "total": 1, **more}))
         asked = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
         assert f"Terminate execution 7, and {said}?" in asked.stderr
     planned.on("POST", f"{PATH}/plan", refusal(404, "not found"))
     elsewhere = interlock("executions", "terminate", "7", "--cascade", person=True, stdin="n\n")
-    assert "Terminate execution 7, and all that was started by it?" in elsewhere.stderr
+    assert "Terminate execution 7, and all descendants of it?" in elsewhere.stderr
 
 
 def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: CommandLine) -> None:
@@ -177,9 +177,9 @@ def test_orders_are_listed_watched_and_aborted(planned: Server, interlock: Comma
 
 def test_a_person_is_told_that_an_abort_came_too_late(planned: Server, interlock: CommandLine) -> None:
     planned.on("POST", f"{PATH}/p/actions/abort", ok(order("DONE", 2)))
-    assert "nothing left to abort" in interlock("bulk-terminations", "abort", "p", person=True).stderr
+    assert "Nothing to abort" in interlock("bulk-terminations", "abort", "p", person=True).stderr
     planned.on("POST", f"{PATH}/p/actions/abort", ok(order("ABORTED", 1)))
-    assert "nothing left to abort" not in interlock("bulk-terminations", "abort", "p", person=True).stderr
+    assert "Nothing to abort" not in interlock("bulk-terminations", "abort", "p", person=True).stderr
 
 
 def test_who_pauses_automations_is_told_how_they_go_on(planned: Server, interlock: CommandLine) -> None:

@@ -140,4 +140,4 @@ def test_run_that_did_not_end_well_says_where_to_read_why(server: Server, interl
     server.on("GET", EVENTS, stream((3, "ERROR")))
     followed = interlock("executions", "watch", "7", "--exit-status")
     assert followed.exit_code == Exit.ERROR
-    assert "execution 7 ended in ERROR\nSee why: interlock executions receipt 7\n" in followed.stderr
+    assert "execution 7 ended in ERROR\nShow the receipt: interlock executions receipt 7\n" in followed.stderr

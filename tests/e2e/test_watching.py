@@ -90,6 +90,6 @@ async def test_it_ends_by_ctrl_c_and_the_run_goes_on(server: ServerProcess, api:
     watch.send_signal(signal.SIGINT)
     code, out, err = await ended(watch)
     assert (code, out) == (130, "")
-    assert f"Execution {execution} goes on" in err
+    assert f"Execution {execution} continues" in err
     assert f"interlock executions terminate {execution}" in err
     assert await terminate(api, execution) == "accepted; state=TERMINATE"

@@ -92,14 +92,14 @@ def test_what_is_no_regular_file_is_no_profile_and_is_not_waited_for(tmp_path: P
     os.mkfifo(tmp_path / "fifo")
     keep = os.open(tmp_path / "fifo", os.O_RDWR)
     try:
-        with pytest.raises(Failure, match="no regular file"):
+        with pytest.raises(Failure, match="not a regular file"):
             read_profile(tmp_path / "fifo")
     finally:
         os.close(keep)
 
 
 def test_files_without_an_end_are_read_to_their_limit(tmp_path: Path, interlock: CommandLine) -> None:
-    with pytest.raises(Failure, match="no regular file"):
+    with pytest.raises(Failure, match="not a regular file"):
         read_profile(Path("/dev/zero"))
     (tmp_path / "big.json").write_bytes(b" " * (MAX_PROFILE_BYTES + 1))
     with pytest.raises(Failure, match="larger than"):

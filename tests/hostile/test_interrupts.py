@@ -124,10 +124,10 @@ def test_a_terminate_that_keeps_trying_says_that_nothing_was_terminated(
 ) -> None:
     server.on("POST", TERMINATE, AWAY)
     command = started(server, "executions", "terminate", "7")
-    command.until("Trying again")
+    command.until("Retrying in")
     ended, said = command.end(number)
     assert ended == code
-    assert "Execution 7 has perhaps not been terminated" in said
+    assert "Execution 7 has possibly not been terminated" in said
     assert "interlock executions terminate 7" in said
 
 

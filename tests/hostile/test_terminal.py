@@ -202,7 +202,7 @@ def test_secret_that_could_not_be_shown_is_named_as_lost(output: str, running: R
     )
     assert done.returncode == 1
     assert "its secret could not be written to stdout: No space left on device" in done.stderr
-    assert "only the output is lost" not in done.stderr
+    assert "only its output is lost" not in done.stderr
     running.call("clients", "revoke", done.stderr.split()[-1])
 
 

@@ -26,7 +26,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "TerminateAutomation": {},
     "ClearAutomationCircuitBreaker": {
         "decision": "PAUSED_EXECUTION_DECISION_CANCEL",
-        "reason": "the source sent everybody twice",
+        "reason": "the source sent every user twice",
     },
     "ResolvePausedAutomationExecutions": {"decision": "PAUSED_EXECUTION_DECISION_RUN"},
     "SearchAutomations": {"query": "wait", "pageSize": 25},
@@ -58,7 +58,7 @@ interlock automations apply -""",
     "DeleteAutomation": 'interlock automations delete "$AUTOMATION_ID" --yes',
     "ExecuteAutomation": """interlock automations run "$AUTOMATION_ID" --context '{"employee": "E-1042"}'""",
     "ClearAutomationCircuitBreaker": 'interlock automations clear-breaker "$AUTOMATION_ID" --cancel --yes '
-    '--reason "the source sent everybody twice"',
+    '--reason "the source sent every user twice"',
     "ResolvePausedAutomationExecutions": 'interlock automations resolve-paused "$AUTOMATION_ID" --run',
     "SearchAutomations": "interlock automations list --query wait",
     "ListAutomationExecutions": "interlock executions list",

@@ -1,4 +1,4 @@
-"""`interlock clients` and `interlock tenants`: who may call."""
+"""`interlock clients` and `interlock tenants`: manage access."""
 
 import errno
 import os
@@ -48,16 +48,16 @@ _save_option = click.option(
 
 @click.group(epilog=EXIT_CODES)
 def clients() -> None:
-    """Make, list and revoke clients: the credentials that programs and people call with."""
+    """Create, list and revoke clients: the credentials of programs and people."""
 
 
 @clients.command("create")
-@click.option("--name", help="What the id begins with; by default two words and a number.")
-@click.option("--display-name", default="", help="For whom or what it is.")
-@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="May be repeated.")
-@click.option("--app", "apps", multiple=True, metavar="ID", help="It administers this app. May be repeated.")
-@click.option("--public-key", help="Of a key pair of your own: 32 bytes of Ed25519 in base64url, the x of a JWK.")
-@click.option("--expires-in", metavar="DAYS", type=click.IntRange(min=1), help="Let it in for so many days.")
+@click.option("--name", help="Beginning of the id. Default: two words and a number.")
+@click.option("--display-name", default="", help="Name of the program or person.")
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="Role; may be repeated.")
+@click.option("--app", "apps", multiple=True, metavar="ID", help="App that an app_admin manages; may be repeated.")
+@click.option("--public-key", help="Public key of your own key pair: 32 bytes of Ed25519 in base64url (x of a JWK).")
+@click.option("--expires-in", metavar="DAYS", type=click.IntRange(min=1), help="Days until the client expires.")
 @_save_option
 @output_option
 @click.pass_obj
@@ -72,7 +72,7 @@ def create_client(
     save: Path | None,
     output: Form,
 ) -> None:
-    """Make a client. Its secret is shown this once; the server keeps the public key alone.
+    """Create a client and show its secret. The server stores only the public key.
 
     \b
     Examples:
@@ -86,7 +86,7 @@ def create_client(
     body |= {"publicKey": public_key} if public_key else {}
     body |= {"expiresIn": f"{expires_in * 86_400}s"} if expires_in else {}
     if save is not None and public_key:
-        raise Failure("--save has nothing to save: with --public-key the secret is yours alone", Exit.USAGE)
+        raise Failure("--save cannot be used with --public-key: the server does not have the secret", Exit.USAGE)
     _check_can_keep(save, output, needed=not public_key)
     made = session.api().call("POST", _CLIENTS, body, repeatable=False).body
     _show_secret(session, made, save, output)
@@ -96,7 +96,7 @@ def create_client(
 @output_option
 @click.pass_obj
 def list_clients(session: Session, output: Form) -> None:
-    """List clients, those revoked included.
+    """List clients, including revoked ones.
 
     \b
     Examples:
@@ -107,11 +107,11 @@ def list_clients(session: Session, output: Form) -> None:
 
 @clients.command("revoke")
 @click.argument("client")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_option
 @click.pass_obj
 def revoke_client(session: Session, client: str, yes: bool, output: Form) -> None:
-    """Let a client in no more. Its tokens are void at once.
+    """Revoke a client; its tokens stop working immediately.
 
     \b
     Examples:
@@ -125,17 +125,19 @@ def revoke_client(session: Session, client: str, yes: bool, output: Form) -> Non
 
 @click.group(epilog=EXIT_CODES)
 def tenants() -> None:
-    """Make, list and revoke tenants. Each has its own host names, and sees nothing of the others."""
+    """Create, list and revoke tenants. Each has its own host names and is isolated from the others."""
 
 
 @tenants.command("create")
 @click.argument("name")
-@click.option("--host", "hosts", multiple=True, required=True, metavar="HOST", help="It answers to. May be repeated.")
+@click.option(
+    "--host", "hosts", multiple=True, required=True, metavar="HOST", help="Host name of the tenant; may be repeated."
+)
 @_save_option
 @output_option
 @click.pass_obj
 def create_tenant(session: Session, name: str, hosts: tuple[str, ...], save: Path | None, output: Form) -> None:
-    """Make a tenant, and its first client.
+    """Create a tenant and its first client.
 
     \b
     Examples:
@@ -150,7 +152,7 @@ def create_tenant(session: Session, name: str, hosts: tuple[str, ...], save: Pat
 @output_option
 @click.pass_obj
 def list_tenants(session: Session, output: Form) -> None:
-    """List tenants, those revoked included.
+    """List tenants, including revoked ones.
 
     \b
     Examples:
@@ -161,11 +163,11 @@ def list_tenants(session: Session, output: Form) -> None:
 
 @tenants.command("revoke")
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_option
 @click.pass_obj
 def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
-    """Revoke a tenant; its clients are refused and its runs terminated from now on. Its record stays.
+    """Revoke a tenant: refuse its clients and terminate its runs. Its record is kept.
 
     \b
     Examples:
@@ -178,14 +180,19 @@ def revoke_tenant(session: Session, name: str, yes: bool, output: Form) -> None:
 
 
 def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> None:
-    """Find out before anything is made whether its secret can be kept; `needed` says that it has one.
+    """Check before a client is created that its secret can be saved or shown.
+
+    Args:
+        save: File for the secret; None to print it.
+        output: Output format; "ids" shows no secret.
+        needed: Whether the new client has a secret.
 
     Raises:
         Failure: the file cannot be written, or the secret would be neither saved nor shown.
     """
     if save is None:
         if needed and output == "ids":
-            hint = "Add --save FILE, or use -o json, which shows the secret. Nothing was made."
+            hint = "Add --save FILE, or use -o json, which shows the secret. Nothing was created."
             raise Failure("-o ids shows no secret, and it cannot be shown later", Exit.USAGE, hint=hint)
         return
     try:
@@ -197,7 +204,7 @@ def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> 
         with tempfile.TemporaryFile(dir=save.parent):
             pass
     except (OSError, ValueError) as error:
-        hint = "Name a file that does not exist, in a directory that you may write to. Nothing was made."
+        hint = "Name a new file in a directory that you may write to. Nothing was created."
         raise Failure(f"--save: cannot write {str(save)!r}: {reason_of(error)}", Exit.USAGE, hint=hint) from error
 
 
@@ -217,8 +224,8 @@ def _show_secret(session: Session, made: dict[str, Any], save: Path | None, outp
 
 def _secret_lost(ident: str, where: str, error: OSError) -> OutputLost:
     return OutputLost(
-        f"the client {ident} was made, and its secret could not be written to {where}: {reason_of(error)}",
-        hint=f"Its secret is lost. Revoke it, and make another: interlock clients revoke {ident}",
+        f"the client {ident} was created, but its secret could not be written to {where}: {reason_of(error)}",
+        hint=f"The secret is lost. Revoke the client and create another: interlock clients revoke {ident}",
     )
 
 
@@ -236,4 +243,4 @@ def _print_made(session: Session, made: dict[str, Any], save: Path | None, outpu
             f"\nexport CONDUCTORONE_CLIENT_ID={shlex.quote(one_line(ident))}"
             f"\nexport CONDUCTORONE_CLIENT_SECRET={shlex.quote(one_line(secret))}"
         )
-        session.hint("The secret is shown this once.")
+        session.hint("The secret cannot be shown again.")

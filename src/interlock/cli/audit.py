@@ -1,4 +1,4 @@
-"""`interlock audit`: read the audit record, and check it."""
+"""`interlock audit`: read and verify the audit record."""
 
 import click
 
@@ -23,7 +23,7 @@ _COLUMNS: tuple[Column, ...] = (
 
 @click.group(epilog=EXIT_CODES)
 def audit() -> None:
-    """Read and check the audit record: who did what, from where, why, and what came of it."""
+    """Read and verify the audit record: actor, address, action, reason and result of each change."""
 
 
 @audit.command()
@@ -31,7 +31,7 @@ def audit() -> None:
 @output_option
 @click.pass_obj
 def export(session: Session, limit: int, output: Form) -> None:
-    """Print the record, oldest first, each row with the hash that seals it.
+    """Print the record, oldest row first, each row with its seal.
 
     \b
     Examples:
@@ -42,15 +42,15 @@ def export(session: Session, limit: int, output: Form) -> None:
 
 @audit.command()
 @click.option(
-    "--checkpoint", metavar="ID:HASH", help="A head that an earlier check printed, and that was kept elsewhere."
+    "--checkpoint", metavar="ID:HASH", help="Head that an earlier verification printed and that was stored elsewhere."
 )
 @output_option
 @click.pass_obj
 def verify(session: Session, checkpoint: str | None, output: Form) -> None:
-    """Check that no row was changed, removed or put in. Exit code 1, and which row it is, if one was.
+    """Verify that no row was changed, removed or inserted. Otherwise name the first such row; exit code 1.
 
-    Keep the head that this prints somewhere else: only with --checkpoint can a later check tell a record that was
-    written anew as a whole.
+    Store the printed head elsewhere: with --checkpoint, a later verification also detects a record that was rewritten
+    as a whole.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def verify(session: Session, checkpoint: str | None, output: Form) -> None:
         body = {"checkpointId": ident, "checkpointHash": digest}
     found = session.api().call("POST", f"{_PATH}/actions/verify", body, reads=True).body
     if output == "table":
-        say(f"{found['sealed']} rows are as they were sealed, {found['unsealed']} are not sealed yet.")
+        say(f"{found['sealed']} sealed rows are unchanged; {found['unsealed']} rows are not sealed yet.")
         say(f"Head: {found['headId']}:{found['headHash']}")
     else:
         print_object(output, found, "headId")

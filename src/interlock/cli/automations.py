@@ -16,10 +16,10 @@ from interlock.cli.waiting import check_ended, goes_on, wait_until_ended
 
 _PATH = "/api/v1/automations"
 _KEY = re.compile(r"[!-~]{1,255}")
-"""What a header can carry as it is."""
+"""Idempotency keys that a header can carry unchanged."""
 _SEARCH = "/api/v1/search/automations"
 
-# What the server keeps by itself: a file saved from `get` holds it, and an update must not ask for it.
+# Fields that the server sets: a file saved from `get` holds them, and an update must leave them out.
 _KEPT_BY_SERVER = frozenset(
     {"id", "createdAt", "currentVersion", "primaryTriggerType", "lastExecutedAt", "circuitBreaker", "webhookHmacSecret"}
 )
@@ -47,14 +47,14 @@ def automations() -> None:
 
 @automations.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the changes without making them.")
 @output_option
 @click.pass_obj
 def apply(session: Session, files: tuple[str, ...], dry_run: bool, output: Form) -> None:
-    """Make automations be as their files say. A FILE is JSON, one automation or an array; - is stdin.
+    """Create or update automations from files. A FILE is JSON, one automation or an array; - is stdin.
 
-    An automation with an "id" updates that one. Without it, the one with exactly that displayName is updated, or a new
-    one made. An update touches the members that the file names, and leaves the others alone.
+    An automation with an "id" updates the automation with that id. Without an "id", the command updates the automation
+    with exactly that displayName, or creates one. An update changes only the members that the file contains.
 
     \b
     Examples:
@@ -76,12 +76,12 @@ def apply(session: Session, files: tuple[str, ...], dry_run: bool, output: Form)
     columns = (*_COLUMNS[:2], ("RESULT", lambda row: row.get("result")))
     print_rows(output, rows, columns, "id")
     if rows and not dry_run:
-        session.hint(f"Run it: interlock automations run {rows[-1]['id']}")
+        session.hint(f"Run the automation: interlock automations run {rows[-1]['id']}")
     click.get_current_context().exit(combined(len(rows), failures))
 
 
 @automations.command("list")
-@click.option("--query", default="", help="Only those whose name or description has this in it.")
+@click.option("--query", default="", help="Only automations whose name or description contains this text.")
 @limit_option
 @output_option
 @click.pass_obj
@@ -96,9 +96,9 @@ def list_(session: Session, query: str, limit: int, output: Form) -> None:
     rows = session.api().pages("POST", _SEARCH, "list", {"query": query} if query else {}, limit)
     count = print_rows(output, rows, _COLUMNS, "id")
     if not count:
-        session.hint("None. Make one: interlock automations apply FILE")
+        session.hint("No automations. Create one: interlock automations apply FILE")
     elif count == limit:
-        session.hint(f"The first {limit}; --limit 0 shows all.")
+        session.hint(f"Showing the first {limit}; --limit 0 shows all.")
 
 
 @automations.command()
@@ -106,7 +106,7 @@ def list_(session: Session, query: str, limit: int, output: Form) -> None:
 @output_option
 @click.pass_obj
 def get(session: Session, automation: str, output: Form) -> None:
-    """Show one automation, by its id or its exact name.
+    """Show an automation, by id or exact name.
 
     \b
     Examples:
@@ -118,12 +118,14 @@ def get(session: Session, automation: str, output: Form) -> None:
 
 @automations.command()
 @click.argument("automation")
-@click.option("--context", help="What the run starts with, as ctx.trigger: a JSON object, @FILE, or - for stdin.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for the run to end.")
+@click.option("--context", help="Data of the run, as ctx.trigger: a JSON object, @FILE, or - for stdin.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait for the end of the run.")
 @click.option(
-    "--lease", metavar="DURATION", help="Terminate it after so long, such as 10m, unless it is renewed; 1 s to 30 days."
+    "--lease",
+    metavar="DURATION",
+    help="Terminate the run after this time, such as 10m, unless it is renewed; 1 s to 30 days.",
 )
-@click.option("--idempotency-key", help="The same key starts one run only, however often it is sent within 24 hours.")
+@click.option("--idempotency-key", help="Requests with the same key start one run within 24 hours.")
 @output_option
 @click.pass_obj
 def run(
@@ -135,9 +137,9 @@ def run(
     idempotency_key: str | None,
     output: Form,
 ) -> None:
-    """Start a run of an automation, named by its id or its exact name.
+    """Start a run of an automation, by id or exact name.
 
-    With --wait the exit code is 0 only if the run ended in DONE, and 6 if it had not ended in time.
+    With --wait the exit code is 0 only if the run ended in DONE, and 6 if it did not end in time.
 
     \b
     Examples:
@@ -148,7 +150,7 @@ def run(
     length = duration(lease, "--lease")
     given = read_context(context) if context is not None else None
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        why = "it has to have 1 to 255 visible ASCII characters"
+        why = "use 1 to 255 visible ASCII characters"
         raise Failure(f"--idempotency-key: {idempotency_key[:80]!r}: {why}", Exit.USAGE)
     api = session.api()
     target = find_automation(api, automation)
@@ -170,9 +172,9 @@ def run(
             ("AUTOMATION", lambda _: target.get("displayName")),
         )
         print_rows(output, [{"executionId": execution}], columns, "executionId")
-        session.hint(f"Follow it: interlock executions watch {execution}")
+        session.hint(f"Follow the run: interlock executions watch {execution}")
         if length is not None:
-            session.hint(f"Keep it: interlock executions renew {execution}")
+            session.hint(f"Renew the lease: interlock executions renew {execution}")
         return
     try:
         ended = wait_until_ended(api, session.clock, execution, seconds=wait)
@@ -185,10 +187,10 @@ def run(
 
 @automations.command()
 @click.argument("automation_names", nargs=-1, required=True, metavar="AUTOMATION…")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> None:
-    """Delete automations, by id or exact name. Runs that have begun go on to their end.
+    """Delete automations, by id or exact name. Active runs continue.
 
     \b
     Examples:
@@ -220,9 +222,9 @@ def delete(session: Session, automation_names: tuple[str, ...], yes: bool) -> No
 
 
 _DECISIONS = {"run": "PAUSED_EXECUTION_DECISION_RUN", "cancel": "PAUSED_EXECUTION_DECISION_CANCEL"}
-_PAUSED = "the runs that its circuit breaker holds back"
+_PAUSED = "the runs that its circuit breaker paused"
 _reason_option = click.option("--reason", default="", help="Why, for the audit record.")
-_yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before cancelling.")
+_yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 
 
 @automations.command("clear-breaker")
@@ -236,14 +238,14 @@ _yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before 
 def clear_breaker(
     session: Session, automation: str, decision: str | None, reason: str, yes: bool, output: Form
 ) -> None:
-    """Close a circuit breaker that has tripped, so that new runs start again.
+    """Close a tripped circuit breaker, so that new runs start again.
 
-    Runs that it held back stay paused unless --run or --cancel is given; `resolve-paused` decides about them later.
+    Paused runs stay paused without --run or --cancel; decide about them later with `resolve-paused`.
 
     \b
     Examples:
       interlock automations clear-breaker "Offboard" --run
-      interlock automations clear-breaker "Offboard" --cancel --reason "the source sent everybody twice"
+      interlock automations clear-breaker "Offboard" --cancel --reason "the source sent every user twice"
     """
     _settle(session, automation, "clear", decision, reason, output, yes=yes)
 
@@ -259,14 +261,14 @@ def clear_breaker(
 def resolve_paused(
     session: Session, automation: str, decision: str | None, reason: str, yes: bool, output: Form
 ) -> None:
-    """Run or cancel what a circuit breaker holds back, and leave the breaker as it is.
+    """Run or cancel paused runs, and leave the circuit breaker open.
 
     \b
     Examples:
       interlock automations resolve-paused "Offboard" --cancel --reason "done by hand"
     """
     if decision is None:
-        raise click.UsageError("say what becomes of them: --run or --cancel")
+        raise click.UsageError("add --run or --cancel")
     _settle(session, automation, "resolve_paused", decision, reason, output, yes=yes)
 
 
@@ -283,16 +285,16 @@ def _settle(
 
 
 def find_automation(api: Api, name: str) -> dict[str, Any]:
-    """The automation with this id, or else with exactly this displayName.
+    """Return the automation with this id, or else with exactly this displayName.
 
     Raises:
-        Failure: there is none, or the name fits several.
+        Failure: No automation matches, or several have the name.
     """
     if re.fullmatch(r"[A-Za-z0-9_-]+", name):
         try:
             found = api.call("GET", f"{_PATH}/{name}").body.get("automation")
         except Refused as refused:
-            # 400 is a server's answer to what has not the form of its ids, which a name need not have.
+            # The server answers 400 to a text that is not a valid id; a name may be such a text.
             if refused.status not in (400, 404):
                 raise
         else:
@@ -300,7 +302,7 @@ def find_automation(api: Api, name: str) -> dict[str, Any]:
                 return found
     found = _named(api, name)
     if found is None:
-        hint = "See which there are: interlock automations list"
+        hint = "List automations: interlock automations list"
         raise Failure(f"no automation has the id or the name {name!r}", Exit.NOT_FOUND, hint=hint)
     return found
 
@@ -310,7 +312,7 @@ def _named(api: Api, name: str) -> dict[str, Any] | None:
     found = [row for row in rows if row.get("displayName") == name]
     if len(found) > 1:
         ids = ", ".join(str(row.get("id")) for row in found)
-        raise Failure(f"{len(found)} automations have the name {name!r}: {ids}", hint="Say which one by its id.")
+        raise Failure(f"{len(found)} automations have the name {name!r}: {ids}", hint="Use an id instead of the name.")
     return found[0] if found else None
 
 
@@ -333,4 +335,4 @@ def _refuse_twins(automations: list[dict[str, Any]]) -> None:
     keys = [automation.get("id") or automation["displayName"] for automation in automations]
     twins = sorted({key for key in keys if keys.count(key) > 1})
     if twins:
-        raise Failure(f"given more than once: {', '.join(twins)}", Exit.USAGE)
+        raise Failure(f"the files contain these automations more than once: {', '.join(twins)}", Exit.USAGE)

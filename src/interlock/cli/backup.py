@@ -1,4 +1,4 @@
-"""`interlock backup`: copies of a data directory on this machine. They need no server, and do not mind one."""
+"""`interlock backup`: copies of a data directory on this machine, with or without a running server."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def _data_dir(command: Command) -> Command:
 
 @click.group(epilog=EXIT_CODES)
 def backup() -> None:
-    """Take, check and restore backups of a data directory."""
+    """Create, verify and restore backups of a data directory."""
 
 
 @backup.command()
@@ -48,10 +48,10 @@ def backup() -> None:
 @output_option
 @click.pass_obj
 def create(session: Session, file: Path, data_dir: Path, output: Form) -> None:
-    """Copy a data directory's database to FILE, as it is at one moment, and check the copy.
+    """Copy the database of a data directory to FILE at one moment, and verify the copy.
 
-    A server may go on meanwhile. FILE.sha256 beside it lets `verify` find any damage. The copy holds what runs were
-    started with and what they returned, secrets included: keep it as you keep the data directory.
+    The server may keep running. `verify` detects damage with FILE.sha256. The copy holds the data of all runs, secrets
+    included: protect it like the data directory.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def create(session: Session, file: Path, data_dir: Path, output: Form) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @output_option
 def verify(file: Path, output: Form) -> None:
-    """Check that FILE is whole, and one that this version can restore.
+    """Verify that FILE is undamaged and that this version can restore it.
 
     \b
     Examples:
@@ -83,13 +83,13 @@ def verify(file: Path, output: Form) -> None:
 @output_option
 @click.pass_obj
 def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
-    """Make a data directory from FILE. A server on it is frozen: runs can be looked at and stopped, and nothing moves.
+    """Create a data directory from FILE. A server on it is frozen: runs can be read and terminated, and none moves.
 
-    The backup knows nothing of what was done after it. `interlock backup attempts` lists the runs that were under way;
-    when you have looked, `interlock backup release` lets them go on at the next start.
+    The backup contains nothing that happened after it. `interlock backup attempts` lists the runs that were active;
+    after a check, `interlock backup release` lets them continue at the next start.
 
-    No client's secret is in a backup. Those that there were go on being valid; for another one, start the server once
-    with `interlock serve --new-client`.
+    A backup contains no client's secret. Existing clients stay valid; for a new one, start the server once with
+    `interlock serve --new-client`.
 
     \b
     Examples:
@@ -99,15 +99,19 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
         restored = store.restore(file, data_dir, session.clock.wall())
     session.acted = True
     print_object(output, asdict(restored), "file")
-    session.hint(f"It is frozen. Look: interlock backup attempts --data-dir {data_dir}")
-    session.hint(f"No secret is in a backup. To get a new one: interlock serve --data-dir {data_dir} --new-client")
+    session.hint(
+        f"The data directory is frozen. Check the active runs: interlock backup attempts --data-dir {data_dir}"
+    )
+    session.hint(
+        f"A backup contains no secret. Create a new client: interlock serve --data-dir {data_dir} --new-client"
+    )
 
 
 @backup.command()
 @_data_dir
 @output_option
 def attempts(data_dir: Path, output: Form) -> None:
-    """List the runs that were under way when the backup was taken: what they did since is not known here.
+    """List the runs that were active in the backup; what they did later is unknown.
 
     \b
     Examples:
@@ -130,16 +134,16 @@ def attempts(data_dir: Path, output: Form) -> None:
 
 @backup.command()
 @_data_dir
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def release(session: Session, data_dir: Path, yes: bool) -> None:
-    """Let the runs of a restored data directory go on at its next start. The server has to be stopped.
+    """Release a restored data directory: its runs continue at the next start. Stop the server first.
 
     \b
     Examples:
       interlock backup release --data-dir ./restored
     """
-    session.confirmed("Let the runs go on? Steps that were done after the backup may be done again.", yes=yes)
+    session.confirmed("Release the runs? Steps that were done after the backup may be repeated.", yes=yes)
     with _told():
         if not store.release(data_dir, session.clock.wall()):
             raise Failure(f"{data_dir} is not frozen", Exit.NOT_FOUND)
@@ -152,4 +156,4 @@ def _told() -> Iterator[None]:
     except InterlockError as error:
         raise Failure(error.message, Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.ERROR) from error
     except OSError as error:
-        raise Failure(f"cannot do it: {system_failure(error)}") from error
+        raise Failure(system_failure(error)) from error

@@ -1,11 +1,11 @@
-"""Time as a waiting command sees it. The server's clock (interlock.system) would bring the event loop with it."""
+"""The clock of the commands. The server's clock (interlock.system) would import the event loop."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """How long something takes, and pausing between two looks at it, in seconds; and what time it is."""
+    """Monotonic time and pauses in seconds, and the wall clock."""
 
     def monotonic(self) -> float: ...
 

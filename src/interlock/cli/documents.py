@@ -1,4 +1,4 @@
-"""Reading JSON that a person wrote: automation files, and the context of a run."""
+"""Read JSON files of a user: automations, and the context of a run."""
 
 import json
 import math
@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 from interlock.cli.failures import Exit, Failure, reason_of
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-"""Bytes of a file or of stdin that a command reads at most: far above the largest body that a server takes."""
+"""Maximum bytes of a file or of stdin; far above the largest body that a server accepts."""
 
 
 def read_text(source: str) -> str:
-    """The text of a file, or of stdin for `-`.
+    """Return the text of a file, or of stdin for `-`.
 
     Raises:
-        Failure: it cannot be read, is not UTF-8, or is larger than any document can be.
+        Failure: The source cannot be read, is not UTF-8, or is larger than `MAX_DOCUMENT_BYTES`.
     """
     name = "stdin" if source == "-" else f"the file {source!r}"
     try:
@@ -33,10 +33,10 @@ def read_text(source: str) -> str:
 
 
 def parse(text: str, source: str) -> Any:
-    """The JSON value in a text. Stricter than the json module: a member given twice, or NaN, is an error.
+    """Return the JSON value of a text. Duplicate members and NaN are errors.
 
     Raises:
-        Failure: it is no JSON; the message says where.
+        Failure: The text is not JSON; the message has line and column.
     """
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def parse(text: str, source: str) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = sorted({name for name in names if names.count(name) > 1})
-            raise Failure(f"{source}: given twice: {', '.join(twice)}", Exit.USAGE)
+            raise Failure(f"{source}: duplicate member: {', '.join(twice)}", Exit.USAGE)
         return found
 
     def constant(name: str) -> NoReturn:
@@ -69,10 +69,10 @@ def parse(text: str, source: str) -> Any:
 
 
 def read_automations(source: str) -> list[dict[str, Any]]:
-    """The automations in a file: one object, or an array of them.
+    """Return the automations in a file: one object, or an array of objects.
 
     Raises:
-        Failure: the file is no such thing, or an automation in it has neither a displayName nor an id.
+        Failure: The file contains something else, or an automation without displayName and id.
     """
     value = parse(read_text(source), source)
     automations = value if isinstance(value, list) else [value]
@@ -85,13 +85,13 @@ def read_automations(source: str) -> list[dict[str, Any]]:
 
 
 def read_context(text: str) -> dict[str, Any]:
-    """The context of a run: a JSON object given as text, as `@FILE`, or as `-` for stdin.
+    """Return the context of a run from a JSON object, `@FILE`, or `-` for stdin.
 
     Raises:
-        Failure: it is no JSON object.
+        Failure: The text is not a JSON object.
     """
     source = "-" if text == "-" else text.removeprefix("@") if text.startswith("@") else None
     value = parse(text, "--context") if source is None else parse(read_text(source), source)
     if not isinstance(value, dict):
-        raise Failure("--context: a JSON object is needed", Exit.USAGE)
+        raise Failure("--context: not a JSON object", Exit.USAGE)
     return value

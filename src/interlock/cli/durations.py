@@ -1,4 +1,4 @@
-"""Durations as they are written on a command line."""
+"""Durations of the command line."""
 
 import re
 
@@ -9,10 +9,10 @@ _UNITS = {"ms": 0.001, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def duration(text: str | None, option: str) -> str | None:
-    """A duration as the wire has it; seconds if it has no unit.
+    """Return a duration in the wire format; a number without a unit means seconds.
 
     Raises:
-        Failure: it is none.
+        Failure: The text is not a duration.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2), as far as a client of one stream needs them."""
+"""A parser for server-sent events (WHATWG HTML, section 9.2)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `id` is where to go on from, if the stream is interrupted after it."""
+    """One event. A client continues an interrupted stream with its `id`."""
 
     id: str
     data: str
 
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
-    """The events in the lines of a stream; one that the end of the stream cuts off is none."""
+    """Yield the events in the lines of a stream; an incomplete event at its end is dropped."""
     ident, data = "", list[str]()
     for line in lines:
         name, _, value = line.partition(":")

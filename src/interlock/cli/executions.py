@@ -24,8 +24,8 @@ _OWN_PATH = "/interlock/v1/executions"
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _EXPANDED = re.compile(r"\$\.expanded\[([0-9]+)\]")
 _NARROWING = "--automation, --state, --older-than, --subject, --where or --all"
-_LONGEST_HELD = 30
-"""Seconds for which the server holds an answer back at most."""
+_MAX_HELD_SECONDS = 30
+"""Longest `Prefer: wait` of the server, in seconds."""
 
 _COLUMNS: tuple[Column, ...] = (
     ("ID", lambda row: row.get("id")),
@@ -48,9 +48,9 @@ def executions() -> None:
 
 
 @executions.command("list")
-@click.option("--automation", help="Only runs of this automation, named by its id or exact name.")
-@click.option("--state", "states", multiple=True, help="Only in this state, such as WAITING; may be repeated.")
-@click.option("--subject", "subjects", multiple=True, help="Only about this person, by user id; may be repeated.")
+@click.option("--automation", help="Only runs of this automation, by id or exact name.")
+@click.option("--state", "states", multiple=True, help="Only runs in this state, such as WAITING; may be repeated.")
+@click.option("--subject", "subjects", multiple=True, help="Only runs with this subject, by user id; may be repeated.")
 @limit_option
 @output_option
 @click.pass_obj
@@ -81,13 +81,13 @@ def list_(
     found = api.rows_of_pages("POST", "/api/v1/search/all_automation_executions", "list", body, limit)
     count = print_rows(output, (_named(view, page) for view, page in found), _COLUMNS, "id")
     if not count:
-        session.hint("None. Start one: interlock automations run AUTOMATION")
+        session.hint("No executions. Start one: interlock automations run AUTOMATION")
     elif count == limit:
-        session.hint(f"The first {limit}; --limit 0 shows all.")
+        session.hint(f"Showing the first {limit}; --limit 0 shows all.")
 
 
 def _named(view: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
-    """An execution with the name of its automation, which stands on the same page unless it is deleted."""
+    """Return an execution with the name of its automation, which is on the same page unless it was deleted."""
     execution: dict[str, Any] = view.get("automationExecution") or {}
     place = _EXPANDED.fullmatch(view.get("automationPath") or "")
     if place is None:
@@ -111,14 +111,16 @@ def get(session: Session, execution: str, output: Form) -> None:
 
 @executions.command()
 @click.argument("execution")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long; exit code 6.")
-@click.option("--exit-status", is_flag=True, help="Exit with 1 unless the execution ended in DONE.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait; then exit with code 6."
+)
+@click.option("--exit-status", is_flag=True, help="Exit with code 1 unless the execution ended in DONE.")
 @output_option
 @click.pass_obj
 def watch(session: Session, execution: str, timeout: float | None, exit_status: bool, output: Form) -> None:
-    """Follow an execution to its end: a line for each state it is seen in.
+    """Follow an execution to its end, with a line for each state.
 
-    A restart of the server is waited for: until the timeout, or for a minute if there is none.
+    The command survives a restart of the server: within the timeout, or for a minute without one.
 
     \b
     Examples:
@@ -151,7 +153,7 @@ def watch(session: Session, execution: str, timeout: float | None, exit_status: 
 @output_option
 @click.pass_obj
 def receipt(session: Session, execution: str, output: Form) -> None:
-    """Show what an execution had and had not done: Markdown for a person, JSON for a program.
+    """Show the receipt of an execution: Markdown on a terminal, JSON otherwise.
 
     \b
     Examples:
@@ -168,13 +170,15 @@ def receipt(session: Session, execution: str, output: Form) -> None:
 
 @executions.command()
 @click.argument("execution")
-@click.option("--step", metavar="NAME", help="Which step. Needs no saying while one alone is not known.")
-@click.option("--item", metavar="NAME", help="Which of its items, where it has several.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt of it alone.")
-@click.option("--happened", "happened", is_flag=True, help="It had its effect.")
-@click.option("--did-not-happen", "did_not", is_flag=True, help="It had none.")
-@click.option("--still-unknown", "unknown", is_flag=True, help="You asked, and it could not be found out.")
-@click.option("--note", metavar="TEXT", help="How you know, for the record and the receipt; at most 1,024 bytes.")
+@click.option("--step", metavar="NAME", help="Step name; optional if only one step is unknown.")
+@click.option("--item", metavar="NAME", help="Item of the step, if it has several.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only this attempt of the step.")
+@click.option("--happened", "happened", is_flag=True, help="The step had its effect.")
+@click.option("--did-not-happen", "did_not", is_flag=True, help="The step had no effect.")
+@click.option(
+    "--still-unknown", "unknown", is_flag=True, help="You asked the receiver, and the effect is still unknown."
+)
+@click.option("--note", metavar="TEXT", help="Source of the finding, for the receipt; at most 1,024 bytes.")
 @output_option
 @click.pass_obj
 def resolve(
@@ -189,9 +193,9 @@ def resolve(
     note: str | None,
     output: Form,
 ) -> None:
-    """Add what you learned of a step that the receipt lists as not known.
+    """Add a finding about a step that the receipt lists as unknown.
 
-    What was recorded stays, and so does every addendum: to correct one, add another. The newest counts.
+    The recorded outcome and earlier findings are kept. To correct a finding, add another; the newest counts.
 
     \b
     Examples:
@@ -201,39 +205,39 @@ def resolve(
     findings = {"HAPPENED": happened, "DID_NOT_HAPPEN": did_not, "STILL_UNKNOWN": unknown}
     given = [finding for finding, said in findings.items() if said]
     if len(given) != 1:
-        raise click.UsageError("say one of --happened, --did-not-happen and --still-unknown")
+        raise click.UsageError("add one of --happened, --did-not-happen and --still-unknown")
     path, api = f"{_OWN_PATH}/{_ids([execution])[0]}", session.api()
     if step is None and item is not None:
-        raise click.UsageError("--item goes with --step")
+        raise click.UsageError("--item needs --step")
     which = _one_unknown(api.call("GET", f"{path}/receipt").body) if step is None else {"step": step}
     more = {"item": item, "attempt": attempt, "note": note}
     body = {**which, "finding": given[0], **{name: value for name, value in more.items() if value is not None}}
     added = api.call("POST", f"{path}/addenda", body).body
     print_object(output, {"executionId": execution, **added}, "executionId")
-    session.hint(f"Look at it: interlock executions receipt {execution}")
+    session.hint(f"Show the receipt: interlock executions receipt {execution}")
 
 
 def _one_unknown(receipt: dict[str, Any]) -> dict[str, Any]:
-    """The only entry of a receipt that is still not known."""
+    """Return the only unresolved unknown entry of a receipt."""
     found = [entry for entry in receipt.get("unknown") or () if not entry.get("resolved")]
     if not found:
-        raise Failure("nothing in it is unknown; to add to what is resolved, name it by --step", Exit.NOT_FOUND)
+        raise Failure("the receipt has no unknown step; name a resolved step with --step", Exit.NOT_FOUND)
     if len(found) > 1:
         names = dict.fromkeys(
             str(entry.get("step")) + (f" --item {entry['item']}" if entry.get("item") else "") for entry in found
         )
-        raise Failure(one_line(f"several are not known, name one by --step: {', '.join(names)}"), Exit.USAGE)
+        raise Failure(one_line(f"several steps are unknown; choose one with --step: {', '.join(names)}"), Exit.USAGE)
     entry = found[0]
     return {"position": entry.get("position", 0), **({"item": entry["item"]} if entry.get("item") else {})}
 
 
 @executions.command()
 @click.argument("execution")
-@click.option("--lease", metavar="DURATION", help="Another length from now on, such as 10m; 1 s to 30 days.")
+@click.option("--lease", metavar="DURATION", help="New length from now, such as 10m; 1 s to 30 days.")
 @output_option
 @click.pass_obj
 def renew(session: Session, execution: str, lease: str | None, output: Form) -> None:
-    """Say that an execution which was started with a lease is still wanted.
+    """Renew the lease of an execution.
 
     \b
     Examples:
@@ -248,32 +252,36 @@ def renew(session: Session, execution: str, lease: str | None, output: Form) -> 
 
 @executions.command()
 @click.argument("ids", nargs=-1, metavar="ID…")
-@click.option("--automation", "automations_", multiple=True, help="All of this automation, by id or exact name.")
-@click.option("--state", "states", multiple=True, help="All in this state, such as WAITING; may be repeated.")
-@click.option("--older-than", help="All started at least so long ago, such as 10m or 3600s.")
-@click.option("--subject", "subjects", multiple=True, help="All about this person, by user id; may be repeated.")
-@click.option("--where", metavar="EXPRESSION", help="All for which this CEL expression is true.")
-@click.option("--all", "every", is_flag=True, help="All that are running.")
-@click.option("--plan", "plan_only", is_flag=True, help="Only show what would be stopped.")
-@click.option("--pause-automation", is_flag=True, help="Hold back new runs of the automations concerned, too.")
-@click.option("--reason", help="Why, for the record and the receipt; at most 1,024 bytes.")
+@click.option(
+    "--automation", "automations_", multiple=True, help="Runs of this automation, by id or exact name; may be repeated."
+)
+@click.option("--state", "states", multiple=True, help="Runs in this state, such as WAITING; may be repeated.")
+@click.option("--older-than", help="Runs that started at least this long ago, such as 10m or 3600s.")
+@click.option("--subject", "subjects", multiple=True, help="Runs with this subject, by user id; may be repeated.")
+@click.option("--where", metavar="EXPRESSION", help="Runs for which this CEL expression is true.")
+@click.option("--all", "every", is_flag=True, help="All active runs.")
+@click.option("--plan", "plan_only", is_flag=True, help="Only show which runs would be stopped.")
+@click.option("--pause-automation", is_flag=True, help="Also pause new runs of these automations.")
+@click.option("--reason", help="Reason for the audit record and the receipt; at most 1,024 bytes.")
 @click.option(
     "--mode",
     type=click.Choice(["interrupt", "drain"]),
-    help="interrupt (the default) cuts the attempt in flight; drain lets it finish until the deadline.",
+    help="interrupt (the default) cancels the attempt in flight; drain lets it finish until the deadline.",
 )
-@click.option("--deadline", help="By when it must have stopped: 0 to 300 s, such as 10s, 500ms or 2m. Default: 10s.")
-@click.option("--cascade", is_flag=True, help="Also terminate what these executions started, and so on down.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for all to have stopped.")
+@click.option(
+    "--deadline", help="Time until the attempt in flight is given up: 0 to 300 s, such as 500ms or 2m. Default: 10s."
+)
+@click.option("--cascade", is_flag=True, help="Also terminate all descendants of these executions.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait until all have stopped.")
 @click.option(
     "--retry-for",
     type=click.FloatRange(min=0, max=86_400),
     metavar="SECONDS",
     default=STOP_RETRY_SECONDS,
     show_default=True,
-    help="Keep trying so long while the server is busy, away or being restarted.",
+    help="Seconds to retry while the server is busy, unreachable or restarting.",
 )
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_option
 @click.pass_obj
 def terminate(
@@ -296,14 +304,14 @@ def terminate(
     yes: bool,
     output: Form,
 ) -> None:
-    """Stop executions, now and for good. Nothing already done is undone.
+    """Terminate executions. Completed steps are not undone.
 
-    An ID of - reads ids, or JSON lines with an "id", from stdin. Without ids, --automation, --state, --older-than,
-    --subject, --where or --all say which: those that fit all of them. On a terminal you are shown what would be
-    stopped, and asked; elsewhere the command line is taken at its word.
+    An ID of - reads ids, or JSON lines with an "id", from stdin. Instead of ids, use --automation, --state,
+    --older-than, --subject, --where or --all; an execution must match all of them. On a terminal the command shows
+    which executions would be stopped and asks for confirmation.
 
     An expression reads ctx, as the steps of the execution would, and execution.state, step, stepName, createdAt and
-    others. One that fails for an execution does not stop it, and you are told.
+    others. If it fails for an execution, that execution is not stopped, and a warning counts it.
 
     \b
     Examples:
@@ -318,9 +326,9 @@ def terminate(
     body = {name: value for name, value in options.items() if value is not None}
     narrowed = bool(automations_ or states or older_than or subjects or where is not None or every)
     if narrowed and ids:
-        raise click.UsageError(f"an ID does not go with {_NARROWING}: name executions, or say which fit, not both")
+        raise click.UsageError(f"IDs cannot be combined with {_NARROWING}")
     if not narrowed and not ids:
-        raise click.UsageError(f"name executions, or narrow them down by {_NARROWING}")
+        raise click.UsageError(f"name executions by ID, or use {_NARROWING}")
     if narrowed:
         api = session.api()
         api.retrying.keep_trying("Nothing has been terminated yet", retry_for)
@@ -337,10 +345,10 @@ def terminate(
         terminate_all(session, narrowing, body, plan_only=plan_only, yes=yes, wait=wait, output=output)
         return
     if pause_automation:
-        raise click.UsageError(f"--pause-automation goes with {_NARROWING}")
+        raise click.UsageError(f"--pause-automation needs {_NARROWING}")
     wanted = _ids(ids)
     if not wanted:
-        raise Failure("stdin named no execution", Exit.NOT_FOUND)
+        raise Failure("stdin contains no execution id", Exit.NOT_FOUND)
     api = session.api()
     api.retrying.keep_trying(f"{_named_executions(wanted)} not been terminated yet", retry_for)
     if plan_only:
@@ -349,15 +357,15 @@ def terminate(
     if session.interactive and not yes:
         _show_and_ask(session, api, wanted, body)
 
-    # All are stopped before any is waited for: a wait must not lengthen the life of the next one.
-    held = min(wait, _LONGEST_HELD) if wait is not None and len(wanted) == 1 else 0
+    # Terminate all before waiting for any: a wait must not delay the next terminate.
+    held = min(wait, _MAX_HELD_SECONDS) if wait is not None and len(wanted) == 1 else 0
     rows, failures = [], list[Exit]()
     for at, ident in enumerate(wanted):
         left = wanted[at:]
         api.retrying.purpose = f"{_named_executions(left)} not been terminated yet"
         session.unfinished = (
-            f"{_named_executions(left)} perhaps not been terminated. "
-            f"Send it again: interlock executions terminate {' '.join(left)}"
+            f"{_named_executions(left)} possibly not been terminated. "
+            f"Repeat the command: interlock executions terminate {' '.join(left)}"
         )
         try:
             rows.append(_terminate_one(api, ident, body, held))
@@ -367,20 +375,20 @@ def terminate(
             session.report(failure, "" if f"execution {ident}" in failure.message else f"execution {ident}")
             failures.append(failure.code)
     stopped = ", ".join(row["executionId"] for row in rows)
-    session.unfinished = f"The termination was accepted for {stopped}. Look: interlock executions get ID"
+    session.unfinished = f"The termination was accepted for {stopped}. Check: interlock executions get ID"
     late = _wait_for(session, api, rows, wait) if wait is not None else 0
     print_rows(output, rows, _STOPPED, "executionId")
     below, more = _stopped_below(rows)
     if below:
-        session.hint(f"With it: {below:,} that it had started, and so on down{'; more follow' if more else ''}.")
+        session.hint(f"Descendants terminated as well: {below:,}{'; more follow' if more else ''}.")
     if len(rows) == 1:
-        session.hint(f"Look at it: interlock executions receipt {rows[0]['executionId']}")
+        session.hint(f"Show the receipt: interlock executions receipt {rows[0]['executionId']}")
     code = combined(len(rows), failures)
     click.get_current_context().exit(Exit.TIMEOUT if late and code is Exit.OK else code)
 
 
 def _named_executions(idents: list[str]) -> str:
-    """Executions as the subject of a sentence in the perfect tense."""
+    """Return the subject of a sentence about executions, with "has" or "have"."""
     return f"Execution {idents[0]} has" if len(idents) == 1 else f"{len(idents)} executions have"
 
 
@@ -393,13 +401,13 @@ def _terminate_one(api: Api, ident: str, body: dict[str, Any], held: float) -> d
 
 
 def _verdict(reply: Reply) -> tuple[str, str]:
-    """Result and state, from the header; a server without it (C1's own) has accepted, and says no more."""
+    """Return result and state from the header; a server without it (C1's own) has accepted the request."""
     result, _, rest = reply.headers.get("interlock-termination", "accepted").partition(";")
     return result.strip(), short_state(rest.strip().removeprefix("state="))
 
 
 def _wait_for(session: Session, api: Api, rows: list[dict[str, Any]], wait: float) -> int:
-    """Bring the state of each row up to date, and return how many had not stopped in time."""
+    """Update the state of each row, and return how many have not stopped in time."""
     end, late = session.clock.monotonic() + wait, 0
     for row in rows:
         if row["state"] in ENDED:
@@ -421,7 +429,7 @@ def _stopped_below(rows: list[dict[str, Any]]) -> tuple[int, bool]:
 
 
 def _show_and_ask(session: Session, api: Api, wanted: list[str], options: Mapping[str, Any]) -> None:
-    """Ask, unless there is nothing to stop: that those named have ended already is what the verdict says."""
+    """Ask for confirmation unless all named executions have ended."""
     found = []
     for ident in wanted:
         try:
@@ -437,7 +445,7 @@ def _show_and_ask(session: Session, api: Api, wanted: list[str], options: Mappin
 
 
 def _below(session: Session, api: Api, found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
-    """What a cascade takes with it. C1's own server has no plans, and says no number."""
+    """Return how many descendants a cascade terminates; C1's own server has no plans and no number."""
     if not options.get("cascade"):
         return ""
     try:
@@ -450,13 +458,13 @@ def _below(session: Session, api: Api, found: list[dict[str, Any]], options: Map
 
 
 def _ids(given: Iterable[str]) -> list[str]:
-    """Execution ids, each once, in the order given; `-` stands for those on stdin."""
+    """Return execution ids without duplicates, in order; `-` stands for the ids on stdin."""
     texts: list[str] = []
     for text in given:
         texts += [_id_of(line) for line in read_text("-").split("\n") if line.strip()] if text == "-" else [text]
     wrong = [text for text in texts if not _ID.fullmatch(text)]
     if wrong:
-        raise Failure(f"not the id of an execution: {', '.join(wrong)}", Exit.USAGE)
+        raise Failure(f"not an execution id: {', '.join(wrong)}", Exit.USAGE)
     return list(dict.fromkeys(texts))
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and the failures that carry them."""
+"""Exit codes of the commands, and the failures that carry them."""
 
 import os
 from enum import IntEnum
@@ -10,7 +10,7 @@ from interlock.cli.terminal import lines, tell
 
 
 class Exit(IntEnum):
-    """Exit codes. They are an interface: scripts depend on them, so a number never changes its meaning."""
+    """Exit codes. Scripts depend on them, so a number never changes its meaning."""
 
     OK = 0
     ERROR = 1
@@ -27,12 +27,12 @@ SIGNAL_EXIT_BASE = 128
 EXIT_CODES = """\b
 Exit codes:
   0  done
-  1  an error, or the answer to a question was no
-  2  the command line is wrong
+  1  an error, or a confirmation was declined
+  2  wrong command line
   3  nothing matched, or not found
-  4  no or bad credentials, or not allowed
-  5  done for some, not for others
-  6  it took longer than the time given
+  4  missing or invalid credentials, or not permitted
+  5  done for some targets only
+  6  not finished in time
   130, 143  ended by Ctrl-C, by SIGTERM
 """
 """For the help text of a group; the first line keeps click from re-flowing it."""
@@ -51,7 +51,7 @@ class Failure(click.ClickException):
         return int(self.code)
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it. Both texts may hold what a server or a file said."""
+        """Print the message and the hint. Both may contain text of a server or a file."""
         text = f"Error: {self.message}" + (f"\n{self.hint}" if self.hint else "")
         if file is None:
             tell(text)
@@ -66,7 +66,9 @@ class OutputLost(Failure):
 class Unreachable(Failure):
     """The server gave no answer: it is not there, or the connection broke, or nothing came for too long.
 
-    `transient` says that it may be there in a moment, as during a restart; `sent`, that the request may have arrived.
+    Attributes:
+        transient: Whether a retry may succeed, for example after a restart.
+        sent: Whether the request may have arrived.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Unreachable(Failure):
 
 
 class Refused(Failure):
-    """The server said no.
+    """The server refused a request.
 
-    `status` is the HTTP status, `retry_after` the seconds after which it wants to be asked again. `before` says that
-    the request itself was not sent: the token for it was refused.
+    Attributes:
+        status: HTTP status.
+        retry_after: Seconds until the server accepts a retry; None if it did not say.
+        before: Whether the request itself was not sent, because its token was refused.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class Refused(Failure):
 
 
 def reason_of(error: OSError | UnicodeError | ValueError) -> str:
-    """Why something failed, in words: without the number of a system error, and without a path said elsewhere."""
+    """Return why something failed, without the number of a system error and without the path."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
     if isinstance(error, OSError) and error.strerror:
@@ -110,7 +114,7 @@ def reason_of(error: OSError | UnicodeError | ValueError) -> str:
 
 
 def system_failure(error: OSError) -> str:
-    """A failure of the system with the path that it is about, if there is one."""
+    """Return a system error with its path, if it has one."""
     path = error.filename2 or error.filename
     if isinstance(path, bytes):
         path = os.fsdecode(path)
@@ -118,7 +122,7 @@ def system_failure(error: OSError) -> str:
 
 
 def combined(done: int, failures: list[Exit]) -> Exit:
-    """The exit code of a command over several things, of which `done` went well."""
+    """Return the exit code of a command for several targets, of which `done` succeeded."""
     if not failures:
         return Exit.OK
     if done:

@@ -1,4 +1,4 @@
-"""The client side of the API, by the standard library alone: one connection, one token, one command long."""
+"""An API client with the standard library only: one connection and one token per command."""
 
 import http.client
 import json
@@ -18,14 +18,14 @@ from interlock.cli.terminal import tell
 from interlock.cli.unreachable import Address, unreachable
 
 TIMEOUT = 60.0
-"""Seconds without a byte from the server after which a call is given up; more than the longest `Prefer: wait`."""
+"""Seconds without a byte from the server after which a call fails; more than the longest `Prefer: wait`."""
 
-PAGE = 100
-"""Rows to ask for at once: the most that the API gives."""
+PAGE_ROWS = 100
+"""Rows of a page: the maximum of the API."""
 
 _EVENT_STREAM = "text/event-stream"
-_SHORTEST = 0.001
-"""Seconds; a socket takes none for not waiting at all."""
+_MIN_TIMEOUT_SECONDS = 0.001
+"""Shortest timeout of a socket; 0 would make it non-blocking."""
 _TOKEN_PATH = "/auth/v1/token"
 
 
@@ -36,13 +36,13 @@ class Reply:
     body: dict[str, Any]
     headers: Mapping[str, str]
     raw: bytes = b""
-    """What came, where it is no JSON."""
+    """The raw body."""
 
 
 class Api:
-    """Calls the server of a profile; the token is fetched with the first call that needs it.
+    """Calls the server of a profile; the first call that needs a token requests it.
 
-    A server that has no room at the moment is asked again as `retrying` says.
+    `retrying` decides how long a busy server is retried.
     """
 
     def __init__(self, profile: Profile, clock: Clock | None = None) -> None:
@@ -53,17 +53,17 @@ class Api:
         self._token: str | None = None
         self.retrying = Retrying(clock or WallClock(), tell)
         self.has_acted = False
-        """Whether the server has done something for this command, beyond showing what there is."""
+        """Whether this command has changed something on the server."""
         self.is_acting = False
-        """Whether a request to do something is under way: its effect is not known."""
+        """Whether a changing request is in progress: its effect is unknown."""
 
     @property
     def url(self) -> str:
-        """Where the server is."""
+        """URL of the server."""
         return self._profile.url
 
     def close(self) -> None:
-        """Close the connection; a later call would open it again."""
+        """Close the connection; a later call opens it again."""
         self._connection.close()
 
     def token(self) -> dict[str, Any]:
@@ -105,8 +105,8 @@ class Api:
             path: Path and query.
             body: What to send as JSON.
             headers: More headers.
-            repeatable: Doing it twice does no more than doing it once.
-            reads: It changes nothing, although it is no GET.
+            repeatable: Whether the call may be repeated without a further effect.
+            reads: Whether a call that is not a GET changes nothing.
 
         Raises:
             Failure: the server is not reachable, or refused; the exit code says which kind of refusal.
@@ -146,23 +146,26 @@ class Api:
         return Reply(_object(raw), received, raw)
 
     def lines(self, path: str, headers: Mapping[str, str], silence: Callable[[], float]) -> Iterator[str]:
-        """The lines of a stream of events, over a connection of its own, until the server ends it.
+        """Yield the lines of an event stream, over a connection of its own, until the server ends it.
 
-        `silence` is asked at first, and before each line, for how many seconds nothing need come.
+        Args:
+            path: Path and query.
+            headers: More headers.
+            silence: Returns the longest time without a line, in seconds; called before each line.
 
         Raises:
-            Refused: there is no such stream (406 stands for an answer that is none).
-            Unreachable: the server is not reachable, the connection broke, or nothing came for so long.
+            Refused: There is no such stream (406 if the answer is not a stream).
+            Unreachable: The server is unreachable, the connection failed, or no line arrived in time.
         """
         sent = {"Accept": _EVENT_STREAM, **headers}
-        patience = max(_SHORTEST, silence())
+        patience = max(_MIN_TIMEOUT_SECONDS, silence())
         with (
             self._reaching(),
             closing(self._make(self._address.host, self._address.port, timeout=patience)) as connection,
         ):
             for authorization in self._authorizations():
                 connection.request("GET", self._address.base + path, headers={**authorization, **sent})
-                # The connection lets go of its socket where the server says that it will close it.
+                # The connection drops its socket if the server announces that it will close it.
                 sock = connection.sock
                 response = connection.getresponse()
                 if response.status != 401:
@@ -172,16 +175,16 @@ class Api:
                 received = {name.lower(): value for name, value in response.getheaders()}
                 raise self._refused("GET", path, response.status, received, response.read())
             if response.headers.get_content_type() != _EVENT_STREAM:
-                raise Refused("the answer is no stream of events", Exit.ERROR, 406)
+                raise Refused("the answer is not an event stream", Exit.ERROR, 406)
             while True:
-                sock.settimeout(max(_SHORTEST, silence()))
+                sock.settimeout(max(_MIN_TIMEOUT_SECONDS, silence()))
                 line = response.readline()
                 if not line:
                     return
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
 
     def _authorizations(self) -> Iterator[dict[str, str]]:
-        """The header of a call, and if that was refused, one with a new token: a command may outlive the first."""
+        """Yield the header of a call, and then one with a new token: a command may outlive the first token."""
         known = self._token
         if known is not None:
             yield {"Authorization": f"Bearer {known}"}
@@ -189,9 +192,9 @@ class Api:
         yield {"Authorization": f"Bearer {self._token}"}
 
     def pages(self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int) -> Iterator[dict[str, Any]]:
-        """The rows under `key` of a paged list, from as many pages as it takes for `limit` of them (0: all).
+        """Yield `limit` rows (0: all) under `key` of a paged list.
 
-        A POST carries the page in its body, a GET in its query.
+        A POST has the page token in its body, a GET in its query.
         """
         for row, _ in self.rows_of_pages(method, path, key, body, limit):
             yield row
@@ -199,10 +202,10 @@ class Api:
     def rows_of_pages(
         self, method: str, path: str, key: str, body: Mapping[str, Any], limit: int
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """The same, each row with the page that it stands on: for what the row points to on it."""
+        """Yield rows as `pages` does, each with its page, to which the row may refer."""
         token, given = "", 0
         while True:
-            size = min(PAGE, limit - given) if limit else PAGE
+            size = min(PAGE_ROWS, limit - given) if limit else PAGE_ROWS
             if method == "POST":
                 reply = self.call(method, path, {**body, "pageSize": size, "pageToken": token}, reads=True)
             else:
@@ -216,12 +219,12 @@ class Api:
             if not token:
                 return
             if token == previous:
-                raise Failure(f"{path} gave the same page twice")
+                raise Failure(f"{path} returned the same page twice")
 
     def _send(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], *, repeatable: bool
     ) -> tuple[int, dict[str, str], bytes]:
-        # A kept-alive connection may have been closed by the server meanwhile, which shows only when it is used again.
+        # The server may have closed a kept connection, which shows only at its next use.
         kept = self._connection.sock is not None
         if kept and not repeatable:
             self._connection.close()
@@ -249,7 +252,7 @@ class Api:
             response = self._connection.getresponse()
             raw = response.read()
         except (OSError, http.client.HTTPException):
-            # It would take no further request: it still waits for the answer to this one.
+            # The connection still waits for this answer and would accept no further request.
             self._connection.close()
             raise
         return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
@@ -260,7 +263,7 @@ class Api:
         if not why:
             what, why = what or f"{method} {path}", http.client.responses.get(status, "no reason given")
         if not raw.lstrip().startswith(b"{"):
-            hint = f"{self.url} gave no answer of this API. Is it the right URL and port?"
+            hint = f"The answer of {self.url} is not from this API. Check the URL and the port."
         return Refused(
             about(what, why) if what else why,
             EXITS.get(status, Exit.ERROR),

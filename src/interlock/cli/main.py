@@ -1,4 +1,4 @@
-"""The command `interlock`: finds the command that was asked for, and loads its module only then."""
+"""The command `interlock`: finds a command by name and imports its module when it is called."""
 
 import errno
 import gc
@@ -21,7 +21,7 @@ from interlock.cli.streams import attach_streams, output_lost
 from interlock.cli.terminal import tell
 
 PRIVATE_UMASK = 0o077
-"""Bits of a mode that no file of a command ever has."""
+"""Mode bits that no file of a command has."""
 
 
 class LazyGroup(click.Group):
@@ -78,13 +78,13 @@ def _imported(name: str) -> ModuleType:
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),
         "bulk-terminations": (
             "interlock.cli.terminations:bulk_terminations",
-            "List, watch and abort orders to terminate many executions.",
+            "List, watch and abort bulk terminations.",
         ),
-        "clients": ("interlock.cli.access:clients", "Make, list and revoke clients."),
-        "backup": ("interlock.cli.backup:backup", "Take, check and restore backups of a data directory."),
-        "audit": ("interlock.cli.audit:audit", "Read and check the audit record."),
-        "settings": ("interlock.cli.settings:settings", "Disable automations, and say how long runs are kept."),
-        "tenants": ("interlock.cli.access:tenants", "Make, list and revoke tenants."),
+        "clients": ("interlock.cli.access:clients", "Create, list and revoke clients."),
+        "backup": ("interlock.cli.backup:backup", "Create, verify and restore backups of a data directory."),
+        "audit": ("interlock.cli.audit:audit", "Read and verify the audit record."),
+        "settings": ("interlock.cli.settings:settings", "Disable automations, and set how long runs are kept."),
+        "tenants": ("interlock.cli.access:tenants", "Create, list and revoke tenants."),
     },
     former_names={"terminations": "bulk-terminations"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -94,14 +94,14 @@ def _imported(name: str) -> ModuleType:
 @click.option(
     "--profile",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the server is and who you are: the profile.json that serve wrote into its data directory.",
+    help="Profile with the server's URL and your credentials: profile.json in the server's data directory.",
 )
 @click.pass_obj
 def cli(session: Session, profile: Path | None) -> None:
-    """Run automations, and stop them for sure.
+    """Run automations and stop them reliably.
 
     The client commands read CONDUCTORONE_CLIENT_ID, CONDUCTORONE_CLIENT_SECRET and CONDUCTORONE_SERVER_URL, or the
-    profile that serve wrote (in INTERLOCK_DATA_DIR, in .interlock here, or the one that `make up` linked to your home).
+    profile that serve wrote (in INTERLOCK_DATA_DIR, in ./.interlock, or in ~/.config/interlock).
 
     \b
     Examples:
@@ -115,7 +115,7 @@ def cli(session: Session, profile: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
-    # Whatever a command writes is its user's alone: secrets, results, backups.
+    # Files of a command are private to its user: secrets, results, backups.
     os.umask(PRIVATE_UMASK)
     attach_streams()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
+    """A SIGTERM; it ends a command like Ctrl-C."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -136,7 +136,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def outcome(session: Session, arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name, and return the exit code: it tells what was done, not what was shown."""
+    """Run a command and return its exit code, which depends on what was done, not on what could be printed."""
     try:
         code = cli.main(list(arguments), prog_name="interlock", obj=session, standalone_mode=False) or Exit.OK
     except click.ClickException as failure:
@@ -155,7 +155,7 @@ def outcome(session: Session, arguments: Sequence[str]) -> int:
     if not session.has_acted:
         tell(f"Error: {why}")
         return int(code) or int(Exit.ERROR)
-    tell(f"Warning: {why}; the exit code tells what was done, and only the output is lost")
+    tell(f"Warning: {why}; the command was carried out, and only its output is lost")
     return int(code)
 
 
@@ -166,7 +166,7 @@ def _interrupted(session: Session, end: BaseException) -> int:
     if session.unfinished:
         tell(session.unfinished)
     elif session.is_acting:
-        tell("The server had been asked and had not answered: it may have done it, or not.")
+        tell("The server had not answered yet: the request may or may not have been carried out.")
     elif not session.has_acted:
         tell("Nothing was changed.")
     return SIGNAL_EXIT_BASE + number

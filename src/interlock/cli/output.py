@@ -14,7 +14,7 @@ Form = Literal["table", "json", "ids"]
 
 
 def print_rows(form: Form, rows: Iterable[Row], columns: Sequence[Column], ident: str) -> int:
-    """Print rows, and return how many there were. `ident` is the member that the form `ids` prints."""
+    """Print rows, and return their number. `ident` is the member that the format `ids` prints."""
     if form == "table":
         return _print_table(list(rows), columns)
     count = 0
@@ -27,7 +27,7 @@ def print_rows(form: Form, rows: Iterable[Row], columns: Sequence[Column], ident
 
 
 def print_object(form: Form, value: Row, ident: str) -> None:
-    """Print one object: indented for a person, one line for a program."""
+    """Print an object: indented on a terminal, on one line otherwise."""
     if form == "table":
         say(json_text(json.dumps(value, indent=2, ensure_ascii=False)))
     else:
@@ -35,7 +35,7 @@ def print_object(form: Form, value: Row, ident: str) -> None:
 
 
 def compact(value: object) -> str:
-    """JSON on one line; characters that could command a terminal are escaped."""
+    """Return JSON on one line; characters that could control a terminal are escaped."""
     return json_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
@@ -55,7 +55,7 @@ def _cell(value: object) -> str:
 
 
 def instant(text: object) -> str:
-    """An RFC 3339 time without its fraction, for a cell."""
+    """Return an RFC 3339 time without its fraction."""
     value = str(text or "")
     head, dot, tail = value.partition(".")
     return head + tail.lstrip("0123456789") if dot else value
@@ -65,7 +65,7 @@ STATE_PREFIX = "AUTOMATION_EXECUTION_STATE_"
 
 
 def short_state(state: object) -> str:
-    """A state without the prefix that the wire has before it."""
+    """Return a state without the prefix of the wire format."""
     return str(state or "").removeprefix(STATE_PREFIX)
 
 
@@ -85,10 +85,10 @@ STATES = (
 
 
 def long_state(text: str) -> str:
-    """A state as the wire has it, from any case, with or without the prefix.
+    """Return the wire name of a state from any case, with or without the prefix.
 
     Raises:
-        Failure: there is no such state.
+        Failure: The state is unknown.
     """
     short = text.upper().replace("-", "_").removeprefix(STATE_PREFIX)
     if short not in STATES:

@@ -1,12 +1,12 @@
-"""The client profile: where the server is and who the caller is.
+"""The client profile: the server's URL and the credentials.
 
-`serve` writes `profile.json` into its data directory. A client looks, in this order, at
+`serve` writes `profile.json` into its data directory. A command uses the first of these:
 
 1. the file named by `--profile` or `INTERLOCK_PROFILE`;
 2. `CONDUCTORONE_CLIENT_ID`, `CONDUCTORONE_CLIENT_SECRET` and `CONDUCTORONE_SERVER_URL`, the names that C1's own clients
    read; without the last, the host in the client id, over https;
 3. `profile.json` in `INTERLOCK_DATA_DIR`, or else in `.interlock` below the working directory;
-4. `interlock/profile.json` in `XDG_CONFIG_HOME` (by default `~/.config`), a link that `make up` makes.
+4. `interlock/profile.json` in `XDG_CONFIG_HOME` (by default `~/.config`), a link that `make up` creates.
 """
 
 import errno
@@ -21,15 +21,15 @@ from urllib.parse import urlsplit
 from interlock.cli.failures import Exit, Failure, reason_of
 
 DEFAULT_DATA_DIR = Path(".interlock")
-"""Where `serve` keeps its data unless told otherwise."""
+"""Default data directory of `serve`."""
 
 PROFILE_NAME = "profile.json"
 
 MAX_PROFILE_BYTES = 65_536
-"""Bytes of a profile that are read at most; one has some hundred."""
+"""Maximum size of a profile; a profile has a few hundred bytes."""
 
 _ANOTHER = (
-    "Name another profile (interlock --profile FILE …), or have the server make a client and write one anew:\n"
+    "Use another profile (interlock --profile FILE …), or let the server create a client and a new profile:\n"
     "interlock serve --data-dir DATA_DIR --new-client"
 )
 _VARIABLES = ("CONDUCTORONE_CLIENT_ID", "CONDUCTORONE_CLIENT_SECRET")
@@ -37,7 +37,7 @@ _VARIABLES = ("CONDUCTORONE_CLIENT_ID", "CONDUCTORONE_CLIENT_SECRET")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a client needs: the server's URL without a trailing slash, and the credentials."""
+    """The server's URL without a trailing slash, and the credentials."""
 
     url: str
     client_id: str
@@ -45,9 +45,9 @@ class Profile:
 
 
 def write_private_json(path: Path, content: Mapping[str, object]) -> None:
-    """Put a file with mode 0600 in place by rename, so that a reader sees all of it or nothing.
+    """Write a file with mode 0600 atomically, by a rename.
 
-    The temporary file stands beside it: a rename across file systems is not atomic.
+    The temporary file is in the same directory, because a rename across file systems is not atomic.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     # A process with the same number, as in a container, may have been killed in the middle of this.
@@ -76,7 +76,7 @@ def read_profile(path: Path) -> Profile:
     """Read a profile that `serve` wrote.
 
     Raises:
-        Failure: the file cannot be read, or is no profile.
+        Failure: The file cannot be read, or is not a profile.
     """
     profile = _read_profile(path)
     if profile is None:
@@ -85,12 +85,12 @@ def read_profile(path: Path) -> Profile:
 
 
 def _read_profile(path: Path) -> Profile | None:
-    """The profile in a file; None if there is no such file."""
+    """Return the profile in a file; None if the file does not exist."""
     name = f"the profile {str(path)!r}"
     try:
         with open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Failure(f"cannot read {name}: it is no regular file", Exit.AUTH, hint=_ANOTHER)
+                raise Failure(f"cannot read {name}: it is not a regular file", Exit.AUTH, hint=_ANOTHER)
             data = file.read(MAX_PROFILE_BYTES + 1)
         if len(data) > MAX_PROFILE_BYTES:
             raise Failure(f"cannot read {name}: it is larger than {MAX_PROFILE_BYTES} bytes", Exit.AUTH, hint=_ANOTHER)
@@ -112,19 +112,23 @@ def _read_profile(path: Path) -> Profile | None:
     values = {field: value for field, value in fields.items() if isinstance(value, str) and value}
     missing = sorted(fields.keys() - values.keys())
     if missing:
-        needed = "each of url, client_id and client_secret has to be text"
+        needed = "each of url, client_id and client_secret must be text"
         raise Failure(f"{name} has no {', '.join(missing)}: {needed}", Exit.AUTH, hint=_ANOTHER)
     for field, value in values.items():
         if not value.isprintable():
-            raise Failure(f"{name}: {field} has a control character in it", Exit.AUTH, hint=_ANOTHER)
+            raise Failure(f"{name}: {field} contains a control character", Exit.AUTH, hint=_ANOTHER)
     return Profile(values["url"].rstrip("/"), values["client_id"], values["client_secret"])
 
 
 def find_profile(environ: Mapping[str, str], explicit: Path | None = None) -> Profile:
-    """The profile to use, by the order in this module's description.
+    """Return the profile to use, in the order of the module docstring.
+
+    Args:
+        environ: Environment variables.
+        explicit: File of `--profile`.
 
     Raises:
-        Failure: there is none, or the one to use cannot be read or is incomplete.
+        Failure: There is no profile, or it cannot be read or is incomplete.
     """
     named = explicit or (Path(environ["INTERLOCK_PROFILE"]) if environ.get("INTERLOCK_PROFILE") else None)
     if named is not None:
@@ -134,9 +138,9 @@ def find_profile(environ: Mapping[str, str], explicit: Path | None = None) -> Pr
     if client_id and secret:
         return Profile(_url(server) if server else _url_from_client_id(client_id), client_id, secret)
     if client_id or secret or server:
-        # A profile's secret is for the profile's server alone; it must not travel to another one named here.
+        # A profile's secret is for the profile's server only; it must not be sent to another server.
         missing = [name for name in _VARIABLES if not environ.get(name)]
-        raise Failure(f"{' and '.join(missing)} not set; the credentials go together", Exit.AUTH)
+        raise Failure(f"{' and '.join(missing)} not set; set all credentials together", Exit.AUTH)
     for path in _places(environ):
         profile = _read_profile(path)
         if profile is not None:
@@ -144,15 +148,15 @@ def find_profile(environ: Mapping[str, str], explicit: Path | None = None) -> Pr
     raise Failure(
         "no credentials",
         Exit.AUTH,
-        hint="Set CONDUCTORONE_CLIENT_ID, CONDUCTORONE_CLIENT_SECRET and CONDUCTORONE_SERVER_URL, or name the profile\n"
+        hint="Set CONDUCTORONE_CLIENT_ID, CONDUCTORONE_CLIENT_SECRET and CONDUCTORONE_SERVER_URL, or use the profile\n"
         "that the server wrote: interlock --profile DATA_DIR/profile.json …",
     )
 
 
 def url_of_client(url: str, client_id: str) -> str:
-    """Where a client calls: at the host in its id, by the scheme and port of `url`.
+    """Return the URL for a client: the host in its id, with the scheme and port of `url`.
 
-    A tenant answers to hosts of its own, so a client of another tenant than the caller's has another URL.
+    Each tenant has its own host names, so a client of another tenant has another URL.
     """
     _, at, rest = client_id.rpartition("@")
     host = rest.partition("/")[0]

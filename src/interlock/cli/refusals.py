@@ -1,4 +1,4 @@
-"""What a server's refusal means to the person at the command line: what it is about, why, and what to do next."""
+"""Explain a server's refusal to the user: its subject, its reason, and what to do next."""
 
 import re
 from collections.abc import Mapping
@@ -26,22 +26,22 @@ _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def named(path: str) -> tuple[str, str]:
-    """What a path is about, such as `execution 7`, and what to do if it is not there; empty if it is about a list."""
+    """Return the resource of a path, such as `execution 7`, and a hint if it is not found; empty for a list."""
     for pattern, noun, command in _NAMED:
         match = pattern.match(path)
         if match is not None:
-            return f"{noun} {unquote(match[1])}", f"See which there are: {command}"
+            return f"{noun} {unquote(match[1])}", f"List them: {command}"
     return "", ""
 
 
 def about(what: str, why: str) -> str:
-    """One sentence about what was asked for; a server may have named its kind already."""
+    """Return a sentence about a resource; the server's reason may already name its type."""
     noun = what.rpartition(" ")[0]
     return f"{what}{why.removeprefix(noun)}" if noun and why.startswith(f"{noun} not found") else f"{what}: {why}"
 
 
 def told(status: Mapping[str, Any]) -> str:
-    """The reason in a google.rpc.Status: its message, and each field that was wrong with the complaint about it."""
+    """Return the message of a google.rpc.Status, and each wrong field with its description."""
     message = str(status.get("message") or "")
     details = status.get("details")
     violations: list[str] = []
@@ -55,7 +55,7 @@ def told(status: Mapping[str, Any]) -> str:
                 for each in (found if isinstance(found, list) else ())
                 if isinstance(each, dict)
             ]
-    # A message that tells the same in its own order is not told twice.
+    # Do not repeat a description that the message contains.
     missing = [text for text in violations if text.rpartition(": ")[2] not in message]
     if not missing:
         return message
@@ -63,21 +63,23 @@ def told(status: Mapping[str, Any]) -> str:
 
 
 def token_refused(profile: Profile, status: int, headers: Mapping[str, str], reply: Mapping[str, Any]) -> Failure:
-    """Why there is no token."""
+    """Return the failure for a refused token request."""
     why = reply.get("error_description") or reply.get("message") or reply.get("error")
     code = Exit.AUTH if status in (400, 401, 403) else Exit.ERROR
     if why is None:
-        hint = f"{profile.url} gave no answer of this API. Is it the right URL and port?"
-        return Refused(f"no token from {profile.url}: it is no Interlock server", code, status, hint=hint, before=True)
+        hint = f"The answer of {profile.url} is not from this API. Check the URL and the port."
+        return Refused(
+            f"no token from {profile.url}: it is not an Interlock server", code, status, hint=hint, before=True
+        )
     hint = ""
     if code is Exit.AUTH:
-        hint = f"The client is {profile.client_id}. Make another: interlock clients create --role ROLE --save FILE"
+        hint = f"The client is {profile.client_id}. Create another: interlock clients create --role ROLE --save FILE"
     message = f"no token from {profile.url}: {why}"
     return Refused(message, code, status, hint=hint, retry_after=retry_after_seconds(headers), before=True)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header; None without one. A date, which depends on two clocks, is not read."""
+    """Return the seconds of a Retry-After header; None without one, or for a date, which depends on two clocks."""
     value = headers.get("retry-after", "").strip()
     if not (value.isascii() and value.isdigit()):
         return None

@@ -1,4 +1,4 @@
-"""Asking again a server that has no room at the moment, or is being restarted."""
+"""Retry requests to a server that is busy or restarting."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from interlock.cli.clock import Clock
 from interlock.cli.failures import Failure, Refused, Unreachable
 
 RETRY_SECONDS = 30.0
-"""Seconds for which a command asks again when a server says that it has no room."""
+"""Seconds for which a command retries while a server is busy."""
 STOP_RETRY_SECONDS = 120.0
-"""Seconds for which a command that stops something asks again, through restarts as well."""
+"""Seconds for which a terminate command retries, also through restarts."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
 _BUSY = frozenset({429, 503})
@@ -22,23 +22,23 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Retrying:
-    """How long a command keeps asking, and what it says meanwhile."""
+    """How long a command retries, and its messages during the retries."""
 
     clock: Clock
     tell: Callable[[str], None]
     seconds: float = RETRY_SECONDS
     urgent: bool = False
-    """A server that cannot be reached is asked again too: it may be restarting, and a stop must get through."""
+    """Whether an unreachable server is retried as well: it may be restarting, and a terminate must get through."""
     purpose: str = ""
-    """What has not been done yet while the command keeps asking, for the message."""
+    """What has not been done yet, for the message during the retries."""
 
     def keep_trying(self, purpose: str, seconds: float = STOP_RETRY_SECONDS) -> None:
-        """Ask again through everything that may pass; `purpose` says what has not been done until then."""
+        """Retry every failure that may be temporary; `purpose` says what has not been done yet."""
         self.urgent, self.purpose, self.seconds = True, purpose, seconds
 
     @contextmanager
     def left_to_the_caller(self) -> Iterator[None]:
-        """Tell of a failure at once while a caller waits for the server in its own way."""
+        """Disable retries while a caller retries by itself."""
         kept, self.seconds = self.seconds, 0.0
         try:
             yield
@@ -46,10 +46,10 @@ class Retrying:
             self.seconds = kept
 
     def call(self, attempt: Callable[[], T], *, repeatable: bool) -> T:
-        """Return what the attempt returns; make it again, within the time, after a failure that may pass.
+        """Call `attempt`, retry temporary failures within the time, and return its result.
 
         Raises:
-            Failure: the last one, once the time is over or the failure is one that stays.
+            Failure: The last failure, when it is permanent or the time has passed.
         """
         end, pause = self.clock.monotonic() + self.seconds, _FIRST_PAUSE_SECONDS
         while True:
@@ -61,7 +61,7 @@ class Retrying:
                     raise
                 wanted = failure.retry_after if isinstance(failure, Refused) else None
                 if wanted is not None and wanted > left and not self.urgent:
-                    failure.hint = failure.hint or f"The server asks to be left alone for {wanted:.0f} s."
+                    failure.hint = failure.hint or f"Retry after {wanted:.0f} s (the server's Retry-After)."
                     raise
                 delay = min(left, pause if wanted is None else max(wanted, _FIRST_PAUSE_SECONDS))
                 self._say(failure, delay, left)
@@ -80,6 +80,5 @@ class Retrying:
     def _say(self, failure: Failure, delay: float, left: float) -> None:
         purpose = f" {self.purpose}." if self.purpose else ""
         self.tell(
-            f"{failure.message}.{purpose} Trying again in {max(delay, 0.1):.1f} s, for {left:.0f} s more at most; "
-            "Ctrl-C gives up."
+            f"{failure.message}.{purpose} Retrying in {max(delay, 0.1):.1f} s, for at most {left:.0f} s; Ctrl-C stops."
         )

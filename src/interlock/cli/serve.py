@@ -1,4 +1,4 @@
-"""`interlock serve`: the server, from the command line to the port and back."""
+"""`interlock serve`: start the server from the command line, and stop it on a signal."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 
 SWITCH_INTERVAL: Final = 0.0005
-"""Seconds for which one thread may keep the others from running; the default is ten times that."""
+"""Seconds for which one thread may hold the interpreter; the default is ten times as long."""
 FATAL_PATIENCE: Final = 2.0
-"""Seconds within which a process whose store failed has ended, come what may."""
+"""Seconds after which a process whose store failed exits unconditionally."""
 COLLECTED_EVERY: Final = (20_000, 50, 100)
-"""Objects more than before, and rounds of the younger generations, after which cycles are looked for; Python's own
-figures cost a seventh of all time here."""
+"""Thresholds of the garbage collector: new objects, and collections of the younger generations. Python's defaults cost
+a seventh of all CPU time here."""
 ANSWER_PATIENCE: Final = 2.0
-"""Seconds for which the port stays open after the drain, for the requests that are being answered."""
-ANSWER_LOOK: Final = 0.02
-"""Seconds between two looks at whether a request is being answered."""
+"""Seconds for which the port stays open after the drain, for requests in progress."""
+ANSWER_POLL_SECONDS: Final = 0.02
+"""Seconds between two checks for requests in progress."""
 BACKLOG: Final = 2_048
 ACCEPTS: Final = 16
-"""Connections that are taken in a turn of the loop: libuv takes one for each socket that it listens on, and under load
-a turn is long. Whoever comes to stop something must not stand in line for seconds to be let in."""
-MOST_FILES: Final = 65_536
-"""Open files, if the system permits so many: a connection is one, and many a system gives 1,024 unless it is asked."""
+"""Connections that are accepted in a turn of the loop. libuv accepts one per listening socket, and under load a turn is
+long; a client that terminates a run must not wait seconds for its connection."""
+OPEN_FILES: Final = 65_536
+"""Open files that the server requests: each connection needs one, and many systems permit only 1,024 by default."""
 
 RESERVED_FILES: Final = 512
-"""Open files that are kept for the database, evaluators and calls to remotes, as far as the system permits."""
-LEAST_CONNECTIONS: Final = 64
-"""Connections that are taken even where the limit on open files is lower than what is reserved."""
+"""Open files that are reserved for the database, evaluators and calls to remotes, if the system permits."""
+MIN_CONNECTIONS: Final = 64
+"""Connections that are accepted even if the limit on open files is lower than the reserve."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,7 +63,7 @@ log = logging.getLogger("interlock.serve")
 
 
 def _date(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """The date as it was given; a text that is none would be taken for the wrong date, and nothing would say so."""
+    """Return the date of the option; reject a text that is not a date."""
     try:
         return date.fromisoformat(value).isoformat() if value else ""
     except ValueError as error:
@@ -71,7 +71,7 @@ def _date(context: click.Context, parameter: click.Parameter, value: str) -> str
 
 
 def kind_options(settings: Sequence[KindSetting]) -> Callable[[Command], Command]:
-    """Give a command an option for each setting of a step kind."""
+    """Return a decorator that adds an option for each setting of a step kind."""
 
     def decorated(command: Command) -> Command:
         for each in reversed(settings):
@@ -82,7 +82,7 @@ def kind_options(settings: Sequence[KindSetting]) -> Callable[[Command], Command
 
 
 def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> Settings:
-    """The settings that the options of the command line give; an option that was not given keeps its default."""
+    """Return the settings from the options of the command line; an omitted option has its default."""
     kinds = {each.name: value for each in of_kinds if (value := options.pop(each.name))}
     given = {name: value for name, value in options.items() if value not in (None, ())}
     return Settings(**given, of_kinds=kinds)
@@ -94,28 +94,32 @@ def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> S
     type=click.Path(file_okay=False, path_type=Path),
     default=DEFAULT_DATA_DIR,
     show_default=True,
-    help="Where everything is kept. One server at a time.",
+    help="Directory for all data; one server at a time.",
 )
 @click.option(
     "--listen",
     metavar="HOST:PORT",
     default=DEFAULT_LISTEN,
     show_default=True,
-    help="Address to listen on; port 0 takes a free one.",
+    help="Address to listen on; port 0 selects a free port.",
 )
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Written once the port accepts: JSON with url, client_id, client_secret (when it is new) and data_dir.",
+    help="File to write when the port accepts: JSON with url, client_id, client_secret (if new) and data_dir.",
 )
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Another host name to answer to. Repeatable.")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="NAME", help="Another host name of the default tenant; may be repeated."
+)
 @click.option(
     "--allow-egress",
     multiple=True,
     metavar="HOST|CIDR[:PORT]",
-    help="A private or plain-http target that webhooks may reach. Repeatable.",
+    help="Private or plain-http target that webhooks may reach; may be repeated.",
 )
-@click.option("--public-url", default="", metavar="URL", help="Where far ends reach this server, for callback URLs.")
+@click.option(
+    "--public-url", default="", metavar="URL", help="URL at which receivers reach this server, for callback URLs."
+)
 @click.option(
     "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain (PEM)."
 )
@@ -123,28 +127,28 @@ def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> S
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="More certificate authorities that webhooks trust (PEM).",
+    help="Additional certificate authorities for webhooks (PEM).",
 )
 @click.option(
     "--slots",
     type=click.IntRange(min=1, max=10_000),
     default=DEFAULT_SLOTS,
     show_default=True,
-    help="Attempts in flight at once.",
+    help="Maximum number of attempts in flight.",
 )
 @click.option(
     "--slots-per-host",
     type=click.IntRange(min=0, max=10_000),
     default=0,
     show_default=True,
-    help="Attempts in flight at once to one host; 0 leaves it to fair sharing.",
+    help="Maximum number of attempts in flight to one host; 0 for fair sharing only.",
 )
 @click.option(
     "--slots-per-tenant",
     type=click.IntRange(min=0, max=10_000),
     default=0,
     show_default=True,
-    help="Attempts in flight at once of one tenant; 0 leaves it to fair sharing.",
+    help="Maximum number of attempts in flight of one tenant; 0 for fair sharing only.",
 )
 @click.option(
     "--grace",
@@ -152,16 +156,16 @@ def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> S
     metavar="SECONDS",
     default=DEFAULT_GRACE,
     show_default=True,
-    help="How long attempts in flight are given at an orderly stop.",
+    help="Seconds that attempts in flight may take when the server stops.",
 )
 @click.option(
     "--confirm-clock",
     default="",
     metavar="YYYY-MM-DD",
     callback=_date,
-    help="Today's date in UTC: let old records be removed again after the clock was found far from the newest one.",
+    help="Today's date in UTC: confirm the clock, so that old records are removed again.",
 )
-@click.option("--new-client", is_flag=True, help="Make another super admin, for when no secret of one is left.")
+@click.option("--new-client", is_flag=True, help="Create another super admin, for example if no secret is left.")
 @click.option(
     "--log-format",
     type=click.Choice([form.value for form in LogFormat]),
@@ -176,25 +180,25 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     Examples:
       interlock serve
       interlock serve --data-dir ./data --listen 127.0.0.1:0 --ready-file ready.json
-      interlock serve --tls-cert cert.pem --tls-key key.pem     (the Go clients and Terraform speak only https)
-      interlock serve --allow-egress 127.0.0.1:9000             (let webhooks reach a receiver on this machine)
+      interlock serve --tls-cert cert.pem --tls-key key.pem     (the Go clients and Terraform need https)
+      interlock serve --allow-egress 127.0.0.1:9000             (permit webhooks to this machine)
 
-    Each option can be given as a variable too: INTERLOCK_LISTEN, INTERLOCK_ALLOW_EGRESS (several, with blanks between).
+    Each option has an environment variable: INTERLOCK_LISTEN, INTERLOCK_ALLOW_EGRESS (several values, with spaces).
     """
     configure(LogFormat(log_format))
     if (options["tls_cert"] is None) != (options["tls_key"] is None):
-        raise click.UsageError("--tls-cert and --tls-key go together")
+        raise click.UsageError("--tls-cert and --tls-key must be given together")
     settings = settings_from(options, kind_settings())
     sys.setswitchinterval(SWITCH_INTERVAL)
     _permit_files()
-    # What a start makes stays: cycles are looked for once the port is open.
+    # Objects of the start stay alive: collect garbage only when the port is open.
     gc.disable()
     try:
         code = uvloop.run(run_server(settings, ready_file))
     except (InterlockError, OSError, DriverError) as error:
         sys.exit(_told(error))
     except BaseExceptionGroup as group:
-        # What goes wrong while the parts are at work comes out of their task group.
+        # Errors of running parts come out of their task group.
         known, unknown = group.split((InterlockError, OSError, DriverError))
         if known is None or unknown is not None:
             raise
@@ -205,7 +209,7 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
 
 
 def _told(error: BaseException) -> Exit:
-    """Say why the server ends; returns the exit code."""
+    """Print why the server ends, and return the exit code."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, InterlockError):
@@ -218,7 +222,13 @@ def _told(error: BaseException) -> Exit:
 
 
 async def run_server(settings: Settings, ready_file: Path | None, *, http: Http | None = None) -> int:
-    """Serve until told to stop; returns the exit code. `http` is another way out, for measuring without a network."""
+    """Serve until a signal, and return the exit code.
+
+    Args:
+        settings: Settings of the server.
+        ready_file: File to write when the port accepts.
+        http: Outgoing HTTP; None for the real client. A benchmark measures without a network.
+    """
     host, port = settings.address
     public_url = settings.reached_at
     _check_tls(settings)
@@ -273,7 +283,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         async def ready() -> None:
             nonlocal untold
             system.dispatcher.opened()
-            # What the start has made is here to stay, and a run leaves next to no cycles behind it.
+            # Objects of the start stay alive, and a run leaves few cycles.
             gc.freeze()
             gc.set_threshold(*COLLECTED_EVERY)
             gc.enable()
@@ -300,7 +310,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told to leave signals to us, and telling us when the port accepts."""
+    """uvicorn without its signal handlers, and with a callback when the port accepts."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -314,11 +324,11 @@ class Server(uvicorn.Server):
         await self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what was asked, and only then close the port: until then a run can be stopped."""
+        """Answer requests in progress, then close the port; until then runs can be terminated."""
         loop = asyncio.get_running_loop()
         until = loop.time() + ANSWER_PATIENCE
         while self._is_answering() and not self.force_exit and loop.time() < until:  # noqa: ASYNC110  # no event says so
-            await asyncio.sleep(ANSWER_LOOK)
+            await asyncio.sleep(ANSWER_POLL_SECONDS)
         await super().shutdown(sockets)
 
     def _is_answering(self) -> bool:
@@ -326,10 +336,10 @@ class Server(uvicorn.Server):
 
 
 class Ending:
-    """The end of the server on a signal: in order on the first, at once on the second.
+    """Stops the server on a signal: gracefully on the first, immediately on the second.
 
-    In order means that starts are refused and attempts in flight are given their time, while terminations, reads and
-    health are served as ever, on new connections too. The port closes last.
+    A graceful stop refuses starts and gives attempts in flight their time, while terminations, reads and health checks
+    are served, also on new connections. The port closes last.
     """
 
     def __init__(self, server: Server, system: System) -> None:
@@ -338,14 +348,14 @@ class Ending:
         self._draining: asyncio.Task[None] | None = None
 
     def signalled(self) -> None:
-        """Take a SIGTERM or SIGINT."""
+        """Handle a SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         if self._draining is None:
             log.info("draining", extra={"grace": self._system.grace})
             self._system.wind_up()
             self._draining = loop.create_task(self._drain())
             return
-        log.warning("the process ends", extra={"reason": "a second signal came while it was draining"})
+        log.warning("the process ends", extra={"reason": "a second signal arrived while the server was draining"})
         self._system.hurry()
         self._draining.cancel()
         self._server.should_exit = self._server.force_exit = True
@@ -359,26 +369,26 @@ class Ending:
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's settings, and how many connections there may be at a time."""
+    """uvicorn's settings, and the maximum number of connections."""
 
-    max_connections = LEAST_CONNECTIONS
+    max_connections = MIN_CONNECTIONS
 
 
 def _connections_within(most: int) -> int:
-    """Connections at a time that the limit on open files leaves room for, beside what the server itself opens."""
+    """Return the number of connections that the limit on open files permits, less the reserve of the server."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if soft == resource.RLIM_INFINITY else max(LEAST_CONNECTIONS, min(most, soft - RESERVED_FILES))
+    return most if soft == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, min(most, soft - RESERVED_FILES))
 
 
 def _permit_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> None:
-    """Write the profile and the ready file, now that whoever reads them can use what they say."""
+    """Write the profile and the ready file, now that the server accepts requests."""
     told = {"url": url, "data_dir": str(data_dir.absolute())}
     made = system.credential
     if made is not None:
@@ -394,7 +404,7 @@ def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> 
 
 
 def _bring_up_to_date(kept: Path, url: str) -> dict[str, str]:
-    """Write a new URL into the profile that there is, and return whose it is. A damaged one stops no server."""
+    """Update the URL in the existing profile, and return its client id. A damaged profile does not prevent a start."""
     try:
         known = read_profile(kept)
     except Failure as failure:
@@ -418,10 +428,10 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _check_tls(settings: Settings) -> None:
-    """Read certificate and key before anything else is done.
+    """Read certificate and key before the start.
 
     Raises:
-        InvalidArgument: they cannot be read, or do not belong together.
+        InvalidArgument: They cannot be read, or do not match.
     """
     if settings.tls_cert is None or settings.tls_key is None:
         return
@@ -430,7 +440,7 @@ def _check_tls(settings: Settings) -> None:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_password)
     except ssl.SSLError as error:
         wrong = (
-            "the key does not belong to the certificate" if "MISMATCH" in str(error) else "one of them is no PEM file"
+            "the key does not match the certificate" if "MISMATCH" in str(error) else "one of them is not a PEM file"
         )
         raise InvalidArgument.at(
             "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {wrong}"
@@ -442,7 +452,7 @@ def _check_tls(settings: Settings) -> None:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted; give one that is not (openssl pkey -in KEY -out PLAIN)")
+    raise ValueError("the key is encrypted; decrypt it first (openssl pkey -in KEY -out PLAIN)")
 
 
 def _authority(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""What a command is given by `main`, so that a test can give it something else."""
+"""The context of a command, injected by `main` or by a test."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ class Session:
     environ: Mapping[str, str]
     clock: Clock = field(default_factory=WallClock)
     terminal: bool = False
-    """stdout is one: tables, not JSON lines."""
+    """Whether stdout is a terminal: tables instead of JSON lines."""
     interactive: bool = False
-    """There is somebody to ask: stdin and stderr are terminals."""
+    """Whether the command may ask questions: stdin and stderr are terminals."""
     profile: Path | None = None
     acted: bool = False
-    """The command has done something on this machine that stays done, whatever becomes of its output."""
+    """Whether the command has changed something on this machine."""
     unfinished: str = ""
-    """What to tell a person who interrupts the command now: what goes on, and how to follow or stop it."""
+    """Message for a user who interrupts the command now: what continues, and how to follow or stop it."""
     _api: Api | None = None
 
     @property
@@ -40,14 +40,14 @@ class Session:
 
     @property
     def is_acting(self) -> bool:
-        """Whether a request is under way whose effect is not known yet."""
+        """Whether a request with a yet unknown effect is in progress."""
         return self._api is not None and self._api.is_acting
 
     def api(self) -> Api:
-        """The server to talk to; looked up when first needed, and let go of when the command ends.
+        """Return the API of the server; it is opened when first needed and closed when the command ends.
 
         Raises:
-            Failure: there are none.
+            Failure: There are no credentials.
         """
         if self._api is None:
             self._api = Api(find_profile(self.environ, self.profile), self.clock)
@@ -55,25 +55,25 @@ class Session:
         return self._api
 
     def hint(self, text: str) -> None:
-        """Tell a person what to do next; a program is told nothing."""
+        """Print the next step for a user; print nothing for a program."""
         if self.interactive:
             tell(text)
 
     def warn(self, text: str) -> None:
-        """Say on stderr what a person or the log of a program should know."""
+        """Print a warning on stderr."""
         tell(f"Warning: {text}")
 
     def report(self, failure: Failure, about: str = "") -> None:
-        """Say on stderr what went wrong with one of several things."""
+        """Print the failure of one of several targets on stderr."""
         tell(f"Error: {about}{': ' if about else ''}{failure.message}")
         if failure.hint:
             tell(failure.hint)
 
     def confirmed(self, question: str, *, yes: bool) -> None:
-        """Ask before something that cannot be undone. Without anybody to ask, the command line itself is the answer.
+        """Ask for confirmation before a change that cannot be undone. Without a terminal, do not ask.
 
         Raises:
-            Failure: the answer was no.
+            Failure: The answer was no.
         """
         if yes or not self.interactive:
             return
@@ -87,7 +87,7 @@ class Session:
             if said in ("", "n", "no"):
                 if not answer.endswith("\n"):
                     tell("")
-                raise Failure("nothing was done: the answer was no", hint="Answer y, or say --yes.")
+                raise Failure("nothing was done: the answer was no", hint="Answer y, or add --yes.")
             tell("Answer y or n.")
 
 
@@ -106,12 +106,12 @@ def output_option(command: Command) -> Command:
         "--output",
         type=click.Choice(["table", "json", "ids"]),
         callback=chosen,
-        help="table, JSON lines, or ids alone. Default: table on a terminal, json otherwise.",
+        help="table, JSON lines, or ids only. Default: table on a terminal, json otherwise.",
     )(command)
 
 
 def limit_option(command: Command) -> Command:
     """Add `--limit`; the command takes `limit`, 0 for no limit."""
     return click.option(
-        "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many; 0 for all."
+        "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Maximum number of rows; 0 for all."
     )(command)

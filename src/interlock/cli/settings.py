@@ -1,4 +1,4 @@
-"""`interlock settings`: what holds for all runs of the tenant."""
+"""`interlock settings`: show and change the settings of the tenant."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _SECONDS_A_DAY = 86_400
 
 @click.group(epilog=EXIT_CODES)
 def settings() -> None:
-    """Show and change what holds for all runs: the switch that disables automations, and retention."""
+    """Show and change the settings of the tenant: disabled automations, and retention."""
 
 
 @settings.command()
@@ -35,11 +35,13 @@ def get(session: Session, output: Form) -> None:
     "--disable-automations/--enable-automations",
     "disabled",
     default=None,
-    help="Disabled: new runs are created and terminated at once, and those under way end at their next step.",
+    help="Disabled: new runs are terminated immediately, and active runs end at their next step.",
 )
-@click.option("--execution-retention", metavar="DAYS", type=click.IntRange(1, 3_650), help="Keep runs so long.")
-@click.option("--payload-retention", metavar="DAYS", type=click.IntRange(1, 3_650), help="Keep payloads so long.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option(
+    "--execution-retention", metavar="DAYS", type=click.IntRange(1, 3_650), help="Days to keep runs after their end."
+)
+@click.option("--payload-retention", metavar="DAYS", type=click.IntRange(1, 3_650), help="Days to keep payloads.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @output_option
 @click.pass_obj
 def set_(
@@ -50,7 +52,7 @@ def set_(
     yes: bool,
     output: Form,
 ) -> None:
-    """Change settings; what is not named stays as it is. What retention has removed does not come back.
+    """Change settings; omitted settings keep their values. Removed data cannot be restored.
 
     \b
     Examples:
@@ -62,10 +64,10 @@ def set_(
         if days is not None:
             body[name] = f"{days * _SECONDS_A_DAY}s"
     if not body:
-        raise click.UsageError("nothing to change: name a setting")
+        raise click.UsageError("nothing to change: add an option")
     api = session.api()
     if disabled:
         session.confirmed("Disable all automations of this tenant?", yes=yes)
     elif len(body) > (disabled is not None):
-        session.confirmed("Change retention? What is older than that is removed within the hour.", yes=yes)
+        session.confirmed("Change retention? Older data is removed within an hour.", yes=yes)
     print_object(output, api.call("POST", _PATH, body).body["settings"], "automationsDisabled")

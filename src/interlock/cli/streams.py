@@ -1,7 +1,7 @@
-"""The standard streams of a command: always there, and never the reason why it ends.
+"""The standard streams of a command: always present, and never the reason why it ends.
 
-A command may be started without stdin, stdout or stderr, and its output may go to a full disk or to a pipe that is no
-longer read. What a command did decides how it ends; output that was lost is remembered here, and told where it can be.
+A command may be started without stdin, stdout or stderr, and its output may go to a full disk or to a closed pipe. The
+exit code depends on what the command did; lost output is recorded here and reported where possible.
 """
 
 import errno
@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 
 class GuardedWriter(io.FileIO):
-    """A descriptor whose writes never fail: the first error is kept in `lost`, and what follows is dropped.
+    """A descriptor whose writes never fail: the first error is kept in `lost`, and later data is dropped.
 
     It stands below the text without a buffer between them. An interrupt may fall behind a write that was made, and a
     buffer, which cannot know that, would write the same once more.
@@ -33,7 +33,7 @@ class GuardedWriter(io.FileIO):
                 self.lost = error
             else:
                 if written is None:
-                    # Somebody else has set the descriptor to not block, and it is full.
+                    # Another process has made the descriptor non-blocking, and it is full.
                     select.select((), (self,), ())
                 else:
                     left = left[written:]
@@ -41,10 +41,10 @@ class GuardedWriter(io.FileIO):
 
 
 def attach_streams() -> None:
-    """Give the process the three standard streams, whatever it was started with. Called before anything else.
+    """Attach the three standard streams. Call this before anything else.
 
-    A missing one becomes the null device, its descriptor included, so that no file that is opened later takes its
-    place. Output streams are guarded, and encode what their encoding does not have as an escape.
+    A missing stream becomes the null device, with its descriptor, so that no later file takes its place. Output streams
+    are guarded and escape characters that their encoding does not have.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -65,20 +65,20 @@ def _guarded(given: TextIO | None, descriptor: int) -> io.TextIOWrapper:
 
 
 def text_over(writer: GuardedWriter, encoding: str) -> io.TextIOWrapper:
-    """Text that is written at once; characters that the encoding does not have are written as escapes."""
-    # As `python -u` has it: the wrapper needs no more of what is below it than `write` and `flush`.
+    """Return an unbuffered text stream that escapes characters that its encoding does not have."""
+    # As in `python -u`: the wrapper only needs `write` and `flush` of the raw stream.
     binary = cast("io.BufferedWriter", writer)
     return io.TextIOWrapper(binary, encoding=encoding, errors="backslashreplace", write_through=True)
 
 
 def output_lost() -> OSError | None:
-    """Why stdout took no more of what was printed; None while all was taken."""
+    """Return why stdout stopped accepting output; None if it accepted everything."""
     sys.stdout.flush()
     writer = getattr(sys.stdout, "buffer", None)
     return writer.lost if isinstance(writer, GuardedWriter) else None
 
 
 def reader_has_left() -> bool:
-    """Whether stdout is a pipe that is no longer read: a command that only shows something may stop."""
+    """Return whether stdout is a closed pipe, so that a command that only prints may stop."""
     lost = output_lost()
     return lost is not None and lost.errno == errno.EPIPE

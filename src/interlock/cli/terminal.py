@@ -1,6 +1,6 @@
-"""Text on its way to a person: the one place that prints, and that keeps control characters from a terminal.
+"""All output to a terminal: this module prints, and replaces control characters.
 
-Names, reasons, messages and answers come from others. A character that would move the cursor, change a colour or the
+Names, reasons, messages and answers are external data. A character that would move the cursor, change a colour or the
 direction of reading, or break a line is shown as a replacement character; in JSON it is written as its escape, so that
 a program still reads exactly what was sent.
 """
@@ -13,24 +13,24 @@ _COMMANDING = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""C0, DEL, C1, marks of reading direction, line separators, what is invisible, and lone surrogates."""
+"""C0, DEL, C1, direction marks, line separators, invisible characters, and lone surrogates."""
 _IN_JSON = re.compile(_COMMANDING.pattern.replace("\x00-\x1f", ""))
-"""The same without C0: inside strings the json module has escaped it, and between them it is our own layout."""
+"""The same without C0, which the json module escapes inside strings and which is layout elsewhere."""
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def one_line(text: object) -> str:
-    """Text for a cell or inside a sentence, with nothing in it that would command the terminal or break the line."""
+    """Return text without control characters and line breaks, for a cell or a sentence."""
     return _COMMANDING.sub(_REPLACEMENT, str(text))
 
 
 def lines(text: object) -> str:
-    """Text that may have several lines, with nothing else in it that would command the terminal."""
+    """Return text without control characters except line breaks."""
     return "\n".join(one_line(line.replace("\t", "    ")) for line in str(text).replace("\r\n", "\n").split("\n"))
 
 
 def json_text(text: str) -> str:
-    """JSON, as the json module wrote it, with every such character as an escape of JSON."""
+    """Return the output of the json module with every such character escaped."""
     return _IN_JSON.sub(_escape, text)
 
 
@@ -40,7 +40,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def tell(text: str, *, end: str = "\n") -> None:
-    """Print anything that is not data on stderr."""
+    """Print a message on stderr."""
     click.echo(lines(text) + end, nl=False, err=True)
 
 

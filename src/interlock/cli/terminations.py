@@ -1,4 +1,4 @@
-"""`interlock bulk-terminations`: follow and abort what `interlock executions terminate` began with a filter."""
+"""`interlock bulk-terminations`: follow and abort bulk terminations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ _PLANNED: tuple[Column, ...] = (
 
 @click.group(epilog=EXIT_CODES)
 def bulk_terminations() -> None:
-    """List, watch and abort orders to terminate many executions."""
+    """List, watch and abort bulk terminations."""
 
 
 @bulk_terminations.command("list")
@@ -48,7 +48,7 @@ def bulk_terminations() -> None:
 @output_option
 @click.pass_obj
 def list_(session: Session, limit: int, output: Form) -> None:
-    """List orders, newest first.
+    """List bulk terminations, newest first.
 
     \b
     Examples:
@@ -59,11 +59,13 @@ def list_(session: Session, limit: int, output: Form) -> None:
 
 @bulk_terminations.command()
 @click.argument("order")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long; exit code 6.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait; then exit with code 6."
+)
 @output_option
 @click.pass_obj
 def watch(session: Session, order: str, timeout: float | None, output: Form) -> None:
-    """Follow an order to its end.
+    """Follow a bulk termination to its end.
 
     \b
     Examples:
@@ -79,7 +81,7 @@ def watch(session: Session, order: str, timeout: float | None, output: Form) -> 
 @output_option
 @click.pass_obj
 def abort(session: Session, order: str, output: Form) -> None:
-    """Stop nobody further by an order. What it has stopped stays stopped, and an order at its end stays as it is.
+    """Abort a bulk termination. Runs that it has terminated stay terminated; a finished one does not change.
 
     \b
     Examples:
@@ -89,7 +91,7 @@ def abort(session: Session, order: str, output: Form) -> None:
     order_ = reply.body["bulkTermination"]
     print_rows(output, [order_], _COLUMNS, "id")
     if order_["state"] not in {_RUNNING, _ABORTED}:
-        session.hint("There was nothing left to abort: the order had been carried out.")
+        session.hint("Nothing to abort: the bulk termination had finished.")
 
 
 def terminate_all(
@@ -102,10 +104,10 @@ def terminate_all(
     wait: float | None,
     output: Form,
 ) -> None:
-    """Plan the termination of what a filter finds; show it; ask; order it; and, if asked to, wait for its end.
+    """Plan a bulk termination, show the plan, ask for confirmation, request it, and wait if `wait` is set.
 
     Raises:
-        Failure: nothing was found (exit code 3), or it took longer than `wait` (6).
+        Failure: The filter matches nothing (exit code 3), or the bulk termination took longer than `wait` (6).
     """
     api = session.api()
     plan = planned(session, api, {"filter": dict(narrowing)}, options)
@@ -113,17 +115,17 @@ def terminate_all(
         show_plan(session, plan, output)
         return
     if not plan["total"]:
-        raise Failure("no running execution was found", Exit.NOT_FOUND)
+        raise Failure("no active execution matches", Exit.NOT_FOUND)
     if session.interactive and not yes:
         print_rows("table", plan.get("executions") or (), _PLANNED, "executionId")
         _summarise(session, plan)
     number = "1 execution" if plan["total"] == 1 else f"{plan['total']:,} executions"
     session.confirmed(f"Terminate {number}{below(plan, options)}?", yes=yes)
     session.unfinished = (
-        f"The termination of {number} was perhaps ordered, and would go on. Look: interlock bulk-terminations list"
+        f"The termination of {number} may have been accepted and may continue. Check: interlock bulk-terminations list"
     )
     if options.get("pauseAutomation"):
-        # A plan knows nothing of what was started since; a filter is asked again once new runs are held back.
+        # A plan does not contain later runs; the server evaluates the filter again after it has paused new runs.
         meant: dict[str, Any] = {"filter": dict(narrowing)}
     else:
         meant = {"planId": plan["id"]}
@@ -134,13 +136,13 @@ def terminate_all(
         order = _follow(session, api, order["id"], wait)
     print_rows(output, [order], _COLUMNS, "id")
     if options.get("pauseAutomation"):
-        session.hint("New runs are held back until: interlock automations clear-breaker AUTOMATION")
+        session.hint("New runs are paused until: interlock automations clear-breaker AUTOMATION")
     if not _is_over(order):
-        session.hint(f"Follow it: interlock bulk-terminations watch {order['id']}")
+        session.hint(f"Follow the bulk termination: interlock bulk-terminations watch {order['id']}")
 
 
 def planned(session: Session, api: Api, named: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan of a termination of what is named, its descendants counted too if they are to be terminated."""
+    """Return the plan of a termination, with the number of descendants if it cascades."""
     cascade = {"cascade": True} if options.get("cascade") else {}
     plan = api.call("POST", f"{PATH}/plan", {**named, **cascade}, reads=True).body
     if options.get("cascade"):
@@ -150,10 +152,10 @@ def planned(session: Session, api: Api, named: Mapping[str, Any], options: Mappi
 
 
 def show_plan(session: Session, plan: Mapping[str, Any], output: Form) -> None:
-    """Print a plan that is not carried out.
+    """Print a plan without carrying it out.
 
     Raises:
-        Failure: some executions that were named are not there (exit code 3, or 5 if others are).
+        Failure: Named executions were not found (exit code 3, or 5 if others were found).
     """
     if output == "json":
         print_object(output, plan, "id")
@@ -163,28 +165,29 @@ def show_plan(session: Session, plan: Mapping[str, Any], output: Form) -> None:
     missing = int(plan.get("notFound") or 0)
     if missing:
         code = Exit.PARTLY if plan.get("total") else Exit.NOT_FOUND
-        what = "one execution that was named is" if missing == 1 else f"{missing:,} executions that were named are"
-        raise Failure(f"{what} not there", code, hint="See which there are: interlock executions list")
+        what = "1 execution was" if missing == 1 else f"{missing:,} executions were"
+        raise Failure(f"{what} not found", code, hint="List executions: interlock executions list")
 
 
 def below(plan: Mapping[str, Any], options: Mapping[str, Any], *, one: bool = False) -> str:
-    """What a cascade takes with it, for the end of a sentence."""
+    """Return how many descendants a cascade terminates, for the end of a sentence."""
     if not options.get("cascade"):
         return ""
     them = "it" if one or plan.get("total") == 1 else "them"
     count = plan.get("descendants")
     if not isinstance(count, int) or isinstance(count, bool):
-        return f", and all that was started by {them}"
+        return f", and all descendants of {them}"
     least = "at least " if plan.get("moreDescendants") else ""
-    return f", and {least}{count:,} below {them}" if count else f", and nothing below {them}"
+    noun = "descendant" if count == 1 else "descendants"
+    return f", and {least}{count:,} {noun} of {them}" if count else f", and no descendants of {them}"
 
 
 def _warn_of_failures(session: Session, plan: Mapping[str, Any]) -> None:
     failures = plan.get("expressionFailures")
     if failures:
         session.warn(
-            f"--where failed for {failures['count']:,}, which would not be stopped; "
-            f"first for execution {failures['executionId']}: {failures['error']}"
+            f"--where failed for {failures['count']:,} executions, which would not be stopped; "
+            f"the first is execution {failures['executionId']}: {failures['error']}"
         )
 
 
@@ -218,7 +221,7 @@ def _follow(session: Session, api: Api, order: str, seconds: float | None) -> di
 
 def _goes_on(order: str) -> str:
     return (
-        f"The bulk termination {order} goes on. Follow it: interlock bulk-terminations watch {order}; "
+        f"The bulk termination {order} continues. Follow it: interlock bulk-terminations watch {order}; "
         f"abort it: interlock bulk-terminations abort {order}"
     )
 

@@ -1,4 +1,4 @@
-"""`interlock token`: a bearer token, for curl and for SDKs that bring no credential flow."""
+"""`interlock token`: print a bearer token, for curl and for SDKs without a credential flow."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ from interlock.cli.terminal import one_line, say
     type=click.Choice(["token", "json"]),
     default="token",
     show_default=True,
-    help="The token alone, or the server's whole reply.",
+    help="Print the token only, or the server's whole answer.",
 )
 @click.pass_obj
 def token(session: Session, output: Literal["token", "json"]) -> None:

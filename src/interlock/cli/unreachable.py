@@ -1,4 +1,4 @@
-"""Why a server gave no answer, found out as far as it can be: by the error, and by trying the other scheme."""
+"""Explain why a server did not answer, by the error and by a probe of the other scheme."""
 
 import http.client
 import socket
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from interlock.cli.failures import Exit, Failure, Unreachable, reason_of
 
 _PROBE_SECONDS = 2.0
-"""Seconds that a look at the other scheme may take."""
+"""Seconds for the probe of the other scheme."""
 _PROBE = b"GET /healthz HTTP/1.0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The parts of a server's URL. `base` is what comes before every path."""
+    """The parts of a server's URL. `base` is the prefix of every path."""
 
     url: str
     tls: bool
@@ -25,9 +25,10 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """
+        """Parse the URL of a server.
+
         Raises:
-            Failure: it is not the URL of a server.
+            Failure: The text is not the URL of a server.
         """
         why = "it needs http:// or https://, a host and no query"
         try:
@@ -38,11 +39,11 @@ class Address:
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
             raise _not_a_url(url, why)
         if not url.isprintable() or " " in url or not parts.path.isascii():
-            raise _not_a_url(url, "it has a character in it that no URL has")
+            raise _not_a_url(url, "it contains a character that is not permitted in a URL")
         try:
             host = host.encode("idna").decode()
         except UnicodeError as error:
-            raise _not_a_url(url, f"{host[:80]!r} is no name of a host") from error
+            raise _not_a_url(url, f"{host[:80]!r} is not a host name") from error
         tls = parts.scheme == "https"
         return cls(url, tls, host, port if port is not None else 443 if tls else 80, parts.path.rstrip("/"))
 
@@ -53,13 +54,13 @@ def _not_a_url(url: str, why: str) -> Failure:
 
 
 def unreachable(address: Address, error: Exception) -> Unreachable:
-    """The failure for an error on the way to the server."""
+    """Return the failure for an error of a connection to the server."""
     url = address.url
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = "If it is the server's own certificate, name it: SSL_CERT_FILE=path/to/cert.pem"
+        hint = "If the certificate is the server's own, set SSL_CERT_FILE=path/to/cert.pem"
         return Unreachable(f"{url} is not trusted: {error.verify_message}", hint=hint, transient=False, sent=False)
     if isinstance(error, TimeoutError):
-        hint = "Is the host right, and does a firewall let you through? Look at the server's log."
+        hint = "Check the host, the firewall and the server's log."
         return Unreachable(f"no answer from {url} in time", Exit.TIMEOUT, hint=hint)
     if isinstance(error, socket.gaierror):
         again = error.errno == socket.EAI_AGAIN
@@ -72,20 +73,20 @@ def unreachable(address: Address, error: Exception) -> Unreachable:
         speaks, said = ("http", "https") if address.tls else ("https", "http")
         right = f"{speaks}://{url.partition('://')[2]}"
         hint = f"Set CONDUCTORONE_SERVER_URL, or the url of the profile, to {right}"
-        message = f"cannot reach {url}: the server speaks {speaks}, not {said}"
+        message = f"cannot reach {url}: the server uses {speaks}, not {said}"
         return Unreachable(message, hint=hint, transient=False, sent=False)
     if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.RemoteDisconnected):
-        hint = f"Something else than this API listens on port {address.port}. Check the URL."
+        hint = f"Another service listens on port {address.port}. Check the URL."
         return Unreachable(f"cannot reach {url}: the answer is not HTTP", hint=hint)
     if isinstance(error, OSError):
-        # How an end is noticed (reset, broken pipe, no bytes) depends on the moment, and says nothing to a person.
+        # Whether a close shows as a reset, a broken pipe or no bytes depends on timing and does not help the user.
         why = "the connection was closed without an answer" if isinstance(error, ConnectionError) else reason_of(error)
-        return Unreachable(f"cannot reach {url}: {why}", hint="Is the server being stopped or restarted? Try again.")
+        return Unreachable(f"cannot reach {url}: {why}", hint="The server may be stopping or restarting. Try again.")
     return Unreachable(f"cannot reach {url}: {error}", hint="Check the URL.")
 
 
 def _other_scheme_answers(address: Address) -> bool:
-    """Whether the port answers to https where http was asked for, or the other way round."""
+    """Return whether the port answers to https instead of http, or the other way round."""
     try:
         with socket.create_connection((address.host, address.port), _PROBE_SECONDS) as plain:
             plain.settimeout(_PROBE_SECONDS)

@@ -1,4 +1,4 @@
-"""Waiting for something to end: told by the server's stream of events, or by looking again and again."""
+"""Wait for the end of an execution, by the server's event stream or by polling."""
 
 import json
 from collections.abc import Callable
@@ -12,22 +12,22 @@ from interlock.cli.http import Api
 from interlock.cli.output import STATE_PREFIX, short_state
 
 ENDED = frozenset({"DONE", "ERROR", "TERMINATE"})
-"""The states that no execution leaves, without their prefix."""
+"""The terminal states, without their prefix."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _SILENCE = 45.0
-"""Seconds without a line after which a stream is taken for dead: three of the server's signs of life."""
+"""Seconds without a line after which a stream counts as dead: three keep-alive intervals of the server."""
 _AWAY = 60.0
-"""Seconds for which a server may be away while it is waited for without a limit: long enough for a restart."""
+"""Seconds for which a server may be unreachable during a wait without a limit: long enough for a restart."""
 _NO_STREAM = frozenset({404, 405, 406, 429, 501})
-"""What a server says that has no such stream (C1's own), or none to spare."""
+"""Statuses of a server that has no such stream (C1's own), or no free one."""
 _PASSES = frozenset({502, 503, 504})
 
 T = TypeVar("T")
 
 
 def look_until(look: Callable[[], T], is_over: Callable[[T], bool], clock: Clock, seconds: float | None) -> T:
-    """What `look` gave last: what is over, or, after so many seconds, what is not."""
+    """Poll until `is_over` or until `seconds` have passed, and return the last result of `look`."""
     end = float("inf") if seconds is None else clock.monotonic() + seconds
     pause = _FIRST_PAUSE
     while True:
@@ -40,14 +40,14 @@ def look_until(look: Callable[[], T], is_over: Callable[[T], bool], clock: Clock
 
 
 def read_execution(api: Api, ident: str) -> dict[str, Any]:
-    """One execution, as C1's view shows it.
+    """Return an execution in C1's view.
 
     Raises:
-        Failure: it is not there, or the server is not.
+        Failure: The execution does not exist, or the server is unreachable.
     """
     found = api.call("GET", f"/api/v1/automation_executions/{ident}").body.get("automationExecution")
     if not isinstance(found, dict):
-        raise Failure(f"execution {ident}: the server's answer holds none")
+        raise Failure(f"execution {ident}: the server's answer contains no execution")
     return found
 
 
@@ -56,9 +56,9 @@ def has_ended(execution: dict[str, Any]) -> bool:
 
 
 def goes_on(ident: str) -> str:
-    """What to tell a person who stops watching an execution."""
+    """Return the message for a user who stops watching an execution."""
     return (
-        f"Execution {ident} goes on. Follow it: interlock executions watch {ident}; "
+        f"Execution {ident} continues. Follow it: interlock executions watch {ident}; "
         f"stop it: interlock executions terminate {ident}"
     )
 
@@ -71,12 +71,19 @@ def wait_until_ended(
     seconds: float | None,
     saw: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Follow an execution until it has ended, and return it. `saw` is told how it stands at first and of each change.
+    """Follow an execution until it has ended, and return it.
 
-    A server that goes away meanwhile is waited for: for as long as there is time, or for a minute if there is no limit.
+    An unreachable server is retried while there is time, or for a minute without a limit.
+
+    Args:
+        api: The API of the server.
+        clock: Time.
+        ident: Id of the execution.
+        seconds: Longest wait; None for no limit.
+        saw: Called with the execution at first and after each change.
 
     Raises:
-        Failure: `seconds` have passed (exit code 6), or it cannot be read.
+        Failure: `seconds` have passed (exit code 6), or the execution cannot be read.
     """
     end = float("inf") if seconds is None else clock.monotonic() + seconds
     followed = _Followed(api, clock, ident, end, saw)
@@ -110,7 +117,7 @@ def _follow(followed: "_Followed") -> None:
 
 @dataclass(slots=True)
 class _Followed:
-    """An execution, and what is known of it so far."""
+    """An execution that is followed, and its last known state."""
 
     api: Api
     clock: Clock
@@ -119,7 +126,7 @@ class _Followed:
     saw: Callable[[dict[str, Any]], None]
     execution: dict[str, Any] = field(default_factory=dict)
     away: Failure | None = None
-    """Why the server could not be asked when it last was."""
+    """Failure of the last request; None if it succeeded."""
     away_since: float = 0.0
     last_event: str = ""
 
@@ -136,7 +143,7 @@ class _Followed:
         return self.execution
 
     def follow(self) -> None:
-        """Take in what the stream tells, until it or the execution ends, and then look: what was missed shows there."""
+        """Read the stream until it or the execution ends, then read the execution, in case an event was missed."""
         headers = {"Last-Event-ID": self.last_event} if self.last_event else {}
         stream = self.api.lines(f"/interlock/v1/executions/{self.ident}/events", headers, self._patience)
         for event in events(stream):
@@ -159,10 +166,10 @@ class _Followed:
         look_until(self.look, has_ended, self.clock, self.left)
 
     def lost(self, failure: Failure) -> None:
-        """The server could not be asked: wait a moment, and look.
+        """Retry after a request failed.
 
         Raises:
-            Failure: there is no limit to the waiting, and it has been away for too long.
+            Failure: The wait has no limit, and the server was unreachable for too long.
         """
         while True:
             now = self.clock.monotonic()
@@ -197,12 +204,14 @@ class _Followed:
 
 
 def check_ended(execution: dict[str, Any]) -> None:
-    """Pass over a run that ended in DONE.
+    """Check that a run ended in DONE.
 
     Raises:
-        Failure: it ended otherwise.
+        Failure: The run ended in another state.
     """
     state = short_state(execution.get("state"))
     if state != "DONE":
         ident = execution.get("id")
-        raise Failure(f"execution {ident} ended in {state}", hint=f"See why: interlock executions receipt {ident}")
+        raise Failure(
+            f"execution {ident} ended in {state}", hint=f"Show the receipt: interlock executions receipt {ident}"
+        )
