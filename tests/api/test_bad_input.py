@@ -16,6 +16,7 @@ from simulation.asgi import Caller
 from tests.api.edge import Edge, edge, path_of
 from tests.clocks import settle
 from tests.operations.desk import CALL, WAIT
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -161,10 +162,10 @@ async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_di
     await settle()
     unclear = await ann.ask("POST", path, {"step": "call", "finding": "PERHAPS", "attempt": "one", "note": "a\nb"})
     assert (unclear.status, sorted(unclear.fields)) == (400, ["attempt", "finding", "note"])
-    ann.desk.engine.store.writer.full = True
+    sqlite(ann.desk.engine.store).writer.full = True
     full = await ann.ask("POST", path, finding)
     assert (full.status, full.tree["code"], full.headers["retry-after"]) == (503, 14, "30")
-    ann.desk.engine.store.writer.full = False
+    sqlite(ann.desk.engine.store).writer.full = False
     assert (await ann.ask("POST", path, finding)).status == 200
 
 

@@ -13,7 +13,7 @@ from interlock.audit.sealer import BATCH, Sealer
 from interlock.engine import jobs
 from interlock.engine.supervisor import MAX_PAUSE_MICROSECONDS, Supervisor
 from interlock.errors import Unavailable
-from interlock.ports import AuditEntry
+from interlock.ports import AuditEntry, Store
 from interlock.rules.model import Actor
 from interlock.store.sqlite.store import SqliteStore
 from tests.clocks import ManualClock, settle
@@ -24,7 +24,7 @@ ENTRY = AuditEntry(actor=Actor("c"), action="test.change", target="x")
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[SqliteStore]:
+async def store() -> AsyncIterator[Store]:
     store = SqliteStore(None)
     yield store
     await store.close()
@@ -36,7 +36,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def sealing(store: SqliteStore, clock: ManualClock) -> AsyncIterator[Sealer]:
+async def sealing(store: Store, clock: ManualClock) -> AsyncIterator[Sealer]:
     sealer = Sealer(store.audit, clock)
     task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(sealer)))
     await clock.pass_time(1)
@@ -46,13 +46,11 @@ async def sealing(store: SqliteStore, clock: ManualClock) -> AsyncIterator[Seale
         await task
 
 
-async def tenant(store: SqliteStore, name: str = "acme") -> int:
+async def tenant(store: Store, name: str = "acme") -> int:
     return (await store.access.create_tenant(name, (), 1, ENTRY)).id
 
 
-async def test_a_row_is_sealed_within_a_second_of_its_commit(
-    store: SqliteStore, clock: ManualClock, sealing: Sealer
-) -> None:
+async def test_a_row_is_sealed_within_a_second_of_its_commit(store: Store, clock: ManualClock, sealing: Sealer) -> None:
     mine = await tenant(store)
     assert [row.hash for row in await store.audit.rows(mine)] == [None]
     await clock.pass_time(1)
@@ -61,26 +59,26 @@ async def test_a_row_is_sealed_within_a_second_of_its_commit(
 
 
 async def test_it_sleeps_without_a_timer_while_nothing_is_committed(
-    store: SqliteStore, clock: ManualClock, sealing: Sealer
+    store: Store, clock: ManualClock, sealing: Sealer
 ) -> None:
     await tenant(store)
     await clock.pass_time(2)
-    commits = store.writer.commits
+    commits = store.counters().commits
     await clock.pass_time(3_600)
-    assert (clock.sleeping, store.writer.commits) == (0, commits)
+    assert (clock.sleeping, store.counters().commits) == (0, commits)
 
 
-async def test_rows_of_a_moment_share_a_commit(store: SqliteStore, clock: ManualClock, sealing: Sealer) -> None:
+async def test_rows_of_a_moment_share_a_commit(store: Store, clock: ManualClock, sealing: Sealer) -> None:
     mine = await tenant(store)
     for at in range(20):
         await store.audit.append(mine, at, ENTRY)
-    commits = store.writer.commits
+    commits = store.counters().commits
     await clock.pass_time(1)
-    assert store.writer.commits == commits + 1
+    assert store.counters().commits == commits + 1
     assert verify(await store.audit.rows(mine), await store.audit.head(mine)).sealed == 21
 
 
-async def test_more_rows_than_a_batch_and_more_tenants_than_one(store: SqliteStore, clock: ManualClock) -> None:
+async def test_more_rows_than_a_batch_and_more_tenants_than_one(store: Store, clock: ManualClock) -> None:
     tenants = [await tenant(store, name) for name in ("one", "two")]
     for which in tenants:
         await asyncio.gather(*(store.audit.append(which, at, ENTRY) for at in range(BATCH + 1)))
@@ -114,7 +112,7 @@ async def test_a_chain_goes_on_after_a_restart(tmp_path: Path, clock: ManualCloc
 class Stubborn:
     """An audit log that takes no seals until it is told to."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._audit = store.audit
         self.taking = False
         self.refused = 0
@@ -128,9 +126,7 @@ class Stubborn:
         return await self._audit.seal(tenant, head, seals)
 
 
-async def test_what_could_not_be_sealed_is_sealed_when_the_store_takes_it(
-    store: SqliteStore, clock: ManualClock
-) -> None:
+async def test_what_could_not_be_sealed_is_sealed_when_the_store_takes_it(store: Store, clock: ManualClock) -> None:
     stubborn = Stubborn(store)
     sealer = Sealer(stubborn, clock)  # type: ignore[arg-type]
     task = asyncio.create_task(Supervisor(clock).keep(jobs.sealing(sealer)))

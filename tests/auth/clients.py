@@ -18,7 +18,7 @@ from joserfc.jwk import OKPKey
 from interlock.auth.credentials import SECRET_PREFIX, Credential, make_credential
 from interlock.auth.tenants import ensure_default_tenant
 from interlock.auth.token_endpoint import ASSERTION_TYPE, TokenAnswer, TokenEndpoint, TokenRequest
-from interlock.ports import AuditEntry, AuditRow, ClientRow, Role, TenantRow
+from interlock.ports import AuditEntry, AuditRow, ClientRow, Role, Store, TenantRow
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite.store import SqliteStore
 from tests.clocks import FixedChance, ManualClock, SequentialIds
@@ -49,7 +49,7 @@ def forge(header: bytes | Mapping[str, Any], claims: bytes | Mapping[str, Any], 
 class World:
     """A token endpoint over a store in memory, with one tenant and one client."""
 
-    store: SqliteStore
+    store: Store
     clock: ManualClock
     ids: SequentialIds
     endpoint: TokenEndpoint

@@ -25,6 +25,7 @@ from interlock.ports import Access, AuditEntry, Role
 from interlock.rules.model import SECOND, SYSTEM
 from tests.auth.clients import ADDRESS, HOST, World, b64, content, forge, headers, with_client
 from tests.clocks import settle
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -493,7 +494,7 @@ async def test_an_ipv6_caller_cannot_hop_within_its_network(here: World) -> None
 
 
 async def test_a_store_that_takes_nothing_is_no_refusal(here: World) -> None:
-    await here.store.writer.close()
+    await sqlite(here.store).writer.close()
     for form in (here.secret_form(), here.secret_form(client_secret="x")):
         answer = await here.post(form)
         assert (answer.status, content(answer)["error"]) == (503, "temporarily_unavailable")

@@ -32,6 +32,7 @@ from interlock.steps.kind import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, run_automation, wait, webhook
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +88,7 @@ async def test_a_run_that_is_over_is_left_alone(state: State, lost: bool) -> Non
 async def test_a_run_that_is_held_back_is_left_alone() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
-        await world.store.writer.submit(
+        await sqlite(world.store).writer.submit(
             lambda connection: connection.execute("UPDATE executions SET state = 'PAUSED_BY_CIRCUIT_BREAKER'")
         )
         assert await turn(world, run.ref) is FINISHED

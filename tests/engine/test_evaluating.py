@@ -111,10 +111,10 @@ async def test_start_whose_first_step_is_expensive_is_committed_before_it_is_eva
 async def test_start_that_needs_no_process_is_one_commit(steps: list[dict[str, object]]) -> None:
     async with engine(evaluating=Slow) as world:
         definition = await world.publish(steps)
-        before = world.store.writer.commits
+        before = world.store.counters().commits
         started = await world.starter.start(StartRequest(world.tenant, "auto", definition, ANN, {"n": 1}))
         assert started.execution.state in {State.PROCESS_STEP, State.DONE}
-        assert (world.store.writer.commits - before, evaluator_of(world).asked) == (1, 0)
+        assert (world.store.counters().commits - before, evaluator_of(world).asked) == (1, 0)
 
 
 async def test_draining_termination_does_not_cut_the_call() -> None:

@@ -40,10 +40,10 @@ async def test_three_webhooks_are_called_in_order_and_the_run_is_done() -> None:
 async def test_a_chain_of_n_steps_costs_n_plus_one_commits() -> None:
     async with engine(far=FarEnd(lambda request: (200, b"{}"))) as world:
         definition = await world.publish(THREE_WEBHOOKS)
-        before = world.store.writer.commits
+        before = world.store.counters().commits
         ref = await world.start(definition)
         assert world.state(ref) is State.DONE
-        assert world.store.writer.commits - before == 4
+        assert world.store.counters().commits - before == 4
 
 
 async def test_without_a_free_slot_it_costs_one_more_and_waits_its_turn() -> None:
@@ -104,11 +104,11 @@ async def test_a_step_whose_condition_is_true_is_skipped_and_leaves_nothing_in_t
 async def test_pure_steps_cost_no_commit_of_their_own() -> None:
     async with engine() as world:
         definition = await world.publish([evaluate("a", x="2"), evaluate("b", y="ctx.a.x")])
-        before = world.store.writer.commits
+        before = world.store.counters().commits
         ref = await world.start(definition)
         assert world.state(ref) is State.DONE
         assert world.output(ref, 1) == {"y": 2}
-        assert world.store.writer.commits - before == 1
+        assert world.store.counters().commits - before == 1
 
 
 async def test_an_expression_that_fails_fails_its_step_and_says_where() -> None:

@@ -24,6 +24,7 @@ from interlock.ports import (
     AuditEntry,
     AutomationRow,
     Definition,
+    Executions,
     HttpFailed,
     HttpFailureKind,
     HttpRequest,
@@ -33,6 +34,7 @@ from interlock.ports import (
     Phase,
     Progress,
     StepRow,
+    Store,
     WebhookRow,
 )
 from interlock.rules.decision import Decision
@@ -46,7 +48,6 @@ from interlock.steps import webhook as webhook_kind
 from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
-from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.store import SqliteStore
 from simulation.reads import finished
 from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
@@ -168,7 +169,7 @@ THREE_WEBHOOKS = [webhook("a"), webhook("b"), webhook("c")]
 class FlakyExecutions:
     """`ports.Executions` of a store that at times cannot say whether a commit was made."""
 
-    def __init__(self, real: SqliteExecutions) -> None:
+    def __init__(self, real: Executions) -> None:
         self._real = real
         self.lose_orders = 0
         """How many of the next commits are not made."""
@@ -204,7 +205,7 @@ class FlakyExecutions:
 class Engine:
     """One process over a store: made anew, it is the same server after a restart."""
 
-    store: SqliteStore
+    store: Store
     clock: ManualClock
     far: FarEnd
     tenant: int

@@ -124,9 +124,9 @@ async def test_move_is_one_commit_and_on_every_tenants_record(ann: Desk, watch: 
     ann.engine.clock.wall_ahead = 2 * HOUR * SECOND
     assert "7200.0 s ahead" in watch.problem
     await ann.wait(5)
-    before = ann.engine.store.writer.commits
+    before = ann.engine.store.counters().commits
     await watch.look()
-    assert ann.engine.store.writer.commits == before + 1
+    assert ann.engine.store.counters().commits == before + 1
     assert not watch.problem
     for each in (ann, eve):
         (entry,) = await each.audited(MOVE_ACTION)
@@ -315,9 +315,9 @@ async def test_hold_is_kept_with_the_move_that_needs_it(ann: Desk, watch: ClockW
     await watch.begin()
     ann.engine.clock.wall_ahead = 3 * YEAR * SECOND
     await ann.wait(5)
-    before = ann.engine.store.writer.commits
+    before = ann.engine.store.counters().commits
     look = asyncio.ensure_future(watch.look())
-    while ann.engine.store.writer.commits == before:
+    while ann.engine.store.counters().commits == before:
         await checkpoint()
     assert (await watched(ann)).problem
     await look

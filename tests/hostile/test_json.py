@@ -25,6 +25,7 @@ from tests.engine.worlds import evaluate, run_automation
 from tests.expressions.compiled import compile_template
 from tests.loops import METER
 from tests.operations.desk import CALL, WAIT, Desk, desk
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -281,7 +282,7 @@ async def spoil(ann: Desk, run: int, column: str, document: bytes) -> None:
         "error": "UPDATE steps SET error = ? WHERE execution = ?",
         "context": "UPDATE definitions SET context = ? WHERE id = (SELECT definition FROM executions WHERE id = ?)",
     }[column]
-    await ann.engine.store.writer.submit(lambda connection: connection.execute(sql, (document, run)).fetchall())
+    await sqlite(ann.engine.store).writer.submit(lambda connection: connection.execute(sql, (document, run)).fetchall())
 
 
 @pytest.mark.parametrize("column", ["input", "output", "late", "error"])

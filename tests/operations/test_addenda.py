@@ -18,6 +18,7 @@ from interlock.store.statements import Dialect, load
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
 from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -241,7 +242,7 @@ async def test_an_app_admin_adds_to_the_runs_of_its_apps(ann: Desk) -> None:
 
 
 async def test_a_full_disk_takes_none_and_says_so(ann: Desk, run: int) -> None:
-    ann.engine.store.writer.full = True
+    sqlite(ann.engine.store).writer.full = True
     with pytest.raises(Unavailable, match="disk is full"):
         await add(ann, run)
     assert (await receipt(ann, run))["unresolved"] == 1
@@ -326,16 +327,16 @@ async def marked_as_restored(ann: Desk) -> None:
         number = connection.execute(BACKUP["backup_restored"], restore).fetchone()
         connection.execute(BACKUP["backup_mark"], number)
 
-    await ann.engine.store.writer.submit(job)
+    await sqlite(ann.engine.store).writer.submit(job)
 
 
 async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened_since(ann: Desk) -> None:
     execution = await ann.start(await ann.make(GREET, WAIT, {**CALL, "stepName": "after"}), name="Ann")
     await marked_as_restored(ann)
-    ann.engine.store.executions.frozen = True
+    sqlite(ann.engine.store).executions.frozen = True
     await add(ann, execution, step="hold", note="it went on after the backup")
     await ann.ask("TerminateAutomation", id=execution)
-    ann.engine.store.executions.frozen = False
+    sqlite(ann.engine.store).executions.frozen = False
     await add(ann, execution, step="after", note="seen after the release")
     found = await receipt(ann, execution)
     assert found["restored"] == {

@@ -12,6 +12,7 @@ from interlock.audit.chain import links
 from interlock.errors import InvalidArgument
 from interlock.operations.audit.handlers import CHUNK
 from tests.operations.desk import WAIT, Desk
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def tampered(ann: Desk, sql: str) -> None:
     def job(connection: apsw.Connection) -> None:
         connection.execute(sql)
 
-    await ann.engine.store.writer.submit(job)
+    await sqlite(ann.engine.store).writer.submit(job)
 
 
 async def a_record(ann: Desk, rows: int = 5) -> list[Any]:

@@ -26,6 +26,7 @@ from interlock.store.sqlite import bulk, stops
 from tests.clocks import settle
 from tests.engine.worlds import ANN, AUDIT, run_automation
 from tests.operations.desk import CALL, WAIT, Desk, desk
+from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -146,8 +147,8 @@ async def a_decision(ann: Desk) -> Scene:
     runs = [await ann.start(automation) for _ in range(3)]
     store, tenant = ann.engine.store, ann.tenant.id
     action = BulkAction(id="d", automation=automation, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="")
-    await store.writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
-    store.bulk.begun()
+    await sqlite(store).writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
+    sqlite(store).bulk.begun()
     return Scene(lambda store: jobs.bulk(store, ann.engine.clock), lambda: terminated(ann, runs))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-from interlock.ports import AuditEntry, AutomationRow, Definition, Started
+from interlock.ports import AuditEntry, AutomationRow, Definition, Started, Store
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
@@ -47,12 +47,18 @@ class Listener:
 @asynccontextmanager
 async def opened(
     directory: Path | None, form: Form = Form.COMMIT_IN_THREAD, *, checkpoint_offload: Offload | None = None
-) -> AsyncIterator[SqliteStore]:
+) -> AsyncIterator[Store]:
     store = SqliteStore(directory, form=form, checkpoint_offload=checkpoint_offload)
     try:
         yield store
     finally:
         await store.close()
+
+
+def sqlite(store: Store) -> SqliteStore:
+    """The store of a test that looks beneath the port: at its rows, or at its writer."""
+    assert isinstance(store, SqliteStore)
+    return store
 
 
 def make_schema(connection: apsw.Connection, number: int) -> None:
@@ -79,7 +85,7 @@ def insert_run(connection: apsw.Connection, number: int, state: State) -> None:
 class World:
     """A store with one tenant and one published automation."""
 
-    store: SqliteStore
+    store: Store
     tenant: int
     automation: str
     definition: int
@@ -115,7 +121,7 @@ class World:
         return await self.start(Announce(0, b"{}"), parent=parent)
 
 
-async def world(store: SqliteStore) -> World:
+async def world(store: Store) -> World:
     tenant = await store.access.create_tenant("acme", ("acme.example",), 1, AUDIT)
     row = AutomationRow(
         tenant=tenant.id,

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
-from interlock.ports import Access, BulkAction, BulkKind, ClientRow, Role
+from interlock.ports import Access, BulkAction, BulkKind, ClientRow, Role, Store
 from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.store.sqlite.access import ASSERTION_KEPT, SqliteAccess
-from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import AUDIT, opened
+from tests.store.stores import AUDIT, opened, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -200,5 +199,5 @@ async def test_when_no_more_assertions_can_be_remembered_new_ones_are_refused_ra
         assert await access.issue(tenant, "a", b"\7" * 32, later, later + 1, b"\7" * 32, AUDIT)
 
 
-def _small(store: SqliteStore) -> SqliteAccess:
-    return SqliteAccess(store.writer, store.access._reader, most_assertions=2)
+def _small(store: Store) -> SqliteAccess:
+    return SqliteAccess(sqlite(store).writer, sqlite(store).access._reader, most_assertions=2)

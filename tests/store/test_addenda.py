@@ -14,7 +14,7 @@ from interlock.errors import FailedPrecondition, Unavailable
 from interlock.ports import Addendum, AddendumFinding, AuditEntry
 from interlock.rules.model import Actor, Ref
 from interlock.store.sqlite import addenda
-from tests.store.stores import ANN, World, opened, world
+from tests.store.stores import ANN, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ class AddendaContract:
     async def test_a_full_disk_takes_none_and_still_knows_those_it_has(self, here: World) -> None:
         finding = await a_finding(here)
         first = await here.store.addenda.add(finding, AUDIT)
-        here.store.writer.full = True
+        sqlite(here.store).writer.full = True
         with pytest.raises(Unavailable, match="disk is full"):
             await here.store.addenda.add(replace(finding, note="more"), AUDIT)
         assert await here.store.addenda.add(finding, AUDIT) == first

@@ -10,9 +10,8 @@ import anyio
 import pytest
 
 from interlock.errors import AlreadyExists
-from interlock.ports import AuditEntry, AuditLog
+from interlock.ports import AuditEntry, AuditLog, Store
 from interlock.rules.model import Actor
-from interlock.store.sqlite.store import SqliteStore
 from tests.store.stores import AUDIT, opened
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +50,7 @@ class AuditContract:
         assert await audit.rows(3) == []
 
     async def test_a_seal_stands_beside_its_row_and_only_rows_behind_the_newest_are_unsealed(
-        self, store: SqliteStore
+        self, store: Store
     ) -> None:
         audit = store.audit
         tenants = [(await store.access.create_tenant(name, (), 0, ENTRY)).id for name in ("one", "two")]
@@ -83,7 +82,7 @@ class AuditContract:
         audit.look_again()
         await audit.news()
 
-    async def test_a_change_that_fails_leaves_no_row(self, store: SqliteStore) -> None:
+    async def test_a_change_that_fails_leaves_no_row(self, store: Store) -> None:
         tenant = (await store.access.create_tenant("acme", (), 0, ENTRY)).id
         with pytest.raises(AlreadyExists):
             await store.access.create_tenant("acme", (), 0, ENTRY)
@@ -91,19 +90,19 @@ class AuditContract:
         assert await store.audit.rows(tenant + 1) == []
 
     @pytest.fixture
-    def audit(self, store: SqliteStore) -> AuditLog:
+    def audit(self, store: Store) -> AuditLog:
         return store.audit
 
 
 class TestOnDisk(AuditContract):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         async with opened(tmp_path) as store:
             yield store
 
 
 class TestInMemory(AuditContract):
     @pytest.fixture
-    async def store(self) -> AsyncIterator[SqliteStore]:
+    async def store(self) -> AsyncIterator[Store]:
         async with opened(None) as store:
             yield store

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
-from interlock.ports import AutomationRow, Definition
-from interlock.store.sqlite.store import SqliteStore
+from interlock.ports import AutomationRow, Definition, Store
 from tests.store.stores import AUDIT, PLAN, opened
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +31,7 @@ def plan(steps: bytes = PLAN, context: bytes | None = None) -> Definition:
 class AutomationsContract:
     """To be passed by every store."""
 
-    async def test_creating_with_a_plan_publishes_version_1(self, store: SqliteStore) -> None:
+    async def test_creating_with_a_plan_publishes_version_1(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         assert made.version == 1
         assert made.definition is not None
@@ -40,24 +39,24 @@ class AutomationsContract:
         kept = await store.automations.definition(1, made.definition)
         assert kept == replace(plan(), id=made.definition, version=1)
 
-    async def test_apps_of_many_are_told_deleted_ones_too(self, store: SqliteStore) -> None:
+    async def test_apps_of_many_are_told_deleted_ones_too(self, store: Store) -> None:
         for id_, document in (("a", b'{"appId":"x"}'), ("b", b"{}"), ("c", b'{"appId":"y"}')):
             await store.automations.create(replace(row(), id=id_, document=document), None, AUDIT)
         await store.automations.delete(1, "c", 5, AUDIT)
         assert await store.automations.apps_of(1, ("c", "unknown", "a", "b")) == {"a": "x", "b": "", "c": "y"}
         assert await store.automations.apps_of(2, ("a",)) == {}
 
-    async def test_creating_without_a_plan_publishes_nothing(self, store: SqliteStore) -> None:
+    async def test_creating_without_a_plan_publishes_nothing(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         assert (made.version, made.definition) == (0, None)
 
-    async def test_an_id_is_used_once_even_after_deletion(self, store: SqliteStore) -> None:
+    async def test_an_id_is_used_once_even_after_deletion(self, store: Store) -> None:
         await store.automations.create(row(), None, AUDIT)
         await store.automations.delete(1, "a", 6, AUDIT)
         with pytest.raises(AlreadyExists):
             await store.automations.create(row(), None, AUDIT)
 
-    async def test_an_update_publishes_the_next_version_and_keeps_the_old_one(self, store: SqliteStore) -> None:
+    async def test_an_update_publishes_the_next_version_and_keeps_the_old_one(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         new = replace(made, document=b"{}", updated_at=9)
         updated = await store.automations.update(new, plan(b"[1]"), AUDIT, read_at=made.updated_at)
@@ -69,7 +68,7 @@ class AutomationsContract:
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
 
-    async def test_a_change_is_seen_at_once(self, store: SqliteStore) -> None:
+    async def test_a_change_is_seen_at_once(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         assert await store.automations.get(1, "a") == made
         updated = await store.automations.update(replace(made, document=b"{}"), None, AUDIT, read_at=5)
@@ -77,12 +76,12 @@ class AutomationsContract:
         await store.automations.delete(1, "a", 9, AUDIT)
         assert await store.automations.get(1, "a") is None
 
-    async def test_an_update_without_a_plan_leaves_the_version(self, store: SqliteStore) -> None:
+    async def test_an_update_without_a_plan_leaves_the_version(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         updated = await store.automations.update(replace(made, updated_at=9), None, AUDIT, read_at=5)
         assert (updated.version, updated.definition) == (made.version, made.definition)
 
-    async def test_of_two_updates_of_one_reading_one_wins(self, store: SqliteStore) -> None:
+    async def test_of_two_updates_of_one_reading_one_wins(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         updates = [
             store.automations.update(replace(made, document=text), None, AUDIT, read_at=made.updated_at)
@@ -94,7 +93,7 @@ class AutomationsContract:
         assert answers[0].updated_at > made.updated_at
         assert await store.automations.get(1, "a") == answers[0]
 
-    async def test_a_deleted_automation_is_not_found_and_its_definitions_stay(self, store: SqliteStore) -> None:
+    async def test_a_deleted_automation_is_not_found_and_its_definitions_stay(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         assert await store.automations.delete(1, "a", 6, AUDIT)
         assert not await store.automations.delete(1, "a", 7, AUDIT)
@@ -105,7 +104,7 @@ class AutomationsContract:
         assert made.definition is not None
         assert await store.automations.definition(1, made.definition) is not None
 
-    async def test_the_same_draft_is_kept_once(self, store: SqliteStore) -> None:
+    async def test_the_same_draft_is_kept_once(self, store: Store) -> None:
         await store.automations.create(row(), plan(), AUDIT)
         first = await store.automations.draft(plan())
         assert first.version == 0
@@ -114,7 +113,7 @@ class AutomationsContract:
         ids = {(await store.automations.draft(other)).id for other in others}
         assert len(ids | {first.id}) == 5
 
-    async def test_pages_follow_each_other_without_gap_or_repetition(self, store: SqliteStore) -> None:
+    async def test_pages_follow_each_other_without_gap_or_repetition(self, store: Store) -> None:
         for id_ in ("c", "a", "d", "b"):
             await store.automations.create(row(id=id_), None, AUDIT)
         await store.automations.create(row(2, "e"), None, AUDIT)
@@ -122,14 +121,14 @@ class AutomationsContract:
         rest = await store.automations.page(1, after=first[-1].id, limit=3)
         assert [[r.id for r in page] for page in (first, rest)] == [["a", "b", "c"], ["d"]]
 
-    async def test_another_tenants_automation_is_not_there(self, store: SqliteStore) -> None:
+    async def test_another_tenants_automation_is_not_there(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         assert await store.automations.get(2, "a") is None
         assert made.definition is not None
         assert await store.automations.definition(2, made.definition) is None
         assert not await store.automations.delete(2, "a", 6, AUDIT)
 
-    async def test_every_change_leaves_one_audit_row(self, store: SqliteStore) -> None:
+    async def test_every_change_leaves_one_audit_row(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         await store.automations.update(made, None, AUDIT, read_at=5)
         await store.automations.delete(1, "a", 9, AUDIT)
@@ -138,13 +137,13 @@ class AutomationsContract:
 
 class TestOnDisk(AutomationsContract):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         async with opened(tmp_path) as store:
             yield store
 
 
 class TestInMemory(AutomationsContract):
     @pytest.fixture
-    async def store(self) -> AsyncIterator[SqliteStore]:
+    async def store(self) -> AsyncIterator[Store]:
         async with opened(None) as store:
             yield store

@@ -11,15 +11,14 @@ import apsw
 import pytest
 
 from interlock.errors import FailedPrecondition, Fatal, NotFound, Unavailable
-from interlock.ports import Addendum, AddendumFinding, Restored
+from interlock.ports import Addendum, AddendumFinding, Restored, Store
 from interlock.rules.events import Announce, Terminated, Wait
 from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.connection import integrity_errors
 from interlock.store.sqlite.disk import DATABASE
-from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import ANN, AUDIT, Listener, World, insert_run, make_schema, opened, world
+from tests.store.stores import ANN, AUDIT, Listener, World, insert_run, make_schema, opened, sqlite, world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
@@ -169,7 +168,7 @@ async def test_what_a_try_that_broke_off_has_left_does_no_harm(tmp_path: Path) -
         (restored / name).write_bytes(journal)
     backup.restore(file, restored, LATER)
     async with opened(restored) as store:
-        assert integrity_errors(store._reader) == []
+        assert integrity_errors(sqlite(store)._reader) == []
     assert not list(restored.glob("*.partial*"))
 
 
@@ -212,7 +211,7 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
         assert [each.number for each in await store.addenda.of(ended.ref)] == [1, 2]
 
 
-async def resumed(store: SqliteStore) -> World:
+async def resumed(store: Store) -> World:
     """The world of `stores.world`, in a store that has it already."""
     [tenant] = [row.id for row in await store.access.tenants() if row.name == "acme"]
     row = await store.automations.get(tenant, "auto")

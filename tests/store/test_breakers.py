@@ -19,7 +19,7 @@ from interlock.rules.states import State
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.bulk import BATCH
 from simulation.reads import finished
-from tests.store.stores import ANN, AUDIT, World, opened, world
+from tests.store.stores import ANN, AUDIT, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -191,9 +191,9 @@ class BreakersContract:
         def revoked(connection: apsw.Connection) -> bulk.Batch:
             return bulk.begin(connection, here.tenant, action, AT + 9, most=2)
 
-        batch = await here.store.writer.submit(revoked)
+        batch = await sqlite(here.store).writer.submit(revoked)
         assert (batch.more, states(here).count(State.STOPPING)) == (True, 2)
-        here.store.bulk.first_batch(here.tenant, batch)
+        sqlite(here.store).bulk.first_batch(here.tenant, batch)
         await carry_out(here)
         assert states(here) == [State.STOPPING] * 5
         order = await here.store.executions.termination((await here.store.executions.page(here.tenant))[0].ref)

@@ -32,7 +32,7 @@ from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
 from interlock.store.sqlite.writer import Form
-from tests.store.stores import ANN, AUDIT, World, opened, world
+from tests.store.stores import ANN, AUDIT, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -53,10 +53,10 @@ class ExecutionsContract:
 
     async def test_a_result_and_the_next_announcement_are_one_commit(self, here: World) -> None:
         row = (await here.in_flight()).execution
-        before = here.store.writer.commits
+        before = here.store.counters().commits
         event = Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), DONE, Announce(1), "me")
         decision = await here.store.executions.apply(row.ref, event)
-        assert here.store.writer.commits == before + 1
+        assert here.store.counters().commits == before + 1
         assert decision is not None
         assert decision.execution == await here.store.executions.get(row.ref)
         run = await here.store.executions.load(row.ref)
@@ -116,9 +116,9 @@ class ExecutionsContract:
     async def test_a_child_is_created_in_its_parents_commit(self, here: World) -> None:
         row = (await here.start()).execution
         change = Change(0, StartChild(77, here.automation, b'{"from":"parent"}'), output=b'{"execution_id":"77"}')
-        before = here.store.writer.commits
+        before = here.store.counters().commits
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
-        assert here.store.writer.commits == before + 1
+        assert here.store.counters().commits == before + 1
         [child] = await here.store.executions.children(row.ref)
         assert (child.id, child.parent, child.root, child.depth, child.state) == (77, row.id, row.id, 1, State.PENDING)
         assert await here.store.executions.input(child.ref) == b'{"from":"parent"}'
@@ -188,7 +188,7 @@ class ExecutionsContract:
     async def test_on_a_full_disk_runs_are_stopped_and_settled_and_none_is_started(self, here: World) -> None:
         waiting = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000))).execution
         flying = (await here.in_flight()).execution
-        here.store.writer.full = True
+        sqlite(here.store).writer.full = True
         with pytest.raises(Unavailable):
             await here.start()
         await here.store.executions.apply(waiting.ref, Terminated(2_000, STOP))

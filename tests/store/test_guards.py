@@ -14,7 +14,7 @@ from interlock.rules.model import AttemptRef, Execution, Result, Situation, Term
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.store.sqlite.records import GuardFailed, write
-from tests.store.stores import ANN, World, opened, world
+from tests.store.stores import ANN, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def here() -> AsyncIterator[World]:
 async def written(here: World, was: Execution, event: Event) -> None:
     decision = decide(Situation(was), event)
     assert decision.moved
-    await here.store.writer.submit(lambda connection: write(connection, was, decision, 5_000))
+    await sqlite(here.store).writer.submit(lambda connection: write(connection, was, decision, 5_000))
 
 
 @pytest.mark.parametrize("event", [STOP, ON], ids=["another state", "the next attempt"])
@@ -50,7 +50,9 @@ async def test_a_row_that_stands_elsewhere_is_not_written(here: World, event: Ev
 @pytest.mark.parametrize("event", [STOP, ON], ids=["another state", "the next attempt"])
 async def test_a_row_whose_state_is_another_one_at_the_same_epoch_is_not_written(here: World, event: Event) -> None:
     run = (await here.in_flight()).execution
-    await here.store.writer.submit(lambda connection: connection.execute("UPDATE executions SET state = 'WAITING'"))
+    await sqlite(here.store).writer.submit(
+        lambda connection: connection.execute("UPDATE executions SET state = 'WAITING'")
+    )
     with pytest.raises(GuardFailed):
         await written(here, run, event)
 

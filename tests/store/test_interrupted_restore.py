@@ -17,7 +17,7 @@ from interlock.store.sqlite.backup import RESTORING, Files
 from interlock.store.sqlite.connection import integrity_errors
 from interlock.store.sqlite.disk import DATABASE
 from interlock.store.sqlite.store import SqliteStore
-from tests.store.stores import opened, world
+from tests.store.stores import opened, sqlite, world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
@@ -94,8 +94,9 @@ def died(work: Callable[[Files], object], at: int) -> bool:
 async def started(directory: Path) -> tuple[int, bool]:
     """What the next start finds: how many runs, and whether it is frozen."""
     async with opened(directory) as store:
-        assert integrity_errors(store._reader) == []
-        return sum(1 for _ in store._reader.execute("SELECT 1 FROM executions")), store.frozen
+        reader = sqlite(store)._reader
+        assert integrity_errors(reader) == []
+        return sum(1 for _ in reader.execute("SELECT 1 FROM executions")), store.frozen
 
 
 @pytest.mark.parametrize("at", range(CUTS))

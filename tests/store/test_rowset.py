@@ -37,7 +37,7 @@ from interlock.store.rows import EXECUTION
 from interlock.store.rowset import CHANGES, MOVE, STEP, Change, rowset_of, rowset_of_new
 from interlock.store.sqlite.records import STATEMENTS, write_rows
 from interlock.store.statements import Dialect, load
-from tests.store.stores import AUDIT, World, opened, world
+from tests.store.stores import AUDIT, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def kept(here: World, row: Execution, *records: Record) -> Ref:
     """Write a new run with these records beside it."""
     run = dataclasses.replace(row, tenant=here.tenant)
     rows = rowset_of_new(run, b'{"n":1}', records, 99, b'{"n":"[secret]"}')
-    await here.store.writer.submit(lambda connection: write_rows(connection, rows))
+    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
     return run.ref
 
 
@@ -98,7 +98,7 @@ async def test_a_moved_run_comes_back_as_it_was_decided(here: World, change: Cha
         decided = dataclasses.replace(decided, state=State.DONE, waiting_for=None, wake_at=30, completed_at=34)
     rows = rowset_of(was, Decision(Verdict.ACCEPTED, decided, moved=True), 33)
     assert [found for found, _ in rows] == [change]
-    await here.store.writer.submit(lambda connection: write_rows(connection, rows))
+    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
     assert await here.store.executions.get(was.ref) == decided
 
 

@@ -41,7 +41,7 @@ from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
 from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
-from tests.store.stores import ANN, AUDIT, PLAN, World, opened, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def one_in_every_state(here: World, parent: Ref | None = None, *, called: 
                 row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000), parent=parent)).execution
             case State.PAUSED_BY_CIRCUIT_BREAKER:
                 row = (await here.start(parent=parent)).execution
-                await here.store.writer.submit(partial(pause, row.id))
+                await sqlite(here.store).writer.submit(partial(pause, row.id))
             case _:
                 row = (await here.start(Announce(0), parent=parent)).execution
         if called and state in {State.PROCESS_STEP, State.STOPPING}:
@@ -108,7 +108,7 @@ async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(
         await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, below))
     await here.store.executions.terminate_tree(root.ref, AT, order)
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
-    assert await here.store.writer.submit(left_of_callbacks) == 0
+    assert await sqlite(here.store).writer.submit(left_of_callbacks) == 0
 
 
 def left_of_callbacks(connection: apsw.Connection) -> int:
@@ -190,7 +190,7 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
     assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
     assert [await said(here, id_) for id_ in by_set] == [await said(here, id_) for id_ in by_rule]
-    assert await here.store.writer.submit(left_of_callbacks) == 0
+    assert await sqlite(here.store).writer.submit(left_of_callbacks) == 0
 
 
 class Follower:
@@ -301,7 +301,9 @@ async def audited(here: World) -> list[str]:
 
 async def fenced(here: World, id_: int) -> bool:
     sql = "SELECT fenced FROM executions WHERE tenant = ? AND id = ?"
-    [(mark,)] = await here.store.writer.submit(lambda connection: list(connection.execute(sql, (here.tenant, id_))))
+    [(mark,)] = await sqlite(here.store).writer.submit(
+        lambda connection: list(connection.execute(sql, (here.tenant, id_)))
+    )
     return bool(mark)
 
 
@@ -448,8 +450,8 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
     first = (await here.start(parent=root.ref)).execution
     lost = (await here.in_flight(parent=root.ref)).execution
     paused = (await here.start(parent=root.ref)).execution
-    await here.store.writer.submit(partial(pause, paused.id))
-    items = (await here.start(Announce(0, None, (Item(0, "a"), Item(1, "b"))), parent=root.ref)).execution
+    await sqlite(here.store).writer.submit(partial(pause, paused.id))
+    items = (await here.start(Announce(0, None, ("a", "b")), parent=root.ref)).execution
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
     assert await here.store.executions.get(first.ref) != first

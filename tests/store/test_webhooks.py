@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists
-from interlock.ports import WebhookRow
-from interlock.store.sqlite.store import SqliteStore
+from interlock.ports import Store, WebhookRow
 from tests.store.stores import AUDIT, opened
 
 pytestmark = pytest.mark.anyio
@@ -29,21 +28,21 @@ ROW = WebhookRow(
 class WebhooksContract:
     """To be passed by every store."""
 
-    async def test_a_webhook_comes_back_as_it_was_stored_and_only_to_its_tenant(self, store: SqliteStore) -> None:
+    async def test_a_webhook_comes_back_as_it_was_stored_and_only_to_its_tenant(self, store: Store) -> None:
         await store.webhooks.create(ROW, AUDIT)
         assert await store.webhooks.get(1, "w") == ROW
         assert await store.webhooks.get(2, "w") is None
         with pytest.raises(AlreadyExists):
             await store.webhooks.create(ROW, AUDIT)
 
-    async def test_an_update_replaces_what_its_owner_can_set(self, store: SqliteStore) -> None:
+    async def test_an_update_replaces_what_its_owner_can_set(self, store: Store) -> None:
         await store.webhooks.create(ROW, AUDIT)
         new = replace(ROW, document=b"{}", url="https://other.example/", callback_timeout=60, updated_at=9)
         assert await store.webhooks.update(1, "w", lambda row: (new, AUDIT)) == new
         assert await store.webhooks.get(1, "w") == new
         assert await store.webhooks.update(2, "w", lambda row: (new, AUDIT)) is None
 
-    async def test_a_deleted_webhook_is_gone(self, store: SqliteStore) -> None:
+    async def test_a_deleted_webhook_is_gone(self, store: Store) -> None:
         await store.webhooks.create(ROW, AUDIT)
         assert not await store.webhooks.delete(2, "w", 9, AUDIT)
         assert await store.webhooks.delete(1, "w", 9, AUDIT)
@@ -52,7 +51,7 @@ class WebhooksContract:
         assert [(row.at, row.entry) for row in await store.audit.rows(1)] == [(5, AUDIT), (9, AUDIT)]
 
     @pytest.mark.parametrize("document", [b"{}", b"x" * 100_000], ids=["small", "large"])
-    async def test_a_change_is_seen_at_once(self, store: SqliteStore, document: bytes) -> None:
+    async def test_a_change_is_seen_at_once(self, store: Store, document: bytes) -> None:
         await store.webhooks.create(replace(ROW, document=document), AUDIT)
         before = await store.webhooks.get(1, "w")
         await store.webhooks.update(1, "w", lambda row: (replace(row, url="https://other.example/"), AUDIT))
@@ -64,7 +63,7 @@ class WebhooksContract:
             None,
         ]
 
-    async def test_pages_follow_each_other(self, store: SqliteStore) -> None:
+    async def test_pages_follow_each_other(self, store: Store) -> None:
         for id_ in ("c", "a", "b"):
             await store.webhooks.create(replace(ROW, id=id_), AUDIT)
         assert [row.id for row in await store.webhooks.page(1, limit=2)] == ["a", "b"]
@@ -73,13 +72,13 @@ class WebhooksContract:
 
 class TestOnDisk(WebhooksContract):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         async with opened(tmp_path) as store:
             yield store
 
 
 class TestInMemory(WebhooksContract):
     @pytest.fixture
-    async def store(self) -> AsyncIterator[SqliteStore]:
+    async def store(self) -> AsyncIterator[Store]:
         async with opened(None) as store:
             yield store

@@ -36,13 +36,12 @@ from interlock.net.egress import EgressPolicy
 from interlock.net.http import MAX_CONNECTIONS, GuardedHttp
 from interlock.operations.services import Services
 from interlock.operations.table import FORMER, OPERATIONS
-from interlock.ports import AuditEntry, ClientRow, Clock, Health, Ids, Randomness, Role, TenantRow
+from interlock.ports import AuditEntry, ClientRow, Clock, Health, Ids, Randomness, Role, Store, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
 from interlock.steps import evaluate_expressions, run_automation, wait_for_duration, webhook
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FILE_NAME
-from interlock.store.sqlite.store import SqliteStore
 from interlock.telemetry.metrics import Metrics
 
 log = logging.getLogger("interlock.assembly")
@@ -241,18 +240,18 @@ def _limits(settings: Settings) -> Limits:
     return Limits(settings.slots, settings.slots_per_host, settings.slots_per_tenant)
 
 
-def _show(metrics: Metrics, dispatcher: Dispatcher, store: SqliteStore, watch: ClockWatch) -> None:
+def _show(metrics: Metrics, dispatcher: Dispatcher, store: Store, watch: ClockWatch) -> None:
     """Show what the parts are at."""
     metrics.watch(
         "interlock_clock_drift_seconds", "Wall clock less engine time, in seconds.", lambda: watch.drift / SECOND
     )
     metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
     metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
-    metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.writer.commits)
+    metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.counters().commits)
 
 
 async def _new_client(
-    store: SqliteStore, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness, *, another: bool
+    store: Store, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness, *, another: bool
 ) -> Credential | None:
     """Make the first client, if there is none, or `another`."""
     if await store.access.clients(tenant.id) and not another:
@@ -273,7 +272,7 @@ async def _new_client(
     return made
 
 
-async def _installation(store: SqliteStore, ids: Ids) -> tuple[str, bytes]:
+async def _installation(store: Store, ids: Ids) -> tuple[str, bytes]:
     """The name and the secret of this installation, which never change."""
     name = await store.access.keep_setting("installation", ids.text().encode())
     secret = await store.access.keep_setting("callback_secret", sha256(ids.secret().encode()).digest())

@@ -14,9 +14,8 @@ from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal
 from interlock.operations.bulk_terminations import handlers as bulk_terminations
 from interlock.operations.services import Services
-from interlock.ports import Clock
+from interlock.ports import Clock, Store
 from interlock.rules.model import SECOND
-from interlock.store.sqlite.store import SqliteStore
 from interlock.system import everybody_else
 from interlock.telemetry.metrics import Metrics
 
@@ -29,7 +28,7 @@ MOST_LAG: Final = 5 * SECOND
 async def settle_overdue(
     supervisor: Supervisor,
     dispatcher: Dispatcher,
-    store: SqliteStore,
+    store: Store,
     clock: Clock,
     set_right: Callable[[], Awaitable[None]],
     failed: asyncio.Future[Fatal],
@@ -52,14 +51,14 @@ async def settle_overdue(
         raise failed.result()
 
 
-async def complete_record(supervisor: Supervisor, store: SqliteStore, sealer: Sealer, clock: Clock) -> None:
+async def complete_record(supervisor: Supervisor, store: Store, sealer: Sealer, clock: Clock) -> None:
     """At an orderly end: write what was only counted, and seal all. The next start seals what a full disk leaves."""
     await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
     await supervisor.attempt("sealer", sealer.seal_all)
 
 
 def background_jobs(
-    dispatcher: Dispatcher, services: Services, store: SqliteStore, sealer: Sealer, watch: ClockWatch, metrics: Metrics
+    dispatcher: Dispatcher, services: Services, store: Store, sealer: Sealer, watch: ClockWatch, metrics: Metrics
 ) -> list[Job]:
     """List the jobs. In a frozen store these only look after the store and carry out what callers ordered."""
     clock = services.clock
@@ -80,7 +79,7 @@ def background_jobs(
     ]
 
 
-async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, watch: ClockWatch) -> None:
+async def _maintain(store: Store, clock: Clock, metrics: Metrics, watch: ClockWatch) -> None:
     """Once a second: is the loop late, and has a full disk room again?
 
     Raises:
@@ -94,5 +93,4 @@ async def _maintain(store: SqliteStore, clock: Clock, metrics: Metrics, watch: C
         raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
     await store.audit.sum_up(clock.now())
     await watch.look()
-    store.require_own_files()
-    store.look_for_room()
+    store.maintain()

@@ -19,7 +19,7 @@ from interlock.engine.start import Starter
 from interlock.errors import Fatal
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
-from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, TenantRow
+from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.store import SqliteStore
@@ -34,7 +34,7 @@ class Machine:
     chance: Randomness
     ids: Callable[[int], Ids]
     """Given the greatest execution id that was ever stored."""
-    store: Callable[[Path, Callable[[Fatal], None]], SqliteStore]
+    store: Callable[[Path, Callable[[Fatal], None]], Store]
     """Opens the store in a directory; told what to call when it can no longer be vouched for."""
     http: Http | None = None
     """The way out; None: the guarded client, as the settings have it."""
@@ -59,7 +59,7 @@ class System:
     """A running system, less the port that it is reached by."""
 
     api: Api
-    store: SqliteStore
+    store: Store
     dispatcher: Dispatcher
     tenant: TenantRow
     credential: Credential | None

@@ -34,7 +34,7 @@ from interlock.ports.http import Http, HttpFailed, HttpFailureKind, HttpRequest,
 from interlock.ports.leases import Leases
 from interlock.ports.marks import Marks, NoMarks
 from interlock.ports.retention import Retention
-from interlock.ports.store import ChangeListener, CommitListener, Reads, Store
+from interlock.ports.store import ChangeListener, CommitListener, Counters, Reads, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "ClientRow",
     "Clock",
     "CommitListener",
+    "Counters",
     "Definition",
     "ExecutionReads",
     "Executions",

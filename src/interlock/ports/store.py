@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.ports.access import Access
@@ -53,6 +54,14 @@ class Reads(Protocol):
     def addenda(self) -> AddendumReads: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What a store has done since it was opened."""
+
+    commits: int
+    """Groups of changes that were committed."""
+
+
 class Store(Protocol):
     """What is remembered."""
 
@@ -95,6 +104,23 @@ class Store(Protocol):
     @property
     def frozen(self) -> bool:
         """Whether it was restored from a backup and not released: nothing of it moves by itself."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk is full: runs can be terminated and can end, and none can be started."""
+        ...
+
+    def counters(self) -> Counters:
+        """What it has done; read by the metrics, and by tests that count commits."""
+        ...
+
+    def maintain(self) -> None:
+        """Check the store against its surroundings, about once a second: room on the disk, and files that are in place.
+
+        Raises:
+            Fatal: what is committed would be found by no later process.
+        """
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reads]:

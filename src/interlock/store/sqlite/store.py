@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from interlock.errors import Fatal
-from interlock.ports import ChangeListener, CommitListener, Reads
+from interlock.ports import ChangeListener, CommitListener, Counters, Reads
 from interlock.rules.decide import decide
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
@@ -159,6 +159,19 @@ class SqliteStore:
     def full(self) -> bool:
         """Whether the disk has refused a write and no room has been found since."""
         return self.writer.full
+
+    def counters(self) -> Counters:
+        """What it has done since it was opened."""
+        return Counters(commits=self.writer.commits)
+
+    def maintain(self) -> None:
+        """Check that the files are in place, and whether the disk has room.
+
+        Raises:
+            Fatal: the database was removed or replaced.
+        """
+        self.require_own_files()
+        self.look_for_room()
 
     def require_own_files(self) -> None:
         """
