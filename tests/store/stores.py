@@ -55,6 +55,22 @@ async def opened(
         await store.close()
 
 
+FORMS: tuple[Form | None, ...] = (None, *Form)
+"""The forms of a store that a contract is held against: in memory, and on disk in each way of committing."""
+
+
+def named(form: Form | None) -> str:
+    """The name of a form in the id of a test."""
+    return "memory" if form is None else form.value
+
+
+@asynccontextmanager
+async def opened_as(form: Form | None, directory: Path) -> AsyncIterator[Store]:
+    """A store of one of the `FORMS`."""
+    async with opened(None) if form is None else opened(directory, form) as store:
+        yield store
+
+
 def sqlite(store: Store) -> SqliteStore:
     """The store of a test that looks beneath the port: at its rows, or at its writer."""
     assert isinstance(store, SqliteStore)

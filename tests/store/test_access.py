@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
-from interlock.ports import Access, BulkAction, BulkKind, ClientRow, Role, Store
+from interlock.ports import Access, AuditEntry, BulkAction, BulkKind, ClientRow, Role, Store, TenantSettings
 from interlock.ports.bulk import EVERY_AUTOMATION
 from interlock.store.sqlite.access import ASSERTION_KEPT, SqliteAccess
 from tests.store.stores import AUDIT, opened, sqlite
@@ -162,6 +162,21 @@ class AccessContract:
     @pytest.fixture
     async def tenant(self, access: Access) -> int:
         return (await access.create_tenant("acme", ("localhost",), 1, AUDIT)).id
+
+    async def test_what_is_set_for_a_tenant_is_changed_from_what_is_set(self, access: Access) -> None:
+        tenant = await access.create_tenant("set", ("set.example",), 1, AUDIT)
+        before = await access.settings(tenant.id)
+        assert before is not None
+        wanted = replace(before, executions_kept=before.executions_kept + 1)
+        seen = []
+
+        def change(found: TenantSettings) -> tuple[TenantSettings, AuditEntry]:
+            seen.append(found)
+            return wanted, AUDIT
+
+        assert await access.change_settings(tenant.id, change, 2) == wanted
+        assert (seen, await access.settings(tenant.id)) == ([before], wanted)
+        assert await access.settings(tenant.id + 1) is None
 
 
 class TestOnDisk(AccessContract):

@@ -68,6 +68,12 @@ class AutomationsContract:
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
 
+    async def test_published_versions_are_told_newest_first(self, store: Store) -> None:
+        made = await store.automations.create(row(), plan(), AUDIT)
+        await store.automations.update(replace(made, updated_at=9), plan(b"[1]"), AUDIT, read_at=made.updated_at)
+        assert [found.version for found in await store.automations.versions(1, made.id)] == [2, 1]
+        assert await store.automations.versions(2, made.id) == []
+
     async def test_a_change_is_seen_at_once(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         assert await store.automations.get(1, "a") == made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import apsw
 import pytest
@@ -39,9 +40,10 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite import stops
+from interlock.store.sqlite.writer import Form
 from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
-from tests.store.stores import ANN, AUDIT, PLAN, World, opened, sqlite, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, named, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +59,10 @@ ORDERS = [
 AT = 50_000
 
 
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with opened(None) as store:
+@pytest.fixture(params=[None, Form.INLINE], ids=named)
+async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    form: Form | None = request.param
+    async with opened_as(form, tmp_path) as store:
         yield await world(store)
 
 
