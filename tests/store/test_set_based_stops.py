@@ -454,7 +454,7 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
     lost = (await here.in_flight(parent=root.ref)).execution
     paused = (await here.start(parent=root.ref)).execution
     await sqlite(here.store).writer.submit(partial(pause, paused.id))
-    items = (await here.start(Announce(0, None, ("a", "b")), parent=root.ref)).execution
+    items = (await here.start(Announce(0, None, (Item(0, "a"), Item(1, "b"))), parent=root.ref)).execution
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
     assert await here.store.executions.get(first.ref) != first
