@@ -27,7 +27,7 @@ from interlock.rules.events import (
     Wait,
     Woken,
 )
-from interlock.rules.model import AttemptRef, Ref, Result, TerminationRequest
+from interlock.rules.model import AttemptRef, Item, Ref, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
@@ -240,6 +240,16 @@ class ExecutionsContract:
     async def test_a_run_of_pure_steps_is_done_in_the_commit_that_creates_it(self, here: World) -> None:
         started = await here.start(Finish(3))
         assert started.execution.state is State.DONE
+
+    async def test_the_items_of_a_step_are_those_that_were_announced_with_it(self, here: World) -> None:
+        ref = (await here.start(Announce(0, b"{}", (Item(0, "a"), Item(2, "b"))))).execution.ref
+        found = await here.store.executions.items_of_step(ref, 0)
+        assert [(each.attempt, each.item, each.name, each.outcome) for each in found] == [
+            (1, 0, "a", None),
+            (1, 2, "b", None),
+        ]
+        assert await here.store.executions.items_of_step(ref, 1) == []
+        assert await here.store.executions.items_of_step(Ref(here.tenant + 1, ref.id), 0) == []
 
 
 class TestOnDisk(ExecutionsContract):
