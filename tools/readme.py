@@ -8,8 +8,8 @@ from typing import Final
 
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.triggers import LEGACY_TRIGGER_KINDS, TRIGGER_KINDS
-from interlock.operations.automations.publish import RUNNABLE_TRIGGERS
 from interlock.steps.registry import RELEASED
+from interlock.triggers import registry as triggers_registry
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN: Final = "<!-- what runs: written by python -m tools.readme -->\n"
@@ -19,7 +19,7 @@ ON_DEMAND: Final = "on demand (no trigger, or `manual`)"
 
 def running() -> tuple[list[str], list[str]]:
     """The kinds of steps and of triggers that run."""
-    return [kind for kind in STEP_KINDS if kind in _RELEASED], [kind for kind in _TRIGGERS if kind in RUNNABLE_TRIGGERS]
+    return [kind for kind in STEP_KINDS if kind in _RELEASED], [kind for kind in _TRIGGERS if kind in _RUNNABLE]
 
 
 def refused() -> tuple[list[str], list[str]]:
@@ -55,6 +55,7 @@ def _named(kinds: Iterable[str]) -> str:
 
 
 _RELEASED: Final = frozenset(step.kind for step in RELEASED)
+_RUNNABLE: Final = frozenset(kind.name for kind in triggers_registry.RELEASED)
 _TRIGGERS: Final = (*TRIGGER_KINDS, *LEGACY_TRIGGER_KINDS)
 
 

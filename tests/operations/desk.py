@@ -20,6 +20,8 @@ from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, Role, TenantRow
 from interlock.rules.model import Ref
+from interlock.triggers.registry import RELEASED as TRIGGERS
+from interlock.triggers.registry import TriggerRegistry
 from tests.clocks import FixedChance, settle
 from tests.engine.worlds import AUDIT, ENVIRONMENT, INSTALLATION, SECRET, Engine, FarEnd, engine
 
@@ -173,6 +175,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             environment=ENVIRONMENT,
             evaluator=made.evaluator,
             steps=made.registry,
+            triggers=TriggerRegistry(TRIGGERS),
             feed=feed,
             page_key=b"p" * 32,
             callback_secret=SECRET,

@@ -43,6 +43,8 @@ from interlock.steps import evaluate_expressions, run_automation, wait_for_durat
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FILE_NAME
 from interlock.telemetry.metrics import Metrics
+from interlock.triggers.registry import RELEASED as TRIGGERS
+from interlock.triggers.registry import TriggerRegistry
 
 log = logging.getLogger("interlock.assembly")
 
@@ -157,6 +159,7 @@ async def _assembled(
             environment=expressions,
             evaluator=evaluator,
             steps=registry,
+            triggers=TriggerRegistry(TRIGGERS),
             feed=feed,
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,

@@ -11,6 +11,7 @@ from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.ports import Clock, Http, Ids, Randomness, Store
 from interlock.steps.registry import StepRegistry
+from interlock.triggers.registry import TriggerRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Services:
     environment: Environment
     evaluator: Evaluator
     steps: StepRegistry
+    triggers: TriggerRegistry
     feed: Feed
     """Follows the store, so that a held answer goes out with the commit it waits for."""
     page_key: bytes

@@ -14,10 +14,7 @@ from typing import Final
 from interlock.contract.automations import Automation
 from interlock.contract.base import Message, to_stored
 from interlock.contract.steps import AutomationStep
-from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import FailedPrecondition, InvalidArgument, Problem
-from interlock.expressions.check import Checker
-from interlock.expressions.environment import Environment
 from interlock.operations.operation import Call
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
@@ -27,8 +24,6 @@ from interlock.steps.kind import reference
 from interlock.steps.webhook import usable
 
 MAX_STEPS: Final = 250
-RUNNABLE_TRIGGERS: Final = frozenset({"manual"})
-"""Kinds of trigger that can start a run here; `manual` is how older clients say "on demand"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,9 @@ async def check(
         return Findings((Problem(steps_field, f"has {len(steps)} steps; at most {MAX_STEPS} are allowed"),), ())
     triggers_field = f"{prefix}{'draftTriggers' if draft else 'triggers'}"
     compiled = await services.environment.compiled(lambda known: services.steps.compile(steps, known, steps_field))
-    started = await services.environment.compiled(lambda known: _check_triggers(known, triggers, triggers_field))
+    started = await services.environment.compiled(
+        lambda known: services.triggers.compile(triggers, known, triggers_field)
+    )
     out_of_reach = [problem async for problem in _out_of_reach(services, call, steps, steps_field)]
     problems = (*compiled.problems, *started.problems, *out_of_reach)
     context = automation.context.context if automation.context is not None else None
@@ -126,20 +123,3 @@ def differs(definition: Definition, published: Definition | None) -> bool:
 
 def _stored(messages: Iterable[Message]) -> bytes:
     return b"[" + b",".join(map(to_stored, messages)) + b"]"
-
-
-def _check_triggers(environment: Environment, triggers: Sequence[AutomationTrigger], field: str) -> Findings:
-    checker = Checker(environment, ())
-    for index, trigger in enumerate(triggers):
-        path, kind = f"{field}[{index}]", trigger.kind
-        if kind is None:
-            checker.problems.append(Problem(path, "names no kind of trigger"))
-            continue
-        name, message = kind
-        condition = getattr(message, "condition", "")
-        if condition:
-            checker.condition(condition, field=f"{path}.{name}.condition")
-        if name not in RUNNABLE_TRIGGERS:
-            text = f"triggers of the kind {name} cannot start runs on this server yet; it can be kept in a draft"
-            checker.unavailable.append(Problem(f"{path}.{name}", text))
-    return Findings(tuple(checker.problems), tuple(checker.unavailable))

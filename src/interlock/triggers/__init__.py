@@ -1,0 +1,1 @@
+"""One file per trigger kind, and the registry of kinds."""
