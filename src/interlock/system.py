@@ -1,4 +1,4 @@
-"""The real clock, ids and randomness, and the turn of the loop. Nobody else asks the machine for any of them."""
+"""The real clock, ids and random numbers, and a turn of the loop; no other module takes them from the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from interlock.ports.system import EXECUTION_IDS_SINCE, SEQUENCE_BITS
 
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _LONGEST_NAP: Final = 5.0
-"""Seconds. The loop's own timers stand still while the machine sleeps, and engine time does not."""
+"""Seconds. The loop's own timers stop while the machine sleeps, and engine time does not."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -23,13 +23,19 @@ _TEXT_LENGTH: Final = 27
 _TEXT_IDS_SINCE: Final = 1_400_000_000
 
 
-async def everybody_else() -> None:
-    """One full turn of the loop for everybody else. (anyio's checkpoint, when it is first used, loads a back end for as
-    long as a hundred stops take.)"""
+async def yield_to_loop() -> None:
+    """Let the loop run every other ready callback once.
+
+    anyio's checkpoint would do the same, but loads a back end at its first use for as long as 100 terminates take.
+    """
     loop = asyncio.get_running_loop()
     turn: asyncio.Future[None] = loop.create_future()
     loop.call_soon(_end_turn, turn)
     await turn
+
+
+everybody_else = yield_to_loop
+"""Former name, for the rooms that still use it."""
 
 
 def _end_turn(turn: asyncio.Future[None]) -> None:

@@ -51,7 +51,7 @@ async def test_after_fifty_attempts_the_step_fails_with_the_last_answer() -> Non
         assert len(world.far.calls) == 50
         assert world.error(ref) == {
             "code": "WEBHOOK_REFUSED",
-            "message": "the far end answered 503",
+            "message": "the receiver answered 503",
             "body": "still busy",
         }
 

@@ -139,7 +139,7 @@ async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
     found = await receipt(ann, execution)
     assert shape(found) == {"failed": ["call"]}
     assert (found["failed"][0]["outcome"], found["failed"][0]["status"]) == ("FAILED", 410)
-    assert found["failed"][0]["account"] == "Failed: the far end answered 410: it wants no more of these."
+    assert found["failed"][0]["account"] == "Failed: the receiver answered 410: it accepts no more calls."
 
 
 async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None:

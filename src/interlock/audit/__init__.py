@@ -1,1 +1,1 @@
-"""The append-only record of who did what, and the chain of hashes that seals it."""
+"""The append-only audit record, and the hash chain that seals it."""

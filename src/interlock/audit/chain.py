@@ -1,8 +1,8 @@
-"""The chain: what is hashed of a row, and how a record is checked against its seals.
+"""The hash chain of the audit record: the canonical form of a row, and the verification of a record.
 
-Each tenant has a chain of its own. A row's hash is SHA-256 over the hash before it and the row's canonical form; before
-the first row stand 32 zero bytes. Whoever keeps a copy of a head elsewhere can tell later whether anything up to it was
-changed, taken out, put in, or cut off at the end.
+Each tenant has its own chain. A row's hash is SHA-256 over the previous hash and the row's canonical form; the first
+row follows 32 zero bytes. An operator who stores a head elsewhere can detect later whether a row up to it was changed,
+removed, inserted, or cut off at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from interlock.ports import AuditRow
 
 START: Final = bytes(32)
-"""What the first row of a chain is linked to."""
+"""The hash before the first row of a chain."""
 FORM: Final = "interlock.audit.v1"
 
 # The standard library's own quoting of a JSON string in ASCII, without an encoder around it: a third of the time.
@@ -86,9 +86,9 @@ def verify(
     Args:
         rows: all rows behind `start`.
         head: the newest seal that the store has.
-        start: a row that is known to be right, and its hash.
-        checkpoint: a head that was kept elsewhere. Only this shows that the record was cut off, or written anew, by
-            somebody who also made new seals.
+        start: a verified row, and its hash.
+        checkpoint: a head that was stored elsewhere. Only a checkpoint detects a record that was cut off, or rewritten
+            together with its seals.
     """
     last, before = start
     sealed = unsealed = 0

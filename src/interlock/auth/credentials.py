@@ -59,10 +59,10 @@ def make_credential(ids: Ids, randomness: Randomness, host: str, name: str | Non
 
 
 def credential_of_key(randomness: Randomness, host: str, public_key: bytes, name: str | None = None) -> Credential:
-    """The same for a key pair of the client's own: nobody here ever sees its secret.
+    """Return a credential for the client's own key pair; the server never sees its secret.
 
     Raises:
-        InvalidArgument: the name or the host cannot stand in a client id, or the key is none.
+        InvalidArgument: The name or the host is not valid in a client id, or the key is invalid.
     """
     if name is None:
         name = (

@@ -16,10 +16,10 @@ def to_base64url(value: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """The bytes behind `text`.
+    """Decode base64url strictly.
 
-    Padding, the other alphabet, white space and left-over bits are refused: if one value had several spellings, whoever
-    remembers spellings could be shown the same value twice.
+    Padding, the standard alphabet, white space and left-over bits are refused: with several spellings of one value, a
+    replay check that remembers spellings would accept the value twice.
 
     Raises:
         ValueError: `text` is not the one spelling of anything.

@@ -36,7 +36,7 @@ def read_form(headers: Mapping[str, str], query: str, body: bytes) -> dict[str, 
         headers: by lower case names.
 
     Raises:
-        BadForm: with the status to answer and what to mend.
+        BadForm: The form is wrong; the error has the status and what to fix.
     """
     if len(body) > MAX_BODY:
         raise BadForm(413, f"the body must not be longer than {MAX_BODY} bytes")

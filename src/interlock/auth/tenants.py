@@ -78,11 +78,11 @@ class Tenants:
         self._known: dict[str, tuple[TenantRow, str]] = {}
 
     async def resolve(self, host: str) -> tuple[TenantRow, str]:
-        """The tenant that answers to a Host header, and the host in its normal form.
+        """Return the tenant of a Host header, and the host in its normal form.
 
         Raises:
-            InvalidArgument: it is not a host.
-            NotFound: nobody answers to it; the message is always the same.
+            InvalidArgument: The header is not a host.
+            NotFound: No tenant has the host; the message is always the same.
         """
         if self._revocations != self._access.revocations:
             self._known.clear()

@@ -25,16 +25,16 @@ from interlock.auth.tenants import audiences
 from interlock.errors import TooManyRequests, Transient
 from interlock.ports import Access, AuditEntry, AuditLog, ClientRow, Clock, Ids, Role
 from interlock.rules.model import SECOND, Actor
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 FAILURE_DELAY: Final = 500_000
-"""Microseconds for which a failure's answer is held back once its address has had too many."""
+"""Microseconds by which the answer to a failure is delayed after too many failures of its address."""
 MAX_HELD_FAILURES: Final = 1_000
-"""Answers that are held back at a time; beyond it they go out at once, so that nothing piles up."""
+"""Maximum number of delayed answers; above it answers are sent immediately."""
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-_NOBODY: Final = bytes.fromhex("58" + "66" * 31)
-"""A public key (the curve's base point) to check against where there is no client, so that it takes the same time."""
+_PLACEHOLDER_KEY: Final = bytes.fromhex("58" + "66" * 31)
+"""Public key (the curve's base point) for the check of an unknown client, so that it takes the same time."""
 _TOO_MANY: Final = (
     "client authentication failed, as too often from this address; correct credentials are accepted at once"
 )
@@ -128,7 +128,7 @@ class TokenEndpoint:
             # Checking a proof is the costly part: one in a turn of the loop, so that it holds up no stop. Each address
             # has one in that queue and the rest of its own behind it, so that a flood from one delays no other.
             async with self._queue_of(request.address), self._checking:
-                await everybody_else()
+                await yield_to_loop()
                 proven = await self._prove(request, form)
             return await self._issue(request, form, proven)
         except Refused as refused:
@@ -159,7 +159,7 @@ class TokenEndpoint:
         assertion = parse(form["client_assertion"])
         client_id = form.get("client_id", assertion.client_id)
         client = await self._find(request.tenant, client_id)
-        signed = signed_by(assertion, _NOBODY if client is None else client.public_key)
+        signed = signed_by(assertion, _PLACEHOLDER_KEY if client is None else client.public_key)
         if client is None:
             raise Refused("client_unknown")
         if not signed:
@@ -172,7 +172,7 @@ class TokenEndpoint:
         client = await self._find(request.tenant, form.get("client_id"))
         if presented is None:
             raise Refused("secret_malformed")
-        same = same_key(presented, _NOBODY if client is None else client.public_key)
+        same = same_key(presented, _PLACEHOLDER_KEY if client is None else client.public_key)
         if client is None:
             raise Refused("client_unknown")
         if not same:
@@ -244,7 +244,7 @@ class TokenEndpoint:
 
 
 def _check_methods(form: Mapping[str, str], *, basic: bool) -> None:
-    """Refuse what is put wrongly, whoever asks."""
+    """Refuse an invalid form, independent of the client."""
     if sum((basic, "client_secret" in form, "client_assertion" in form)) > 1:
         raise _Invalid("invalid_request", "use one way of authentication, not several")
     if ("client_assertion" in form) != ("client_assertion_type" in form):

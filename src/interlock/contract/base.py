@@ -102,7 +102,7 @@ def pack_any(message: Message) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/{message.proto_name}", **to_wire(message)}
 
 
-# ── the shape of a message, for whoever walks over JSON trees ────────────────────────────────────────────────────────
+# ── the shape of a message, for code that walks JSON trees ─────────────────────────────────────────────────────────
 
 
 class FieldShape(NamedTuple):

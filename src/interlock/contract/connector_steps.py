@@ -87,7 +87,7 @@ class SetCredential(Message):
 
 
 class StoreCredential(Message):
-    """Put a credential into a vault for somebody."""
+    """Store a credential in a user's vault."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.StoreCredential"
 

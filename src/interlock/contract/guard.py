@@ -1,9 +1,9 @@
-"""The JSON guard: bytes from outside to a tree that nothing further in has to distrust.
+"""The JSON guard: it parses external bytes into a tree that the rest of the server can trust.
 
-Python's parser is generous where RFC 8259 leaves room, and each generosity is somebody's attack or somebody's lost
-digit: it takes NaN, keeps the last of two members with one name, builds half surrogate pairs that no database will
-store, and falls over its own stack. Here all of that is refused, and the places are named. The parser of the standard
-library does the work; only a body that is refused is looked at twice.
+Python's parser is tolerant where RFC 8259 leaves room, and each tolerance permits an attack or loses data: it accepts
+NaN, keeps the last of two members with one name, builds lone surrogates that no database stores, and overflows its
+stack. The guard refuses all of these and names the places. It uses the parser of the standard library; only a refused
+body is scanned a second time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MAX_STORED_DEPTH: Final = 128
 MAX_MEMBERS: Final = 50_000
 """Items, members, lists and objects of one document that comes from outside: it bounds the work on what is read."""
 MAX_STORED_MEMBERS: Final = 70_000
-"""The same of one that is stored: a run makes documents out of several."""
+"""Items and members of a stored document; a run builds documents from several others."""
 MAX_PROBLEMS: Final = 100
-"""How many places are named; nobody reads more."""
+"""Maximum number of problems in an error."""
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**64 - 1
 _SAFE_DIGITS: Final = 18

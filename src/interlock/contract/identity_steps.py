@@ -47,7 +47,7 @@ class CloseAction(Message):
 
 
 class ReassignAction(Message):
-    """Give the tasks to somebody else."""
+    """Reassign the tasks to another user."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.ReassignAction"
     oneofs: ClassVar[Oneofs] = {
@@ -151,7 +151,7 @@ class GrantEntitlements(Message):
 
 
 class RemoveFromDelegation(Message):
-    """Put somebody else in place of a delegate."""
+    """Replace a delegate by another user."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.RemoveFromDelegation"
     oneofs: ClassVar[Oneofs] = {"replacement_user": ("replacementUserIdCel", "replacementUserRef")}

@@ -9,7 +9,7 @@ from interlock.contract.scalars import Int32, Struct
 
 
 class FieldViolation(Message):
-    """One field that is wrong, and how to mend it."""
+    """One invalid field, and how to fix it."""
 
     proto_name: ClassVar[str] = "google.rpc.BadRequest.FieldViolation"
 

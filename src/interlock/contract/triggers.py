@@ -165,7 +165,7 @@ class GrantTriggerFilter(Message):
 
 
 class GrantFoundTrigger(Message):
-    """Somebody was granted something."""
+    """Starts when a grant is found."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.GrantFoundTrigger"
 
@@ -173,7 +173,7 @@ class GrantFoundTrigger(Message):
 
 
 class GrantDeletedTrigger(Message):
-    """Somebody lost a grant."""
+    """Starts when a grant is deleted."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.GrantDeletedTrigger"
 
@@ -266,7 +266,7 @@ class UserProfileChangeTrigger(Message):
 
 
 class WebhookListenerAuthCapabilityURL(Message):
-    """Whoever knows the URL may call."""
+    """Authentication by the URL alone: a caller that knows the URL may call."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.WebhookListenerAuthCapabilityURL"
 
@@ -286,7 +286,7 @@ class WebhookListenerAuthJWT(Message):
 
 
 class WebhookAutomationTrigger(Message):
-    """Somebody called our URL."""
+    """Starts when a caller calls the automation's URL."""
 
     proto_name: ClassVar[str] = "c1.api.automations.v1.WebhookAutomationTrigger"
     oneofs: ClassVar[Oneofs] = {"auth_config": ("jwt", "hmac", "capabilityUrl")}

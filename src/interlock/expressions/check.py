@@ -53,8 +53,8 @@ class _Limited:
 class Checker:
     """One check of one automation, whose steps have these names, in order.
 
-    `problems` are what must be mended; `unavailable` is what is valid and cannot be evaluated yet (a draft may hold
-    both, a published version neither). Each method gives None if what it compiled has a problem.
+    `problems` must be fixed before publishing; `unavailable` lists valid expressions that cannot be evaluated yet. A
+    draft may have both, a published version neither. Each method returns None if its expression has a problem.
     """
 
     def __init__(self, environment: Environment, steps: Iterable[str]) -> None:

@@ -42,9 +42,9 @@ def joined(inputs: Iterable[Inputs]) -> Inputs:
 class Context:
     """The values of one run at one moment.
 
-    `ctx` holds `trigger` and the output of each completed step: plain JSON that nobody changes while this context
-    lives. `now` is what now() gives, for every expression of this context. `others` are further variables, of filters
-    and policies.
+    `ctx` holds `trigger` and the output of each completed step: plain JSON that must not change during the lifetime of
+    this context. `now` is the result of now() in every expression of this context. `others` are further variables, of
+    filters and policies.
     """
 
     __slots__ = ("_activations", "ctx", "directory", "ip", "now", "others", "subject")
@@ -166,9 +166,9 @@ def _converted(engine: Engine, variables: dict[str, object]) -> Activation:
         pass
     except RecursionError:
         raise Unusable("what it reads is nested too deeply") from None
-    mended = {name: value if name in _TIMES else readable(value) for name, value in variables.items()}
+    readable_values = {name: value if name in _TIMES else readable(value) for name, value in variables.items()}
     try:
-        return engine.activation(mended)
+        return engine.activation(readable_values)
     except BadInputError:
         raise Unusable("what it reads is not plain JSON") from None
 

@@ -20,9 +20,10 @@ Entity = Mapping[str, object]
 
 
 class DirectoryFunctions(Protocol):
-    """What expressions may ask the directory of one tenant. Answers at once, from what is stored here.
+    """Functions of expressions that read the directory of one tenant, from stored data.
 
-    `user` is what an expression holds of a user; its `id` decides. Nobody found is None, or an empty list.
+    `user` is an expression's value of a user, identified by its `id`. The result is None or an empty list if no user is
+    found.
     """
 
     def find_user_by_email(self, email: str) -> Entity | None: ...

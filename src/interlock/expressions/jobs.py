@@ -48,9 +48,9 @@ class Job:
         self.stopped = stopped
         self.result: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
         self.alone = False
-        """A process ended with it: from then on it is sent alone, and the process says that it began."""
+        """Whether a process died with this job: later it is sent alone, and the process reports when it begins."""
         self.kills = 0
-        """Processes that it ended: it was all they worked on, and nobody killed them."""
+        """Number of processes that this job ended: each worked on it alone and was not killed by the server."""
         self.begun = 0
         """Processes that were lost while they worked on it alone."""
         self.tries = 0

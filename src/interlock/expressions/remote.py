@@ -11,7 +11,7 @@ from interlock.expressions.analysis import Analysed, Named, Native, Recent
 from interlock.expressions.environment import Environment, KnownEnvironment, Made, NeedsProcess, SourceCollector
 from interlock.expressions.limits import MAX_ANALYSES_AT_ONCE
 from interlock.expressions.names import Place
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 
 class Analyses(Protocol):
@@ -37,7 +37,7 @@ class RemoteEnvironment(Environment):
         except InvalidArgument:
             # It says itself what it could not compile.
             pass
-        await everybody_else()
+        await yield_to_loop()
         known: dict[Named, Analysed] = {}
         missing: list[Named] = []
         for named in collector.sources:

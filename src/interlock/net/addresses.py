@@ -69,7 +69,7 @@ _PRIVATE_4 = _networks(
 
 _GLOBAL_6 = IPv6Network("2000::/3")
 
-_PRIVATE_6 = _networks(  # the blocks of 2000::/3 that are not for everybody
+_PRIVATE_6 = _networks(  # the blocks of 2000::/3 that are not public
     "2001::/23",  # IETF protocol assignments: Teredo, ORCHID, benchmarking, AMT
     "2001:db8::/32",  # documentation
     "2002::/16",  # 6to4

@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         """How the connection ended, while a backlog is still to be read."""
         self._raw = 0
         self._raw_limit = MAX_HANDSHAKE_BYTES
-        # the request under way
+        # the request in progress
         self._settled: Settled | None = None
         self._reader: AnswerReader | None = None
         self._progress = Progress()

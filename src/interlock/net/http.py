@@ -203,7 +203,7 @@ class GuardedHttp:
         addresses, now = origin.addresses, self._loop.time()
         for number in range(len(origin.idle) - 1, -1, -1):
             connection = origin.idle[number]
-            # One whose time is over may not be swept yet: its receiver closes it just when a request is under way.
+            # An expired connection may not be swept yet; its receiver may close it just when a request is in flight.
             if connection.address in addresses and not connection.is_closed and self._idle[connection][0] > now:
                 del origin.idle[number]
                 del self._idle[connection]

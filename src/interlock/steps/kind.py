@@ -44,11 +44,11 @@ class Form(StrEnum):
     PURE = "pure"
     """Evaluated before a transaction and folded into it."""
     TRANSACTIONAL = "transactional"
-    """The change is made in the very commit that records it: exactly once."""
+    """The change is made in the commit that records it: exactly once."""
     EFFECTFUL = "effectful"
-    """Announced, performed, recorded."""
+    """The attempt is announced, performed and recorded."""
     WAITING = "waiting"
-    """A time, a far end or a person must come first; nothing is in flight meanwhile."""
+    """The step waits for a time, a callback or a person; nothing is in flight."""
 
 
 class Values(Protocol):
@@ -137,7 +137,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The far end will answer later, at `until` (microseconds) at the latest."""
+    """The receiver will answer later, at `until` (microseconds) at the latest."""
 
     until: int
     status: int | None = None

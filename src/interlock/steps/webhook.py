@@ -7,7 +7,7 @@ How an answer is read, as C1 documents it:
   too, and `ctx.<step>.response_problem` says why: the call was made and answered, whatever the answer holds.
 - 202: the answer is POSTed to the callback URL later, until the webhook's callback timeout has passed since the first
   attempt. It may come earlier than the 202: then it is kept, and settles the step when the attempt ends.
-- 410: the far end wants no more of it: the step fails at once.
+- 410: the receiver accepts no more calls: the step fails immediately.
 - Anything else, and no answer: tried again, up to 50 attempts and the callback timeout.
 
 A final status settles the attempt wherever the status says it all (202, 410, whatever refuses), even if the rest of the
@@ -313,13 +313,13 @@ def _unread(failure: HttpFailed, progress: Progress, until: int) -> Report:
 
 def _refused(response: HttpResponse, until: int) -> Failed:
     status = response.status
-    message = f"the far end answered {status}"
+    message = f"the receiver answered {status}"
     if response.coding:
         details = {"body": b64encode(response.body[:SHOWN_BODY]).decode("ascii"), "content_encoding": response.coding}
     else:
         details = {"body": response.body[:SHOWN_BODY].decode("utf-8", "replace")}
     if status == 410:
-        error = error_document("WEBHOOK_GONE", f"{message}: it wants no more of these", **details)
+        error = error_document("WEBHOOK_GONE", f"{message}: it accepts no more calls", **details)
         return Failed(error, Reached.ANSWERED, status)
     error = error_document("WEBHOOK_REFUSED", message, **details)
     return Failed(error, Reached.ANSWERED, status, WEBHOOK_RETRIES, until)

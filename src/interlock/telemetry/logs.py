@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, or for a person at a terminal a line of text.
+"""Logs: one JSON object per line, or one line of text on a terminal.
 
 The standard library does this as quickly as structlog here (a line costs some 7 µs either way, and no line is written
 on a hot path), is what uvicorn and asyncio log to anyway, and does not cost a fifth of a second at every start.
@@ -35,7 +35,7 @@ def configure(form: LogFormat, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # What a stranger can make it say, over and over, does not belong into an operator's log.
+    # Unauthenticated callers can trigger these messages at any rate, so they do not belong in the log.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 

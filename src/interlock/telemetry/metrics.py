@@ -56,11 +56,11 @@ class Metrics:
         return Meter(operation, self._requests, self._seconds.labels(lane))
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A gauge whose value is asked for when somebody looks."""
+        """Register a gauge whose value is read at each scrape."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
     def render(self) -> bytes:
-        """All of them as text."""
+        """Return all metrics as text."""
         return generate_latest(self._registry)
 
 
