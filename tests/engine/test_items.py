@@ -8,22 +8,26 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock.ports import Http, HttpFailureKind, ItemRow
 from interlock.rules.events import Event, ItemSettled
 from interlock.rules.model import AttemptRef, Mode, Ref, Result
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, shown_items
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.rules.states import State
 from interlock.steps.kind import MAX_STEP_ITEMS, Accepted, Attempt, Items, Report, Succeeded
 from simulation.reads import finished
 from tests.clocks import SECOND, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, TolerantStep, recipients
-from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, restarted
+from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, SteppingFarEnd, engine, restarted
 
 pytestmark = pytest.mark.anyio
 
 TWO_ATTEMPTS = RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND)
+NOT_SENT = Outcome.INTERRUPTED_NOT_SENT
 DONE, FAILED, UNKNOWN = Outcome.SUCCEEDED, Outcome.FAILED, Outcome.INTERRUPTED_OUTCOME_UNKNOWN
 
 
@@ -169,7 +173,7 @@ async def test_stop_between_two_items_starts_no_other(settled: int) -> None:
         assert world.state(ref) is State.STOPPING
         await world.clock.pass_time(1)
         assert told(world.far) == list(NAMES[:settled])
-        assert recorded(world, ref) == [[DONE] * settled + [None] * (3 - settled)]
+        assert recorded(world, ref) == [[DONE] * settled + [NOT_SENT] + [None] * (2 - settled)]
         assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.INTERRUPTED_PARTLY])
 
 
@@ -194,7 +198,7 @@ async def test_answer_that_comes_although_its_item_was_cut_is_recorded_and_no_ot
         assert (world.state(ref), told(world.far), recorded(world, ref)) == (
             State.TERMINATE,
             ["ann"],
-            [[DONE, None, None]],
+            [[DONE, NOT_SENT, None]],
         )
 
 
@@ -229,6 +233,37 @@ async def test_stop_before_the_first_item_sends_nothing() -> None:
         assert (world.state(ref), told(world.far)) == (State.TERMINATE, list(NAMES))
 
 
+@given(turns=st.integers(0, 45))
+async def test_stop_at_any_point_starts_no_item_and_tells_the_truth_of_each(turns: int) -> None:
+    far = SteppingFarEnd()
+    async with engine(far=far, more_kinds=[recipients(far)]) as world:
+        ref = await world.begin(await world.publish([MAILS]))
+        for _ in range(turns):
+            await checkpoint()
+        await world.order(ref)
+        started = len(far.calls)
+        await settle()
+        assert len(far.calls) == started
+        state, outcomes = world.state(ref), recorded(world, ref)
+        assert state is State.TERMINATE or (state, outcomes) == (State.DONE, [[DONE] * 3])
+        if not outcomes:
+            assert not far.calls
+            return
+        [step] = world.steps(ref)
+        for number, outcome in enumerate(shown_items(outcomes[0], step.outcome, step.reached, state)):
+            call = far.calls[number] if number < started else None
+            sent = call is not None and call.progress.bytes_written > 0
+            status = None if call is None else call.progress.status
+            if outcome is DONE:
+                assert call is not None
+                assert not call.cut
+            elif outcome in {Outcome.NOT_STARTED, Outcome.INTERRUPTED_NOT_SENT}:
+                assert not sent
+            else:
+                assert outcome is (UNKNOWN if status is None else Outcome.INTERRUPTED_RESPONSE)
+                assert sent
+
+
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +285,24 @@ async def test_restarted_server_performs_only_the_items_that_are_open(settled: i
             assert told(far)[sent:] == list(NAMES[settled:])
             assert output(second, ref) == {"SUCCEEDED": list(NAMES), "FAILED": []}
             assert second.outcomes(ref) == [Outcome.ABANDONED, DONE]
+
+
+@given(turns=st.integers(0, 45))
+async def test_crash_at_any_point_leaves_settled_items_alone(turns: int) -> None:
+    far = SteppingFarEnd()
+    kinds = [recipients(far)]
+    async with engine(far=far, more_kinds=kinds) as first:
+        ref = await first.begin(await first.publish([MAILS]))
+        for _ in range(turns):
+            await checkpoint()
+        await first.down()
+        settled = [row.name for row in rows(first, ref) if row.outcome is DONE]
+        sent = len(far.calls)
+        async with restarted(first, more_kinds=kinds) as second:
+            await settle()
+            assert second.state(ref) is State.DONE
+            assert [*settled, *told(far)[sent:]] == list(NAMES)
+            assert output(second, ref) == {"SUCCEEDED": list(NAMES), "FAILED": []}
 
 
 def last_item(world: Engine, ref: Ref) -> Event:

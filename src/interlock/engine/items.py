@@ -186,13 +186,16 @@ class AttemptItems:
         return await self.interrupted() if self._cut or self.failure is None else self.failure
 
     async def interrupted(self) -> Outcome:
-        """What becomes of an attempt that was cut, with the item that was cut recorded first."""
-        cut = self._step.interruption(self._attempt.progress)
+        """What becomes of an attempt that was cut, with the item that was cut recorded first.
+
+        Between two items that is the next one: it is on record that nothing of it was sent.
+        """
+        cut = Outcome.INTERRUPTED_NOT_SENT if self._ended else self._step.interruption(self._attempt.progress)
         if not self._announced:
             return cut
         left = len(self._left)
         outcomes = [*self._outcomes]
-        if left and not self._ended:
+        if left:
             progress, attempt = self._attempt.progress, self._attempt
             result = Result(cut, status=progress.status, phase=progress.phase)
             await self._record(ItemSettled(self._clock.now(), attempt.attempt, self._left[0].number, result))
