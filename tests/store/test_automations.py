@@ -68,6 +68,13 @@ class AutomationsContract:
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
 
+    async def test_many_are_read_at_once_and_what_is_not_there_is_left_out(self, store: Store) -> None:
+        made = [await store.automations.create(row(), None, AUDIT)]
+        assert await store.automations.get_many(1, ("a", "unknown")) == {"a": made[0]}
+        assert await store.automations.get_many(2, ("a",)) == {}
+        await store.automations.delete(1, "a", 9, AUDIT)
+        assert await store.automations.get_many(1, ("a",)) == {}
+
     async def test_published_versions_are_told_newest_first(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
         await store.automations.update(replace(made, updated_at=9), plan(b"[1]"), AUDIT, read_at=made.updated_at)

@@ -54,6 +54,10 @@ class AutomationReads(Protocol):
         """None for a deleted one too."""
         ...
 
+    async def get_many(self, tenant: int, ids: Sequence[str]) -> Mapping[str, AutomationRow]:
+        """The automations with these ids, by id. Unknown and deleted ones are left out."""
+        ...
+
     async def apps_of(self, tenant: int, ids: Sequence[str]) -> Mapping[str, str]:
         """Id to the app of the automation, "" if it belongs to none; deleted ones too. Unknown ids are left out."""
         ...

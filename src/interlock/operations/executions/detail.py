@@ -73,17 +73,13 @@ async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -
     ref = row.ref
     definition = await reads.automations.definition(row.tenant, row.definition)
     children = await reads.executions.children(ref, limit=MOST_CHILDREN + 1)
-    of_children = {child.automation: child for child in children}
-    seen = await all_visible(reads, call, of_children.keys())
-    names = {
-        automation: await shown.automation_name(reads, child) if automation in seen else ""
-        for automation, child in of_children.items()
-    }
+    seen = await all_visible(reads, call, {child.automation for child in children})
+    names = await shown.automation_names(reads, row.tenant, {row.automation, *seen})
     ended = row.completed_at
     return ExecutionDetail(
         id=row.id,
         automation_template_id=row.automation,
-        automation_display_name=await shown.automation_name(reads, row),
+        automation_display_name=names[row.automation],
         current_version=definition.version if definition is not None else 0,
         is_draft=row.is_draft,
         state=row.state,
@@ -112,7 +108,7 @@ async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -
             ChildView(
                 id=child.id,
                 automation_template_id=child.automation,
-                automation_display_name=names[child.automation],
+                automation_display_name=names[child.automation] if child.automation in seen else "",
                 state=child.state,
                 created_at=shown.moment(child.created_at),
                 completed_at=shown.moment(child.completed_at),
