@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from interlock.ports import Phase, Role
+from interlock.ports import Phase, Role, StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, ItemSettled
 from interlock.rules.model import SECOND, AttemptRef, Item, Ref, Result
@@ -270,7 +270,7 @@ async def mailed(ann: Desk) -> int:
     executions, at = ann.services.store.executions, ann.engine.clock.now()
     newcomer = Newcomer(ann.tenant.id, ann.services.ids.execution(), automation, row.definition, False)
     created = Created(at, Announce(0, b"{}", items=tuple(map(Item, range(3), ("ann", "bob", "eve")))), "another")
-    ref = (await executions.create(newcomer, created, b"{}", AUDIT, None)).execution.ref
+    ref = (await executions.create(newcomer, created, b"{}", StartRecords(audit=AUDIT))).execution.ref
     found = await executions.get(ref)
     assert found is not None
     attempt = AttemptRef(0, 1, found.attempt_epoch)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-from interlock.ports import AuditEntry, AutomationRow, Definition, Started, Store
+from interlock.ports import AuditEntry, AutomationRow, Definition, Started, StartRecords, Store
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
@@ -131,7 +131,9 @@ class World:
             names=subject_names(json.loads(input)),
         )
         self.next_id = newcomer.id + 1
-        return await self.store.executions.create(newcomer, Created(at, following, "me"), input, AUDIT, None)
+        return await self.store.executions.create(
+            newcomer, Created(at, following, "me"), input, StartRecords(audit=AUDIT)
+        )
 
     async def in_flight(self, *, parent: Ref | None = None) -> Started:
         return await self.start(Announce(0, b"{}"), parent=parent)

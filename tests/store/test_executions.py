@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, Unavailable
-from interlock.ports import Idempotency, Started
+from interlock.ports import Idempotency, Started, StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.decision import Verdict
 from interlock.rules.events import (
@@ -161,7 +161,9 @@ class ExecutionsContract:
     async def test_the_same_key_gives_the_same_run_and_another_body_is_refused(self, here: World) -> None:
         def create(id_: int, body: bytes) -> Awaitable[Started]:
             newcomer = Newcomer(here.tenant, id_, here.automation, here.definition)
-            return here.store.executions.create(newcomer, Created(5), b"{}", AUDIT, Idempotency(key="key", body=body))
+            return here.store.executions.create(
+                newcomer, Created(5), b"{}", StartRecords(audit=AUDIT, idempotency=Idempotency(key="key", body=body))
+            )
 
         first, again = await asyncio.gather(create(1, b"a"), create(2, b"a"))
         assert (first.execution.id, again.execution.id, again.repeated) == (1, 1, True)
@@ -172,7 +174,9 @@ class ExecutionsContract:
     async def test_a_key_is_forgotten_after_a_day(self, here: World) -> None:
         def create(id_: int, at: int) -> Awaitable[Started]:
             newcomer = Newcomer(here.tenant, id_, here.automation, here.definition)
-            return here.store.executions.create(newcomer, Created(at), b"{}", AUDIT, Idempotency(key="key", body=b"a"))
+            return here.store.executions.create(
+                newcomer, Created(at), b"{}", StartRecords(audit=AUDIT, idempotency=Idempotency(key="key", body=b"a"))
+            )
 
         await create(1, 5)
         await here.store.executions.forget_keys(IDEMPOTENCY_KEPT + 4)

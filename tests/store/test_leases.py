@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.ports import StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Terminated
 from interlock.rules.model import SECOND, Cause, Ref, TerminationRequest
@@ -26,7 +27,9 @@ async def leased(here: World, length: int | None = LENGTH, at: int = AT) -> Ref:
     newcomer = Newcomer(here.tenant, here.next_id, here.automation, here.definition, False)
     here.next_id += 1
     created = Created(at, Announce(0, b"{}"), "me")
-    started = await here.store.executions.create(newcomer, created, b"{}", AUDIT, None, lease=length)
+    started = await here.store.executions.create(
+        newcomer, created, b"{}", StartRecords(audit=AUDIT, lease_microseconds=length)
+    )
     return started.execution.ref
 
 

@@ -18,7 +18,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.evaluate import Evaluator, Stopped, never
 from interlock.expressions.script import Outcome, Script
-from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started
+from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started, StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
 from interlock.rules.model import Actor, Execution, Ref
@@ -117,14 +117,13 @@ class Starter:
             reason=request.reason,
             details=details,
         )
+        records = StartRecords(audit=audit, idempotency=request.idempotency, lease_microseconds=request.lease)
         input_ = encode(request.trigger)
         ref = Ref(request.tenant, id_)
         held = self._slots.try_slot(ref)
         if held is None:
             event = Created(self._clock.now())
-            return await self._executions.create(
-                newcomer, event, input_, audit, request.idempotency, lease=request.lease
-            )
+            return await self._executions.create(newcomer, event, input_, records)
         slot = _StartSlot(self._slots, held)
         creating: asyncio.Future[Started] | None = None
         try:
@@ -146,11 +145,7 @@ class Starter:
                 slot.hand_over(carried)
 
             event = Created(self._clock.now(), following, self._slots.holder)
-            creating = asyncio.ensure_future(
-                self._executions.create(
-                    newcomer, event, input_, audit, request.idempotency, lease=request.lease, created=created
-                )
-            )
+            creating = asyncio.ensure_future(self._executions.create(newcomer, event, input_, records, created=created))
         finally:
             if creating is None:
                 slot.free()

@@ -27,6 +27,7 @@ from interlock.ports.executions import (
     Restored,
     Run,
     Started,
+    StartRecords,
     StepRow,
     TreeStopped,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "Retention",
     "Role",
     "Run",
+    "StartRecords",
     "Started",
     "StepRow",
     "Store",

@@ -104,6 +104,17 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecords:
+    """What the commit that creates a run writes beside it. A further record of a start is a field here."""
+
+    audit: AuditEntry
+    idempotency: Idempotency | None = None
+    """Kept for the client of `audit`. A key that is known creates nothing."""
+    lease_microseconds: int | None = None
+    """The run is terminated after this time unless its lease is renewed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The answer of `create`. `repeated`: the idempotency key was known; `execution` is the first one's."""
 
@@ -224,15 +235,14 @@ class Executions(ExecutionReads, Protocol):
         newcomer: Newcomer,
         event: Created,
         input: bytes,
-        audit: AuditEntry,
-        idempotency: Idempotency | None,
+        records: StartRecords,
         *,
-        lease: int | None = None,
         created: Callable[[Started], None] | None = None,
     ) -> Awaitable[Started]:
-        """Let a run in, and with a `lease` (microseconds) terminate it after that unless it is renewed.
+        """Let a run in.
 
         Args:
+            records: written in the commit that creates the run, or not at all.
             created: called once, right after the commit and before any caller is answered, whether or not the caller
                 still waits. Never called if nothing was committed.
 

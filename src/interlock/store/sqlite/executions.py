@@ -17,6 +17,7 @@ from interlock.ports import (
     CommitListener,
     Idempotency,
     Started,
+    StartRecords,
     TreeStopped,
 )
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
@@ -138,13 +139,12 @@ class SqliteExecutions(ExecutionReads):
         newcomer: Newcomer,
         event: Created,
         input: bytes,
-        audit: AuditEntry,
-        idempotency: Idempotency | None,
+        records: StartRecords,
         *,
-        lease: int | None = None,
         created: Callable[[Started], None] | None = None,
     ) -> Future[Started]:
         tenant = newcomer.tenant
+        audit, idempotency, lease = records.audit, records.idempotency, records.lease_microseconds
 
         def job(connection: apsw.Connection) -> Started:
             if idempotency is not None:
