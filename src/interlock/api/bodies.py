@@ -27,7 +27,7 @@ _ONCE: Final = (
     b"content-encoding",
     b"idempotency-key",
 )
-"""Headers that mean nothing when they are given twice: whoever chooses one of two may choose another than his proxy."""
+"""Headers that must not occur twice: a server that chooses one of two may choose another one than its proxy."""
 
 
 class Disconnected(Exception):

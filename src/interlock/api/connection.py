@@ -56,7 +56,7 @@ MAX_STALLED: Final = 1_000
 LINGER: Final = 2.0
 """Seconds for which a refused request's remainder is read and dropped, so that the refusal is not lost to a reset."""
 PROBE_EVERY: Final = 1.0
-"""Seconds after which a caller that has closed its sending side is probed: it may have closed the other side too."""
+"""Seconds after which a caller that closed its sending side is probed: it may have closed its receiving side, too."""
 MAX_CALLER_CONNECTIONS: Final = 12_000
 """Connections at a time. Beyond it those that have been idle for longest are closed, so that a stop can come in."""
 CLOSED_AT_ONCE: Final = 64

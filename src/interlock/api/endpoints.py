@@ -148,7 +148,7 @@ def _page(path: str, file: Traversable, media_type: bytes) -> Endpoint:
 
 
 def metrics(found: Metrics, bearer: Bearer) -> Endpoint:
-    """`GET /metrics`: open to this machine, asked by one of its own names, and to whoever has a bearer token.
+    """Serve `GET /metrics` to this machine under its own names, and to clients with a bearer token.
 
     The name counts because a web page can make a browser on this machine ask by another one (DNS rebinding).
     """

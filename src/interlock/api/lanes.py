@@ -1,8 +1,8 @@
-"""Lanes: who waits for whom under load.
+"""Lanes: the priorities of requests under load.
 
-The event loop decides how fast a stop is. So requests are sorted before anything costly is done for them: a stop goes
-straight through; work is admitted while it need not queue for long; reading shares two permits, and lets the loop look
-at everybody else between two pages.
+The event loop limits how fast a terminate is. So requests are classified before any expensive work: a terminate passes
+immediately; work is admitted while its queue is short; reads share two permits, and the loop serves other requests
+between two pages.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Final
 
 from interlock.api.bodies import Disconnected, Receive
 from interlock.errors import TooManyRequests, Unavailable
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 READING_PERMITS: Final = 2
 WORK_PERMITS: Final = 192
 PATIENCE: Final = 500_000
-"""Microseconds after which a waiter is late: whoever came later goes before it, and it is turned away in its turn."""
+"""Microseconds after which a waiting request is late: later requests go first, and it is refused in its turn."""
 STALLED: Final = 5_000_000
-"""Microseconds the oldest waiter for work may have waited before newcomers are turned away at once."""
+"""Microseconds that the oldest request may have waited before new ones are refused immediately."""
 MOST_WAITING: Final = 10_000
 REFUSALS: Final = 1
-"""How many that are late are turned away for each one that is let in."""
+"""Late requests that are refused for each admitted request."""
 BUFFERED: Final = 67_108_864
-"""Bytes of bodies that may wait in memory at a time."""
+"""Maximum bytes of the bodies that wait in memory."""
 
 
 class _Came(Enum):
@@ -42,18 +42,18 @@ _Turn = asyncio.Future[_Came]
 
 
 class Permits:
-    """A number of permits, handed out in the order of arrival to those who have not waited too long.
+    """A number of permits, granted in the order of arrival to requests that have not waited too long.
 
-    To turn somebody away costs a good part of what it costs to serve it, and who is turned away at once comes again at
-    once: under a load of several times what can be done, nothing else would get done. So whoever waits is made to wait,
-    which costs nothing, and is turned away at a pace that follows what gets done.
+    A refusal costs a large part of what serving the request costs, and a client that is refused immediately retries
+    immediately: under overload the server would do nothing else. So requests wait, which costs nothing, and late ones
+    are refused at the rate at which others are admitted.
 
     Args:
-        permits: how many may be at it at once.
+        permits: maximum number of requests that are served at once.
         now: the engine's clock, in microseconds.
-        refusal: makes the error for those who are turned away.
-        newcomers: microseconds the oldest waiter may have waited before newcomers are turned away at once.
-        polite: let the loop serve everybody else before a permit is used.
+        refusal: creates the error of a refused request.
+        newcomers: microseconds that the oldest request may have waited before new ones are refused immediately.
+        polite: whether the loop serves other requests before a permit is used.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class Permits:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a permit, or to be turned away."""
+        """Return the number of requests that wait for a permit or a refusal."""
         return len(self._waiting) + len(self._late)
 
     def delay(self) -> int:
-        """Microseconds that the oldest waiter has waited; 0 if nobody waits."""
+        """Return the microseconds that the oldest request has waited; 0 if none waits."""
         line = self._late or self._waiting
         return self._now() - line[next(iter(line))] if line else 0
 
     def check(self) -> None:
-        """Turn a newcomer away before anything costly is done for it.
+        """Refuse a new request before any expensive work.
 
         Raises:
             TooManyRequests: or whatever the refusal of this lane is.
@@ -103,7 +103,7 @@ class Permits:
 
         Raises:
             TooManyRequests: or whatever the refusal of this lane is.
-            Disconnected: the caller went away while it waited.
+            Disconnected: The caller disconnected while it waited.
         """
         if self._free > 0 and not self.waiting:
             self._free -= 1
@@ -112,7 +112,7 @@ class Permits:
             await self._queue(receive)
         if self._polite:
             try:
-                await everybody_else()
+                await yield_to_loop()
             except asyncio.CancelledError:
                 self.release()
                 raise
