@@ -115,7 +115,7 @@ def wait_for(over: Callable[[], bool], limit: float, said: str, say: Callable[[s
 
 
 def start(data_dir: Path, listen: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start a server that outlives this script: its own session, and no pipe that somebody could be waiting on."""
+    """Start a server that outlives this script: its own session, and no pipe that another process waits on."""
     ready = data_dir / "ready.json"
     ready.unlink(missing_ok=True)
     command = [str(INTERLOCK), "serve", "--data-dir", str(data_dir), "--listen", listen]

@@ -74,7 +74,7 @@ EQUIVALENT: Final[dict[str, str]] = {
     f"{_ENGINE}commits:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
     f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
     f" => if {_OTHER}": CURRENT,
-    f"{_STOPS}<module>: more: bool = False => more: bool = True": "a batch has no more, and nobody asks one for it",
+    f"{_STOPS}<module>: more: bool = False => more: bool = True": "a batch has no more, and no caller reads it",
     f"{_SQL}doomed_tree: _parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id ) INSE"
     " => _parent ON e.tenant = :tenant AND e.parent = below.id ) INSE": NARROWER,
     f"{_SQL}doomed_sharpen: terminations.tenant = :tenant AND terminations.execution IN {_DOOMED}"

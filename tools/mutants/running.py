@@ -1,8 +1,8 @@
 """Runs tests against mutants: one forked process each, over modules that are loaded and tests that are collected.
 
-A mutant of a function puts other code into the function that is there, so whoever holds it has the mutant. A mutant of
-what runs at an import needs a process that has not imported it yet. A test that never calls the changed function
-cannot notice, and is not run; of the others the quickest come first, and the first that fails is enough.
+A mutant of a function puts other code into the function that is there, so every reference to it has the mutant. A
+mutant of what runs at an import needs a process that has not imported it yet. A test that never calls the changed
+function cannot notice, and is not run; of the others the quickest come first, and the first that fails is enough.
 """
 
 from __future__ import annotations
@@ -332,7 +332,7 @@ def _observe(items: Sequence[pytest.Item], modules: dict[str, str]) -> dict[str,
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives the mutant to whoever imports its module."""
+    """Gives the mutant to every import of its module."""
 
     def __init__(self, mutant: Mutant, path: Path) -> None:
         self._module = mutant.module
@@ -367,7 +367,7 @@ def options() -> list[str]:
 
 
 def warm_up() -> None:
-    """Load what is dear to load and of which nothing is changed, before the first fork."""
+    """Import the expensive modules that are never mutated, before the first fork."""
     for name in (
         "anyio",
         "apsw",
