@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import apsw
 
 from interlock.ports import AuditEntry, AuditRow
+from interlock.ports.signals import Signal, Signals
 from interlock.rules.model import Actor
 from interlock.store.rowset import AUDIT, audit_values
 from interlock.store.sqlite.refusals import Refusals
@@ -35,13 +35,11 @@ def append_audits(connection: apsw.Connection, tenant: int, at: int, entries: Se
 class SqliteAudit:
     """`ports.AuditLog` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection) -> None:
+    def __init__(self, writer: Writer, reader: apsw.Connection, signals: Signals) -> None:
         self._writer = writer
         self._reader = reader
         self._refusals = Refusals()
-        self._news = asyncio.Event()
-        # What was written before this process began may have no seal yet.
-        self._news.set()
+        self._signals = signals
         writer.after_commit(self.look_again)
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
@@ -68,11 +66,10 @@ class SqliteAudit:
         return self._writer.submit(job)
 
     async def news(self) -> None:
-        await self._news.wait()
-        self._news.clear()
+        await self._signals.wait(Signal.AUDIT)
 
     def look_again(self) -> None:
-        self._news.set()
+        self._signals.send(Signal.AUDIT)
 
     async def unsealed(self, limit: int) -> list[AuditRow]:
         reader = self._reader

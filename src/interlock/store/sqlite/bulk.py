@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +10,7 @@ import apsw
 
 from interlock.ports import AuditEntry
 from interlock.ports.bulk import EVERY_AUTOMATION, PAUSED, BulkAction, BulkKind
+from interlock.ports.signals import Signal, Signals
 from interlock.rules.decide import decide
 from interlock.rules.decision import Decision
 from interlock.rules.events import Released
@@ -140,18 +140,17 @@ class SqliteBulk:
         tenants: Callable[[], Sequence[int]],
         released: Callable[[Decision], object],
         stopped: Callable[[int, stops.Stopped], None],
+        signals: Signals,
     ) -> None:
         self._writer = writer
         self._tenants = tenants
         self._released = released
         self._stopped = stopped
-        self._unfinished = asyncio.Event()
-        # What an earlier process began may not be at its end.
-        self._unfinished.set()
+        self._signals = signals
 
     def begun(self) -> None:
         """A decision was committed that is not carried out yet."""
-        self._unfinished.set()
+        self._signals.send(Signal.BULK_ACTIONS)
 
     def first_batch(self, tenant: int, batch: Batch) -> None:
         """A decision was committed together with its first batch."""
@@ -160,8 +159,7 @@ class SqliteBulk:
             self.begun()
 
     async def left(self) -> None:
-        await self._unfinished.wait()
-        self._unfinished.clear()
+        await self._signals.wait(Signal.BULK_ACTIONS)
 
     async def proceed(self, at: int) -> int:
         worked_on = 0

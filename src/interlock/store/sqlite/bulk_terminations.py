@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from asyncio import Future
 from collections import Counter
@@ -13,6 +12,7 @@ import apsw
 
 from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
 from interlock.ports.bulk_terminations import Reach
+from interlock.ports.signals import Signal, Signals
 from interlock.rules.decision import Verdict
 from interlock.rules.model import Actor, Mode, TerminationRequest
 from interlock.store import rows
@@ -37,14 +37,13 @@ class SqliteBulkTerminations:
         reader: apsw.Connection,
         tenants: Callable[[], Sequence[int]],
         executions: SqliteExecutions,
+        signals: Signals,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._tenants = tenants
         self._executions = executions
-        self._open = asyncio.Event()
-        # What an earlier process began may not be at its end.
-        self._open.set()
+        self._signals = signals
 
     # --- plans ----------------------------------------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ class SqliteBulkTerminations:
 
         def committed(begun: bool) -> bool:
             if begun:
-                self._open.set()
+                self._signals.send(Signal.BULK_TERMINATIONS)
             return False
 
         return self._writer.submit(job, urgent=True, committed=committed)
@@ -128,8 +127,7 @@ class SqliteBulkTerminations:
         return self._writer.submit(job, urgent=True, heavy=True)
 
     async def unfinished(self) -> None:
-        await self._open.wait()
-        self._open.clear()
+        await self._signals.wait(Signal.BULK_TERMINATIONS)
 
     async def next(self) -> BulkTermination | None:
         found = (self._reader.execute(_SQL["bulk_termination_next"], (id_,)).fetchone() for id_ in self._tenants())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from interlock.ports import (
     StartRecords,
     TreeStopped,
 )
+from interlock.ports.signals import Signal, Signals
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import ChildCreated, Decision, Interrupt, Perform, WakeAt
@@ -84,6 +84,7 @@ class SqliteExecutions(ExecutionReads):
         reader: apsw.Connection,
         tenants: Callable[[], Sequence[int]],
         disabled: Callable[[int], bool],
+        signals: Signals,
         rules: Rules = decide,
     ) -> None:
         super().__init__(reader, tenants)
@@ -91,9 +92,7 @@ class SqliteExecutions(ExecutionReads):
         self._rules = rules
         self._disabled = disabled
         self._listener: CommitListener | None = None
-        self._unfinished = asyncio.Event()
-        # What an earlier process began may not be at its end.
-        self._unfinished.set()
+        self._signals = signals
         self._follower: ChangeListener | None = None
         self._leased: Callable[[], None] | None = None
         self.frozen = False
@@ -204,7 +203,7 @@ class SqliteExecutions(ExecutionReads):
         def committed(result: tuple[TreeStopped, stops.Stopped] | None) -> bool:
             if result is not None:
                 if result[0].more:
-                    self._unfinished.set()
+                    self._signals.send(Signal.CASCADES)
                 self.tell_moved(result[0].decision)
                 self.tell_stopped(ref.tenant, result[1])
             return False
@@ -226,8 +225,7 @@ class SqliteExecutions(ExecutionReads):
 
     async def cascades_left(self) -> None:
         """Return once an order to stop a very large tree may not be at its end."""
-        await self._unfinished.wait()
-        self._unfinished.clear()
+        await self._signals.wait(Signal.CASCADES)
 
     async def continue_cascades(self, at: int) -> int:
         left = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
 
+from interlock.ports.signals import Signal, Signals
 from interlock.rules.events import Terminated
 from interlock.rules.model import SYSTEM, Cause, Ref, TerminationRequest
 from interlock.rules.states import TERMINAL, State
@@ -31,13 +31,14 @@ class SqliteLeases:
         reader: apsw.Connection,
         tenants: Callable[[], Sequence[int]],
         executions: SqliteExecutions,
+        signals: Signals,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._tenants = tenants
         self._executions = executions
-        self._news = asyncio.Event()
-        executions.on_lease(self._news.set)
+        self._signals = signals
+        executions.on_lease(lambda: signals.send(Signal.LEASES))
 
     async def expires_at(self, ref: Ref) -> int | None:
         found = self._reader.execute(_SQL["lease_get"], (ref.tenant, ref.id)).fetchone()
@@ -54,7 +55,7 @@ class SqliteLeases:
             return int(at + kept)
 
         def committed(expires_at: int | None) -> bool:
-            self._news.set()
+            self._signals.send(Signal.LEASES)
             return False
 
         return self._writer.submit(job, committed=committed)
@@ -87,5 +88,4 @@ class SqliteLeases:
         return self._writer.submit(job, urgent=True, committed=self._executions.tell_moved)
 
     async def news(self) -> None:
-        await self._news.wait()
-        self._news.clear()
+        await self._signals.wait(Signal.LEASES)

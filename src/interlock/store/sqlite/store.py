@@ -13,6 +13,7 @@ import apsw
 from interlock.errors import Fatal
 from interlock.ports import ChangeListener, CommitListener, Counters, Reads
 from interlock.rules.decide import decide
+from interlock.store.signals import LocalSignals
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.addenda import SqliteAddenda
@@ -114,23 +115,24 @@ class SqliteStore:
             self.writer.after_commit(self._tend_log)
         if self._room is not None:
             self._keep_room(self._room, room)
+        signals = LocalSignals()
         self.access = SqliteAccess(self.writer, self._reader)
         self.clocks = SqliteClocks(self.writer, self._reader, self.access.tenant_ids, self.access.forget_tokens)
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
-        self.audit = SqliteAudit(self.writer, self._reader)
+        self.audit = SqliteAudit(self.writer, self._reader, signals)
         self.executions = SqliteExecutions(
-            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled, rules
+            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled, signals, rules
         )
         self.executions.frozen = directory is not None and backup.frozen(directory)
         self.bulk = SqliteBulk(
-            self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped
+            self.writer, self.access.tenant_ids, self.executions.tell_moved, self.executions.tell_stopped, signals
         )
         self.access.decisions = self.bulk
         self.bulk_terminations = SqliteBulkTerminations(
-            self.writer, self._reader, self.access.tenant_ids, self.executions
+            self.writer, self._reader, self.access.tenant_ids, self.executions, signals
         )
         self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
-        self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions)
+        self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions, signals)
         self.addenda = SqliteAddenda(self.writer, self._reader, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
         self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
