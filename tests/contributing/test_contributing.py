@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: who follows it adds a step kind and an operation, and the checks of the gate pass.
+"""CONTRIBUTING.md is true: it is followed to add a step kind, a trigger kind and an operation, and the gate passes.
 
 Everything happens in a copy of the tree. `ADDED` and `INSERTED` are all that is written by hand; each file of theirs is
 named by the section that it belongs to.
@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 COMMANDS = Path(sys.executable).parent
-STEP_KIND, OPERATION = "## Add a step kind", "## Add an operation"
+STEP_KIND, TRIGGER_KIND, OPERATION = "## Add a step kind", "## Add a trigger kind", "## Add an operation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,11 @@ ADDED = {
     "src/interlock/steps/send_slack_message.py": (STEP_KIND, "`src/interlock/steps/`", "send_slack_message.py.txt"),
     "tests/steps/test_send_slack_message.py": (STEP_KIND, "`tests/steps/`", "test_send_slack_message.py.txt"),
     "examples/tell.json": (STEP_KIND, "`examples/`", "example.json.txt"),
+    "src/interlock/triggers/schedule_no_user.py": (
+        TRIGGER_KIND,
+        "`src/interlock/triggers/`",
+        "schedule_no_user.py.txt",
+    ),
     "src/interlock/operations/executions/state.py": (
         OPERATION,
         "`src/interlock/operations/<resource>/`",
@@ -106,6 +111,20 @@ INSERTED = (
         text="- The step kind `sendSlackMessage`, with `serve --slack-url`.\n",
     ),
     Insertion(
+        section=TRIGGER_KIND,
+        path="src/interlock/triggers/registry.py",
+        named="`triggers/registry.py`",
+        anchor="= (manual.kind(),",
+        text=" schedule_no_user.kind()",
+    ),
+    Insertion(
+        section=TRIGGER_KIND,
+        path="src/interlock/triggers/registry.py",
+        named="`triggers/registry.py`",
+        anchor="from interlock.triggers import manual",
+        text=", schedule_no_user",
+    ),
+    Insertion(
         section=OPERATION,
         path="src/interlock/operations/executions/views.py",
         named="`views.py`",
@@ -169,13 +188,21 @@ INSERTED = (
 
 GENERATED = (
     (STEP_KIND, "tools.readme"),
+    (TRIGGER_KIND, "tools.readme"),
     (OPERATION, "tools.openapi"),
 )
 
-MYPY = ("src/interlock/steps", "src/interlock/operations", "src/interlock/assembly", "tests/steps")
+MYPY = (
+    "src/interlock/steps",
+    "src/interlock/triggers",
+    "src/interlock/operations",
+    "src/interlock/assembly",
+    "tests/steps",
+)
 CONTRACTS = (
     "tests/steps/test_registry.py",
     "tests/steps/test_send_slack_message.py",
+    "tests/triggers",
     "tests/operations/test_table.py",
     "tests/operations/test_role_matrix.py",
     "tests/operations/test_execution_state.py",
