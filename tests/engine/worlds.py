@@ -341,7 +341,7 @@ class Engine:
 @asynccontextmanager
 async def engine(**options: Any) -> AsyncIterator[Engine]:
     """A server that is up, with one tenant and the webhook `hook`."""
-    store = SqliteStore(None)
+    store = options.pop("store", None) or SqliteStore(None)
     tenant = await store.access.create_tenant("default", ("localhost",), 1, AUDIT)
     hook = WebhookRow(
         tenant=tenant.id,

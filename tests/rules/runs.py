@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from interlock.rules.admit import Newcomer
+from interlock.rules.changes import Applied, Mutation, Refused
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import (
     AuditRecord,
     CallbackKept,
     CallbackTaken,
-    ChildCreated,
     Decision,
     ItemRecord,
     LateEvidence,
@@ -26,7 +27,6 @@ from interlock.rules.model import (
     Actor,
     AttemptRef,
     CalledStep,
-    ChildTarget,
     Execution,
     Item,
     KeptCallback,
@@ -46,6 +46,7 @@ BORN = 100 * SECOND
 SUCCEEDED = Result(Outcome.SUCCEEDED, b'{"ok":true}', status=200)
 FAILED = Result(Outcome.FAILED, error=b'{"code":"HTTP_500"}', status=500)
 ACCEPTED = Result(None, status=202)
+APPLIED = Applied(b"[5]")
 
 
 def order(
@@ -61,6 +62,15 @@ def order(
 def attempt_of(row: Execution) -> AttemptRef:
     """The attempt in flight."""
     return AttemptRef(row.step, row.attempt, row.attempt_epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A mutation of which the rules can know nothing."""
+
+    name: ClassVar[str] = "note"
+
+    note: str
 
 
 @dataclass(slots=True)
@@ -82,7 +92,8 @@ class Ledger:
     termination: Termination | None = None
     steps: dict[tuple[int, int], Kept] = field(default_factory=dict)
     audits: list[AuditRecord] = field(default_factory=list)
-    children: list[ChildCreated] = field(default_factory=list)
+    changes: list[Mutation] = field(default_factory=list)
+    """Those that the rules had made, and that were not refused."""
     callbacks: dict[int, KeptCallback] = field(default_factory=dict)
 
     @staticmethod
@@ -97,14 +108,14 @@ class Ledger:
         *,
         fence: TerminationRequest | None = None,
         hold: bool = False,
-        child: ChildTarget | None = None,
+        answer: Applied | Refused | None = None,
         called: int | None = None,
     ) -> Situation:
         row = self.row
         items = tuple(enumerate(self.steps[row.step, row.attempt].items)) if row.in_flight else ()
         termination = self.termination if row.state is State.STOPPING else None
         callback = self.callbacks.get(row.step) if row.in_flight else None
-        return Situation(row, termination, items, fence, hold, child, callback, self.called(called))
+        return Situation(row, termination, items, fence, hold, answer, callback, self.called(called))
 
     def called(self, position: int | None) -> CalledStep | None:
         """The newest attempt at the step that a callback is for."""
@@ -120,11 +131,17 @@ class Ledger:
         *,
         fence: TerminationRequest | None = None,
         hold: bool = False,
-        child: ChildTarget | None = None,
+        answer: Applied | Refused = APPLIED,
     ) -> Decision:
-        """One transaction: read, decide, write."""
+        """One transaction: read, decide, write. `answer` is that of a change, if the rules ask for one."""
         called = event.position if isinstance(event, CalledBack) else None
-        decision = decide(self.situation(fence=fence, hold=hold, child=child, called=called), event)
+        situation = self.situation(fence=fence, hold=hold, called=called)
+        decision = decide(situation, event)
+        if decision.mutation is not None:
+            assert (decision.execution, decision.records, decision.effects) == (self.row, (), ())
+            if isinstance(answer, Applied):
+                self.changes.append(decision.mutation)
+            decision = decide(replace(situation, answer=answer), event)
         self.write(decision)
         return decision
 
@@ -161,8 +178,6 @@ class Ledger:
                     self.termination = termination
                 case AuditRecord():
                     self.audits.append(record)
-                case ChildCreated():
-                    self.children.append(record)
 
     def outcome(self, position: int, attempt: int = 1) -> Outcome | None:
         return self.steps[position, attempt].outcome

@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 
 from interlock.rules.admit import SWITCHED_OFF
+from interlock.rules.changes import Refused
+from interlock.rules.children import (
+    CHILD_MISSING,
+    CHILD_NOT_ON_DEMAND,
+    CHILD_TOO_DEEP,
+    ChildTarget,
+    StartChild,
+    admit_child,
+)
 from interlock.rules.decide import begin
-from interlock.rules.decision import Decision, Interrupt, Perform, StepClosed, TerminationRecord, WakeAt
+from interlock.rules.decision import Decision, Interrupt, Perform, TerminationRecord, WakeAt
 from interlock.rules.events import (
     Announce,
     Change,
@@ -21,19 +30,18 @@ from interlock.rules.events import (
     Released,
     Retry,
     Settled,
-    StartChild,
     Wait,
     Woken,
 )
-from interlock.rules.follow import CHILD_MISSING, CHILD_NOT_ON_DEMAND, CHILD_TOO_DEEP
-from interlock.rules.model import HOLD, MAX_DEPTH, SECOND, Cause, ChildTarget, Result, TerminationRequest
+from interlock.rules.model import HOLD, MAX_DEPTH, SECOND, Cause, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome, shown
 from interlock.rules.states import State, WaitingFor
 from tests.rules.runs import ACCEPTED, BORN, NEWCOMER, SUCCEEDED, Ledger, a_run, attempt_of, order
 
 LATER = BORN + 5 * SECOND
 CASCADE = replace(order(reason="the tree"), cascade=True, cause=Cause.CASCADE, cause_execution=1)
-START = Change(0, StartChild(8, "mover", b"{}"), output=b'{"execution_id":"8"}')
+CHILD = StartChild(8, "mover", b"{}", b'{"execution_id":"8"}')
+START = Change(0, CHILD)
 FOUND = ChildTarget(definition=5)
 STARTING: list[Next] = [Announce(1), START, Wait(1, WaitingFor.TIMER, LATER), Retry(0, LATER)]
 
@@ -47,10 +55,10 @@ def test_a_run_under_an_order_records_its_result_and_ends_where_it_would_start_s
     fence: TerminationRequest, following: Next
 ) -> None:
     run = a_run()
-    decision = run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, following), fence=fence, child=FOUND)
+    decision = run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, following), fence=fence)
     assert (run.row.state, run.outcome(0)) == (State.TERMINATE, Outcome.SUCCEEDED)
     assert decision.effects == ()
-    assert (list(run.steps), run.children) == ([(0, 1)], [])
+    assert (list(run.steps), run.changes) == ([(0, 1)], [])
     assert [audit.request for audit in run.accepted_orders()] == [fence]
 
 
@@ -102,9 +110,9 @@ def test_an_ancestors_order_is_noticed_between_two_items() -> None:
 @pytest.mark.parametrize("following", [Announce(1), replace(START, position=1), Wait(1, WaitingFor.TIMER, LATER)])
 def test_a_full_disk_admits_results_and_keeps_the_next_step_ready(following: Next) -> None:
     run = a_run()
-    decision = run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, following), hold=True, child=FOUND)
+    decision = run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, following), hold=True)
     assert (run.row.state, run.row.step, run.row.wake_at) == (State.PENDING, 1, LATER + HOLD)
-    assert (run.outcome(0), run.children) == (Outcome.SUCCEEDED, [])
+    assert (run.outcome(0), run.changes) == (Outcome.SUCCEEDED, [])
     assert decision.effects == (WakeAt(run.row.ref, LATER + HOLD),)
 
 
@@ -159,49 +167,50 @@ def test_an_open_breaker_holds_a_run_back_until_it_is_released() -> None:
 # --- children ---------------------------------------------------------------------------------------------------------
 
 
-def start_child(target: ChildTarget | None, *, depth: int = 0) -> tuple[Ledger, Decision]:
-    run = Ledger.of(begin(replace(NEWCOMER, depth=depth), Created(BORN)))
-    return run, run.apply(Prepared(LATER, run.row.epoch, START), child=target)
+def start_child(target: ChildTarget, *, depth: int = 0) -> Decision | Refused:
+    parent = begin(replace(NEWCOMER, depth=depth), Created(BORN)).execution
+    return admit_child(parent, CHILD, target, LATER)
 
 
-def test_a_child_is_created_in_the_commit_that_settles_the_step_and_rests_ready() -> None:
-    run, decision = start_child(FOUND, depth=MAX_DEPTH - 1)
-    [child] = run.children
-    assert (child.execution.state, child.execution.parent, child.execution.root) == (State.PENDING, 7, 7)
-    assert child.execution.depth == MAX_DEPTH
-    assert (run.outcome(0), run.row.state, run.row.step) == (Outcome.SUCCEEDED, State.PENDING, 1)
-    assert decision.effects == (WakeAt(run.row.ref, LATER), WakeAt(child.execution.ref, LATER))
+def test_a_child_is_let_in_below_its_parent_and_rests_ready() -> None:
+    child = start_child(FOUND, depth=MAX_DEPTH - 1)
+    assert isinstance(child, Decision)
+    row = child.execution
+    assert (row.state, row.parent, row.root, row.depth) == (State.PENDING, 7, 7, MAX_DEPTH)
+    assert (row.id, row.automation, row.definition, row.is_draft) == (8, "mover", 5, False)
+    assert child.effects == (WakeAt(row.ref, LATER),)
 
 
-def test_a_run_whose_first_step_starts_a_child_may_begin_with_it() -> None:
-    run = Ledger.of(begin(NEWCOMER, Created(BORN, START, "me"), child=FOUND))
-    assert (run.row.state, len(run.children)) == (State.PENDING, 1)
+def test_a_child_is_of_its_parents_tree_and_kind() -> None:
+    parent = begin(replace(NEWCOMER, parent=2, root=3, depth=1, is_draft=True), Created(BORN)).execution
+    child = admit_child(parent, CHILD, FOUND, LATER)
+    assert isinstance(child, Decision)
+    row = child.execution
+    assert (row.tenant, row.parent, row.root, row.depth, row.is_draft) == (1, 7, 3, 2, True)
+
+
+def test_a_run_whose_first_step_makes_a_change_is_let_in_ready() -> None:
+    run = Ledger.of(begin(NEWCOMER, Created(BORN, START, "me")))
+    assert (run.row.state, run.row.step, run.steps) == (State.PENDING, 0, {})
 
 
 @pytest.mark.parametrize(
     ("target", "depth", "refusal"),
     [
-        (None, 0, CHILD_MISSING),
         (ChildTarget(None), 0, CHILD_MISSING),
+        (ChildTarget(None), MAX_DEPTH, CHILD_MISSING),
         (ChildTarget(5, on_demand=False), 0, CHILD_NOT_ON_DEMAND),
         (FOUND, MAX_DEPTH, CHILD_TOO_DEEP),
     ],
 )
-def test_a_child_that_may_not_be_started_fails_the_step_and_says_why(
-    target: ChildTarget | None, depth: int, refusal: bytes
-) -> None:
-    run, decision = start_child(target, depth=depth)
-    [closed] = decision.records
-    assert isinstance(closed, StepClosed)
-    assert (run.row.state, closed.outcome, closed.error) == (State.ERROR, Outcome.FAILED, refusal)
-    assert run.children == []
+def test_a_child_that_may_not_be_started_is_refused(target: ChildTarget, depth: int, refusal: Refused) -> None:
+    assert start_child(target, depth=depth) == refusal
 
 
 def test_a_child_is_let_in_by_the_same_rules_and_its_records_are_its_own() -> None:
-    run, _ = start_child(replace(FOUND, disabled=True))
-    [child] = run.children
-    assert child.execution.state is State.TERMINATE
-    assert isinstance(child.records[0], TerminationRecord)
-    assert (run.termination, run.audits) == (None, [])
-    run, _ = start_child(replace(FOUND, paused=True))
-    assert run.children[0].execution.state is State.PAUSED_BY_CIRCUIT_BREAKER
+    disabled, paused = start_child(replace(FOUND, disabled=True)), start_child(replace(FOUND, paused=True))
+    assert isinstance(disabled, Decision)
+    assert isinstance(paused, Decision)
+    assert disabled.execution.state is State.TERMINATE
+    assert isinstance(disabled.records[0], TerminationRecord)
+    assert (paused.execution.state, paused.records) == (State.PAUSED_BY_CIRCUIT_BREAKER, ())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from interlock.rules.admit import SWITCHED_OFF
+from interlock.rules.changes import Applied, Refused
 from interlock.rules.decide import begin
 from interlock.rules.decision import (
-    ChildCreated,
     Decision,
     Interrupt,
     LateEvidence,
@@ -40,7 +40,6 @@ from interlock.rules.events import (
     Released,
     Retry,
     Settled,
-    StartChild,
     Terminated,
     Wait,
     Woken,
@@ -50,7 +49,6 @@ from interlock.rules.model import (
     SECOND,
     AttemptRef,
     Cause,
-    ChildTarget,
     Execution,
     Item,
     Mode,
@@ -59,7 +57,7 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import IN_FLIGHT, TERMINAL, TRANSITIONS, State, WaitingFor
-from tests.rules.runs import ANN, BOB, NEWCOMER, Ledger
+from tests.rules.runs import ANN, BOB, NEWCOMER, Ledger, Noted
 
 STEPS = 4
 ENDED = {State.DONE, State.ERROR}
@@ -84,7 +82,7 @@ results = st.sampled_from(
 fences = st.sampled_from(
     [None] * 8 + [SWITCHED_OFF, TerminationRequest(BOB, "tree", cause=Cause.CASCADE, cause_execution=1)]
 )
-targets = st.sampled_from([ChildTarget(5), ChildTarget(None), ChildTarget(5, disabled=True)])
+answers: st.SearchStrategy[Applied | Refused] = st.sampled_from([Applied(), Refused(b"{}")])
 
 
 @st.composite
@@ -98,7 +96,8 @@ def going_on(draw: st.DrawFn, position: int) -> Next:
     if kind == "announce":
         return Announce(target, b"{}", tuple(Item(number, "") for number in range(draw(st.integers(0, 3)))), passed)
     if kind == "change":
-        return Change(target, StartChild(8, "mover", b"{}"), passed=passed)
+        then = Wait(target, WaitingFor.TASK, draw(st.none() | times))
+        return Change(target, Noted("a"), passed=passed, then=draw(st.none() | st.just(then)))
     if kind == "wait":
         waiting_for = draw(st.sampled_from([WaitingFor.TIMER, WaitingFor.TASK]))
         until = draw(times if waiting_for is WaitingFor.TIMER else st.none() | times)
@@ -173,11 +172,11 @@ class Lifetime(RuleBasedStateMachine):
         self.called: set[int] = set()
         """Steps whose callback was accepted."""
 
-    @initialize(data=st.data(), at=times, disabled=st.booleans(), paused=st.booleans(), child=targets)
-    def create(self, data: st.DataObject, at: int, disabled: bool, paused: bool, child: ChildTarget) -> None:
+    @initialize(data=st.data(), at=times, disabled=st.booleans(), paused=st.booleans())
+    def create(self, data: st.DataObject, at: int, disabled: bool, paused: bool) -> None:
         disabled = disabled and data.draw(st.booleans())
         following = data.draw(st.none() | going_on(0))
-        decision = begin(NEWCOMER, Created(at, following, "me"), disabled=disabled, paused=paused, child=child)
+        decision = begin(NEWCOMER, Created(at, following, "me"), disabled=disabled, paused=paused)
         self.run = Ledger.of(decision)
         self.readings.append(self.run.row)
         if disabled:
@@ -261,12 +260,12 @@ class Lifetime(RuleBasedStateMachine):
             expected = promise.verdict(event.request, event.at)
         elif isinstance(event, Released) and event.cancel and before.state is State.PAUSED_BY_CIRCUIT_BREAKER:
             expected = promise.verdict(event.cancel, event.at)
-        termination = self.run.termination
+        termination, made = self.run.termination, len(self.run.changes)
         decision = self.run.apply(
             event,
             fence=data.draw(fences, label="fence"),
             hold=data.draw(st.integers(0, 7)) == 0,
-            child=data.draw(targets) if getattr(event, "next", None).__class__ is Change else None,
+            answer=data.draw(answers) if getattr(event, "next", None).__class__ is Change else Applied(),
         )
         if isinstance(event, CalledBack) and decision.verdict is Verdict.ACCEPTED:
             assert event.position not in self.called, "a callback is accepted once"
@@ -277,6 +276,7 @@ class Lifetime(RuleBasedStateMachine):
         if expected is not None:
             self.s5_nobody_gets_a_false_answer(decision, expected)
         self.s2_nothing_starts_after_the_order(decision, stopped)
+        assert not stopped or len(self.run.changes) == made, "no change is made after the order"
         self.s4_a_terminal_state_is_absorbing(before, decision)
         self.s6_the_first_order_stands(termination, decision)
         self.s7_a_result_that_is_not_current_is_evidence_alone(before, event, decision)
@@ -304,7 +304,7 @@ class Lifetime(RuleBasedStateMachine):
         ordered = any(isinstance(record, TerminationRecord) for record in decision.records)
         if not (stopped or ordered):
             return
-        assert not [r for r in decision.records if isinstance(r, StepOpened | StepClosed | ChildCreated)]
+        assert not [r for r in decision.records if isinstance(r, StepOpened | StepClosed)]
         assert not [effect for effect in decision.effects if isinstance(effect, Perform)]
         wakes = [effect.at for effect in decision.effects if isinstance(effect, WakeAt)]
         assert wakes in ([], [decision.execution.wake_at])

@@ -6,10 +6,10 @@ from enum import StrEnum
 import pytest
 
 from interlock.rules.breaker import Period
+from interlock.rules.children import CHILD_MISSING, CHILD_NOT_ON_DEMAND, CHILD_TOO_DEEP, ChildTarget
 from interlock.rules.decide import OUTCOME_UNKNOWN, RESULT_LOST
 from interlock.rules.decision import Verdict
 from interlock.rules.events import Announce, Created
-from interlock.rules.follow import CHILD_MISSING, CHILD_NOT_ON_DEMAND, CHILD_TOO_DEEP
 from interlock.rules.model import (
     HOLD,
     MAX_DEADLINE,
@@ -17,7 +17,6 @@ from interlock.rules.model import (
     SECOND,
     Actor,
     Cause,
-    ChildTarget,
     Mode,
     Ref,
     TerminationRequest,
@@ -76,9 +75,9 @@ def test_a_run_is_named_by_its_tenant_and_id(state: State) -> None:
     [
         (OUTCOME_UNKNOWN, "OUTCOME_UNKNOWN"),
         (RESULT_LOST, "RESULT_LOST"),
-        (CHILD_MISSING, "CHILD_NOT_FOUND"),
-        (CHILD_NOT_ON_DEMAND, "CHILD_NOT_ON_DEMAND"),
-        (CHILD_TOO_DEEP, "CHILD_TOO_DEEP"),
+        (CHILD_MISSING.error, "CHILD_NOT_FOUND"),
+        (CHILD_NOT_ON_DEMAND.error, "CHILD_NOT_ON_DEMAND"),
+        (CHILD_TOO_DEEP.error, "CHILD_TOO_DEEP"),
     ],
 )
 def test_an_error_has_a_code_and_says_what_it_means(error: bytes, code: str) -> None:

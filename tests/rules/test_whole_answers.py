@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
+from interlock.rules.changes import Applied, Refused
 from interlock.rules.decide import OUTCOME_UNKNOWN, begin, decide
 from interlock.rules.decision import (
     AuditRecord,
-    ChildCreated,
     Decision,
     Interrupt,
     ItemRecord,
@@ -42,17 +42,14 @@ from interlock.rules.events import (
     Released,
     Retry,
     Settled,
-    StartChild,
     Terminated,
     Wait,
     Woken,
 )
-from interlock.rules.follow import CHILD_MISSING
 from interlock.rules.model import (
     HOLD,
     SECOND,
     Cause,
-    ChildTarget,
     Execution,
     Item,
     Mode,
@@ -62,7 +59,19 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
-from tests.rules.runs import ACCEPTED, BOB, BORN, FAILED, NEWCOMER, SUCCEEDED, Ledger, a_run, attempt_of, order
+from tests.rules.runs import (
+    ACCEPTED,
+    APPLIED,
+    BOB,
+    BORN,
+    FAILED,
+    SUCCEEDED,
+    Ledger,
+    Noted,
+    a_run,
+    attempt_of,
+    order,
+)
 
 LATER = BORN + 5 * SECOND
 UNTIL = LATER + 60 * SECOND
@@ -231,11 +240,11 @@ def closed(epoch: int) -> StepClosed:
     return StepClosed(1, 1, epoch, LATER, Outcome.SKIPPED, b"[1]", b"[2]")
 
 
-def going_on(following: Next, **circumstances: Any) -> tuple[Execution, Decision]:
+def going_on(following: Next, answer: Applied | Refused = APPLIED, *, hold: bool = False) -> tuple[Execution, Decision]:
     """The row of a run in flight at step 0, and the answer when that succeeds and this follows."""
     run = a_run()
     before = run.row
-    return before, run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, following, "you"), **circumstances)
+    return before, run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, following, "you"), answer=answer, hold=hold)
 
 
 SETTLED = StepSettled(0, 1, LATER, SUCCEEDED)
@@ -288,12 +297,12 @@ def test_whatever_comes_at_a_step_for_the_second_time_has_a_row_of_its_own(follo
     assert (run.row.step, run.row.attempt, list(run.steps)) == (0, 2, [(0, 1), (0, 2)])
 
 
-def test_so_has_a_child_and_a_step_that_is_passed() -> None:
-    child = lost_once()
-    child.apply(Prepared(LATER, child.row.epoch, replace(START, position=0, passed=())), child=ChildTarget(5))
+def test_so_has_a_change_and_a_step_that_is_passed() -> None:
+    change = lost_once()
+    change.apply(Prepared(LATER, change.row.epoch, replace(CHANGE, position=0, passed=())))
     passed = lost_once()
     passed.apply(Prepared(LATER, passed.row.epoch, Finish(1, (replace(PASSED, position=0),))))
-    assert list(child.steps) == list(passed.steps) == [(0, 1), (0, 2)]
+    assert list(change.steps) == list(passed.steps) == [(0, 1), (0, 2)]
 
 
 def test_a_wait_at_a_step_that_has_settled_has_a_row_of_its_own() -> None:
@@ -351,27 +360,47 @@ def test_a_success_whose_next_step_nobody_has_looked_at() -> None:
     assert run.apply(event) == whole(row, (SETTLED,), WakeAt(row.ref, LATER))
 
 
-START = Change(2, StartChild(8, "mover", b"[4]"), b"{}", b"[5]", (PASSED,))
+CHANGE = Change(2, Noted("a"), b"{}", (PASSED,))
 
 
-def test_a_child() -> None:
-    root = 3
-    newcomer = replace(NEWCOMER, parent=2, root=root, depth=1, is_draft=True)
-    run = Ledger.of(begin(newcomer, Created(BORN, Announce(0), "me")))
-    before = run.row
-    decision = run.apply(Settled(LATER, attempt_of(before), SUCCEEDED, START, "you"), child=ChildTarget(5))
+def test_a_change_is_asked_for_before_anything_is_decided() -> None:
+    run = a_run()
+    event = Settled(LATER, attempt_of(run.row), SUCCEEDED, CHANGE, "you")
+    assert decide(run.situation(), event) == Decision(Verdict.ACCEPTED, run.row, mutation=Noted("a"))
+
+
+def test_a_change_that_is_made() -> None:
+    before, decision = going_on(CHANGE)
     row = replace(moved(before, State.PENDING, step=3, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
-    child = begin(Newcomer(1, 8, "mover", 5, True, before.id, root, 2), Created(LATER)).execution
     done = StepClosed(2, 1, row.epoch, LATER, Outcome.SUCCEEDED, b"{}", b"[5]")
-    records = (SETTLED, closed(row.epoch), done, ChildCreated(child, b"[4]"))
-    assert decision == whole(row, records, WakeAt(row.ref, LATER), WakeAt(child.ref, LATER))
+    assert decision == whole(row, (SETTLED, closed(row.epoch), done), WakeAt(row.ref, LATER))
 
 
-def test_a_child_that_is_refused() -> None:
-    before, decision = going_on(START)
+def test_a_change_that_is_refused() -> None:
+    before, decision = going_on(CHANGE, Refused(b"[6]"))
     row = moved(before, State.ERROR, step=2, attempt=1)
-    failed = StepClosed(2, 1, row.epoch, LATER, Outcome.FAILED, b"{}", None, CHILD_MISSING)
+    failed = StepClosed(2, 1, row.epoch, LATER, Outcome.FAILED, b"{}", None, b"[6]")
     assert decision == whole(row, (SETTLED, closed(row.epoch), failed))
+
+
+THEN = replace(CHANGE, then=Wait(0, WaitingFor.TASK, UNTIL, b"[7]"))
+
+
+def test_a_change_that_begins_a_wait() -> None:
+    before, decision = going_on(THEN, Applied())
+    row = moved(before, State.WAITING, step=2, attempt=1)
+    row = replace(row, waiting_for=WaitingFor.TASK, wake_at=UNTIL)
+    opened = StepOpened(2, 1, row.epoch, LATER, b"{}", WaitingFor.TASK)
+    assert decision == whole(row, (SETTLED, closed(row.epoch), opened), WakeAt(row.ref, UNTIL))
+
+
+def test_no_wait_begins_with_a_change_that_is_refused() -> None:
+    assert going_on(THEN, Refused(b"[6]")) == going_on(CHANGE, Refused(b"[6]"))
+
+
+def test_a_change_that_returns_something_begins_no_wait() -> None:
+    with pytest.raises(AssertionError):
+        going_on(THEN)
 
 
 # --- waking, recovering, releasing ------------------------------------------------------------------------------------

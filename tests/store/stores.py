@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from interlock.rules.model import Actor, Ref
 from interlock.rules.states import State
 from interlock.rules.subject import subject_names
 from interlock.store.migrations import migrations
+from interlock.store.sqlite.executions import NO_APPLIERS
+from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
@@ -46,9 +48,13 @@ class Listener:
 
 @asynccontextmanager
 async def opened(
-    directory: Path | None, form: Form = Form.COMMIT_IN_THREAD, *, checkpoint_offload: Offload | None = None
+    directory: Path | None,
+    form: Form = Form.COMMIT_IN_THREAD,
+    *,
+    checkpoint_offload: Offload | None = None,
+    appliers: Mapping[type, Applier] = NO_APPLIERS,
 ) -> AsyncIterator[Store]:
-    store = SqliteStore(directory, form=form, checkpoint_offload=checkpoint_offload)
+    store = SqliteStore(directory, form=form, checkpoint_offload=checkpoint_offload, appliers=appliers)
     try:
         yield store
     finally:
@@ -65,9 +71,12 @@ def named(form: Form | None) -> str:
 
 
 @asynccontextmanager
-async def opened_as(form: Form | None, directory: Path) -> AsyncIterator[Store]:
+async def opened_as(
+    form: Form | None, directory: Path, appliers: Mapping[type, Applier] = NO_APPLIERS
+) -> AsyncIterator[Store]:
     """A store of one of the `FORMS`."""
-    async with opened(None) if form is None else opened(directory, form) as store:
+    where, writing = (None, Form.INLINE) if form is None else (directory, form)
+    async with opened(where, writing, appliers=appliers) as store:
         yield store
 
 

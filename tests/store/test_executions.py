@@ -14,6 +14,7 @@ import pytest
 from interlock.errors import AlreadyExists, NotFound, Unavailable
 from interlock.ports import Idempotency, Started, StartRecords
 from interlock.rules.admit import Newcomer
+from interlock.rules.children import StartChild
 from interlock.rules.decision import Verdict
 from interlock.rules.events import (
     Announce,
@@ -22,7 +23,6 @@ from interlock.rules.events import (
     Finish,
     Prepared,
     Settled,
-    StartChild,
     Terminated,
     Wait,
     Woken,
@@ -115,7 +115,7 @@ class ExecutionsContract:
 
     async def test_a_child_is_created_in_its_parents_commit(self, here: World) -> None:
         row = (await here.start()).execution
-        change = Change(0, StartChild(77, here.automation, b'{"from":"parent"}'), output=b'{"execution_id":"77"}')
+        change = Change(0, StartChild(77, here.automation, b'{"from":"parent"}', b'{"execution_id":"77"}'))
         before = here.store.counters().commits
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         assert here.store.counters().commits == before + 1
@@ -125,7 +125,7 @@ class ExecutionsContract:
 
     async def test_a_child_of_an_automation_that_is_gone_fails_the_step_and_creates_nothing(self, here: World) -> None:
         row = (await here.start()).execution
-        change = Change(0, StartChild(77, "gone", b"{}"))
+        change = Change(0, StartChild(77, "gone", b"{}", b"{}"))
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         found = await here.store.executions.get(row.ref)
         assert found is not None

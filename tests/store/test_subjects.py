@@ -12,7 +12,8 @@ import apsw
 import pytest
 
 from interlock.ports import Definition
-from interlock.rules.events import Change, Prepared, StartChild, Terminated
+from interlock.rules.children import StartChild
+from interlock.rules.events import Change, Prepared, Terminated
 from interlock.rules.model import Ref, TerminationRequest
 from interlock.rules.states import State
 from interlock.rules.subject import subject_names
@@ -97,7 +98,8 @@ class SubjectsContract:
     async def test_a_child_is_about_whom_it_is_told(self, here: World) -> None:
         row = (await here.start()).execution
         data = {"user_id": "u1"}
-        change = Change(0, StartChild(77, here.automation, json.dumps(data).encode(), names=subject_names(data)))
+        child = StartChild(77, here.automation, json.dumps(data).encode(), b"{}", names=subject_names(data))
+        change = Change(0, child)
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         assert about(here, "u1") == [77]
 
@@ -110,7 +112,8 @@ class SubjectsContract:
         assert stored is not None
         published = replace(await definition_of(here), context=json.dumps({"context": context}).encode())
         await here.store.automations.update(stored, published, AUDIT, read_at=stored.updated_at)
-        change = Change(0, StartChild(77, here.automation, json.dumps(given).encode(), names=subject_names(given)))
+        child = StartChild(77, here.automation, json.dumps(given).encode(), b"{}", names=subject_names(given))
+        change = Change(0, child)
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
         assert [other for other in OTHERS if about(here, other)] == ([] if subject is None else [subject])
 

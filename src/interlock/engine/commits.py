@@ -10,7 +10,7 @@ from interlock.engine.context import RunContext
 from interlock.engine.plans import Plan
 from interlock.errors import Unavailable
 from interlock.ports import Clock, Executions, ItemRow, Run, StepRow
-from interlock.rules.decision import Decision, Verdict
+from interlock.rules.decision import Decision, StepClosed, Verdict
 from interlock.rules.events import Announce, Change, Event, Fail, ItemSettled, Prepared, Retry, Settled, Wait, Woken
 from interlock.rules.model import SECOND, Execution, Item, Ref
 from interlock.rules.states import State
@@ -71,9 +71,20 @@ class Commits:
             carried.take(following)
             if row.step != before.step or row.attempt <= 1:
                 carried.began_at, carried.settled_items = 0, {}
-        elif isinstance(following, Change) and row.state is State.PENDING and following.output is not None:
-            carried.context.add(carried.plan.steps[following.position].name, decode(following.output))
+        elif isinstance(following, Change) and row.state is State.PENDING:
+            self._take_output(carried, decision, following.position)
         return True
+
+    @staticmethod
+    def _take_output(carried: Carried, decision: Decision, position: int) -> None:
+        """Add what a change returned to the context."""
+        closed = (each for each in decision.records if isinstance(each, StepClosed) and each.position == position)
+        made = next(closed, None)
+        if made is None:
+            # It was not made, or its commit was in doubt and is only known by the row: the store has what it returned.
+            carried.stale = True
+        elif made.output is not None:
+            carried.context.add(carried.plan.steps[position].name, decode(made.output))
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         """`apply`, again and again while it is not known whether the commit was made: a result must not be lost."""

@@ -22,6 +22,7 @@ from interlock.rules.decision import (
 )
 from interlock.rules.events import (
     CalledBack,
+    Change,
     Created,
     DeadlinePassed,
     Event,
@@ -35,7 +36,7 @@ from interlock.rules.events import (
     Woken,
 )
 from interlock.rules.follow import end_in_error, follow, hand_over
-from interlock.rules.model import AttemptRef, Cause, ChildTarget, Execution, Result, Situation
+from interlock.rules.model import AttemptRef, Cause, Execution, Result, Situation
 from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import abandon, cut_off, settle_stopped, stop_at_boundary, stopped_waiting, terminate
@@ -68,22 +69,15 @@ def decide(situation: Situation, event: Event) -> Decision:
             return _released(situation, event)
 
 
-def begin(
-    newcomer: Newcomer,
-    event: Created,
-    *,
-    disabled: bool = False,
-    paused: bool = False,
-    child: ChildTarget | None = None,
-) -> Decision:
+def begin(newcomer: Newcomer, event: Created, *, disabled: bool = False, paused: bool = False) -> Decision:
     """Create a run: let it in and, if a slot was free, move it on to what comes first in the same commit.
 
-    `child` is what its first step finds, if that starts a run of its own.
+    A change is made for a run that exists: one that begins with a change is let in ready.
     """
     let_in = admit(newcomer, event.at, disabled=disabled, paused=paused)
-    if event.next is None or let_in.execution.state is not State.PENDING:
+    if event.next is None or isinstance(event.next, Change) or let_in.execution.state is not State.PENDING:
         return let_in
-    return follow(Situation(let_in.execution, child=child), event.next, event.at, event.holder)
+    return follow(Situation(let_in.execution), event.next, event.at, event.holder)
 
 
 def superseded(execution: Execution, *records: Record) -> Decision:

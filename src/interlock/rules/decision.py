@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from interlock.rules.changes import Mutation
 from interlock.rules.model import AttemptRef, Execution, Item, Ref, Result, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
@@ -125,17 +126,6 @@ class AuditRecord:
     found: State
 
 
-@value(frozen=True, slots=True)
-class ChildCreated:
-    """A run started by this one. Its row, and the records that go beside it, come from `admit`."""
-
-    execution: Execution
-    input: bytes
-    records: tuple[Record, ...] = ()
-    shown_input: bytes | None = None
-    subject: str | None = None
-
-
 Record = (
     StepOpened
     | StepClosed
@@ -146,7 +136,6 @@ Record = (
     | ItemRecord
     | TerminationRecord
     | AuditRecord
-    | ChildCreated
 )
 
 # --- effects ----------------------------------------------------------------------------------------------------------
@@ -189,3 +178,6 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     moved: bool = False
     """Whether the row changed and has to be written."""
+    mutation: Mutation | None = None
+    """Nothing is decided yet: the change is to be applied in this transaction, and the rules are to be asked again with
+    the same event and the answer in the situation."""

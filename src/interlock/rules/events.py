@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from interlock.rules.changes import Mutation
 from interlock.rules.model import AttemptRef, Item, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import WaitingFor
-from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
 # --- what comes next --------------------------------------------------------------------------------------------------
@@ -38,35 +38,6 @@ class Announce:
 
 
 @value(frozen=True, slots=True)
-class StartChild:
-    """The mutation of a Run automation step: create this child in the parent's commit."""
-
-    id: int
-    automation: str
-    input: bytes
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it."""
-    names: SubjectNames = NO_NAMES
-    """What may be shown of the input says of the subject: a secret names none."""
-
-
-Mutation = StartChild
-
-
-@value(frozen=True, slots=True)
-class Change:
-    """Carry out the step in this very commit; the run then rests, ready for the step after it."""
-
-    position: int
-    mutation: Mutation
-    input: bytes | None = None
-    """What is shown beside the step."""
-    output: bytes | None = None
-    """What the step returns if the mutation is possible."""
-    passed: tuple[Passed, ...] = ()
-
-
-@value(frozen=True, slots=True)
 class Wait:
     """Rest until `until` (None: no limit), or until what is waited for comes."""
 
@@ -75,6 +46,19 @@ class Wait:
     until: int | None
     input: bytes | None = None
     passed: tuple[Passed, ...] = ()
+
+
+@value(frozen=True, slots=True)
+class Change:
+    """Make a change in this very commit. The run then rests: ready for the next step, or waiting at this one."""
+
+    position: int
+    mutation: Mutation
+    input: bytes | None = None
+    """What is shown beside the step."""
+    passed: tuple[Passed, ...] = ()
+    then: Wait | None = None
+    """The wait that the change begins, if the step does not end with it: its `waiting_for` and `until` count."""
 
 
 @value(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interlock.rules.admit import Newcomer, admit
+from interlock.rules.changes import Refused
 from interlock.rules.decision import (
-    ChildCreated,
     Decision,
     Perform,
     Record,
@@ -17,11 +16,10 @@ from interlock.rules.decision import (
     WakeAt,
 )
 from interlock.rules.events import Announce, Change, Fail, Finish, Next, Passed, Retry, Wait
-from interlock.rules.model import HOLD, MAX_DEPTH, AttemptRef, Cause, ChildTarget, Execution, Situation
+from interlock.rules.model import HOLD, AttemptRef, Cause, Execution, Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import stop_at_boundary
-from interlock.rules.subject import subject_of
 
 
 def follow(situation: Situation, following: Next, at: int, holder: str, records: tuple[Record, ...] = ()) -> Decision:
@@ -135,52 +133,22 @@ def _end(
 
 
 def _change(situation: Situation, change: Change, at: int, records: tuple[Record, ...]) -> Decision:
-    """A Run automation step: the child and the step's outcome in the parent's commit."""
-    execution, child, target = situation.execution, change.mutation, situation.child
-    epoch = execution.epoch + 1
-    passed = (*records, *_closed(execution, change.passed, at))
-    number = _next_number(execution, change.position)
-    refusal = _refusal(execution, target)
-    if refusal is not None:
-        failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, refusal)
-        return _end(execution, State.ERROR, change.position, at, (*passed, failed), attempt=number)
-    assert target is not None
-    assert target.definition is not None
-    newcomer = Newcomer(
-        tenant=execution.tenant,
-        id=child.id,
-        automation=child.automation,
-        definition=target.definition,
-        parent=execution.id,
-        root=execution.root,
-        depth=execution.depth + 1,
-        is_draft=execution.is_draft,
-    )
-    let_in = admit(newcomer, at, disabled=target.disabled, paused=target.paused)
-    done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, change.output)
-    subject = subject_of(child.names, target.names)
-    started = ChildCreated(let_in.execution, child.input, let_in.records, child.shown_input, subject)
-    rested = hand_over(situation, change.position + 1, at, (*passed, done, started))
-    return replace(rested, effects=(*rested.effects, *let_in.effects))
-
-
-def _refusal(execution: Execution, target: ChildTarget | None) -> bytes | None:
-    """Why the child cannot be started, or None."""
-    if target is None or target.definition is None:
-        return CHILD_MISSING
-    if not target.on_demand:
-        return CHILD_NOT_ON_DEMAND
-    return CHILD_TOO_DEEP if execution.depth >= MAX_DEPTH else None
-
-
-CHILD_MISSING = b'{"code":"CHILD_NOT_FOUND","message":"the automation to run does not exist or is not published"}'
-CHILD_NOT_ON_DEMAND = (
-    b'{"code":"CHILD_NOT_ON_DEMAND","message":"the automation to run has a trigger; only on demand ones can be run"}'
-)
-CHILD_TOO_DEEP = (
-    b'{"code":"CHILD_TOO_DEEP","message":"runs started by runs reached the limit of ten generations; '
-    b'do these automations start each other?"}'
-)
+    """Have the change made, and go on by the answer: in the commit of the change the step ends, or begins to wait."""
+    execution, answer = situation.execution, situation.answer
+    if answer is None:
+        return Decision(Verdict.ACCEPTED, execution, mutation=change.mutation)
+    then = change.then
+    if then is not None and not isinstance(answer, Refused):
+        assert answer.output is None, "a step that waits returns what the wait ends with"
+        wait = replace(then, position=change.position, input=change.input, passed=change.passed)
+        return _wait(execution, wait, at, records)
+    epoch, number = execution.epoch + 1, _next_number(execution, change.position)
+    records = (*records, *_closed(execution, change.passed, at))
+    if isinstance(answer, Refused):
+        failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, answer.error)
+        return _end(execution, State.ERROR, change.position, at, (*records, failed), attempt=number)
+    done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, answer.output)
+    return hand_over(situation, change.position + 1, at, (*records, done))
 
 
 def _starts(execution: Execution, following: Next, records: tuple[Record, ...]) -> bool:

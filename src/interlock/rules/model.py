@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from interlock.rules.changes import Applied, Refused
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor, move
-from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
 SECOND = 1_000_000
@@ -225,21 +225,6 @@ class Termination:
 
 
 @value(frozen=True, slots=True)
-class ChildTarget:
-    """What a Run automation step finds when it looks for its target, inside the transaction."""
-
-    definition: int | None
-    """The published definition, or None: unknown, deleted, or nothing published."""
-    on_demand: bool = True
-    disabled: bool = False
-    """The tenant's switch "disable automations" is on."""
-    paused: bool = False
-    """The target's circuit breaker is open, or this run trips it."""
-    names: SubjectNames = NO_NAMES
-    """What the context of the published definition says of the subject."""
-
-
-@value(frozen=True, slots=True)
 class Situation:
     """What `apply` reads in its transaction, before it asks for a decision."""
 
@@ -252,8 +237,8 @@ class Situation:
     """A standing order that covers this run: an ancestor's cascade that has not reached it, or the tenant's switch."""
     hold: bool = False
     """Nothing new may start (the disk is full)."""
-    child: ChildTarget | None = None
-    """For an event that starts a child."""
+    answer: Applied | Refused | None = None
+    """Of the applier of a change, once the rules have asked for it."""
     callback: KeptCallback | None = None
     """What the step of the attempt in flight has been told by an early callback."""
     called: CalledStep | None = None

@@ -10,7 +10,8 @@ from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
 from interlock.ports import Ids
-from interlock.rules.events import Change, StartChild
+from interlock.rules.children import StartChild
+from interlock.rules.events import Change
 from interlock.rules.subject import REFUSAL, subject_names, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import (
@@ -69,9 +70,10 @@ class RunAutomationStep(Step[RunAutomation]):
         )
         shown_data = None if masked is None else encode(masked)
         names = subject_names(data if masked is None else masked)
-        child = StartChild(self._ids.execution(), target, encode_made(data), shown_data, names)
-        output = encode({"execution_id": str(child.id)})
-        return Change(context.position, child, shown, output, context.passed)
+        id_ = self._ids.execution()
+        output = encode({"execution_id": str(id_)})
+        child = StartChild(id_, target, encode_made(data), output, shown_data, names)
+        return Change(context.position, child, shown, context.passed)
 
 
 def kind(ids: Ids) -> StepKind:

@@ -17,7 +17,6 @@ from interlock.rules.decision import (
     AuditRecord,
     CallbackKept,
     CallbackTaken,
-    ChildCreated,
     Decision,
     ItemRecord,
     LateEvidence,
@@ -290,10 +289,6 @@ def _audit(rows: RowSet, row: Execution, record: AuditRecord, at: int) -> None:
     rows.append((AUDIT, audit_values(row.tenant, at, entry)))
 
 
-def _child(rows: RowSet, row: Execution, record: ChildCreated, at: int) -> None:
-    rows += rowset_of_new(record.execution, record.input, record.records, at, record.shown_input, record.subject)
-
-
 _ADDERS: Final[dict[type, Callable[[RowSet, Execution, Any, int], None]]] = {
     StepOpened: _opened,
     StepClosed: _closed,
@@ -304,5 +299,4 @@ _ADDERS: Final[dict[type, Callable[[RowSet, Execution, Any, int], None]]] = {
     ItemRecord: _item,
     TerminationRecord: _termination,
     AuditRecord: _audit,
-    ChildCreated: _child,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import apsw
 
@@ -21,11 +21,12 @@ from interlock.ports import (
 )
 from interlock.ports.signals import Signal, Signals
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
+from interlock.rules.changes import Mutation
+from interlock.rules.children import StartChild
 from interlock.rules.decide import begin, decide
-from interlock.rules.decision import ChildCreated, Decision, Interrupt, Perform, WakeAt
+from interlock.rules.decision import Decision, Interrupt, Perform, WakeAt
 from interlock.rules.events import (
     CalledBack,
-    Change,
     Created,
     Event,
     ItemSettled,
@@ -38,7 +39,6 @@ from interlock.rules.events import (
 )
 from interlock.rules.model import (
     CalledStep,
-    ChildTarget,
     Execution,
     KeptCallback,
     Ref,
@@ -47,16 +47,19 @@ from interlock.rules.model import (
     TerminationRequest,
 )
 from interlock.rules.states import State
-from interlock.rules.subject import NO_NAMES, SubjectNames, subject_names, subject_of
+from interlock.rules.subject import subject_of
 from interlock.store import rows
 from interlock.store.sqlite import breakers, stops
 from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.children import context_names, start_child
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT, ExecutionReads, known_start
+from interlock.store.sqlite.mutations import Applier, Appliers, MutationContext
 from interlock.store.sqlite.records import write, write_new
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, load
 
 FORGET_BATCH = 1_000
+NO_APPLIERS: Final[Mapping[type, Applier]] = {}
 
 Rules = Callable[[Situation, Event], Decision]
 
@@ -76,6 +79,7 @@ class SqliteExecutions(ExecutionReads):
         tenants: the ids of all tenants; asked at each sweep.
         disabled: tenants whose switch "disable automations" is on.
         rules: what follows from an event; another one shows whether the tests would notice.
+        appliers: of mutations beyond that which starts a child, by their types.
     """
 
     def __init__(
@@ -86,10 +90,12 @@ class SqliteExecutions(ExecutionReads):
         disabled: Callable[[int], bool],
         signals: Signals,
         rules: Rules = decide,
+        appliers: Mapping[type, Applier] = NO_APPLIERS,
     ) -> None:
         super().__init__(reader, tenants)
         self._writer = writer
         self._rules = rules
+        self._appliers = Appliers({StartChild: start_child, **appliers})
         self._disabled = disabled
         self._listener: CommitListener | None = None
         self._signals = signals
@@ -118,11 +124,18 @@ class SqliteExecutions(ExecutionReads):
         if situation is None:
             return None
         decision = self._rules(situation, event)
+        if decision.mutation is not None:
+            decision = self._change(connection, situation, event, decision.mutation)
         if decision.moved or decision.records:
             write(connection, situation.execution, decision, event.at)
-            if situation.child is not None:
-                _count_children(connection, decision, event.at)
         return decision
+
+    def _change(self, connection: apsw.Connection, situation: Situation, event: Event, mutation: Mutation) -> Decision:
+        """Make the change that the rules ask for, and let them decide by the answer of its applier."""
+        context = MutationContext(connection, situation.execution, event.at)
+        answer = self._appliers.apply(mutation, context)
+        decision = self._rules(replace(situation, answer=answer), event)
+        return replace(decision, effects=(*decision.effects, *context.effects)) if context.effects else decision
 
     def read_in(self, connection: apsw.Connection, ref: Ref) -> Execution | None:
         """The run as the transaction sees it."""
@@ -169,7 +182,7 @@ class SqliteExecutions(ExecutionReads):
                     paused = verdict.paused
             decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
             (context,) = next(connection.execute(_CONTEXT, (tenant, newcomer.definition)), (None,))
-            subject = subject_of(newcomer.names, _names(context))
+            subject = subject_of(newcomer.names, context_names(context))
             write_new(connection, decision.execution, input, decision.records, event.at, subject)
             append_audit(connection, tenant, event.at, audit)
             if lease is not None:
@@ -261,17 +274,15 @@ class SqliteExecutions(ExecutionReads):
         execution = rows.execution(row)
         kind = type(event)
         if kind in _STARTS_SOMETHING:
-            child = self._child_target(connection, execution, event)
             fence = self._fence(connection, execution, rows.fenced(row))
             callback = self._callback(connection, execution)
-            if child is None and fence is None and callback is None and not self._writer.full:
+            if fence is None and callback is None and not self._writer.full:
                 return Situation(execution, self._termination(connection, execution))
             return Situation(
                 execution,
                 self._termination(connection, execution),
                 fence=fence,
                 hold=self._writer.full,
-                child=child,
                 callback=callback,
             )
         items: tuple[tuple[int, Any], ...] = ()
@@ -315,27 +326,6 @@ class SqliteExecutions(ExecutionReads):
                 if order is not None:
                     return order
         return SWITCHED_OFF if self._disabled(execution.tenant) else None
-
-    def _child_target(self, connection: apsw.Connection, execution: Execution, event: Event) -> ChildTarget | None:
-        following = getattr(event, "next", None)
-        if not isinstance(following, Change):
-            return None
-        key = (execution.definition, execution.tenant, following.mutation.automation)
-        found = connection.execute(_SQL["child_target"], key).fetchone()
-        # An automation of an app that the run's publisher had no right to is told from none in no way.
-        if found is None or found[1] is not None or found[0] is None or not found[5]:
-            return ChildTarget(None)
-        verdict = None
-        if found[4] and not found[3]:
-            verdict = breakers.judge(connection, execution.tenant, following.mutation.automation, event.at)
-        paused = verdict is not None and verdict.paused
-        return ChildTarget(
-            found[0],
-            on_demand=_on_demand(found[2]),
-            disabled=bool(found[3]),
-            paused=paused,
-            names=_names(found[6]),
-        )
 
     def _known(
         self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
@@ -384,35 +374,7 @@ class SqliteExecutions(ExecutionReads):
                 self._follower.changed(tenant, id_)
 
 
-def _count_children(connection: apsw.Connection, decision: Decision, at: int) -> None:
-    """What `_child_target` found of the breaker comes true only if the child was let in."""
-    for record in decision.records:
-        if isinstance(record, ChildCreated) and record.execution.state is not State.TERMINATE:
-            verdict = breakers.judge(connection, record.execution.tenant, record.execution.automation, at)
-            if verdict is not None:
-                breakers.take(connection, verdict)
-
-
 _STOPPED = frozenset({State.STOPPING, State.TERMINATE})
 _STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
 _ENDS_UNDER_AN_ORDER = frozenset({CalledBack, ItemSettled, Recovered, Released})
 """What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""
-
-
-def _names(context: bytes | None) -> SubjectNames:
-    """What the stored context of an automation says of the subject of its runs."""
-    if context is None:
-        return NO_NAMES
-    try:
-        stored = json.loads(context)
-    except (ValueError, RecursionError):
-        # The run itself ends with the reason: its compiled automation cannot be made.
-        return NO_NAMES
-    return subject_names(stored.get("context")) if isinstance(stored, dict) else NO_NAMES
-
-
-def _on_demand(triggers: bytes) -> bool:
-    """Whether nothing but a person, the API or another automation starts it; `manual` is how older clients say so."""
-    return all(
-        arm == "manual" for trigger in json.loads(triggers) for arm, value in trigger.items() if value is not None
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
@@ -34,8 +34,9 @@ from interlock.store.sqlite.disk import (
     checkpoint,
     free_bytes,
 )
-from interlock.store.sqlite.executions import Rules, SqliteExecutions
+from interlock.store.sqlite.executions import NO_APPLIERS, Rules, SqliteExecutions
 from interlock.store.sqlite.leases import SqliteLeases
+from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.retention import SqliteRetention
 from interlock.store.sqlite.room import SIZES, Allocate, Room, Sizes, allocate, keep_files
@@ -60,6 +61,7 @@ class SqliteStore:
         room: how much of it the store keeps in its own files for stops and results.
         allocate: gives a file room on the disk.
         rules: what follows from an event; another one shows whether the tests would notice.
+        appliers: of mutations beyond that which starts a child, by their types.
 
     Raises:
         Unavailable: another process uses the directory.
@@ -80,6 +82,7 @@ class SqliteStore:
         room: Sizes = SIZES,
         allocate: Allocate = allocate,
         rules: Rules = decide,
+        appliers: Mapping[type, Applier] = NO_APPLIERS,
     ) -> None:
         self._directory = DataDirectory(directory, free) if directory is not None else None
         path = self._directory.database if self._directory is not None else MEMORY
@@ -121,7 +124,13 @@ class SqliteStore:
         self.webhooks = SqliteWebhooks(self.writer, self._reader)
         self.audit = SqliteAudit(self.writer, self._reader, signals)
         self.executions = SqliteExecutions(
-            self.writer, self._reader, self.access.tenant_ids, self.access.automations_disabled, signals, rules
+            self.writer,
+            self._reader,
+            self.access.tenant_ids,
+            self.access.automations_disabled,
+            signals,
+            rules,
+            appliers,
         )
         self.executions.frozen = directory is not None and backup.frozen(directory)
         self.bulk = SqliteBulk(

@@ -1,0 +1,58 @@
+"""Applying mutations in SQLite: each type has an applier, which works within the job of the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+
+from interlock.rules.changes import Applied, Mutation, Refused
+from interlock.rules.decision import Effect
+from interlock.rules.model import Execution
+
+
+class WroteAndRefused(AssertionError):
+    """An applier refused a change that it had begun to write: a defect, and nothing of its job may be committed."""
+
+
+@dataclass(slots=True)
+class MutationContext:
+    """Where a change is made: in this transaction, by this run as the transaction reads it, at this time."""
+
+    connection: apsw.Connection
+    execution: Execution
+    at: int
+    effects: list[Effect] = field(default_factory=list)
+    """What is to be attempted after the commit; the applier adds to it."""
+
+
+Applier = Callable[[MutationContext, Any], Applied | Refused]
+"""Makes one type of change: reads, checks, and either writes everything or refuses before it writes anything.
+
+It may run several times, each time in a transaction of its own of which the last alone is committed.
+"""
+
+
+class Appliers:
+    """The appliers of a store, by the type of the mutation."""
+
+    def __init__(self, appliers: Mapping[type, Applier]) -> None:
+        self._appliers = dict(appliers)
+
+    def apply(self, mutation: Mutation, context: MutationContext) -> Applied | Refused:
+        """Make the change.
+
+        Raises:
+            LookupError: there is no applier for the type: a defect in how the store was put together.
+            WroteAndRefused: the applier refused, and had written something.
+        """
+        applier = self._appliers.get(type(mutation))
+        if applier is None:
+            raise LookupError(f"this store has no applier for the mutation {mutation.name}")
+        before = context.connection.total_changes()
+        answer = applier(context, mutation)
+        if isinstance(answer, Refused) and context.connection.total_changes() != before:
+            raise WroteAndRefused(f"the applier of {mutation.name} refused after it had written")
+        return answer
