@@ -72,6 +72,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "src/interlock/contract/",
     "src/interlock/expressions/",
     "src/interlock/steps/",
+    "src/interlock/operations/",
     "benchmarks/README.md",
     "benchmarks/RESULTS.md",
     "tools/",

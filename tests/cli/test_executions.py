@@ -263,9 +263,9 @@ def test_what_resolve_cannot_mean_is_refused_before_anything_is_sent(
 def test_a_refused_addendum_has_the_usual_exit_code(
     status: int, code: Exit, server: Server, interlock: CommandLine
 ) -> None:
-    server.on("POST", ADDENDA, refusal(status, "nothing is in doubt there"))
+    server.on("POST", ADDENDA, refusal(status, "nothing is in doubt"))
     result = interlock("executions", "resolve", "7", "--step", "call", "--happened")
-    assert (result.exit_code, "nothing is in doubt there" in result.stderr) == (code, True)
+    assert (result.exit_code, "nothing is in doubt" in result.stderr) == (code, True)
 
 
 def test_a_receipt_is_a_text_for_a_person_and_json_for_a_program(server: Server, interlock: CommandLine) -> None:

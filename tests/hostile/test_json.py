@@ -16,7 +16,7 @@ from interlock.contract.guard import MAX_DEPTH, MAX_MEMBERS, MAX_STORED_DEPTH, M
 from interlock.contract.parse import parse
 from interlock.errors import InvalidArgument
 from interlock.expressions.environment import Environment, Scope
-from interlock.operations.bulk_terminations.handlers import carry_out_next
+from interlock.operations.bulk_terminations.handlers import terminate_next_batch
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM, Ref
 from interlock.steps.masking import masked_copy, masked_members, secret_members
@@ -316,7 +316,7 @@ async def test_an_unreadable_run_stops_nothing_but_itself(ann: Desk, column: str
     assert strict(await ann.detail(odd))["state"] == "WAITING"
     order = {"filter": {"expressionCel": "ctx.trigger.x + ctx.made.x == 2"}}
     given_ = (await ann.ask("OwnCreateBulkTermination", order)).body
-    while await carry_out_next(ann.services):
+    while await terminate_next_batch(ann.services):
         await settle()
     assert given_["bulkTermination"]["total"] == len(found)
     assert [await ann.state(run) for run in (first, last)] == ["TERMINATE", "TERMINATE"]

@@ -15,7 +15,16 @@ from interlock.contract.parse import parse
 from interlock.engine.feed import Feed
 from interlock.net.egress import EgressPolicy
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Answer, Call, Document, NoContent, Operation, Stream, Visibility, nobody_in
+from interlock.operations.operation import (
+    Answer,
+    Call,
+    Document,
+    NoContent,
+    Operation,
+    Stream,
+    Visibility,
+    anonymous_principal,
+)
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.ports import AuditEntry, Role, TenantRow
@@ -104,7 +113,7 @@ class Desk:
     def call(
         self, operation: Operation, path: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
     ) -> Call:
-        principal = self.principal if operation.permission is not None else nobody_in(self.tenant.id)
+        principal = self.principal if operation.permission is not None else anonymous_principal(self.tenant.id)
         apps = principal.apps_for(operation.permission)
         return Call(self.tenant, principal, self.address, path, query, headers, apps)
 

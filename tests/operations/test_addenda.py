@@ -94,8 +94,8 @@ async def test_all_are_kept_in_order_and_the_newest_speaks(ann: Desk, run: int) 
     assert [each["note"] for each in entry["addenda"]] == ["HAPPENED", "STILL_UNKNOWN", "DID_NOT_HAPPEN"]
     assert "had not happened" in entry["since"]
     shown = await text(ann, run)
-    assert "## Added afterwards (3)" in shown
-    assert shown.index("it had happened") < shown.index("could not be found out")
+    assert "## Addenda (3)" in shown
+    assert shown.index("it had happened") < shown.index("still unknown")
 
 
 async def test_its_audit_row_says_what_was_found_and_what_was_on_record(ann: Desk, run: int) -> None:
@@ -126,7 +126,7 @@ async def test_one_sent_again_is_added_once(ann: Desk, run: int) -> None:
 
 async def test_what_is_not_in_doubt_takes_none(ann: Desk, run: int) -> None:
     for step, recorded in (("greet", "SUCCEEDED"), ("hold", "NOT_STARTED")):
-        with pytest.raises(FailedPrecondition, match=f"nothing is in doubt there: {recorded}"):
+        with pytest.raises(FailedPrecondition, match=f"nothing is in doubt: the recorded outcome is {recorded}"):
             await add(ann, run, step=step)
     ann.engine.far.stays_at = Phase.CONNECTING
     unsent = await stopped(ann, CALL)
@@ -174,7 +174,7 @@ async def test_of_several_attempts_each_one_in_doubt_wants_an_answer(ann: Desk) 
     [entry] = (await receipt(ann, execution))["unknown"]
     assert entry["attempts"] == 3
     await add(ann, execution, "DID_NOT_HAPPEN", attempt=1)
-    with pytest.raises(FailedPrecondition, match="FAILED is on record"):
+    with pytest.raises(FailedPrecondition, match="the recorded outcome is FAILED"):
         await add(ann, execution, attempt=2)
     found = await receipt(ann, execution)
     assert "found that attempt 1 had not happened" in found["unknown"][0]["since"]
@@ -252,7 +252,7 @@ async def test_the_text_for_a_person_says_what_is_still_open(ann: Desk, run: int
     assert f"`interlock executions resolve {run} --happened`" in await text(ann, run)
     await add(ann, run, note="ticket | 42 <b>shows</b> it")
     shown = await text(ann, run)
-    assert "It was not known at the end, and is by now." in shown
+    assert "Later findings settle all of these." in shown
     assert "interlock executions resolve" not in shown
     assert "ticket \\| 42 \\<b\\>shows\\</b\\> it" in shown
 
@@ -303,7 +303,7 @@ async def test_what_is_learned_too_late_of_an_item_stands_beside_it(ann: Desk, m
         ("bob", "LATE_SUCCEEDED", 250)
     ]
     assert [entry["item"] for entry in found["unknown"]] == ["bob"]
-    assert "| 1. call: bob | webhook | After the end it was learned" in await text(ann, mailed)
+    assert "| 1. call: bob | webhook | A late result shows" in await text(ann, mailed)
 
 
 async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(ann: Desk, mailed: int) -> None:
@@ -311,7 +311,7 @@ async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(ann: Des
         with pytest.raises(InvalidArgument, match="must be one of ann, bob, eve"):
             await add(ann, mailed, **named)
     for attempt in (0, 1):
-        with pytest.raises(FailedPrecondition, match="SUCCEEDED is on record"):
+        with pytest.raises(FailedPrecondition, match="the recorded outcome is SUCCEEDED"):
             await add(ann, mailed, item="ann", attempt=attempt)
 
 
@@ -347,7 +347,7 @@ async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened
     assert [len(found[name][0]["addenda"]) for name in ("interrupted", "neverStarted")] == [1, 1]
     assert (
         "This server was restored on 2026-01-02 04:04:05.000 UTC from a backup whose newest change is of "
-        "2026-01-02 03:04:05.000 UTC. What was done between the two is not in this receipt"
+        "2026-01-02 03:04:05.000 UTC. This receipt does not contain what was done between the two"
     ) in await text(ann, execution)
     with pytest.raises(FailedPrecondition, match="SUCCEEDED"):
         await add(ann, execution, step="greet")

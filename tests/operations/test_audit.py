@@ -10,7 +10,7 @@ import pytest
 
 from interlock.audit.chain import links
 from interlock.errors import InvalidArgument
-from interlock.operations.audit.handlers import CHUNK
+from interlock.operations.audit.handlers import VERIFY_BATCH_ROWS
 from tests.operations.desk import WAIT, Desk
 from tests.store.stores import sqlite
 
@@ -68,7 +68,7 @@ async def test_an_untouched_record_is_intact_and_young_rows_are_counted(ann: Des
     assert (found["headId"], found["headHash"]) == (rows[-1]["id"], rows[-1]["hash"])
 
 
-@pytest.mark.parametrize("rows", [CHUNK - 3, CHUNK - 2, CHUNK + 40])
+@pytest.mark.parametrize("rows", [VERIFY_BATCH_ROWS - 3, VERIFY_BATCH_ROWS - 2, VERIFY_BATCH_ROWS + 40])
 async def test_a_long_record_is_checked_as_one(ann: Desk, rows: int) -> None:
     await a_record(ann, rows)
     found = await verified(ann)
@@ -117,10 +117,21 @@ async def take_seals(ann: Desk, first: int, last: int) -> None:
     await tampered(ann, f"DELETE FROM audit_seals WHERE id BETWEEN {first} AND {last}")
 
 
-@pytest.mark.parametrize("removed", [1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK])
+@pytest.mark.parametrize(
+    "removed",
+    [
+        1,
+        5,
+        VERIFY_BATCH_ROWS - 1,
+        VERIFY_BATCH_ROWS,
+        VERIFY_BATCH_ROWS + 1,
+        2 * VERIFY_BATCH_ROWS,
+        3 * VERIFY_BATCH_ROWS,
+    ],
+)
 @pytest.mark.parametrize("where", ["end", "middle"])
 async def test_removed_seals_show_however_many_they_are(ann: Desk, removed: int, where: str) -> None:
-    rows = 3 * CHUNK + 5
+    rows = 3 * VERIFY_BATCH_ROWS + 5
     await a_record(ann, rows)
     head = await verified(ann)
     last = int(head["headId"])
@@ -133,8 +144,8 @@ async def test_removed_seals_show_however_many_they_are(ann: Desk, removed: int,
         assert (found["intact"], int(found["badId"])) == (False, end - removed + 1)
 
 
-@pytest.mark.parametrize("beyond", [1, CHUNK, 10**15])
-@pytest.mark.parametrize("young", [0, 1, CHUNK + 1])
+@pytest.mark.parametrize("beyond", [1, VERIFY_BATCH_ROWS, 10**15])
+@pytest.mark.parametrize("young", [0, 1, VERIFY_BATCH_ROWS + 1])
 async def test_checkpoint_beyond_the_sealed_rows_is_not_intact(ann: Desk, beyond: int, young: int) -> None:
     await a_record(ann)
     for number in range(young):

@@ -16,7 +16,7 @@ from interlock.audit.sealer import Sealer
 from interlock.engine import jobs
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal, InterlockError, Unavailable
-from interlock.operations.bulk_terminations.handlers import carry_out_next
+from interlock.operations.bulk_terminations.handlers import terminate_next_batch
 from interlock.ports import AuditEntry, ClientRow, PlanRow, Role
 from interlock.ports.bulk import BulkAction, BulkKind
 from interlock.rules.events import Terminated
@@ -127,7 +127,7 @@ async def a_bulk_termination(ann: Desk) -> Scene:
 
     def job(store: Any) -> Job:
         services = replace(ann.services, store=store)
-        return jobs.bulk_terminations(store, lambda: carry_out_next(services))
+        return jobs.bulk_terminations(store, lambda: terminate_next_batch(services))
 
     return Scene(job, lambda: terminated(ann, runs))
 

@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
-from interlock.operations.bulk_terminations.handlers import BATCH, carry_out_next
+from interlock.operations.bulk_terminations.handlers import BATCH_EXECUTIONS, terminate_next_batch
 from interlock.ports import AuditEntry, ClientRow, Role
 from interlock.rules.model import SYSTEM
 from tests.clocks import settle
@@ -53,7 +53,7 @@ async def look(ann: Desk, id_: str) -> Any:
 
 
 async def carried_out(ann: Desk, id_: str) -> Any:
-    while await carry_out_next(ann.services):
+    while await terminate_next_batch(ann.services):
         await settle()
     return await look(ann, id_)
 
@@ -216,12 +216,12 @@ async def test_a_plan_is_good_once_for_its_maker_and_not_for_long(ann: Desk) -> 
 
 async def test_an_order_can_be_aborted_between_two_batches(ann: Desk) -> None:
     automation = await ann.make(WAIT)
-    runs = [await ann.start(automation) for _ in range(BATCH + 2)]
+    runs = [await ann.start(automation) for _ in range(BATCH_EXECUTIONS + 2)]
     given = await order(ann, filter={"automationTemplateIds": [automation]})
-    assert await carry_out_next(ann.services)
+    assert await terminate_next_batch(ann.services)
     aborted = (await ann.ask("OwnAbortBulkTermination", id=given["id"])).body["bulkTermination"]
-    assert (aborted["state"], aborted["accepted"]) == ("ABORTED", BATCH)
-    assert not await carry_out_next(ann.services)
+    assert (aborted["state"], aborted["accepted"]) == ("ABORTED", BATCH_EXECUTIONS)
+    assert not await terminate_next_batch(ann.services)
     assert [await ann.state(run) for run in runs].count("WAITING") == 2
     again = (await ann.ask("OwnAbortBulkTermination", id=given["id"])).body["bulkTermination"]
     assert again == aborted

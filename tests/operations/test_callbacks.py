@@ -140,8 +140,8 @@ async def test_evidence_of_a_callback_says_that_it_was_one(ann: Desk) -> None:
     await settle()
     found = await receipt(ann, execution)
     [done], [late] = found["done"], found["late"]
-    assert done["account"] == "Done; the far end answered 200."
-    assert late["account"] == "The receiver said in a callback that it had done it. That changed nothing here."
+    assert done["account"] == "Done; the receiver answered 200."
+    assert late["account"] == "The receiver reported in a late callback that it is done. This changed no outcome."
     assert late["status"] == 0
 
 
@@ -155,8 +155,8 @@ async def test_a_callback_settles_an_attempt_whose_answer_is_no_use(ann: Desk) -
     await settle()
     found = await receipt(ann, execution)
     [done], [late] = found["done"], found["late"]
-    assert done["account"] == "Done: the receiver said so in a callback."
-    assert late["account"] == "The attempt itself had failed (it answered 200). That changed nothing here."
+    assert done["account"] == "Done: the receiver reported it in a callback."
+    assert late["account"] == "The attempt itself failed (it answered 200). This changed no outcome."
 
 
 async def test_a_callback_between_two_attempts_settles_the_step(ann: Desk) -> None:

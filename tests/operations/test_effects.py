@@ -154,7 +154,7 @@ async def test_call_without_a_key_that_was_accepted_can_be_asked_about_when_its_
         found = await receipt(ann, execution)
         [entry] = found["interrupted"]
         assert (entry["accepted"], entry["idempotencyKey"]) == (True, "")
-        assert "was to answer later" in entry["account"]
+        assert "to answer it later" in entry["account"]
         body = {"step": "tell", "finding": "HAPPENED", "note": "seen in the channel"}
         await ann.ask("OwnCreateAddendum", body, id=execution)
         [entry] = (await receipt(ann, execution))["interrupted"]

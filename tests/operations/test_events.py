@@ -13,7 +13,7 @@ import pytest
 
 from interlock.engine.feed import Feed
 from interlock.errors import InvalidArgument, NotFound
-from interlock.operations.executions.events import HEARTBEAT, LONGEST
+from interlock.operations.executions.events import HEARTBEAT, MAX_STREAM_LIFETIME
 from interlock.operations.operation import NoContent, Stream
 from interlock.rules.model import SECOND, Actor, TerminationRequest
 from tests.clocks import settle
@@ -215,7 +215,7 @@ async def test_the_line_is_kept_alive_and_ends_in_time(ann: Desk) -> None:
     async with following(ann, run) as followed:
         await ann.wait(HEARTBEAT / SECOND)
         assert ": still here" in followed.text
-        await ann.wait(LONGEST / SECOND)
+        await ann.wait(MAX_STREAM_LIFETIME / SECOND)
         assert followed.over
         assert followed.states == ["WAITING"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from interlock.contract.automations import ExecuteAutomationRequest
 from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from interlock.operations.preferences import LONGEST_HELD
+from interlock.operations.preferences import MAX_WAIT_SECONDS
 from interlock.ports import Role
 from interlock.rules.model import SECOND
 from tests.clocks import START, settle
@@ -362,7 +362,7 @@ async def test_the_answer_is_held_until_the_run_is_over(ann: Desk) -> None:
 async def test_the_answer_to_a_start_is_held_no_longer_than_preferred_and_permitted(ann: Desk, seconds: int) -> None:
     held = begin(ann, await ann.make(WAIT), seconds)
     await settle()
-    limit = min(seconds, LONGEST_HELD)
+    limit = min(seconds, MAX_WAIT_SECONDS)
     if limit:
         await ann.wait(limit - 1)
         assert not held.done()

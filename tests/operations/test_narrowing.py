@@ -15,8 +15,8 @@ from interlock.expressions.context import Context
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.expressions.names import VARIABLES, Place
 from interlock.expressions.program import Program
-from interlock.operations.bulk_terminations.narrowing import LONGEST, MEMBERS
-from interlock.operations.paging import ROWS_AT_ONCE
+from interlock.operations.bulk_terminations.narrowing import MAX_FILTER_TIME, MEMBERS
+from interlock.operations.paging import ROWS_PER_TURN
 from interlock.ports import Role
 from interlock.rules.model import SECOND
 from tests.engine.worlds import evaluate
@@ -205,7 +205,7 @@ class Counted:
         ("execution.state == 'none'", set()),
         ("ctx.trigger.n == 0", {"input", "definition"}),
         ("ctx.greet.text == ''", {"outputs", "definition"}),
-        ("execution.automationDisplayName == ''", {"get"}),
+        ("execution.automationDisplayName == ''", {"get_many"}),
     ],
 )
 async def test_what_an_expression_does_not_read_is_not_loaded(ann: Desk, expression: str, read: set[str]) -> None:
@@ -215,7 +215,7 @@ async def test_what_an_expression_does_not_read_is_not_loaded(ann: Desk, express
     reads = Counter[str]()
     ann.services = replace(ann.services, store=Counted(reads, ann.services.store))
     assert await where(ann, expression) == []
-    assert {name for name in reads if name in {"input", "outputs", "definition", "get", "load"}} == read
+    assert {name for name in reads if name in {"input", "outputs", "definition", "get_many", "load"}} == read
     assert all(reads[name] == (3 if name in ("input", "outputs") else 1) for name in read)
 
 
@@ -233,8 +233,8 @@ class SlowEvaluator(LocalEvaluator):
 
 async def test_what_takes_too_long_is_refused_as_a_whole(ann: Desk) -> None:
     automation = await ann.make(WAIT)
-    batches = LONGEST // SECOND // 10
-    runs = [await ann.start(automation) for _ in range(batches * ROWS_AT_ONCE)]
+    batches = MAX_FILTER_TIME // SECOND // 10
+    runs = [await ann.start(automation) for _ in range(batches * ROWS_PER_TURN)]
     ann.services = replace(ann.services, evaluator=SlowEvaluator(ann))
     assert await where(ann, "true") == runs
     await ann.start(automation)

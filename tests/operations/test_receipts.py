@@ -79,12 +79,12 @@ async def test_what_was_cut_stands_where_the_proof_puts_it(ann: Desk, phase: Pha
 
 @pytest.mark.parametrize(
     ("phase", "begins"),
-    [(Phase.WRITING, "The request was still being sent"), (Phase.WAITING, "The whole request was on its way")],
+    [(Phase.WRITING, "The request was still being sent"), (Phase.WAITING, "The whole request was sent")],
 )
 async def test_what_is_not_known_says_how_far_the_request_had_got(ann: Desk, phase: Phase, begins: str) -> None:
     [entry] = (await receipt(ann, await stopped_while_calling(ann, phase=phase)))["unknown"]
     assert entry["account"].startswith(begins)
-    assert entry["account"].endswith("whether it had its effect could not be known.")
+    assert entry["account"].endswith("whether the request had its effect is unknown.")
 
 
 async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(ann: Desk) -> None:
@@ -93,7 +93,7 @@ async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(ann:
     await ann.ask("TerminateAutomation", id=execution)
     found = await receipt(ann, execution)
     assert shape(found) == {"interrupted": ["hold"], "neverStarted": ["after"]}
-    assert found["interrupted"][0]["account"] == "Stopped while it waited."
+    assert found["interrupted"][0]["account"] == "Terminated while it waited."
 
 
 async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_attempt_became(ann: Desk) -> None:
@@ -106,7 +106,7 @@ async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_atte
     [entry] = found["unknown"]
     assert entry["outcome"] == "FAILED"
     assert "may have had its effect" in entry["account"]
-    assert entry["account"].endswith("It was not tried again.")
+    assert entry["account"].endswith("It was not retried.")
 
 
 @pytest.mark.parametrize(("status", "where"), [(None, "unknown"), (500, "failed")])
@@ -150,7 +150,7 @@ async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None
     assert "| Reason | wrong \\| person \\# \\<b\\>boo\\</b\\> |" in text
     assert "| By | ann@localhost from 192.0.2.7 |" in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## Not known (1)",
+        "## Unknown (1)",
         "## Done (1)",
         "## Never started (1)",
     ]
@@ -160,11 +160,11 @@ async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) ->
     execution = await stopped_while_calling(ann, phase=Phase.WAITING)
     text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     for row in (
-        "| State | TERMINATE: it was stopped |",
-        "| In short | 1 not known, 1 done, 1 never started |",
-        "| Cause | an order to stop this execution |",
-        "| Mode | interrupt: cut what is in flight |",
-        "| It was then | at work on a step |",
+        "| State | TERMINATE: it was terminated |",
+        "| Summary | 1 unknown, 1 done, 1 never started |",
+        "| Cause | a request to terminate this execution |",
+        "| Mode | interrupt: cancel the attempt in flight |",
+        "| State before | performing a step |",
     ):
         assert row in text.splitlines()
 
@@ -178,7 +178,7 @@ async def test_the_text_of_a_tree_names_what_was_started_and_says_how_many_were_
     [below] = found["children"]
     assert found["done"][0]["account"] == f"Done: it started execution {below['id']}."
     text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
-    assert "| Stopped with it | 1 execution below it |" in text
+    assert "| Terminated with it | 1 descendant |" in text
     assert f"| {below['id']} | {below['automationDisplayName']} | TERMINATE |" in text
 
 
@@ -211,13 +211,13 @@ async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_alr
         await settle()
         accounts.append((await receipt(ann, execution))["open"][0]["account"])
         await ann.wait(3_600)
-    earlier = "An attempt before it was sent and got no complete answer, so it may have had its effect."
+    earlier = "An earlier attempt was sent and got no complete answer, so it may have had its effect."
     assert accounts == [
-        "Under way.",
-        "An attempt has failed; another one is to follow on 2025-06-15 at 15:06 UTC.",
+        "In progress.",
+        "An attempt failed; the next attempt follows on 2025-06-15 at 15:06 UTC.",
         "An attempt got no complete answer, so it may have had its effect; "
-        "another one is to follow on 2025-06-15 at 16:06 UTC.",
-        f"Under way: the far end has taken the call, and is to answer later, until 2025-06-23 at 15:06 UTC. {earlier}",
+        "the next attempt follows on 2025-06-15 at 16:06 UTC.",
+        f"In progress: the receiver accepted the call and will answer later, until 2025-06-23 at 15:06 UTC. {earlier}",
     ]
 
 
@@ -297,7 +297,7 @@ async def test_a_callback_that_settled_a_refused_call_is_what_the_receipt_says(a
     await ann.ask("OwnReceiveCallback", {"a": 1}, path=path)
     await settle()
     [entry] = (await receipt(ann, execution))["done"]
-    assert (entry["account"], entry["attempts"]) == ("Done: the receiver said so in a callback.", 1)
+    assert (entry["account"], entry["attempts"]) == ("Done: the receiver reported it in a callback.", 1)
 
 
 OUTCOMES = [outcome for outcome in Outcome if not outcome.startswith("LATE")]
@@ -329,7 +329,7 @@ def test_each_outcome_stands_in_one_list(
     assert entry["idempotencyKey"] == ("" if sent_nothing else key)
     assert (found["unresolved"] == 1) == (where == "unknown")
     text = markdown(receipt_of(ExecutionDetail(id=1, state="TERMINATE", steps=(step,))))
-    title = {"done": "Done", "failed": "Failed", "interrupted": "Interrupted", "unknown": "Not known"}
+    title = {"done": "Done", "failed": "Failed", "interrupted": "Interrupted", "unknown": "Unknown"}
     assert f"## {title.get(where, 'Never started')} (1)" in text.splitlines()
 
 

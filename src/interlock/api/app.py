@@ -39,7 +39,16 @@ from interlock.contract.base import Message, to_json
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound, Unimplemented
 from interlock.operations.authorise import authorise
-from interlock.operations.operation import Answer, Call, Document, Lane, NoContent, Operation, Stream, nobody_in
+from interlock.operations.operation import (
+    Answer,
+    Call,
+    Document,
+    Lane,
+    NoContent,
+    Operation,
+    Stream,
+    anonymous_principal,
+)
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.system import Slices
@@ -202,9 +211,9 @@ class Api:
         self, route: _Route | None, path: str, tenant: TenantRow, headers: Mapping[bytes, bytes]
     ) -> Principal:
         if route is not None and route.operation is not None and route.operation.permission is None:
-            return nobody_in(tenant.id)
+            return anonymous_principal(tenant.id)
         if route is None and not f"{path}/".startswith(_GUARDED):
-            return nobody_in(tenant.id)
+            return anonymous_principal(tenant.id)
         authorization = headers.get(b"authorization")
         return await self._bearer.authenticate(
             tenant.id, authorization.decode("latin-1") if authorization is not None else None

@@ -16,7 +16,7 @@ from interlock.operations.bulk_terminations import handlers as bulk_terminations
 from interlock.operations.services import Services
 from interlock.ports import Clock, Store
 from interlock.rules.model import SECOND
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 from interlock.telemetry.metrics import Metrics
 
 TICK: Final = SECOND
@@ -64,15 +64,15 @@ def background_jobs(
     clock = services.clock
     ordered = [
         jobs.sealing(sealer),
-        Job("maintenance", everybody_else, lambda: _maintain(store, clock, metrics, watch)),
+        Job("maintenance", yield_to_loop, lambda: _maintain(store, clock, metrics, watch)),
         jobs.cascades(store, clock),
-        jobs.bulk_terminations(store, lambda: bulk_terminations.carry_out_next(services)),
+        jobs.bulk_terminations(store, lambda: bulk_terminations.terminate_next_batch(services)),
     ]
     if store.frozen:
         return [*ordered, jobs.stops_alone(store, clock)]
     return [
         *ordered,
-        Job("dispatcher", everybody_else, dispatcher.run),
+        Job("dispatcher", yield_to_loop, dispatcher.run),
         jobs.leases(store, clock),
         jobs.forgetting(store, clock, watch.may_remove),
         jobs.bulk(store, clock),

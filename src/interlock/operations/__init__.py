@@ -1,1 +1,1 @@
-"""What can be asked of Interlock, free of transport: authorise, validate, apply, audit; one package per resource."""
+"""The operations of the API, independent of the transport: one package per resource."""

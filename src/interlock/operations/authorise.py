@@ -1,4 +1,4 @@
-"""Whether a caller may do what is asked; the refusal is audited. The edges call this before they look at a body."""
+"""Checks the permissions of a caller, and audits refusals. Edges call this before they parse a body."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from interlock.ports import AuditEntry
 
 
 async def authorise(services: Services, call: Call, operation: Operation) -> None:
-    """Let the call pass, or record that it was refused.
+    """Check that the caller may call the operation, and audit a refusal.
 
-    The answer is the same whether or not the thing asked for exists.
+    The refusal is the same whether or not the requested resource exists.
 
     Raises:
-        PermissionDenied: the caller's roles, or the scope of its token, do not allow it.
+        PermissionDenied: The caller's roles, or the scope of its token, do not allow it.
     """
     permission, principal = operation.permission, call.principal
     if permission is None or permission in principal.permissions:
@@ -22,11 +22,11 @@ async def authorise(services: Services, call: Call, operation: Operation) -> Non
     if operation.within_apps and principal.apps and permission in principal.app_permissions:
         return
     await record_refusal(services, call, operation.id, f"permission {permission} is missing")
-    raise PermissionDenied(f"this takes the permission {permission}, which the caller's roles do not give")
+    raise PermissionDenied(f"the permission {permission} is required, and the caller's roles do not include it")
 
 
 async def record_refusal(services: Services, call: Call, action: str, reason: str) -> None:
-    """Put into the audit record that the caller was not allowed to do this."""
+    """Record a refusal in the audit record."""
     target = next(iter(call.path.values()), "")[:200]
     entry = AuditEntry(actor=call.actor, action=action, target=target, outcome="denied", reason=reason)
     await services.store.audit.refuse(call.tenant.id, services.clock.now(), entry)

@@ -1,7 +1,7 @@
-"""Builds the validators of all messages after the start, a slice at a time.
+"""Builds the validators of all messages after the start, one at a time.
 
-A validator is built when it is first used, so that the server starts quickly. That work is up to 60 ms for the largest
-message, and no request should have to do it while terminations wait.
+A validator is otherwise built at its first use, so that the server starts quickly. Building the largest takes 60 ms,
+and no request should do that while terminations wait.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 
 from interlock.contract.base import Message, shape_of
 from interlock.operations.table import OPERATIONS
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 
 async def build_messages() -> None:
-    """Build what is not built yet, innermost messages first, with a turn of the loop between two."""
+    """Build the validators that are not built yet, innermost messages first, and yield to the loop after each."""
     seen: set[type[Message]] = set()
     for operation in OPERATIONS:
         for message in (operation.request, operation.response):
             if isinstance(message, type) and issubclass(message, Message):
                 for model in _innermost_first(message, seen):
                     model.model_rebuild()
-                    await everybody_else()
+                    await yield_to_loop()
 
 
 def _innermost_first(model: type[Message], seen: set[type[Message]]) -> Iterator[type[Message]]:

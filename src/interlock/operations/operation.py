@@ -1,4 +1,4 @@
-"""What an operation is. Routing, the OpenAPI document, its pages and the permission matrix are read from these."""
+"""The definition of an operation. Routing, the OpenAPI document, its pages and the permission matrix derive from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Lane(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Whose operation it is."""
+    """The API that an operation belongs to."""
 
     C1 = "c1"
     """Part of C1's API."""
@@ -35,14 +35,14 @@ class Visibility(StrEnum):
     """An addition of Interlock's, under /interlock/v1."""
 
 
-def nobody_in(tenant: int) -> Principal:
-    """The caller of an operation that asks for no bearer token."""
+def anonymous_principal(tenant: int) -> Principal:
+    """Return the principal of a call without a bearer token: it has no client and no permissions."""
     return Principal(tenant, "", (), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls, and with what besides the body. Header names are lower case."""
+    """One request without its body: the caller, the path, the query and the headers. Header names are lower case."""
 
     tenant: TenantRow
     principal: Principal
@@ -51,7 +51,7 @@ class Call:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     apps: frozenset[str] | None = None
-    """The apps whose automations and runs the call can be about; None: all."""
+    """The apps whose automations and runs the call may read or change; None: all."""
 
     @property
     def actor(self) -> Actor:
@@ -60,7 +60,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An answer that is no JSON."""
+    """An answer that is not JSON."""
 
     media_type: str
     text: str
@@ -68,7 +68,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer that comes piece by piece, for as long as the caller stays."""
+    """An answer that is sent piece by piece until it ends or the caller disconnects."""
 
     media_type: str
     pieces: AsyncIterator[bytes]
@@ -81,12 +81,12 @@ class NoContent:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: 200, or 204 for `NoContent`. `headers` are additions."""
+    """The answer of a handler: status 200, or 204 for `NoContent`. `headers` are added to those of every answer."""
 
     message: Message | Mapping[str, Any] | Document | Stream | NoContent = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
     later: Callable[[], Awaitable[Answer]] | None = None
-    """The answer is held back: this gives it. It is awaited without a permit, and cancelled when the caller leaves."""
+    """Returns a delayed answer. It is awaited without a permit, and cancelled when the caller disconnects."""
 
 
 Handler = Callable[[Services, Call, Any], Awaitable[Answer]]
@@ -112,10 +112,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What an answer is good for: a value in it that other operations take as a part of their path."""
+    """A value in an answer that other operations take as a part of their path."""
 
     pointer: str
-    """Where the value stands in the answer (RFC 6901)."""
+    """The JSON Pointer of the value in the answer (RFC 6901)."""
     operations: tuple[str, ...]
     """Their operationIds."""
     parameter: str = "id"
@@ -133,27 +133,27 @@ class Operation:
     description: str
     handler: Handler
     permission: Permission | None
-    """None: no bearer token is asked for, because the path itself carries proof; the principal is `nobody_in`'s."""
+    """None: no bearer token is required, because the path itself is the proof; see `anonymous_principal`."""
     response: type[Message]
     request: type[Message] | None = None
-    """The body; absent, empty and `{}` are the same."""
+    """The message of the body; an absent body, an empty one and `{}` mean the same."""
     documents: tuple[str, ...] = ()
-    """Media types of the `Document`s that it answers with instead, if the caller asks for one."""
+    """Media types of the `Document`s that the operation answers with at the caller's request."""
     raw_body: bool = False
-    """The handler gets the bytes of the body as they came."""
+    """The handler receives the bytes of the body unparsed."""
     lane: Lane = Lane.READING
     visibility: Visibility = Visibility.C1
     aliases: tuple[str, ...] = ()
-    """Other paths that lead here: the spellings of older clients."""
+    """Other paths of the same operation, for older clients."""
     parameters: tuple[PathParameter, ...] = ()
     query: tuple[str, ...] = ()
     reads: tuple[Header, ...] = ()
     answers_with: tuple[Header, ...] = ()
     link: Link | None = None
     more: str = ""
-    """What our pages say beyond the description, which is C1's own where C1 published one. Markdown."""
+    """Markdown that our pages add to the description. The description is C1's own where C1 published one."""
     tag: str = "Automations"
     body_limit: int = 1_000_000
-    """Bytes."""
+    """Maximum size of the body, in bytes."""
     within_apps: bool = False
-    """Open to those who have the permission within some apps only: the handler keeps to `Call.apps`."""
+    """Clients that have the permission for some apps only may call it; the handler restricts itself to `Call.apps`."""

@@ -1,4 +1,4 @@
-"""The Prefer header (RFC 7240): what a caller would like of an answer, read in one pass over a bounded text."""
+"""The Prefer header (RFC 7240), parsed in one pass over a bounded text."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_PREFER_CHARACTERS: Final = 1_024
-"""Characters of a Prefer header that are read; a longer one is ignored as a whole, as an unknown preference is."""
-LONGEST_HELD: Final = 30
-"""Seconds for which an answer is held back at most."""
+"""Maximum length of a Prefer header; a longer header is ignored as a whole, like an unknown preference."""
+MAX_WAIT_SECONDS: Final = 30
+"""Maximum time for which an answer is delayed, in seconds."""
 
 _BLANK: Final = " \t"
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a Prefer header asks for, as far as it is known here; the rest of it is ignored, as RFC 7240 says."""
+    """The preferences of a request that the server knows; it ignores all others, as RFC 7240 requires."""
 
     representation: bool = False
     wait: int | None = None
-    """Seconds, 0 to `LONGEST_HELD`."""
+    """Seconds, 0 to `MAX_WAIT_SECONDS`."""
 
     @property
     def applied(self) -> str:
@@ -31,9 +31,9 @@ class Preferences:
 
 
 def read_preferences(header: str) -> Preferences:
-    """The preferences in a Prefer header; of two with one name the first counts (RFC 7240, section 2).
+    """Parse a Prefer header; of two preferences with one name the first counts (RFC 7240, section 2).
 
-    A terminate carries this header, so no value of it is an error: what cannot be read is ignored.
+    A terminate may have this header, so no value of it is an error: malformed preferences are ignored.
     """
     if len(header) > MAX_PREFER_CHARACTERS:
         return Preferences()
@@ -45,12 +45,12 @@ def read_preferences(header: str) -> Preferences:
     wait = named.get("wait", "")
     return Preferences(
         named.get("return", "").lower() == "representation",
-        min(int(wait), LONGEST_HELD) if len(wait) <= 9 and wait.isascii() and wait.isdigit() else None,
+        min(int(wait), MAX_WAIT_SECONDS) if len(wait) <= 9 and wait.isascii() and wait.isdigit() else None,
     )
 
 
 def _parts(text: str, separator: str) -> Iterator[str]:
-    """The text between separators that stand outside of quotes."""
+    """Yield the parts of a text between separators that are not quoted."""
     begin, is_quoted, is_escaped = 0, False, False
     for place, character in enumerate(text):
         if is_escaped:

@@ -9,10 +9,10 @@ from interlock.operations.operation import PathParameter
 AUTOMATION_SERVICE: Final = "c1.api.automations.v1.AutomationService."
 EXECUTION_ACTIONS_SERVICE: Final = "c1.api.automations.v1.AutomationExecutionActionsService."
 OWN: Final = "interlock.v1."
-"""What the ids of our own operations begin with."""
+"""Prefix of the ids of our own operations."""
 INTERLOCK_TAG: Final = "Interlock"
 
 PAGE: Final = ("page_size", "page_token")
-"""The query of an operation that answers page by page."""
+"""Query parameters of an operation whose answer is a page."""
 AUTOMATION_ID: Final = (PathParameter("id", "The automation."),)
 EXECUTION_ID: Final = (PathParameter("id", "The execution: a whole number, as text.", int64=True),)

@@ -1,4 +1,4 @@
-"""What a caller may see who administers some apps only: their automations, and the runs of those."""
+"""Limits callers that administer some apps only to the automations of those apps, and to the runs of these."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from interlock.ports import Reads
 
 
 async def visible(reads: Reads, call: Call, automation: str) -> bool:
-    """Whether the automation, deleted or not, and its runs are the caller's to see."""
+    """Return whether the caller may see the automation, deleted or not, and its runs."""
     return automation in await all_visible(reads, call, (automation,))
 
 
 async def all_visible(reads: Reads, call: Call, automations: Collection[str]) -> Collection[str]:
-    """Those of the automations that are the caller's to see."""
+    """Return those of the automations that the caller may see."""
     if call.apps is None:
         return automations
     apps = await reads.automations.apps_of(call.tenant.id, tuple(automations))
@@ -25,18 +25,20 @@ async def all_visible(reads: Reads, call: Call, automations: Collection[str]) ->
 
 
 async def require_visible(reads: Reads, call: Call, automation: str) -> None:
-    """
+    """Check that the caller may see the automation, deleted or not.
+
     Raises:
-        NotFound: the automation, deleted or not, is of none of the caller's apps: to the caller it is not there.
+        NotFound: The automation belongs to none of the caller's apps; the caller must not learn that it exists.
     """
     if not await visible(reads, call, automation):
         raise NotFound
 
 
 async def require_app(services: Services, call: Call, action: str, app: str) -> None:
-    """
+    """Check that the caller may create automations of an app.
+
     Raises:
-        PermissionDenied: an automation of that app is not the caller's to make; the refusal is audited.
+        PermissionDenied: The caller does not administer the app; the refusal is audited.
     """
     if call.apps is not None and app not in call.apps:
         await record_refusal(services, call, action, "the app is not one of the caller's")

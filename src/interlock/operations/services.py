@@ -1,4 +1,4 @@
-"""What operations work with: the ports and the few parts above them, put together once."""
+"""The dependencies of operations: the ports and the parts above them, assembled once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from interlock.triggers.registry import TriggerRegistry
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """The little of a definition that every view of a run shows. `version` is 0 for a draft's."""
+    """The facts of a definition that every view of a run shows. `version` is 0 for a draft."""
 
     version: int
     empty: bool
     unusable_subject: str | None = None
-    """The member of its context that should name the subject of its runs and cannot."""
+    """The member of its context that names the subject of its runs and is not a valid id, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Handed to every handler."""
+    """The dependencies that every handler receives."""
 
     store: Store
     clock: Clock
@@ -39,14 +39,14 @@ class Services:
     steps: StepRegistry
     triggers: TriggerRegistry
     feed: Feed
-    """Follows the store, so that a held answer goes out with the commit it waits for."""
+    """Reports commits of the store, so that a delayed answer is sent as soon as its commit is made."""
     page_key: bytes
-    """Signs page tokens: they are bound to tenant and query."""
+    """Signs page tokens, which are bound to tenant and query."""
     callback_secret: bytes
-    """Signs callback URLs: the same as for the steps."""
+    """Signs callback URLs; the steps have the same."""
     urls: PublicUrls
-    """Where each tenant is reached: the same as for the steps."""
+    """The public URL of each tenant; the steps have the same."""
     installation: str
-    """Names this installation in idempotency keys: the same as for the steps."""
+    """Identifies this installation in idempotency keys; the steps have the same."""
     plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)
-    """What is asked of definitions again and again, by (tenant, id); they never change."""
+    """Cached facts of definitions by (tenant, id); a definition never changes."""

@@ -1,4 +1,4 @@
-"""How what is stored is shown in C1's words."""
+"""Converts stored records to the messages of C1's API."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from interlock.steps.documents import Unreadable, decode
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
 _PLANS_KEPT: Final = 10_000
 BREAKER_PERIOD: Final = "CIRCUIT_BREAKER_PERIOD_"
-"""What C1's names of the periods begin with."""
+"""Prefix of C1's names of breaker periods."""
 
 STATE_NAMES: Final = {state: f"{_PREFIX}{state}" for state in State} | {
     State.STOPPING: f"{_PREFIX}{State.PROCESS_STEP}"
 }
-"""Our states in C1's words, which have none for STOPPING."""
+"""C1's names of our states; C1 has none for STOPPING."""
 
 _STORED: Final[dict[str, tuple[State, ...]]] = {
     **dict.fromkeys(AUTOMATION_EXECUTION_STATE.values, ()),
@@ -41,13 +41,13 @@ _STORED: Final[dict[str, tuple[State, ...]]] = {
 
 
 def states_of(names: Iterable[str]) -> tuple[State, ...] | None:
-    """The stored states behind C1's names; None if no name was given, and () for names that no run ever rests in."""
+    """Return the stored states of C1's names; None if there is no name, and () for names of states that no run has."""
     wanted = [name for name in names if name != AUTOMATION_EXECUTION_STATE.zero]
     return tuple(dict.fromkeys(state for name in wanted for state in _STORED[name])) if wanted else None
 
 
 def moment(at: int | None) -> Timestamp | None:
-    """A time in microseconds as text."""
+    """Convert a time in microseconds to a timestamp."""
     return None if at is None else Timestamp.of_micros(at)
 
 
@@ -60,7 +60,7 @@ def length(microseconds: int) -> Duration:
 
 
 async def plan_facts(services: Services, tenant: int, definition: int) -> PlanFacts:
-    """What is known of a definition."""
+    """Return the facts of a definition, from the cache if it has them."""
     known = services.plans
     facts = known.get((tenant, definition))
     if facts is None:
@@ -75,7 +75,7 @@ async def plan_facts(services: Services, tenant: int, definition: int) -> PlanFa
 
 
 async def execution(services: Services, row: Execution, input: bytes | None = None) -> AutomationExecution:
-    """A run in C1's words. `input` is its trigger data, where that is to be shown."""
+    """Convert a run to C1's message. `input` is its trigger data, if the message is to show it."""
     ended = row.completed_at
     return AutomationExecution(
         id=row.id,
@@ -99,7 +99,7 @@ def _unusable_subject(definition: Definition) -> str | None:
 
 
 def _context(input: bytes) -> AutomationContext | None:
-    """The data that a run was started with; None if they cannot be read."""
+    """Return the data that a run was started with; None if they cannot be decoded."""
     try:
         return AutomationContext(context=decode(input))
     except Unreadable:
@@ -108,14 +108,14 @@ def _context(input: bytes) -> AutomationContext | None:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What runs have brought about: when automations were last executed, and which breakers tripped."""
+    """When automations were last executed, and which of their circuit breakers have tripped."""
 
     last_executed: Mapping[str, int]
     trips: Mapping[str, Trip]
 
 
 async def activity(services: Services, tenant: int, automations: Sequence[str]) -> Activity:
-    """The activity of so many automations as a page has."""
+    """Return the activity of the automations of one page."""
     store = services.store
     return Activity(
         await store.executions.last_executed(tenant, automations), await store.breakers.trips(tenant, automations)
@@ -123,12 +123,12 @@ async def activity(services: Services, tenant: int, automations: Sequence[str]) 
 
 
 async def one_automation(services: Services, row: AutomationRow) -> Automation:
-    """An automation in C1's words."""
+    """Convert one automation to C1's message, and read its activity."""
     return automation(row, await activity(services, row.tenant, (row.id,)))
 
 
 def automation(row: AutomationRow, active: Activity) -> Automation:
-    """An automation in C1's words, given the activity of at least this one."""
+    """Convert an automation to C1's message; `active` contains at least its activity."""
     stored = from_stored(Automation, row.document)
     return with_fields(
         stored,
@@ -142,12 +142,12 @@ def automation(row: AutomationRow, active: Activity) -> Automation:
 
 
 async def automation_name(reads: Reads, row: Execution) -> str:
-    """The name of a run's automation, "" if it is deleted."""
+    """Return the name of a run's automation, "" if it is deleted."""
     return (await automation_names(reads, row.tenant, (row.automation,)))[row.automation]
 
 
 async def automation_names(reads: Reads, tenant: int, automations: Collection[str]) -> dict[str, str]:
-    """The names of automations by their ids, "" for deleted ones; read at once."""
+    """Return the names of automations by id, "" for deleted ones, in one read."""
     found = await reads.automations.get_many(tenant, tuple(automations))
     return {
         id_: from_stored(Automation, found[id_].document).display_name if id_ in found else "" for id_ in automations
@@ -166,7 +166,7 @@ def _tripped(trip: Trip | None) -> DisabledReasonCircuitBreaker | None:
 
 
 def primary_trigger_type(triggers: Iterable[AutomationTrigger]) -> str:
-    """What starts the automation in the first place; on demand has no name of its own."""
+    """Return C1's type of the first trigger; starting on demand has none."""
     for trigger in triggers:
         if (kind := trigger.kind) is not None:
             return TRIGGER_TYPES[kind[0]]
@@ -174,7 +174,7 @@ def primary_trigger_type(triggers: Iterable[AutomationTrigger]) -> str:
 
 
 def stored_triggers(document: dict[str, Any]) -> str:
-    """`primary_trigger_type` of a stored document that is not parsed as a message."""
+    """Return the `primary_trigger_type` of a stored document without parsing it as a message."""
     for trigger in document.get("triggers") or document.get("draftTriggers") or ():
         for kind in trigger:
             if kind in TRIGGER_TYPES:

@@ -1,7 +1,7 @@
-"""The operation table: everything that can be asked, joined from the rows of each resource.
+"""The operation table: the rows of all resources.
 
 Adding an operation takes a handler and a row. Routing, lanes, permissions, the OpenAPI document and the documentation
-follow from it. C1's operations stand before our own.
+are derived from the row. C1's operations come before our own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from interlock.operations.terminations import rows as terminations
 from interlock.operations.webhooks import rows as webhooks
 
 RESOURCES: Final = (automations, executions, terminations, webhooks, bulk_terminations, audit, settings, access)
-"""Each has its rows in `OPERATIONS`."""
+"""The modules of rows; each has a constant `OPERATIONS`."""
 
 OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     sorted(
@@ -30,4 +30,4 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     )
 )
 FORMER: Final = former_paths(OPERATIONS)
-"""What is served besides, under paths of the release before."""
+"""Operations that are also served under the paths of the previous release."""

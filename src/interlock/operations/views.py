@@ -8,7 +8,7 @@ from interlock.contract.base import Message
 
 
 class ActorView(Message):
-    """Who asked."""
+    """The caller of a request."""
 
     proto_name: ClassVar[str] = "interlock.v1.Actor"
 

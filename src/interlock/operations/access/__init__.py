@@ -1,1 +1,1 @@
-"""Who may call: clients and tenants."""
+"""Clients and tenants."""

@@ -1,4 +1,4 @@
-"""Who may call: clients of the caller's tenant, and tenants, which are the default tenant's affair."""
+"""Operations on the clients of the caller's tenant, and on tenants, which only the default tenant may manage."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkAction, BulkKind, ClientRow, Role, TenantRow
 from interlock.ports.bulk import EVERY_AUTOMATION
 
-MAX_NAME: Final = 256
-MOST_HOSTS: Final = 32
-MOST_APPS: Final = 1_000
+MAX_DISPLAY_NAME_CHARACTERS: Final = 256
+MAX_TENANT_HOSTS: Final = 32
+MAX_CLIENT_APPS: Final = 1_000
 _TENANT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
 async def create_client(services: Services, call: Call, body: CreateClientRequest) -> Answer:
-    """Make a client of the caller's tenant.
+    """Create a client of the caller's tenant.
 
     Raises:
-        InvalidArgument: a role, name or key that is none.
-        AlreadyExists: there is a client of that name.
+        InvalidArgument: A role, a name or the key is not valid.
+        AlreadyExists: A client with that name exists.
     """
-    if len(body.display_name) > MAX_NAME:
-        raise InvalidArgument.at("displayName", f"must not be longer than {MAX_NAME} characters")
+    if len(body.display_name) > MAX_DISPLAY_NAME_CHARACTERS:
+        raise InvalidArgument.at("displayName", f"must not be longer than {MAX_DISPLAY_NAME_CHARACTERS} characters")
     roles = _roles(body.roles)
     apps = _apps(body.apps, roles)
     host, name = call.headers["host"], body.name or None
@@ -67,17 +67,17 @@ async def create_client(services: Services, call: Call, body: CreateClientReques
 
 
 async def list_clients(services: Services, call: Call, body: None) -> Answer:
-    """All clients of the caller's tenant."""
+    """List all clients of the caller's tenant."""
     rows = await services.store.access.clients(call.tenant.id)
     return Answer(ListClientsResponse(list=tuple(map(_client, rows))))
 
 
 async def revoke_client(services: Services, call: Call, body: RevokeClientRequest) -> Answer:
-    """Let a client in no more: it gets no token, and those it has are void from this commit on.
+    """Revoke a client: it gets no token, and its tokens are invalid from this commit on.
 
     Raises:
-        NotFound: there is none with that id.
-        FailedPrecondition: nobody would be left who can let others in.
+        NotFound: There is no client with that id.
+        FailedPrecondition: No other client could create clients.
     """
     access, tenant, id_ = services.store.access, call.tenant.id, call.path["id"]
     row = await access.client(tenant, id_)
@@ -85,17 +85,17 @@ async def revoke_client(services: Services, call: Call, body: RevokeClientReques
         raise NotFound
 
     def check(clients: Sequence[ClientRow]) -> None:
-        lasting = [client.id for client in clients if _lasts(client)]
+        lasting = [client.id for client in clients if _is_permanent_admin(client)]
         if lasting == [id_]:
-            raise FailedPrecondition("this is the last client with the role super_admin; make another one first")
+            raise FailedPrecondition("this is the last client with the role super_admin; create another one first")
 
     audit = AuditEntry(actor=call.actor, action="client.revoke", target=f"client:{id_}")
     await access.revoke_client(tenant, id_, services.clock.wall(), audit, check=check)
     return Answer(RevokeClientResponse(client=_client(await access.client(tenant, id_) or row)))
 
 
-def _lasts(row: ClientRow) -> bool:
-    """Whether this client can let others in, and goes on doing so."""
+def _is_permanent_admin(row: ClientRow) -> bool:
+    """Whether this client may create clients, and neither expires nor is revoked."""
     return Role.SUPER_ADMIN in row.roles and row.revoked_at is None and row.expires_at is None
 
 
@@ -134,8 +134,8 @@ def _roles(names: Iterable[str]) -> tuple[Role, ...]:
 def _apps(apps: tuple[str, ...], roles: tuple[Role, ...]) -> tuple[str, ...]:
     if bool(apps) != (Role.APP_ADMIN in roles):
         raise InvalidArgument.at("apps", f"must be given with the role {Role.APP_ADMIN}, and only then")
-    if not all(apps) or len(apps) > MOST_APPS:
-        raise InvalidArgument.at("apps", f"must be at most {MOST_APPS} ids of apps, none of them empty")
+    if not all(apps) or len(apps) > MAX_CLIENT_APPS:
+        raise InvalidArgument.at("apps", f"must be at most {MAX_CLIENT_APPS} ids of apps, none of them empty")
     return tuple(dict.fromkeys(apps))
 
 
@@ -163,21 +163,23 @@ def _client(row: ClientRow) -> Client:
 
 
 async def create_tenant(services: Services, call: Call, body: CreateTenantRequest) -> Answer:
-    """Make a tenant, and its first client in the same commit.
+    """Create a tenant and its first client in one commit.
 
     Raises:
-        PermissionDenied: the caller is not of the default tenant.
-        InvalidArgument: a name or host that is none.
-        AlreadyExists: the name or a host is taken.
+        PermissionDenied: The caller is not a client of the default tenant.
+        InvalidArgument: The name or a host is not valid.
+        AlreadyExists: The name or a host is taken.
     """
-    await _of_the_default_tenant(services, call, "tenant.create")
+    await _require_default_tenant(services, call, "tenant.create")
     problems: list[Problem] = []
     if not _TENANT_NAME.fullmatch(body.name):
         problems.append(Problem("name", "must be 1 to 64 lower case letters, digits, dots, - or _"))
-    if not 1 <= len(body.hosts) <= MOST_HOSTS:
-        problems.append(Problem("hosts", f"must name between 1 and {MOST_HOSTS} hosts that the tenant answers to"))
+    if not 1 <= len(body.hosts) <= MAX_TENANT_HOSTS:
+        problems.append(
+            Problem("hosts", f"must name between 1 and {MAX_TENANT_HOSTS} hosts that the tenant answers to")
+        )
     hosts = []
-    for at, host in enumerate(body.hosts[:MOST_HOSTS]):
+    for at, host in enumerate(body.hosts[:MAX_TENANT_HOSTS]):
         try:
             hosts.append(normalise(host))
         except InvalidArgument:
@@ -196,29 +198,29 @@ async def create_tenant(services: Services, call: Call, body: CreateTenantReques
 
 
 async def list_tenants(services: Services, call: Call, body: None) -> Answer:
-    """All tenants."""
-    await _of_the_default_tenant(services, call, "tenant.list")
+    """List all tenants."""
+    await _require_default_tenant(services, call, "tenant.list")
     rows = await services.store.access.tenants()
     return Answer(ListTenantsResponse(list=tuple([await _tenant(services, row) for row in rows])))
 
 
 async def revoke_tenant(services: Services, call: Call, body: RevokeTenantRequest) -> Answer:
-    """Let a tenant in no more. Its hosts are free again; its runs are terminated; its record stays.
+    """Revoke a tenant: release its hosts, terminate its runs, and keep its records.
 
-    Up to 10,000 runs are terminated in the commit that revokes the tenant, the rest in the background.
+    The commit that revokes the tenant terminates up to 10,000 runs; a background job terminates the rest.
 
     Raises:
-        PermissionDenied: the caller is not of the default tenant.
-        NotFound: there is none of that name.
-        FailedPrecondition: it is the default tenant.
+        PermissionDenied: The caller is not a client of the default tenant.
+        NotFound: There is no tenant with that name.
+        FailedPrecondition: It is the default tenant.
     """
-    await _of_the_default_tenant(services, call, "tenant.revoke")
+    await _require_default_tenant(services, call, "tenant.revoke")
     access, name = services.store.access, call.path["name"]
     found = next((tenant for tenant in await access.tenants() if tenant.name == name), None)
     if found is None:
         raise NotFound
     if found.id == call.tenant.id:
-        raise FailedPrecondition("the default tenant cannot be revoked: nobody could let anybody in any more")
+        raise FailedPrecondition("the default tenant cannot be revoked: only its clients can manage tenants")
     audit = AuditEntry(actor=call.actor, action="tenant.revoke", target=f"tenant:{name}")
     reason = f"the tenant {name} was revoked"
     terminate = BulkAction(
@@ -233,10 +235,10 @@ async def revoke_tenant(services: Services, call: Call, body: RevokeTenantReques
     return Answer(RevokeTenantResponse(tenant=await _tenant(services, revoked)))
 
 
-async def _of_the_default_tenant(services: Services, call: Call, action: str) -> None:
+async def _require_default_tenant(services: Services, call: Call, action: str) -> None:
     if call.tenant.name != DEFAULT_TENANT:
-        await record_refusal(services, call, action, "the caller is not of the default tenant")
-        raise PermissionDenied("tenants are the affair of the default tenant's clients")
+        await record_refusal(services, call, action, "the caller is not a client of the default tenant")
+        raise PermissionDenied("only clients of the default tenant may manage tenants")
 
 
 async def _tenant(services: Services, row: TenantRow) -> Tenant:

@@ -19,7 +19,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/clients",
         id=f"{OWN}ListClients",
         summary="List Clients",
-        description="All clients of the tenant, those revoked included.",
+        description="All clients of the tenant, including revoked ones.",
         handler=handlers.list_clients,
         permission=Permission.CLIENTS_READ,
         response=views.ListClientsResponse,
@@ -32,7 +32,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}CreateClient",
         summary="Create Client",
         description=(
-            "Make a client of the tenant. Without a `publicKey` the server makes the key pair, and shows the secret "
+            "Create a client of the tenant. Without a `publicKey` the server makes the key pair and returns the secret "
             "once."
         ),
         handler=handlers.create_client,
@@ -49,7 +49,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/clients/{id}/actions/revoke",
         id=f"{OWN}RevokeClient",
         summary="Revoke Client",
-        description="Let a client in no more; its tokens are void at once.",
+        description="Revoke a client; its tokens stop working immediately.",
         handler=handlers.revoke_client,
         permission=Permission.CLIENTS_MANAGE,
         response=views.RevokeClientResponse,
@@ -64,7 +64,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/tenants",
         id=f"{OWN}ListTenants",
         summary="List Tenants",
-        description="All tenants, those revoked included. For clients of the default tenant.",
+        description="All tenants, including revoked ones. For clients of the default tenant.",
         handler=handlers.list_tenants,
         permission=Permission.TENANTS_READ,
         response=views.ListTenantsResponse,
@@ -77,7 +77,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}CreateTenant",
         summary="Create Tenant",
         description=(
-            "Make a tenant that answers to the given hosts, with its first client. For clients of the default tenant."
+            "Create a tenant for the given host names, and its first client. For clients of the default tenant."
         ),
         handler=handlers.create_tenant,
         permission=Permission.TENANTS_MANAGE,
@@ -94,8 +94,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}RevokeTenant",
         summary="Revoke Tenant",
         description=(
-            "Let a tenant in no more. Its hosts are free again, its runs are terminated, its record stays. For clients "
-            "of the default tenant."
+            "Revoke a tenant: its host names become available again, its executions are terminated, and its records "
+            "are kept. For clients of the default tenant."
         ),
         handler=handlers.revoke_tenant,
         permission=Permission.TENANTS_MANAGE,

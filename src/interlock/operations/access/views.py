@@ -1,4 +1,4 @@
-"""Our own messages about who may call: clients and tenants."""
+"""Our own messages about clients and tenants."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from interlock.contract.times import NonNegativeDuration, Timestamp
 
 
 class Client(Message):
-    """A client: whose calls are let in, and what they may do. Its secret is kept nowhere."""
+    """A client: a program or a person with credentials and roles. The server does not store its secret."""
 
     proto_name: ClassVar[str] = "interlock.v1.Client"
 
     id: str = ""
-    """Fixed once made."""
+    """It never changes."""
     display_name: str = ""
     roles: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
-    """What a client with the role `app_admin` administers."""
+    """The ids of the apps that a client with the role `app_admin` administers."""
     public_key: str = ""
     """Ed25519, its 32 bytes in base64url without padding: the `x` of a JWK (RFC 8037)."""
     created_at: Timestamp | None = None
@@ -28,25 +28,25 @@ class Client(Message):
 
 
 class CreateClientRequest(Message):
-    """Make a client."""
+    """Create a client."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateClientRequest"
 
     display_name: str = ""
     name: str = ""
-    """What its id begins with; by default two words and a number."""
+    """The beginning of its id; two words and a number by default."""
     roles: tuple[str, ...] = ()
     """At least one of `super_admin`, `app_admin`, `read_only`, `basic`."""
     apps: tuple[str, ...] = ()
     """The ids of the apps that it administers; required with `app_admin`, and only then."""
     public_key: str = ""
-    """Of a key pair of the caller's own. Without it the server makes a pair and answers with the secret, once."""
+    """The public key of the caller's own key pair. Without it the server makes a pair and returns the secret once."""
     expires_in: NonNegativeDuration | None = None
-    """How long it is let in; without it, until it is revoked."""
+    """The time until the client expires; without it, it works until it is revoked."""
 
 
 class CreateClientResponse(Message):
-    """The client made, and its secret if the server made the key pair: it is shown this once."""
+    """The new client, and its secret if the server made the key pair: the secret is shown only here."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateClientResponse"
 
@@ -55,7 +55,7 @@ class CreateClientResponse(Message):
 
 
 class ListClientsResponse(Message):
-    """All clients of the tenant, those revoked included."""
+    """All clients of the tenant, including revoked ones."""
 
     proto_name: ClassVar[str] = "interlock.v1.ListClientsResponse"
 
@@ -63,13 +63,13 @@ class ListClientsResponse(Message):
 
 
 class RevokeClientRequest(Message):
-    """Let a client in no more."""
+    """Revoke a client."""
 
     proto_name: ClassVar[str] = "interlock.v1.RevokeClientRequest"
 
 
 class RevokeClientResponse(Message):
-    """The client as it is now."""
+    """The revoked client."""
 
     proto_name: ClassVar[str] = "interlock.v1.RevokeClientResponse"
 
@@ -77,7 +77,7 @@ class RevokeClientResponse(Message):
 
 
 class Tenant(Message):
-    """A tenant: whose automations and runs nobody else can see, reached by its own host names."""
+    """A tenant: an isolated set of automations, executions and clients with host names of its own."""
 
     proto_name: ClassVar[str] = "interlock.v1.Tenant"
 
@@ -85,23 +85,23 @@ class Tenant(Message):
     name: str = ""
     hosts: tuple[str, ...] = ()
     url: str = ""
-    """Where its clients and the receivers of its webhooks reach it; empty once it is revoked."""
+    """The URL for its clients and for callbacks to it; empty once it is revoked."""
     created_at: Timestamp | None = None
     revoked_at: Timestamp | None = None
 
 
 class CreateTenantRequest(Message):
-    """Make a tenant, and its first client."""
+    """Create a tenant and its first client."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateTenantRequest"
 
     name: str = ""
     hosts: tuple[str, ...] = ()
-    """The names that it answers to, at least one; the first goes into its first client's id."""
+    """Its host names, at least one; the id of its first client contains the first."""
 
 
 class CreateTenantResponse(Message):
-    """The tenant made, and the secret of its first client, a super admin: it is shown this once."""
+    """The new tenant, and the secret of its first client, a super admin: the secret is shown only here."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateTenantResponse"
 
@@ -111,7 +111,7 @@ class CreateTenantResponse(Message):
 
 
 class ListTenantsResponse(Message):
-    """All tenants, those revoked included."""
+    """All tenants, including revoked ones."""
 
     proto_name: ClassVar[str] = "interlock.v1.ListTenantsResponse"
 
@@ -119,13 +119,13 @@ class ListTenantsResponse(Message):
 
 
 class RevokeTenantRequest(Message):
-    """Let a tenant in no more."""
+    """Revoke a tenant."""
 
     proto_name: ClassVar[str] = "interlock.v1.RevokeTenantRequest"
 
 
 class RevokeTenantResponse(Message):
-    """The tenant as it is now."""
+    """The revoked tenant."""
 
     proto_name: ClassVar[str] = "interlock.v1.RevokeTenantResponse"
 

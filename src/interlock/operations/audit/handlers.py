@@ -1,4 +1,4 @@
-"""The audit record: read it, and check that it is what was written."""
+"""Operations on the audit record: list its events, and verify that it was not changed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from interlock.operations.audit.views import (
     VerifyAuditResponse,
 )
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import give_way, page_of_query
+from interlock.operations.paging import page_of_query
 from interlock.operations.services import Services
 from interlock.ports import AuditRow
 from interlock.rules.model import Actor
+from interlock.system import yield_to_loop
 
-CHUNK: Final = 250
-"""Rows that are checked before everybody else gets a turn."""
+VERIFY_BATCH_ROWS: Final = 250
+"""Rows that are verified before the loop serves other requests."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
-    """One page of the tenant's record, oldest first."""
+    """List one page of the tenant's audit record, oldest first."""
     page = page_of_query(services, call, "audit")
     rows = await services.store.audit.rows(call.tenant.id, after=page.number() or 0, limit=page.size + 1)
     found = tuple(_event(row) for row in rows[: page.size])
@@ -38,10 +39,10 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 
 
 async def check(services: Services, call: Call, body: VerifyAuditRequest) -> Answer:
-    """Check every row of the tenant's record against its seal, and against a checkpoint if one is given.
+    """Verify every row of the tenant's record against its seal, and against a checkpoint if the request has one.
 
     Raises:
-        InvalidArgument: the checkpoint's hash is none.
+        InvalidArgument: The id or the hash of the checkpoint is malformed.
     """
     checkpoint = None
     if body.checkpoint_id or body.checkpoint_hash:
@@ -66,17 +67,17 @@ async def check(services: Services, call: Call, body: VerifyAuditRequest) -> Ans
 
 
 async def _verified(services: Services, tenant: int, checkpoint: tuple[int, bytes] | None) -> Verdict:
-    """Piece by piece, each from the head of the one before. What is written meanwhile is left for the next check.
+    """Verify the record in batches, each from the head of the previous one. Rows written meanwhile are not verified.
 
-    The record is intact only if the check has come to the newest seal that there is, and to the checkpoint.
+    The record is intact only if the verification reaches the newest seal and the checkpoint.
     """
     log = services.store.audit
     newest = await log.head(tenant)
     at, after, sealed = (0, START), 0, 0
     while True:
-        rows = await log.rows(tenant, after=after, limit=CHUNK)
+        rows = await log.rows(tenant, after=after, limit=VERIFY_BATCH_ROWS)
         rows = [row for row in rows if row.hash is None or row.id <= newest[0]]
-        is_last = len(rows) < CHUNK
+        is_last = len(rows) < VERIFY_BATCH_ROWS
         due = checkpoint if checkpoint is not None and (is_last or checkpoint[0] <= rows[-1].id) else None
         verdict = verify(rows, newest if is_last else at, start=at, checkpoint=due)
         if due is not None:
@@ -86,19 +87,19 @@ async def _verified(services: Services, tenant: int, checkpoint: tuple[int, byte
         if is_last or not verdict.ok:
             return total
         if verdict.unsealed:
-            # Rows are sealed in their order, so behind these nothing may be sealed.
+            # Rows are sealed in order, so no row after these may be sealed.
             rest = await log.rows(tenant, after=rows[-1].id, limit=1)
             if not rest or rest[0].hash is None:
                 return _complete(total, newest, checkpoint)
         at, after = verdict.head, rows[-1].id
-        await give_way(0)
+        await yield_to_loop()
 
 
 def _complete(verdict: Verdict, newest: tuple[int, bytes], checkpoint: tuple[int, bytes] | None) -> Verdict:
-    """The verdict where the sealed rows end, given what they must reach."""
+    """Return the verdict at the end of the sealed rows, which must reach the newest seal and the checkpoint."""
     last = verdict.head[0]
     if newest[0] > last:
-        problem = f"rows behind row {last} have no seal, although there is one for row {newest[0]}"
+        problem = f"rows after row {last} have no seal, although row {newest[0]} has one"
         return replace(verdict, bad=last + 1, problem=problem)
     if checkpoint is not None:
         return replace(
@@ -125,7 +126,7 @@ def _event(row: AuditRow) -> AuditEvent:
 
 
 def _readable(text: str) -> str:
-    """A stored text as it can be sent: bytes that are no UTF-8, which only tampering leaves, become U+FFFD."""
+    """Return a stored text as valid UTF-8: other bytes, which only tampering leaves, become U+FFFD."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -137,7 +138,7 @@ def _moment(at: int) -> Timestamp | None:
 
 
 def _details(stored: bytes) -> Any:
-    """The details, or their text where they are no JSON, which only tampering leaves."""
+    """Return the details, or their text if they are not JSON, which only tampering causes."""
     try:
         return json.loads(stored, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -145,4 +146,4 @@ def _details(stored: bytes) -> Any:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")

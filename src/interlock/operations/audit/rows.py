@@ -29,7 +29,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}VerifyAudit",
         summary="Verify Audit",
         description=(
-            "Check every row of the tenant's audit record against its seal: which row was changed, removed or put in."
+            "Verify every row of the tenant's audit record against its seal, and name the first row that was changed, "
+            "removed or inserted."
         ),
         handler=handlers.check,
         permission=Permission.AUDIT_READ,
@@ -38,8 +39,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         tag=INTERLOCK_TAG,
         more=(
-            "Each row's hash is SHA-256 over the hash before it and the row. Somebody who can write to the disk could "
-            "make all of them anew; a head that was kept elsewhere, sent as the checkpoint, shows that."
+            "Each row's hash is SHA-256 over the previous hash and the row. An attacker with write access to the disk "
+            "could compute all hashes again; a head that was stored elsewhere, sent as the checkpoint, detects that."
         ),
     ),
 )

@@ -24,11 +24,11 @@ class AuditEvent(Message):
     reason: str = ""
     details: Any = None
     hash: str = ""
-    """SHA-256 over the hash before it and this row, in hexadecimal digits; empty until it is sealed."""
+    """SHA-256 over the previous hash and this row, in hexadecimal digits; empty until the row is sealed."""
 
 
 class ListAuditEventsResponse(Message):
-    """One page of the record, oldest first."""
+    """One page of the audit record, oldest first."""
 
     proto_name: ClassVar[str] = "interlock.v1.ListAuditEventsResponse"
 
@@ -37,7 +37,7 @@ class ListAuditEventsResponse(Message):
 
 
 class VerifyAuditRequest(Message):
-    """Check the record. A checkpoint is the head of an earlier check that was kept elsewhere."""
+    """Verify the audit record. A checkpoint is the head of an earlier verification that was stored elsewhere."""
 
     proto_name: ClassVar[str] = "interlock.v1.VerifyAuditRequest"
 
@@ -46,18 +46,18 @@ class VerifyAuditRequest(Message):
 
 
 class VerifyAuditResponse(Message):
-    """What the check found."""
+    """The result of the verification."""
 
     proto_name: ClassVar[str] = "interlock.v1.VerifyAuditResponse"
 
     intact: Bool = False
     sealed: Int64 = 0
-    """Rows that were checked."""
+    """Rows that were verified."""
     unsealed: Int64 = 0
     """Rows too young to be sealed."""
     head_id: Int64 = 0
     head_hash: str = ""
-    """Of the newest row that is as it was sealed. Kept elsewhere, it shows later if anything was written anew."""
+    """The hash of the newest intact row. Stored elsewhere, it detects later whether the record was rewritten."""
     bad_id: Int64 = 0
-    """The first row that is not as it was sealed, or that is missing."""
+    """The first row that was changed after it was sealed, or that is missing."""
     problem: str = ""

@@ -1,1 +1,1 @@
-"""Automations: their definitions, their publication, their circuit breakers."""
+"""Automations: definitions, publication, circuit breakers and searches."""

@@ -1,4 +1,4 @@
-"""The circuit breaker: close it again, and decide about the runs it held back."""
+"""Operations on the circuit breaker: close it, and run or cancel the runs that it paused."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _KINDS: Final = {
 
 
 async def clear(services: Services, call: Call, body: ClearAutomationCircuitBreakerRequest) -> Answer:
-    """Close the breaker: its window begins anew, and new runs start again.
+    """Close the breaker: its window begins again, and new runs start.
 
-    What it held back stays so if nothing is decided.
+    Without a decision, the runs that it paused stay paused.
 
     Raises:
-        NotFound: the automation is unknown.
+        NotFound: The automation is unknown.
     """
     bulk = await _settle(services, call, "automation.circuit_breaker.clear", body.decision, body.reason, reset=True)
     return Answer(ClearAutomationCircuitBreakerResponse(bulk_action_id=bulk))
 
 
 async def resolve_paused(services: Services, call: Call, body: ResolvePausedAutomationExecutionsRequest) -> Answer:
-    """Let the runs go that are held back, or cancel them. The breaker stays as it is.
+    """Run or cancel the paused runs, and leave the breaker as it is.
 
     Raises:
-        NotFound: the automation is unknown.
+        NotFound: The automation is unknown.
     """
     action = "automation.circuit_breaker.resolve_paused"
     bulk = await _settle(services, call, action, body.decision, body.reason, reset=False)

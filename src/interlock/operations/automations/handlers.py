@@ -1,4 +1,4 @@
-"""Automations: create, get, list, update, delete, and our own view of one."""
+"""Operations on automations: create, get, list, update and delete them, and our own view of one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from interlock.operations.paging import (
     Page,
     page_of_query,
     read_page,
-    rows_at_once,
+    rows_per_read,
 )
 from interlock.operations.scope import require_app, require_visible
 from interlock.operations.services import Services
@@ -58,15 +58,15 @@ MUTABLE: Final = (
     "circuit_breaker_max",
     "circuit_breaker_period",
 )
-"""The fields that an automation's owner sets; those that only the server sets are ignored wherever they are sent."""
+"""The fields that a caller may set; the server ignores its own fields in every request."""
 
 
 MAX_UPDATE_TRIES: Final = 16
-"""Times that an update is tried while other updates come between its read and its commit; then it is `ABORTED`."""
+"""Attempts at an update while other updates commit between its read and its commit; then it fails as `ABORTED`."""
 
 
 async def create(services: Services, call: Call, body: CreateAutomationRequest) -> Answer:
-    """Make an automation. Unless it is a draft, version 1 is published at once."""
+    """Create an automation, and publish version 1 unless it is a draft."""
     fields: dict[str, Any] = {name: getattr(body, name) for name in MUTABLE}
     fields["annotations"] = replaced(body.annotations, "annotations")
     if not body.given("draft_automation_steps"):
@@ -98,12 +98,12 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
-    """One automation."""
+    """Return one automation."""
     return Answer(GetAutomationResponse(automation=await shown.one_automation(services, await read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
-    """One page of all automations."""
+    """List one page of all automations."""
     page = page_of_query(services, call, "automations")
     rows, has_more = await _rows(services, call, page)
     active = await shown.activity(services, call.tenant.id, [row.id for row in rows])
@@ -117,10 +117,11 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 
 
 async def update(services: Services, call: Call, body: UpdateAutomationRequest) -> Answer:
-    """Change the masked fields, or without a mask all of them.
+    """Change the fields in the mask, or all fields without a mask.
 
-    If the automation is then no draft, and what would run has changed, that is published as the next version. The
-    commit is guarded by what was read: where another update came first, this one is applied to its result.
+    If the automation is not a draft after that, and its steps, triggers or context have changed, they are published as
+    the next version. The commit is guarded by the version that was read: if another update committed first, this one
+    is applied to its result.
     """
     for _ in range(MAX_UPDATE_TRIES - 1):
         try:
@@ -141,10 +142,10 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
         (await publish.check(services, call, changed, prefix="automation.")).refuse()
     at = max(services.clock.now(), row.updated_at + 1)
     definition = publish.definition_of(call, row, changed, at)
-    standing = None
+    current = None
     if row.definition is not None:
-        standing = await services.store.automations.definition(row.tenant, row.definition)
-    published = definition if not changed.is_draft and publish.differs(definition, standing) else None
+        current = await services.store.automations.definition(row.tenant, row.definition)
+    published = definition if not changed.is_draft and publish.differs(definition, current) else None
     names = [name for name in MUTABLE if getattr(stored, name) != getattr(changed, name)]
     audit = _audit(call, "automation.update", row.id, fields=names, published=published is not None)
     maximum, period = _breaker(changed)
@@ -154,7 +155,7 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
 
 
 async def delete(services: Services, call: Call, body: DeleteAutomationRequest) -> Answer:
-    """Delete an automation: nothing starts it any more. Its runs go on, unless they are to be terminated with it."""
+    """Delete an automation: no run of it starts any more. Its runs continue, unless the request terminates them."""
     id_, tenant, at = call.path["id"], call.tenant.id, services.clock.now()
     await require_visible(services.store, call, id_)
     audit = _audit(call, "automation.delete", id_, terminateRunning=body.terminate_running)
@@ -170,7 +171,7 @@ async def delete(services: Services, call: Call, body: DeleteAutomationRequest) 
 
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
-    """Our own view: the automation, and what would keep its draft from being published."""
+    """Return our own view of an automation, with the problems that prevent the publication of its draft."""
     row = await read(services, call)
     automation = await shown.one_automation(services, row)
     findings = await publish.check(services, call, automation, draft=True)
@@ -198,10 +199,10 @@ async def detail(services: Services, call: Call, body: None) -> Answer:
 
 
 async def read(services: Services, call: Call) -> AutomationRow:
-    """The automation that the path names.
+    """Return the automation in the path.
 
     Raises:
-        NotFound: unknown, deleted, or another tenant's.
+        NotFound: The automation is unknown, deleted, or not visible to the caller.
     """
     row = await services.store.automations.get(call.tenant.id, call.path["id"])
     if row is None:
@@ -213,9 +214,9 @@ async def read(services: Services, call: Call) -> AutomationRow:
 async def documents(
     services: Services, call: Call, *, after: str | None = None
 ) -> AsyncIterator[tuple[AutomationRow, dict[str, Any]]]:
-    """All automations that the caller may see, with their stored documents, not parsed as messages.
+    """Yield all automations that the caller may see, with their stored documents, which are not parsed as messages.
 
-    Everybody else gets their turn in between.
+    The loop serves other requests in between.
     """
     limit, pace = FIRST_ROWS, Pace()
     while rows := await services.store.automations.page(call.tenant.id, after=after, limit=limit):
@@ -225,11 +226,11 @@ async def documents(
                 yield row, document
             await pace.after(len(row.document))
         after = rows[-1].id
-        limit = rows_at_once(len(rows), sum(len(row.document) for row in rows))
+        limit = rows_per_read(len(rows), sum(len(row.document) for row in rows))
 
 
 async def _rows(services: Services, call: Call, page: Page) -> tuple[list[AutomationRow], bool]:
-    """Those of the page, and whether there are more."""
+    """Return the rows of the page, and whether there are more."""
     if call.apps is None:
         return await read_page(
             page,
@@ -249,7 +250,7 @@ async def _rows(services: Services, call: Call, page: Page) -> tuple[list[Automa
 
 
 def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Automation:
-    """What `stored` becomes."""
+    """Return the automation after the update."""
     if not mask:
         fields = {name: getattr(sent, name) for name in MUTABLE}
         if not sent.given("enabled"):
@@ -275,13 +276,13 @@ def _changed(stored: Automation, sent: Automation, mask: FieldMask | None) -> Au
 
 
 def _set_by_server(path: str) -> bool:
-    """Whether a mask names what only the server sets: clients that send back all they read name those too."""
+    """Whether a mask names a field of the server: clients that send back every field that they read name those, too."""
     field = shape_of(Automation).fields.get(path.partition(".")[0])
     return field is not None and field.name not in MUTABLE
 
 
 def _breaker(automation: Automation) -> tuple[int, str]:
-    """The circuit breaker as it is stored: how many runs, and the period, which is a day unless it is given."""
+    """Return the stored form of the circuit breaker: the maximum of runs, and the period, a day by default."""
     if not automation.circuit_breaker_max:
         return 0, ""
     period = automation.circuit_breaker_period

@@ -1,7 +1,7 @@
-"""What has to hold before an automation is published, and the definition that comes of it.
+"""Checks before an automation is published, and the definition that publishing creates.
 
-Nothing that is published may fail at run time for a reason that could be known before. A draft may hold anything; it is
-stored as it is, and what would keep it from being published is shown in our own view of it.
+A published automation must not fail at run time for a reason that was known at publication. A draft may contain
+anything; our own view of the automation shows the problems that prevent its publication.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ MAX_STEPS: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What keeps an automation from being published."""
+    """The problems that prevent the publication of an automation."""
 
     problems: tuple[Problem, ...]
-    """What must be mended."""
+    """Problems that the author has to fix."""
     unavailable: tuple[Problem, ...]
-    """What is valid, and cannot run on this server yet."""
+    """Valid parts that cannot run on this server."""
 
     def refuse(self) -> None:
-        """
+        """Raise if there are findings.
+
         Raises:
-            InvalidArgument: something must be mended; all findings are told.
-            FailedPrecondition: something cannot run here yet; it can be kept in a draft.
+            InvalidArgument: There are problems to fix; the error lists all findings.
+            FailedPrecondition: Some part cannot run on this server; a draft may contain it.
         """
         if self.problems:
             raise InvalidArgument(problems=self.problems + self.unavailable)
@@ -50,7 +51,15 @@ class Findings:
 async def check(
     services: Services, call: Call, automation: Automation, *, draft: bool = False, prefix: str = ""
 ) -> Findings:
-    """Look at the published or the draft pair, as published by the caller. `prefix` begins the paths of findings."""
+    """Check the steps and triggers that the caller would publish.
+
+    Args:
+        services: The dependencies of the handlers.
+        call: The request, for the apps of its caller.
+        automation: The automation to check.
+        draft: Whether to check its draft instead of its published steps and triggers.
+        prefix: Prefix of the paths in the findings.
+    """
     steps = automation.draft_automation_steps if draft else automation.automation_steps
     triggers = automation.draft_triggers if draft else automation.triggers
     steps_field = f"{prefix}{'draftAutomationSteps' if draft else 'automationSteps'}"
@@ -72,9 +81,9 @@ async def check(
 async def _out_of_reach(
     services: Services, call: Call, steps: Sequence[AutomationStep], field: str
 ) -> AsyncIterator[Problem]:
-    """What the steps name that a caller who is confined to some apps may not use.
+    """Yield the automations and webhooks in the steps that a caller with access to some apps only may not use.
 
-    A target that an expression gives is looked at when the run comes to it, with the publisher's apps.
+    A target that an expression computes is checked when the step runs, against the apps of the publisher.
     """
     if call.apps is None:
         return
@@ -93,9 +102,9 @@ async def _out_of_reach(
 def definition_of(
     call: Call, row: AutomationRow, automation: Automation, at: int, *, draft: bool = False
 ) -> Definition:
-    """The plan that the published, or the draft, pair makes, with the reach of the caller, who publishes it.
+    """Return the definition of the published or draft steps and triggers, limited to the apps of the caller.
 
-    Its id and version are the store's to say.
+    The store assigns its id and version.
     """
     return Definition(
         tenant=row.tenant,
@@ -111,7 +120,7 @@ def definition_of(
 
 
 def differs(definition: Definition, published: Definition | None) -> bool:
-    """Whether publishing would change what runs. Nothing published, and nothing to publish, is no difference."""
+    """Whether publishing would change new runs. An empty definition does not differ from no published one."""
     if published is None:
         return definition.steps != b"[]"
     return (definition.steps, definition.triggers, definition.context) != (

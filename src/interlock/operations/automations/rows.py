@@ -14,10 +14,10 @@ from interlock.operations.row_parts import AUTOMATION_ID, AUTOMATION_SERVICE, IN
 _SEARCH_SERVICE: Final = "c1.api.automations.v1.AutomationSearchService."
 
 _BULK_MORE: Final = (
-    "The decision is about the executions held back at that moment. It is carried out in the background, oldest first, "
-    "and outlives a restart. `bulkActionId` is empty if nothing was held back or nothing was decided. Asking again for "
-    "the same changes nothing; a later, different decision counts for those executions that the earlier one has not "
-    "reached."
+    "The decision applies to the executions that are paused at that moment. A background job carries it out, oldest "
+    "execution first, and continues after a restart. `bulkActionId` is empty if no execution was paused or the request "
+    "has no decision. Repeating a decision changes nothing; a later, different decision applies to the executions that "
+    "the earlier one has not reached."
 )
 _OF_AUTOMATION: Final = Link(
     "/automation/id",
@@ -53,8 +53,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{AUTOMATION_SERVICE}CreateAutomation",
         summary="Create Automation",
         description=(
-            "Make an automation. Unless `isDraft` is set, its steps and triggers are checked and published as version "
-            "1."
+            "Create an automation. Unless `isDraft` is set, its steps and triggers are checked and published as "
+            "version 1."
         ),
         handler=handlers.create,
         permission=Permission.AUTOMATIONS_MANAGE,
@@ -69,7 +69,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/automations/{id}",
         id=f"{AUTOMATION_SERVICE}GetAutomation",
         summary="Get Automation",
-        description="One automation, published and draft definition.",
+        description="One automation with its published and its draft definition.",
         handler=handlers.get,
         permission=Permission.AUTOMATIONS_READ,
         response=messages.GetAutomationResponse,
@@ -82,8 +82,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{AUTOMATION_SERVICE}UpdateAutomation",
         summary="Update Automation",
         description=(
-            "Change the fields that `updateMask` names, or without it all of them. If the automation is no draft and "
-            "what runs has changed, it is published as the next version; running executions finish on theirs."
+            "Change the fields that `updateMask` names, or all fields without it. If the automation is not a draft and "
+            "its steps, triggers or context have changed, they are published as the next version; running executions "
+            "keep their version."
         ),
         handler=handlers.update,
         permission=Permission.AUTOMATIONS_MANAGE,
@@ -99,8 +100,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{AUTOMATION_SERVICE}DeleteAutomation",
         summary="Delete Automation",
         description=(
-            "Delete an automation. Nothing starts it any more; executions under way finish, and can still be read and "
-            "terminated. With `terminateRunning` they are terminated too."
+            "Delete an automation. No execution of it starts any more; active executions finish, and can still be read "
+            "and terminated. With `terminateRunning` they are terminated too."
         ),
         handler=handlers.delete,
         permission=Permission.AUTOMATIONS_MANAGE,
@@ -116,8 +117,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{AUTOMATION_SERVICE}ClearAutomationCircuitBreaker",
         summary="Clear Automation Circuit Breaker",
         description=(
-            "Close a circuit breaker that has tripped: its window begins anew. `decision` says what becomes of the "
-            "executions that it held back: run them, cancel them, or, without one, leave them paused."
+            "Close a circuit breaker that has tripped; its window begins again. `decision` runs or cancels the "
+            "executions that it paused; without a decision they stay paused."
         ),
         handler=breakers.clear,
         permission=Permission.AUTOMATIONS_MANAGE,
@@ -133,7 +134,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/automations/{id}/circuit_breaker/resolve_paused",
         id=f"{AUTOMATION_SERVICE}ResolvePausedAutomationExecutions",
         summary="Resolve Paused Automation Executions",
-        description="Run or cancel the executions that the circuit breaker held back, and leave the breaker as it is.",
+        description="Run or cancel the executions that the circuit breaker paused, and leave the breaker as it is.",
         handler=breakers.resolve_paused,
         permission=Permission.AUTOMATIONS_MANAGE,
         response=messages.ResolvePausedAutomationExecutionsResponse,
@@ -148,7 +149,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/search/automations",
         id=f"{_SEARCH_SERVICE}SearchAutomations",
         summary="Search Automations",
-        description="Automations by app, name, trigger, status or id, sorted as asked.",
+        description="Search automations by app, name, trigger, status or id, in the requested order.",
         handler=search.search,
         permission=Permission.AUTOMATIONS_READ,
         response=search_messages.SearchAutomationsResponse,
@@ -161,7 +162,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/search/automation_versions",
         id=f"{_SEARCH_SERVICE}SearchAutomationTemplateVersions",
         summary="Search Automation Versions",
-        description="What was published of one automation, newest first.",
+        description="The published versions of one automation, newest first.",
         handler=search.search_versions,
         permission=Permission.AUTOMATIONS_READ,
         response=search_messages.SearchAutomationTemplateVersionsResponse,
@@ -174,7 +175,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/automations/{id}",
         id=f"{OWN}GetAutomation",
         summary="Get Automation and the Findings on its Draft",
-        description="The automation, and what would keep its draft from being published.",
+        description="One automation, and the problems that prevent the publication of its draft.",
         handler=handlers.detail,
         permission=Permission.AUTOMATIONS_READ,
         response=views.AutomationDetail,

@@ -22,10 +22,11 @@ from interlock.errors import InvalidArgument, NotFound
 from interlock.operations import shown
 from interlock.operations.automations import handlers
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import MAX_PAGE_BYTES, ROWS_AT_ONCE, Pace, give_way, page_of, read_page
+from interlock.operations.paging import MAX_PAGE_BYTES, ROWS_PER_TURN, Pace, page_of, read_page
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
+from interlock.system import yield_to_loop
 
 Key = str | int
 Document = dict[str, Any]
@@ -37,15 +38,15 @@ _DESCENDING: Final = "SORT_DIRECTION_DESC"
 
 
 async def search(services: Services, call: Call, body: SearchAutomationsRequest) -> Answer:
-    """One page of the automations that pass every filter given. `query` is part of a name or description, or an id."""
+    """List one page of the automations that match every filter. `query` is an id, or part of a name or description."""
     tenant = call.tenant.id
     query = body.model_dump(exclude={"page_size", "page_token"}, exclude_defaults=True)
     page = page_of(services, tenant, "automations", size=body.page_size, token=body.page_token, query=query)
-    takes, key_of = _filter(body), _sort_key(body.sort_field)
+    matches, key_of = _filter(body), _sort_key(body.sort_field)
     found: list[tuple[Key, str]] = [
         (key_of(row, document), row.id)
         async for row, document in handlers.documents(services, call)
-        if takes(row, document)
+        if matches(row, document)
     ]
     if body.sort_field == _BY_LAST_EXECUTED:
         found = await _by_last_executed(services, tenant, [id_ for _, id_ in found])
@@ -56,7 +57,7 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
         last = (key, id_)
         found = [place for place in found if (place < last if descending else place > last)]
     rows: list[Automation] = []
-    looked_at = size = 0
+    shown_count = size = 0
     pace = Pace()
     active = await shown.activity(services, tenant, [id_ for _, id_ in found[: page.size]])
     for place in found[: page.size]:
@@ -67,16 +68,16 @@ async def search(services: Services, call: Call, body: SearchAutomationsRequest)
                 break
             rows.append(shown.automation(row, active))
             await pace.after(len(row.document))
-        looked_at += 1
-    token = page.token(json.dumps(found[looked_at - 1])) if len(found) > looked_at else ""
+        shown_count += 1
+    token = page.token(json.dumps(found[shown_count - 1])) if len(found) > shown_count else ""
     return Answer(SearchAutomationsResponse(list=tuple(rows), next_page_token=token))
 
 
 async def search_versions(services: Services, call: Call, body: SearchAutomationTemplateVersionsRequest) -> Answer:
-    """One page of what was published of one automation, newest first.
+    """List one page of the published versions of an automation, newest first.
 
     Raises:
-        NotFound: the automation is unknown or deleted.
+        NotFound: The automation is unknown or deleted.
     """
     id_, tenant = body.automation_template_id, call.tenant.id
     if not id_:
@@ -124,7 +125,7 @@ def _filter(body: SearchAutomationsRequest) -> Callable[[AutomationRow, Document
     enabled = {name == "AUTOMATION_STATUS_FILTER_ON" for name in body.statuses if not name.endswith("_UNSPECIFIED")}
     triggers = {name for name in body.trigger_types if not name.endswith("_UNSPECIFIED")}
 
-    def takes(row: AutomationRow, document: Document) -> bool:
+    def matches(row: AutomationRow, document: Document) -> bool:
         return (
             (not ids or row.id in ids)
             and (not apps or document.get("appId", "") in apps)
@@ -134,7 +135,7 @@ def _filter(body: SearchAutomationsRequest) -> Callable[[AutomationRow, Document
             and (not text or row.id.lower() == text or text in _text(document))
         )
 
-    return takes
+    return matches
 
 
 def _text(document: Document) -> str:
@@ -142,13 +143,13 @@ def _text(document: Document) -> str:
 
 
 async def _by_last_executed(services: Services, tenant: int, ids: Sequence[str]) -> list[tuple[Key, str]]:
-    """The automations with the times at which they were last executed, or 0."""
+    """Return the ids of automations with the times at which they were last executed, 0 for never."""
     found: list[tuple[Key, str]] = []
-    for first in range(0, len(ids), ROWS_AT_ONCE):
-        batch = ids[first : first + ROWS_AT_ONCE]
+    for first in range(0, len(ids), ROWS_PER_TURN):
+        batch = ids[first : first + ROWS_PER_TURN]
         times = await services.store.executions.last_executed(tenant, batch)
         found += [(times.get(id_, 0), id_) for id_ in batch]
-        await give_way(0)
+        await yield_to_loop()
     return found
 
 

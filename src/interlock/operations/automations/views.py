@@ -10,12 +10,12 @@ from interlock.contract.scalars import Bool, Int32
 
 
 class Finding(Message):
-    """One thing that keeps a draft from being published."""
+    """One problem that prevents the publication of a draft."""
 
     proto_name: ClassVar[str] = "interlock.v1.Finding"
 
     kind: str = ""
-    """`problem`: it must be mended; `unavailable`: it is valid, and cannot run on this server yet."""
+    """`problem`: the author has to fix it; `unavailable`: it is valid, but cannot run on this server."""
     field: str = ""
     description: str = ""
     step: str = ""
@@ -24,13 +24,13 @@ class Finding(Message):
 
 
 class AutomationDetail(Message):
-    """An automation, and how its draft stands."""
+    """An automation, and the state of its draft."""
 
     proto_name: ClassVar[str] = "interlock.v1.AutomationDetail"
 
     automation: Automation | None = None
     draft_differs: Bool = False
-    """Whether publishing the draft would change what runs."""
+    """Whether publishing the draft would change new executions."""
     publishable: Bool = False
     warnings: tuple[Finding, ...] = ()
-    """All that keeps the draft from being published."""
+    """All problems that prevent the publication of the draft."""

@@ -1,4 +1,4 @@
-"""Paths that an operation had in the release before. They are served for one release, and documented nowhere."""
+"""Paths of the previous release. They are served for one release, and are not documented."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMER_PATH: Final = "/interlock/v1/terminations"
 
 
 def former_paths(operations: Iterable[Operation]) -> tuple[Operation, ...]:
-    """Return the operations that have another path now, each with the path and the answer that it had before."""
+    """Return the operations whose paths have changed, each with its former path and its former answer."""
     return tuple(
         replace(row, path=row.path.replace(_PATH, _FORMER_PATH, 1), handler=_with_former_name(row.handler))
         for row in operations

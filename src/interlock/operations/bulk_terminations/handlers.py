@@ -1,4 +1,4 @@
-"""Terminate many executions by one order: look at what it would stop, give it, follow it, abort it."""
+"""Operations on bulk terminations: plan, create, get, list and abort them, and their background work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations import shown
-from interlock.operations.bulk_terminations.narrowing import MOST, Found, find, step_names
+from interlock.operations.bulk_terminations.narrowing import MAX_BULK_EXECUTIONS, Targets, find, step_names
 from interlock.operations.bulk_terminations.views import (
     AbortBulkTerminationRequest,
     BulkTerminationResponse,
@@ -25,7 +25,7 @@ from interlock.operations.bulk_terminations.views import (
     TerminationPlan,
 )
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import give_way, page_of_query
+from interlock.operations.paging import page_of_query, yield_after_rows
 from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
@@ -33,36 +33,37 @@ from interlock.ports.bulk_terminations import Reach
 from interlock.rules.model import DEFAULT_DEADLINE, SECOND, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State
+from interlock.system import yield_to_loop
 
 T = TypeVar("T")
 
-VALID: Final = 300 * SECOND
-"""How long a plan can be carried out."""
-SHOWN: Final = 100
-STOPPED: Final = TERMINAL | {State.STOPPING}
-"""States of executions that an order has nothing left to stop of."""
-BATCH: Final = 250
-"""Executions that one commit stops."""
-READ_BATCH: Final = 100
-"""Ids of executions or automations that are read at a time."""
-TREES: Final = 10
-"""The same, if each may be the root of a tree."""
+PLAN_VALIDITY: Final = 300 * SECOND
+"""Time for which a plan can be used, in microseconds."""
+MAX_EXECUTIONS_SHOWN: Final = 100
+SETTLED_STATES: Final = TERMINAL | {State.STOPPING}
+"""States of executions in which a bulk termination has nothing left to stop."""
+BATCH_EXECUTIONS: Final = 250
+"""Executions that one commit terminates."""
+READ_BATCH_IDS: Final = 100
+"""Ids of executions or automations in one read."""
+BATCH_TREES: Final = 10
+"""Executions that one commit terminates with `cascade`, when each may be the root of a tree."""
 
 
 async def plan(services: Services, call: Call, body: PlanBulkTerminationRequest) -> Answer:
-    """Say what an order would stop, what of it has already happened, and what is in flight.
+    """Preview a bulk termination: what each execution has already done, and what is in flight.
 
     Raises:
-        InvalidArgument: neither ids nor a filter, or both; or too many executions.
+        InvalidArgument: There are neither ids nor a filter, or both, or too many executions.
     """
-    found = await _meant(services, call, body.execution_ids, body.filter)
-    row = await _planned(services, call, [execution.id for execution in found.executions])
-    below, more = await _below(services, call.tenant.id, found) if body.cascade else (0, False)
+    found = await _targets(services, call, body.execution_ids, body.filter)
+    row = await _store_plan(services, call, [execution.id for execution in found.executions])
+    below, more = await _count_descendants(services, call.tenant.id, found) if body.cascade else (0, False)
     running = (execution for execution in found.executions if execution.state not in TERMINAL)
     looked_at = []
-    for execution in islice(running, SHOWN):
+    for execution in islice(running, MAX_EXECUTIONS_SHOWN):
         looked_at.append(await _planned_execution(services, execution))
-        await give_way(len(looked_at))
+        await yield_after_rows(len(looked_at))
     return Answer(
         TerminationPlan(
             id=row.id,
@@ -80,29 +81,31 @@ async def plan(services: Services, call: Call, body: PlanBulkTerminationRequest)
 
 
 async def create(services: Services, call: Call, body: CreateBulkTerminationRequest) -> Answer:
-    """Give the order. It is carried out in the background, batch by batch, and outlives a restart.
+    """Create a bulk termination. A background job carries it out in batches, and continues after a restart.
 
     Raises:
-        InvalidArgument: not exactly one of a plan, ids and a filter.
-        NotFound: there is no such plan of this client.
-        FailedPrecondition: the plan was carried out already, or has expired.
+        InvalidArgument: There is not exactly one of a plan, ids and a filter.
+        NotFound: The client has no such plan.
+        FailedPrecondition: The plan was used already, or has expired.
     """
     at = services.clock.now()
-    found = Found()
+    found = Targets()
     if body.plan_id:
         if body.execution_ids or body.filter is not None:
-            raise InvalidArgument.at("planId", "excludes executionIds and filter: the plan says what is meant")
-        row = await _usable(services, call, body.plan_id, at)
+            raise InvalidArgument.at(
+                "planId", "excludes executionIds and filter: the plan already names the executions"
+            )
+        row = await _usable_plan(services, call, body.plan_id, at)
     else:
-        found = await _meant(services, call, body.execution_ids, body.filter)
+        found = await _targets(services, call, body.execution_ids, body.filter)
         if body.pause_automation and body.filter is not None:
-            found = await _meant_and_held_back(services, call, body.filter, found, body.reason)
-        row = await _planned(services, call, [execution.id for execution in found.executions])
+            found = await _targets_after_hold(services, call, body.filter, found, body.reason)
+        row = await _store_plan(services, call, [execution.id for execution in found.executions])
     deadline = DEFAULT_DEADLINE if body.deadline is None else -(-body.deadline.nanos // 1000)
     request = TerminationRequest(call.actor, body.reason, Mode(body.mode), body.cascade, deadline)
-    paused = await _to_pause(services, call, row, body.filter) if body.pause_automation else ()
+    paused = await _automations_to_pause(services, call, row, body.filter) if body.pause_automation else ()
     total = row.total + found.missing
-    order = BulkTermination(
+    bulk = BulkTermination(
         tenant=call.tenant.id, id=row.id, request=request, paused=paused, at=at, total=total, not_found=found.missing
     )
     details = {"total": total, "mode": body.mode, "cascade": body.cascade, "paused": paused}
@@ -113,20 +116,20 @@ async def create(services: Services, call: Call, body: CreateBulkTerminationRequ
         reason=body.reason,
         details=json.dumps(details).encode(),
     )
-    orders = services.store.bulk_terminations
-    if not await orders.begin(order, audit):
-        raise FailedPrecondition("the plan was carried out already, or has expired")
-    given = _shown(await orders.get(order.tenant, order.id) or order)
+    bulk_terminations = services.store.bulk_terminations
+    if not await bulk_terminations.begin(bulk, audit):
+        raise FailedPrecondition("the plan was used already, or has expired; make a new one")
+    given = _shown(await bulk_terminations.get(bulk.tenant, bulk.id) or bulk)
     return Answer(BulkTerminationResponse(bulk_termination=given, expression_failures=found.shown_failures()))
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
-    """One order, and how far it has come."""
+    """Return one bulk termination and its progress."""
     return Answer(BulkTerminationResponse(bulk_termination=_shown(await _read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
-    """One page of orders, newest first."""
+    """List one page of bulk terminations, newest first."""
     page = page_of_query(services, call, "terminations")
     found = await services.store.bulk_terminations.page(call.tenant.id, before=page.position, limit=page.size + 1)
     token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
@@ -134,36 +137,37 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 
 
 async def abort(services: Services, call: Call, body: AbortBulkTerminationRequest) -> Answer:
-    """Stop nobody further. Executions that the order has stopped stay stopped.
+    """Abort a bulk termination: it terminates no further executions. Those that it has terminated stay terminated.
 
     Raises:
-        NotFound: there is no such order.
+        NotFound: There is no such bulk termination.
     """
-    order = await _read(services, call)
-    audit = AuditEntry(actor=call.actor, action="terminations.abort", target=order.id)
-    await services.store.bulk_terminations.abort(order.tenant, order.id, services.clock.now(), audit)
+    bulk = await _read(services, call)
+    audit = AuditEntry(actor=call.actor, action="terminations.abort", target=bulk.id)
+    await services.store.bulk_terminations.abort(bulk.tenant, bulk.id, services.clock.now(), audit)
     return Answer(BulkTerminationResponse(bulk_termination=_shown(await _read(services, call))))
 
 
 # --- in the background ------------------------------------------------------------------------------------------------
 
 
-async def carry_out_next(services: Services) -> bool:
-    """Deal with the next batch of the oldest order; False if there is none.
+async def terminate_next_batch(services: Services) -> bool:
+    """Terminate the next batch of the oldest bulk termination, as far as its client is still allowed to.
 
-    Whoever gave it must still be allowed to.
+    Returns:
+        False if there is no bulk termination in progress.
     """
-    orders = services.store.bulk_terminations
-    order = await orders.next()
-    if order is None:
+    bulk_terminations = services.store.bulk_terminations
+    bulk = await bulk_terminations.next()
+    if bulk is None:
         return False
-    ids = await orders.batch(order, TREES if order.request.cascade else BATCH)
-    await orders.carry_out(order, ids, partial(_reach, services.clock.wall()), services.clock.now())
+    ids = await bulk_terminations.batch(bulk, BATCH_TREES if bulk.request.cascade else BATCH_EXECUTIONS)
+    await bulk_terminations.carry_out(bulk, ids, partial(_reach, services.clock.wall()), services.clock.now())
     return True
 
 
 def _reach(now: int, client: ClientRow | None) -> Reach:
-    """What a client may terminate now; called in the transaction that terminates."""
+    """Return the apps whose executions a client may terminate, None for all; called in the terminating transaction."""
     if client is None or client.revoked_at is not None or (client.expires_at is not None and client.expires_at <= now):
         return frozenset()
     if Permission.EXECUTIONS_TERMINATE in permissions_of(client.roles):
@@ -173,63 +177,68 @@ def _reach(now: int, client: ClientRow | None) -> Reach:
     return frozenset(client.apps)
 
 
-# --- what is meant ----------------------------------------------------------------------------------------------------
+# --- targets ----------------------------------------------------------------------------------------------------------
 
 
-async def _meant(services: Services, call: Call, ids: tuple[int, ...], narrowing: TerminationFilter | None) -> Found:
-    """The executions that are named, or that a filter finds."""
+async def _targets(
+    services: Services, call: Call, ids: tuple[int, ...], narrowing: TerminationFilter | None
+) -> Targets:
+    """Return the executions that the ids name or the filter matches."""
     if bool(ids) == (narrowing is not None):
         raise InvalidArgument.at("executionIds", "give either executionIds or a filter")
     if narrowing is not None:
         return await find(services, call, narrowing)
-    found = Found()
+    found = Targets()
     wanted = list(dict.fromkeys(ids))
-    if len(wanted) > MOST:
-        raise InvalidArgument.at("executionIds", f"must not be more than {MOST:,}; got {len(wanted):,}")
+    if len(wanted) > MAX_BULK_EXECUTIONS:
+        raise InvalidArgument.at("executionIds", f"must not be more than {MAX_BULK_EXECUTIONS:,}; got {len(wanted):,}")
     for ids_ in _batches(wanted):
         rows = await services.store.executions.get_many(call.tenant.id, ids_)
         seen = await all_visible(services.store, call, {row.automation for row in rows})
         found.take([row for row in rows if row.automation in seen])
-        await give_way(0)
+        await yield_to_loop()
     found.missing = len(wanted) - len(found.executions)
     return found
 
 
-async def _below(services: Services, tenant: int, found: Found) -> tuple[int, bool]:
-    """How many active executions a cascade would stop below the planned ones, and whether there are more.
+async def _count_descendants(services: Services, tenant: int, found: Targets) -> tuple[int, bool]:
+    """Count the active descendants that a cascade would terminate, and return whether there are more.
 
-    Finished ones are passed through to what they started. At most `MOST` are looked at.
+    Descendants of terminal executions count, too. At most `MAX_BULK_EXECUTIONS` descendants are read.
     """
     seen = {execution.id for execution in found.executions}
     named, count, looked_at = len(seen), 0, 0
     waiting = sorted(seen)
     while waiting:
         parent, after = Ref(tenant, waiting.pop()), 0
-        while children := await services.store.executions.children(parent, after=after, limit=BATCH):
+        while children := await services.store.executions.children(parent, after=after, limit=BATCH_EXECUTIONS):
             after = children[-1].id
             further = [child for child in children if child.id not in seen]
             seen.update(child.id for child in further)
             waiting += [child.id for child in further]
-            count += sum(child.state not in STOPPED for child in further)
-            if len(seen) - named > MOST:
+            count += sum(child.state not in SETTLED_STATES for child in further)
+            if len(seen) - named > MAX_BULK_EXECUTIONS:
                 return count, True
-            await give_way(0)
+            await yield_to_loop()
         looked_at += 1
-        await give_way(looked_at)
+        await yield_after_rows(looked_at)
     return count, False
 
 
-async def _meant_and_held_back(
-    services: Services, call: Call, narrowing: TerminationFilter, found: Found, reason: str
-) -> Found:
-    """What the filter finds once new runs of its automations are held back.
+async def _targets_after_hold(
+    services: Services, call: Call, narrowing: TerminationFilter, found: Targets, reason: str
+) -> Targets:
+    """Return the executions that the filter matches after new runs of its automations were paused.
 
-    Runs that were started between a look and the order's commit would be neither found nor held back. So what is to be
-    paused is paused first, in a commit of its own, and looked for after that, until a look finds no further automation.
+    A run that starts between the search and the commit would be neither terminated nor paused. So the automations are
+    paused first, in a commit of their own, and the search is repeated until it matches no further automation.
     """
     held: set[str] = set()
     while True:
-        wanted = {*await _named(services, call, narrowing), *(row.automation for row in found.executions)}
+        wanted = {
+            *await _automations_of_filter(services, call, narrowing),
+            *(row.automation for row in found.executions),
+        }
         further = sorted(wanted - held)
         if not further:
             return found
@@ -242,57 +251,57 @@ async def _meant_and_held_back(
         found = await find(services, call, narrowing)
 
 
-async def _named(services: Services, call: Call, narrowing: TerminationFilter | None) -> list[str]:
-    """The automations that a filter names, as far as they are the caller's to see."""
+async def _automations_of_filter(services: Services, call: Call, narrowing: TerminationFilter | None) -> list[str]:
+    """Return the automations in the filter that the caller may see."""
     ids = () if narrowing is None else narrowing.automation_template_ids
     found: list[str] = []
     for ids_ in _batches(list(dict.fromkeys(ids))):
         apps = await services.store.automations.apps_of(call.tenant.id, ids_)
         found += [id_ for id_ in ids_ if id_ in apps and (call.apps is None or apps[id_] in call.apps)]
-        await give_way(0)
+        await yield_to_loop()
     return found
 
 
-async def _planned(services: Services, call: Call, ids: list[int]) -> PlanRow:
+async def _store_plan(services: Services, call: Call, ids: list[int]) -> PlanRow:
     at = services.clock.now()
-    row = PlanRow(id=services.ids.text(), client=call.principal.client, expires_at=at + VALID, total=len(ids))
+    row = PlanRow(id=services.ids.text(), client=call.principal.client, expires_at=at + PLAN_VALIDITY, total=len(ids))
     await services.store.bulk_terminations.plan(call.tenant.id, row, at, ids)
     return row
 
 
-async def _usable(services: Services, call: Call, id_: str, at: int) -> PlanRow:
+async def _usable_plan(services: Services, call: Call, id_: str, at: int) -> PlanRow:
     row = await services.store.bulk_terminations.find_plan(call.tenant.id, id_)
     if row is None or row.client != call.principal.client:
         raise NotFound
     if row.used:
-        raise FailedPrecondition("the plan was carried out already")
+        raise FailedPrecondition("the plan was used already; make a new one")
     if row.expires_at <= at:
-        raise FailedPrecondition("the plan has expired; make a new one: what it would stop may have changed")
+        raise FailedPrecondition("the plan has expired; make a new one: its executions may have changed")
     return row
 
 
-async def _to_pause(
+async def _automations_to_pause(
     services: Services, call: Call, row: PlanRow, narrowing: TerminationFilter | None
 ) -> tuple[str, ...]:
-    """The automations that a filter names, and those whose executions are planned."""
-    order = BulkTermination(
+    """Return the automations in the filter, and those of the planned executions."""
+    bulk = BulkTermination(
         tenant=call.tenant.id, id=row.id, request=TerminationRequest(call.actor), paused=(), at=0, total=row.total
     )
-    ids = await services.store.bulk_terminations.batch(order, MOST)
-    found: dict[str, None] = dict.fromkeys(await _named(services, call, narrowing))
+    ids = await services.store.bulk_terminations.batch(bulk, MAX_BULK_EXECUTIONS)
+    found: dict[str, None] = dict.fromkeys(await _automations_of_filter(services, call, narrowing))
     for ids_ in _batches(ids):
         for execution in await services.store.executions.get_many(call.tenant.id, ids_):
             found[execution.automation] = None
-        await give_way(0)
+        await yield_to_loop()
     return tuple(found)
 
 
 def _batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
-    """So many at a time as one read is asked for."""
-    return (ids[first : first + READ_BATCH] for first in range(0, len(ids), READ_BATCH))
+    """Split ids into batches of `READ_BATCH_IDS`."""
+    return (ids[first : first + READ_BATCH_IDS] for first in range(0, len(ids), READ_BATCH_IDS))
 
 
-# --- how it is shown --------------------------------------------------------------------------------------------------
+# --- views ------------------------------------------------------------------------------------------------------------
 
 
 async def _planned_execution(services: Services, row: Execution) -> PlannedExecution:
@@ -317,29 +326,29 @@ def _names(names: list[str], positions: Iterable[int]) -> Iterable[str]:
 
 
 async def _read(services: Services, call: Call) -> BulkTermination:
-    order = await services.store.bulk_terminations.get(call.tenant.id, call.path["id"])
-    if order is None or (call.apps is not None and order.request.actor.client != call.principal.client):
+    bulk = await services.store.bulk_terminations.get(call.tenant.id, call.path["id"])
+    if bulk is None or (call.apps is not None and bulk.request.actor.client != call.principal.client):
         raise NotFound
-    return order
+    return bulk
 
 
-def _shown(order: BulkTermination) -> BulkTerminationView:
-    request = order.request
+def _shown(bulk: BulkTermination) -> BulkTerminationView:
+    request = bulk.request
     return BulkTerminationView(
-        id=order.id,
-        state="ABORTED" if order.aborted_at is not None else "RUNNING" if order.finished_at is None else "DONE",
+        id=bulk.id,
+        state="ABORTED" if bulk.aborted_at is not None else "RUNNING" if bulk.finished_at is None else "DONE",
         actor=shown.actor(request.actor),
         reason=request.reason,
         mode=request.mode,
         cascade=request.cascade,
-        paused_automations=order.paused,
-        created_at=shown.moment(order.at),
-        finished_at=shown.moment(order.finished_at),
-        total=order.total,
-        accepted=order.accepted,
-        repeated=order.repeated,
-        already_finished=order.already_finished,
-        denied=order.denied,
-        not_found=order.not_found,
-        descendants=order.below,
+        paused_automations=bulk.paused,
+        created_at=shown.moment(bulk.at),
+        finished_at=shown.moment(bulk.finished_at),
+        total=bulk.total,
+        accepted=bulk.accepted,
+        repeated=bulk.repeated,
+        already_finished=bulk.already_finished,
+        denied=bulk.denied,
+        not_found=bulk.not_found,
+        descendants=bulk.below,
     )

@@ -1,7 +1,7 @@
-"""What a filter of executions finds: by what is indexed first, then by an expression.
+"""Finds the executions that a filter matches, first by indexed columns and then by an expression.
 
-An expression is asked about what our views show, and no more: the secret results of a run are masked. Whoever may stop
-runs could otherwise guess at them, by one question after the other.
+An expression reads only what our views show; the secret results of a run are masked. A client that may terminate runs
+could otherwise guess secrets by repeated filters.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ from interlock.expressions.program import Program
 from interlock.operations import shown
 from interlock.operations.bulk_terminations.views import ExpressionFailures, TerminationFilter
 from interlock.operations.operation import Call
-from interlock.operations.paging import ROWS_AT_ONCE, few, give_way
+from interlock.operations.paging import ROWS_PER_TURN, limited
 from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
 from interlock.steps.documents import Unreadable, decode
+from interlock.system import yield_to_loop
 
-MOST: Final = 100_000
-"""Executions of one order."""
-LONGEST: Final = 30 * SECOND
-"""For which the data of runs are looked through at most: an expression may be dear, and there may be many runs."""
+MAX_BULK_EXECUTIONS: Final = 100_000
+"""Maximum number of executions of one bulk termination."""
+MAX_FILTER_TIME: Final = 30 * SECOND
+"""Maximum time for evaluating a filter, in microseconds: an expression may be expensive, and there may be many runs."""
 _EXPRESSION: Final = "filter.expressionCel"
-_ROWS: Final = 250
-_BYTES_AT_ONCE: Final = 32_768
-"""Of data that are read and decoded before everybody else gets a turn of the loop."""
+_PAGE_ROWS: Final = 250
+_BYTES_PER_TURN: Final = 32_768
+"""Bytes of data that are read and decoded before the loop serves other requests."""
 _ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
 _TRIGGER: Final = "trigger"
 
 
 @dataclass(slots=True)
-class Found:
-    """What is meant by a request, and what of it could not be found out."""
+class Targets:
+    """The executions that a request names, and those that the server could not check."""
 
     executions: list[Execution] = field(default_factory=list)
     counts: Counter[State] = field(default_factory=Counter)
-    """How many of them stand in which state."""
+    """The number of these executions in each state."""
     missing: int = 0
-    """Ids that are unknown here, or not the caller's to see."""
+    """Ids that are unknown, or not visible to the caller."""
     failures: int = 0
-    """Runs about which the expression could not be asked. They do not count as found."""
+    """Runs for which the expression failed. They do not match."""
     first: tuple[int, ExpressionFailed] | None = None
-    """The first of them, and why."""
+    """The first run for which the expression failed, and the reason."""
 
     def take(self, rows: Sequence[Execution]) -> None:
         self.executions += rows
@@ -64,7 +65,7 @@ class Found:
         self.first = self.first or (execution, failure)
 
     def shown_failures(self) -> ExpressionFailures | None:
-        """For an answer; None if the expression could be asked about all."""
+        """Return the failures for an answer; None if there are none."""
         if self.first is None:
             return None
         execution, why = self.first
@@ -72,46 +73,47 @@ class Found:
         return ExpressionFailures(count=self.failures, execution_id=execution, error=error)
 
 
-async def find(services: Services, call: Call, narrowing: TerminationFilter) -> Found:
-    """The runs that are not at rest for good, are the caller's to see, and fit all that is given; newest first.
+async def find(services: Services, call: Call, narrowing: TerminationFilter) -> Targets:
+    """Return the active runs that the caller may see and that match all criteria, newest first.
 
     Raises:
-        InvalidArgument: nothing is given, the expression is not valid, too many fit, or it takes too long to find out.
-        Unavailable: no process could be had for an expression that needs one.
+        InvalidArgument: The filter is empty, its expression is not valid, it matches too many runs, or evaluating it
+            takes too long.
+        Unavailable: No process was available to compile or evaluate the expression.
     """
     states = shown.states_of(narrowing.states)
-    automations = few(narrowing.automation_template_ids, "filter.automationTemplateIds")
+    automations = limited(narrowing.automation_template_ids, "filter.automationTemplateIds")
     subjects = _subjects(narrowing)
     expression = narrowing.expression_cel
-    narrowed = automations or states or subjects or narrowing.older_than or expression is not None
-    if not (narrowed or narrowing.all_executions):
-        raise InvalidArgument.at(
-            "filter", "narrows nothing down; say what is meant, or set allExecutions if all of them are"
-        )
+    has_criteria = automations or states or subjects or narrowing.older_than or expression is not None
+    if not (has_criteria or narrowing.all_executions):
+        raise InvalidArgument.at("filter", "is empty: add a criterion, or set allExecutions to match all executions")
     at = services.clock.now()
-    question = None if expression is None else _Question(services, await _program(services, expression), at)
+    run_filter = None if expression is None else _RunFilter(services, await _program(services, expression), at)
     active = tuple(state for state in (_ACTIVE if states is None else states) if state not in TERMINAL)
     until = at if narrowing.older_than is None else at - narrowing.older_than.nanos // 1000
-    found = Found()
+    found = Targets()
     before: int | None = None
     while active and (
         rows := await services.store.executions.page(
-            call.tenant.id, automations=automations, states=active, subjects=subjects, before=before, limit=_ROWS
+            call.tenant.id, automations=automations, states=active, subjects=subjects, before=before, limit=_PAGE_ROWS
         )
     ):
         before = rows[-1].id
         old = [row for row in rows if row.created_at <= until]
         seen = await all_visible(services.store, call, {row.automation for row in old})
-        fitting = [row for row in old if row.automation in seen]
-        found.take(fitting if question is None else await question.ask(fitting, found))
-        if len(found.executions) > MOST:
-            raise InvalidArgument.at("filter", f"finds more than {MOST:,} executions; narrow it down")
-        await give_way(0)
+        matches = [row for row in old if row.automation in seen]
+        found.take(matches if run_filter is None else await run_filter.matching(matches, found))
+        if len(found.executions) > MAX_BULK_EXECUTIONS:
+            raise InvalidArgument.at(
+                "filter", f"matches more than {MAX_BULK_EXECUTIONS:,} executions; add an automation or a state"
+            )
+        await yield_to_loop()
     return found
 
 
 def _subjects(narrowing: TerminationFilter) -> Sequence[str]:
-    subjects = few(narrowing.subject_user_ids, "filter.subjectUserIds")
+    subjects = limited(narrowing.subject_user_ids, "filter.subjectUserIds")
     for number, subject in enumerate(subjects):
         if not subject:
             raise InvalidArgument.at(f"filter.subjectUserIds[{number}]", "must not be empty")
@@ -119,30 +121,31 @@ def _subjects(narrowing: TerminationFilter) -> Sequence[str]:
 
 
 def step_names(steps: bytes) -> list[str]:
-    """The names of a definition's steps, in order."""
+    """Return the names of a definition's steps, in order."""
     return [step["stepName"] for step in decode(steps)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """What expressions need to know of a definition."""
+    """The parts of a definition that expressions need."""
 
     names: list[str]
     defaults: Mapping[str, object]
 
 
 async def _program(services: Services, expression: str) -> Program:
-    """
+    """Compile the expression of a filter.
+
     Raises:
-        InvalidExpression: the expression is not valid; it names the field, line and column.
-        Unavailable: there is no process to compile it.
+        InvalidExpression: The expression is not valid; the error names the field, line and column.
+        Unavailable: There is no process to compile it.
     """
     scope = Scope(Place.EXECUTION, Origin(_EXPRESSION))
     return await services.environment.compiled(lambda known: known.compile(expression, Kind.BOOL, scope), urgent=True)
 
 
-class _Question:
-    """An expression that is asked about each run. What the answer does not need is not read."""
+class _RunFilter:
+    """Evaluates an expression for each run, and reads only the data that the expression uses."""
 
     def __init__(self, services: Services, program: Program, at: int) -> None:
         self._services = services
@@ -156,38 +159,38 @@ class _Question:
         self._names: dict[str, str] = {}
         self._since = 0
 
-    async def ask(self, rows: Sequence[Execution], found: Found) -> list[Execution]:
-        """Those of them that fit; the failures are noted in `found`."""
-        fitting: list[Execution] = []
-        asked: list[Execution] = []
+    async def matching(self, rows: Sequence[Execution], found: Targets) -> list[Execution]:
+        """Return the runs that match, and add the failures to `found`."""
+        matches: list[Execution] = []
+        evaluated: list[Execution] = []
         contexts: list[Context] = []
         for number, row in enumerate(rows, 1):
             try:
                 contexts.append(await self._context(row))
-                asked.append(row)
+                evaluated.append(row)
             except Unreadable as error:
-                # Nothing of it can be asked about, and that is true of this run alone.
+                # The data of this run cannot be decoded; the other runs are not affected.
                 found.failed(row.id, self._program.refused(error.message))
-            if number % ROWS_AT_ONCE == 0 or self._since > _BYTES_AT_ONCE or number == len(rows):
+            if number % ROWS_PER_TURN == 0 or self._since > _BYTES_PER_TURN or number == len(rows):
                 answers = await self._services.evaluator.evaluate_each(self._program, contexts)
-                for one, answer in zip(asked, answers, strict=True):
+                for one, answer in zip(evaluated, answers, strict=True):
                     if isinstance(answer, ExpressionFailed):
                         found.failed(one.id, answer)
                     elif answer is True:
-                        fitting.append(one)
-                asked, contexts, self._since = [], [], 0
-                await give_way(0)
+                        matches.append(one)
+                evaluated, contexts, self._since = [], [], 0
+                await yield_to_loop()
                 self._check_time()
-        return fitting
+        return matches
 
     def _check_time(self) -> None:
-        if self._services.clock.now() - self._at > LONGEST:
+        if self._services.clock.now() - self._at > MAX_FILTER_TIME:
             raise InvalidArgument.at(
-                "filter", f"takes longer than {LONGEST // SECOND} s to go by; narrow it down by automation or state"
+                "filter", f"took longer than {MAX_FILTER_TIME // SECOND} s to evaluate; add an automation or a state"
             )
 
     async def _context(self, row: Execution) -> Context:
-        """What the expression may read of a run. Raises Unreadable."""
+        """Return the context of the expression for a run. Raises Unreadable."""
         store = self._services.store.executions
         ctx: dict[str, object] = {}
         if self._trigger:
@@ -226,26 +229,26 @@ class _Question:
         return known
 
 
-def _of_row(member: Callable[[Execution], object]) -> Callable[[_Question, Execution], Awaitable[object]]:
-    """A member that the run's own row tells."""
+def _of_row(member: Callable[[Execution], object]) -> Callable[[_RunFilter, Execution], Awaitable[object]]:
+    """Return a reader of a member that is a column of the run's row."""
 
-    async def read(question: _Question, row: Execution) -> object:
+    async def read(run_filter: _RunFilter, row: Execution) -> object:
         return member(row)
 
     return read
 
 
-MEMBERS: Final[Mapping[str, Callable[[_Question, Execution], Awaitable[object]]]] = {
+MEMBERS: Final[Mapping[str, Callable[[_RunFilter, Execution], Awaitable[object]]]] = {
     "execution.id": _of_row(lambda row: row.id),
     "execution.automationTemplateId": _of_row(lambda row: row.automation),
-    "execution.automationDisplayName": _Question.display_name,
-    "execution.currentVersion": _Question.version,
+    "execution.automationDisplayName": _RunFilter.display_name,
+    "execution.currentVersion": _RunFilter.version,
     "execution.isDraft": _of_row(lambda row: row.is_draft),
     "execution.state": _of_row(lambda row: row.state.value),
     "execution.waitingFor": _of_row(lambda row: row.waiting_for.value if row.waiting_for is not None else ""),
     "execution.step": _of_row(lambda row: row.step),
-    "execution.stepName": _Question.step_name,
+    "execution.stepName": _RunFilter.step_name,
     "execution.createdAt": _of_row(lambda row: instant(row.created_at)),
     "execution.updatedAt": _of_row(lambda row: instant(row.updated_at)),
 }
-"""What an expression may ask of a run itself, as `expressions.names` declares it."""
+"""The readers of the members of `execution`, which `expressions.names` declares."""

@@ -18,8 +18,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}PlanBulkTermination",
         summary="Plan Bulk Termination",
         description=(
-            "What an order would stop, by ids or by a filter: what has already happened, what is in flight, what "
-            "waits. The plan can be carried out once, within five minutes, by the client that made it."
+            "Preview a bulk termination, by ids or by a filter: the completed steps of each execution, and whether it "
+            "is in flight or waits. The client that made the plan can use it once, within five minutes."
         ),
         handler=handlers.plan,
         permission=Permission.EXECUTIONS_TERMINATE,
@@ -28,11 +28,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         tag=INTERLOCK_TAG,
         more=(
-            "An `expressionCel` is asked about each execution that fits otherwise. It reads `ctx` as the steps of the "
-            "execution would, with its secrets masked, and `execution.id`, `automationTemplateId`, "
+            "`expressionCel` is evaluated for each execution that matches the other criteria. It reads `ctx` as the "
+            "steps of the execution do, with secrets masked, and `execution.id`, `automationTemplateId`, "
             "`automationDisplayName`, `currentVersion`, `isDraft`, `state`, `waitingFor`, `step`, `stepName`, "
-            "`createdAt` and `updatedAt`. One that it fails for does not fit; `expressionFailures` says how many those "
-            "are, and why the first of them failed."
+            "`createdAt` and `updatedAt`. An execution for which it fails does not match; `expressionFailures` has the "
+            "number of these executions and the error of the first."
         ),
         within_apps=True,
     ),
@@ -42,8 +42,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}CreateBulkTermination",
         summary="Create Bulk Termination",
         description=(
-            "Terminate what a plan holds, executions by their ids, or those that a filter finds now. It is carried out "
-            "in batches of 250, each in one commit, and outlives a restart."
+            "Terminate the executions of a plan, executions by their ids, or those that a filter matches now. The "
+            "server terminates them in batches of 250, each in one commit, and continues after a restart."
         ),
         handler=handlers.create,
         permission=Permission.EXECUTIONS_TERMINATE,
@@ -53,10 +53,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         tag=INTERLOCK_TAG,
         more=(
-            "With `pauseAutomation`, new executions of the automations concerned, drafts included, are held back as by "
-            "their circuit breaker until an operator clears it: with a filter before it looks for executions, with ids "
-            "or a plan from the order's commit on. Whether the client may terminate is checked again for each "
-            "execution when its turn comes."
+            "With `pauseAutomation`, the circuit breakers of the affected automations pause new executions, including "
+            "those of drafts, until an operator clears them: with a filter before the server searches for executions, "
+            "with ids or a plan from the commit of the bulk termination on. The server checks the permission of the "
+            "client again for each execution before it terminates it."
         ),
         within_apps=True,
         link=_OF_BULK_TERMINATION,
@@ -66,7 +66,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/bulkTerminations",
         id=f"{OWN}ListBulkTerminations",
         summary="List Bulk Terminations",
-        description="One page of orders to terminate many executions, newest first.",
+        description="One page of bulk terminations, newest first.",
         handler=handlers.list_all,
         permission=Permission.EXECUTIONS_READ,
         response=views.ListBulkTerminationsResponse,
@@ -79,12 +79,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/bulkTerminations/{id}",
         id=f"{OWN}GetBulkTermination",
         summary="Get Bulk Termination",
-        description="One order to terminate many executions, and how far it has come.",
+        description="One bulk termination and its progress.",
         handler=handlers.get,
         permission=Permission.EXECUTIONS_READ,
         response=views.BulkTerminationResponse,
         visibility=Visibility.OWN,
-        parameters=(PathParameter("id", "The order."),),
+        parameters=(PathParameter("id", "The bulk termination."),),
         tag=INTERLOCK_TAG,
         within_apps=True,
     ),
@@ -93,14 +93,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/bulkTerminations/{id}/actions/abort",
         id=f"{OWN}AbortBulkTermination",
         summary="Abort Bulk Termination",
-        description="Stop nobody further by this order. What it has stopped stays stopped.",
+        description="Abort a bulk termination. Executions that it has terminated stay terminated.",
         handler=handlers.abort,
         permission=Permission.EXECUTIONS_TERMINATE,
         response=views.BulkTerminationResponse,
         request=views.AbortBulkTerminationRequest,
         lane=Lane.STOP,
         visibility=Visibility.OWN,
-        parameters=(PathParameter("id", "The order."),),
+        parameters=(PathParameter("id", "The bulk termination."),),
         tag=INTERLOCK_TAG,
         within_apps=True,
     ),

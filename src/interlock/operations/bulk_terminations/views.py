@@ -1,4 +1,4 @@
-"""Our own messages about terminating many executions by one order."""
+"""Our own messages about bulk terminations."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from interlock.operations.views import ActorView
 
 
 class TerminationFilter(Message):
-    """Executions that are not at rest for good, narrowed down by all that is given."""
+    """The active executions that match all of these criteria."""
 
     proto_name: ClassVar[str] = "interlock.v1.TerminationFilter"
 
     automation_template_ids: tuple[str, ...] = ()
     states: tuple[AutomationExecutionState, ...] = ()
     older_than: NonNegativeDuration | None = None
-    """Started at least so long ago."""
+    """Started at least this long ago."""
     subject_user_ids: tuple[str, ...] = ()
-    """About one of these people: the `user_id` of their trigger data."""
+    """The subject is one of these people: the `user_id` of the trigger data."""
     expression_cel: str | None = None
-    """A CEL expression that is true for them. It reads `execution` and, as an automation does, `ctx`. An execution that
-    it fails for does not fit."""
+    """A CEL expression that is true for the execution. It reads `execution` and, as an automation does, `ctx`. An
+    execution for which it fails does not match."""
     all_executions: Bool = False
-    """Says that nothing narrows it down and that this is meant."""
+    """Match all active executions; required if there is no other criterion."""
 
 
 class PlanBulkTerminationRequest(Message):
-    """What is to be looked at: these executions, or those that a filter finds now."""
+    """The executions to preview: these, or those that a filter matches now."""
 
     proto_name: ClassVar[str] = "interlock.v1.PlanBulkTerminationRequest"
 
     execution_ids: tuple[Int64, ...] = ()
     filter: TerminationFilter | None = None
     cascade: Bool = False
-    """Count what these executions started as well, and what that started."""
+    """Count the descendants of these executions as well."""
 
 
 class PlannedExecution(Message):
-    """One execution that would be stopped."""
+    """One execution that would be terminated."""
 
     proto_name: ClassVar[str] = "interlock.v1.PlannedExecution"
 
@@ -54,26 +54,26 @@ class PlannedExecution(Message):
     state: str = ""
     created_at: Timestamp | None = None
     done_steps: tuple[str, ...] = ()
-    """What has already happened, and will not be undone."""
+    """The completed steps; they will not be undone."""
     in_flight: str = ""
-    """The step whose attempt would be cut."""
+    """The step whose attempt would be interrupted."""
     waiting_for: str = ""
 
 
 class ExpressionFailures(Message):
-    """Executions that the expression of a filter failed for. They count as not fitting, and are not stopped."""
+    """Executions for which the expression of a filter failed. They do not match, and are not terminated."""
 
     proto_name: ClassVar[str] = "interlock.v1.ExpressionFailures"
 
     count: Int32 = 0
     execution_id: Int64 = 0
-    """The first of them."""
+    """The first of these executions."""
     error: str = ""
-    """Why it failed for that one, with line and column. It never says what was read."""
+    """The error for that execution, with line and column. It never contains the data that was read."""
 
 
 class StateCount(Message):
-    """How many executions of a plan stand in a state."""
+    """The number of executions of a plan in one state."""
 
     proto_name: ClassVar[str] = "interlock.v1.StateCount"
 
@@ -82,30 +82,30 @@ class StateCount(Message):
 
 
 class TerminationPlan(Message):
-    """What an order would stop. It can be carried out once, by the client that made it, until it expires."""
+    """The preview of a bulk termination. The client that made it can use it once, until it expires."""
 
     proto_name: ClassVar[str] = "interlock.v1.TerminationPlan"
 
     id: str = ""
     expires_at: Timestamp | None = None
     total: Int32 = 0
-    """Executions that are named, or that the filter finds."""
+    """The number of executions that the ids name or the filter matches."""
     cascade: Bool = False
     descendants: Int32 = 0
-    """With `cascade`: active executions below those, which would be stopped too."""
+    """With `cascade`: active descendants, which would be terminated as well."""
     more_descendants: Bool = False
-    """There are more than were counted: 100,000 are looked at."""
+    """There are more descendants than were counted; at most 100,000 are read."""
     states: tuple[StateCount, ...] = ()
     not_found: Int32 = 0
-    """Ids that are unknown here, or not the caller's to see."""
+    """Ids that are unknown, or not visible to the caller."""
     expression_failures: ExpressionFailures | None = None
-    """Absent if the filter's expression, if there is one, could be evaluated for all."""
+    """Absent if the filter has no expression, or it could be evaluated for all executions."""
     executions: tuple[PlannedExecution, ...] = ()
-    """The first hundred of those that would be stopped."""
+    """The first hundred executions that would be terminated."""
 
 
 class CreateBulkTerminationRequest(Message):
-    """Terminate: what a plan holds, these executions, or those that a filter finds now."""
+    """Terminate the executions of a plan, these executions, or those that a filter matches now."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateBulkTerminationRequest"
 
@@ -113,18 +113,18 @@ class CreateBulkTerminationRequest(Message):
     execution_ids: tuple[Int64, ...] = ()
     filter: TerminationFilter | None = None
     reason: Annotated[Reason, AfterValidator(one_line)] = ""
-    """Why; at most 1,024 bytes of UTF-8, without control characters."""
+    """The reason; at most 1,024 bytes of UTF-8, without control characters."""
     mode: TerminationMode = TERMINATION_MODE.zero
     cascade: Bool = False
-    """Terminate what these executions started as well, and what that started."""
+    """Terminate the descendants of these executions as well."""
     deadline: Annotated[Duration, AfterValidator(short_deadline)] | None = None
-    """When an attempt in flight is given up at the latest; 0 s to 300 s, 10 s by default."""
+    """When an attempt in flight is abandoned at the latest; 0 s to 300 s, 10 s by default."""
     pause_automation: Bool = False
-    """Hold back new executions of the automations concerned, from the first commit on, until somebody clears it."""
+    """Pause new executions of the affected automations from the first commit on, until an operator clears them."""
 
 
 class BulkTerminationView(Message):
-    """A request to terminate many executions, and how far it has been carried out."""
+    """A request to terminate many executions, and its progress."""
 
     proto_name: ClassVar[str] = "interlock.v1.BulkTermination"
 
@@ -144,23 +144,23 @@ class BulkTerminationView(Message):
     already_finished: Int32 = 0
     denied: Int32 = 0
     not_found: Int32 = 0
-    """Unknown, or another tenant's: there is no telling which."""
+    """Unknown, or executions of another tenant; the server does not tell which."""
     descendants: Int32 = 0
-    """With `cascade`: executions stopped below those that are named. In trees of more than 10,000, those so far."""
+    """With `cascade`: terminated descendants. In trees of more than 10,000 executions, those terminated so far."""
 
 
 class BulkTerminationResponse(Message):
-    """One order."""
+    """One bulk termination."""
 
     proto_name: ClassVar[str] = "interlock.v1.BulkTerminationResponse"
 
     bulk_termination: BulkTerminationView | None = None
     expression_failures: ExpressionFailures | None = None
-    """In the answer to an order with a filter, if its expression failed for some: they are not stopped."""
+    """In the answer to a request with a filter whose expression failed for some executions: they are not terminated."""
 
 
 class ListBulkTerminationsResponse(Message):
-    """One page of orders, newest first."""
+    """One page of bulk terminations, newest first."""
 
     proto_name: ClassVar[str] = "interlock.v1.ListBulkTerminationsResponse"
 
@@ -169,6 +169,6 @@ class ListBulkTerminationsResponse(Message):
 
 
 class AbortBulkTerminationRequest(Message):
-    """Stop nobody further by this order."""
+    """Abort a bulk termination: it terminates no further executions."""
 
     proto_name: ClassVar[str] = "interlock.v1.AbortBulkTerminationRequest"

@@ -1,6 +1,6 @@
-"""Addenda: somebody has asked the far end what became of a step that was in doubt, and adds it to the record.
+"""Addenda: an operator asked the receiver about a step whose outcome is unknown, and adds the finding to the record.
 
-The recorded outcome is not touched: what the run knew when it ended, and what a person learned later, are two facts.
+An addendum does not change the recorded outcome: the result at the end of the run, and a later finding, are two facts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ ACTION: Final = "execution.addendum"
 
 
 async def create(services: Services, call: Call, body: CreateAddendumRequest) -> Answer:
-    """Add a finding to the record of a run that is at its end. The same one sent again within a day is added once.
+    """Add a finding to the record of a terminal run. The same finding, sent again within a day, is added once.
+
+    In a frozen store no run moves, and steps that were open in the backup may have been performed after it: such a
+    store accepts addenda to active runs, too.
 
     Raises:
-        NotFound: there is no such run.
-        InvalidArgument: it has no such step, attempt or item, or the body says of none.
-        FailedPrecondition: the run is not at its end, or what became of the step is on record. In a restored store that
-            is frozen nothing goes on, and what was not at its end in the backup may have been done after it.
-        Unavailable: the commit could not be made, the disk being full, for one; nothing was added.
+        NotFound: There is no such run.
+        InvalidArgument: The body names no step, or the run has no such step, attempt or item.
+        FailedPrecondition: The run is active, or the outcome of the step is known.
+        Unavailable: The commit failed, for example because the disk is full; nothing was added.
     """
     detail = await detail_of(services, call)
     if body.finding == FINDING.zero:
@@ -38,7 +40,7 @@ async def create(services: Services, call: Call, body: CreateAddendumRequest) ->
     receipt = receipt_of(detail)
     if not receipt.settled and not receipt.frozen:
         raise FailedPrecondition(
-            f"the execution is {detail.state}: what becomes of its steps is still being recorded; terminate it, or wait"
+            f"the execution is {detail.state}: its outcomes are still being recorded; terminate it, or wait"
         )
     recorded = _recorded(receipt, step, body)
     new = Addendum(
@@ -89,18 +91,19 @@ def _step(detail: ExecutionDetail, body: CreateAddendumRequest) -> StepView:
 
 
 def _recorded(receipt: Receipt, step: StepView, body: CreateAddendumRequest) -> str:
-    """What is on record of that which the addendum is about, and which is in doubt."""
+    """Return the recorded outcome of the step, attempt or item that the addendum is about; it must be in doubt."""
     attempt = _attempt(step, body.attempt)
     items = {item.name: item.outcome for item in items_of(step.attempts if attempt is None else [attempt])}
     if body.item not in items and (body.item or items):
-        known = f"one of {', '.join(items)}"[:200] if items else "left out: the step has no items to tell apart"
+        known = f"one of {', '.join(items)}"[:200] if items else "absent: the step has no items"
         raise InvalidArgument.at("item", f"must be {known}")
     recorded = items.get(body.item) or (step if attempt is None else attempt).outcome
     asked = any((entry.position, entry.item) == (step.position, body.item) for entry in questions(receipt))
     known_of_attempt = attempt is not None and not _doubtful(receipt, attempt, body.item)
     if not asked or known_of_attempt:
         raise FailedPrecondition(
-            f"nothing is in doubt there: {recorded} is on record; an addendum is for what the receipt lists as unknown"
+            f"nothing is in doubt: the recorded outcome is {recorded}; an addendum is for entries that the receipt "
+            "lists as unknown"
         )
     return recorded
 

@@ -1,4 +1,4 @@
-"""Our own view of one run: its steps and attempts, what they were given and gave, its termination and its children."""
+"""Our own view of one run: its steps and attempts with their inputs and outputs, its termination and its children."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
 from interlock.steps.webhook import WebhookStep
 
-MOST_CHILDREN: Final = 100
+MAX_CHILDREN_SHOWN: Final = 100
 MARKDOWN: Final = "text/markdown"
 
 
 async def detail(services: Services, call: Call, body: None) -> Answer:
-    """Everything there is to know of one run, secrets masked."""
+    """Return the whole record of one run, with secrets masked."""
     return Answer(await detail_of(services, call))
 
 
 async def receipt(services: Services, call: Call, body: None) -> Answer:
-    """What the run had and had not done: as JSON, or as Markdown for who asks for it (`format`, or an Accept header).
+    """Return the receipt of a run as JSON, or as Markdown if `format` or the Accept header requests it.
 
     Raises:
         InvalidArgument: `format` is neither `json` nor `markdown`.
@@ -60,10 +60,11 @@ async def receipt(services: Services, call: Call, body: None) -> Answer:
 
 
 async def detail_of(services: Services, call: Call) -> ExecutionDetail:
-    """
+    """Read the whole record of the run in the path from one snapshot.
+
     Raises:
-        InvalidArgument: the id is not one.
-        NotFound: there is no such run.
+        InvalidArgument: The id is malformed.
+        NotFound: There is no such run.
     """
     async with services.store.snapshot() as reads:
         return await _shown(services, reads, call, await handlers.read(reads, call))
@@ -72,7 +73,7 @@ async def detail_of(services: Services, call: Call) -> ExecutionDetail:
 async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -> ExecutionDetail:
     ref = row.ref
     definition = await reads.automations.definition(row.tenant, row.definition)
-    children = await reads.executions.children(ref, limit=MOST_CHILDREN + 1)
+    children = await reads.executions.children(ref, limit=MAX_CHILDREN_SHOWN + 1)
     seen = await all_visible(reads, call, {child.automation for child in children})
     names = await shown.automation_names(reads, row.tenant, {row.automation, *seen})
     ended = row.completed_at
@@ -113,9 +114,9 @@ async def _shown(services: Services, reads: Reads, call: Call, row: Execution) -
                 created_at=shown.moment(child.created_at),
                 completed_at=shown.moment(child.completed_at),
             )
-            for child in children[:MOST_CHILDREN]
+            for child in children[:MAX_CHILDREN_SHOWN]
         ),
-        more_children=len(children) > MOST_CHILDREN,
+        more_children=len(children) > MAX_CHILDREN_SHOWN,
         frozen=services.store.frozen,
         restored=await _restored(reads, ref),
     )
@@ -164,7 +165,7 @@ async def _steps(
 
 
 def addendum_view(found: Addendum, step: str) -> AddendumView:
-    """An addendum as it is shown; `step` is the name of its step."""
+    """Convert an addendum to its view; `step` is the name of its step."""
     return AddendumView(
         number=found.number,
         position=found.position,
@@ -193,15 +194,15 @@ async def _step(
         display_name=step.get("stepDisplayName", ""),
         kind=next((kind for kind in step if kind in STEP_KINDS), ""),
     )
-    over = row.state in TERMINAL
+    is_terminal = row.state in TERMINAL
     if not attempts:
-        return named.model_copy(update={"outcome": str(Outcome.NOT_STARTED) if over else ""})
+        return named.model_copy(update={"outcome": str(Outcome.NOT_STARTED) if is_terminal else ""})
     last = attempts[-1]
-    # An attempt that sent nothing says nothing of those before it, which did.
-    telling = next((row for row in reversed(attempts) if row.outcome is not Outcome.INTERRUPTED_NOT_SENT), last)
-    # A failed attempt of the step where the run stands is not its end while another one may follow.
-    at_it = not over and row.step == position
-    outcome = None if at_it else shown_outcome(telling.outcome, row.state)
+    # An attempt that sent nothing does not replace the outcome of an earlier one that did.
+    decisive = next((row for row in reversed(attempts) if row.outcome is not Outcome.INTERRUPTED_NOT_SENT), last)
+    # The failure of an attempt at the current step is not the outcome of the step while a retry may follow.
+    is_current = not is_terminal and row.step == position
+    outcome = None if is_current else shown_outcome(decisive.outcome, row.state)
     return named.model_copy(
         update={
             "outcome": outcome or "",
@@ -209,9 +210,9 @@ async def _step(
             "receiver": await _receiver(reads, row, attempts) if named.kind == WebhookStep.kind else None,
             "input": _json(last.input),
             "output": _json(last.output),
-            "error": _error(telling.error),
+            "error": _error(decisive.error),
             "started_at": shown.moment(attempts[0].started_at),
-            "settled_at": None if at_it else shown.moment(_settled_at(row, last)),
+            "settled_at": None if is_current else shown.moment(_settled_at(row, last)),
             "attempts": tuple(
                 _attempt(row, attempt, items.get((position, attempt.attempt), [])) for attempt in attempts
             ),
@@ -220,7 +221,7 @@ async def _step(
 
 
 async def _receiver(reads: Reads, row: Execution, attempts: Sequence[StepRow]) -> ReceiverView | None:
-    """The webhook that the step was announced with; None if it was not announced."""
+    """Return the webhook of the announced step; None if the step was not announced."""
     given = next((_json(attempt.input) for attempt in attempts if attempt.input is not None), None)
     id_ = given.get("webhookId") if isinstance(given, dict) else None
     if not isinstance(id_, str):
@@ -236,9 +237,9 @@ _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABAND
 
 
 def in_doubt(outcome: str, reached: Reached | None) -> bool:
-    """Whether something may have reached the receiver that no answer tells of.
+    """Whether the attempt may have reached the receiver without a complete answer.
 
-    A failure is certain unless the kind said that it does not know how far it had reached.
+    A failure is certain unless the step kind reported that it does not know whether the receiver was reached.
     """
     return outcome in _IN_DOUBT or (outcome == Outcome.FAILED and reached is Reached.UNKNOWN)
 
@@ -285,7 +286,7 @@ def _late(evidence: dict[str, Any], items: Sequence[ItemRow]) -> LateView:
 
 
 def _settled_at(row: Execution, attempt: StepRow) -> int | None:
-    """A row that stays open when its run is stopped was settled by that."""
+    """Return when an attempt was settled: an attempt without a result was settled by the end of its run."""
     return attempt.settled_at if attempt.settled_at is not None else row.completed_at
 
 
@@ -294,18 +295,18 @@ def _json(text: bytes | None) -> Any:
 
 
 def _planned(definition: Definition | None) -> list[dict[str, Any]]:
-    """The steps of a definition; none if it is gone or cannot be read."""
+    """Return the steps of a definition; an empty list if it was deleted or cannot be decoded."""
     found = None if definition is None else documents.shown(definition.steps)
     return found if isinstance(found, list) else []
 
 
 def _error(text: bytes | None) -> Any:
-    """An error that can be read, also where the stored one cannot."""
+    """Return a stored error, or an error that says that the stored one cannot be decoded."""
     error = _json(text)
     return error if error is None or isinstance(error, dict) else {"code": documents.Unreadable.code, "message": error}
 
 
 def _evidence(text: bytes | None) -> list[dict[str, Any]]:
-    """The late results; of a list that cannot be read, one that says so."""
+    """Return the late results; one result that says so if the stored list cannot be decoded."""
     found = _json(text)
     return found if isinstance(found, list) else [] if found is None else [{"output": found}]

@@ -1,4 +1,4 @@
-"""The changes of one run as they are committed: server-sent events (WHATWG HTML, section 9.2)."""
+"""Streams the committed changes of one run as server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from interlock.rules.model import SECOND, Execution, Ref
 from interlock.rules.states import TERMINAL
 
 EVENT_STREAM: Final = "text/event-stream"
-LONGEST: Final = 900 * SECOND
-"""After so long a stream ends; the client asks again, from where it was."""
+MAX_STREAM_LIFETIME: Final = 900 * SECOND
+"""Time after which the server ends a stream, in microseconds; the client reconnects and continues from there."""
 HEARTBEAT: Final = 15 * SECOND
-"""A comment goes out when nothing has happened for so long, so that nobody in between takes the line for dead."""
-MOST_STREAMS: Final = 1_000
-_AGAIN: Final = b"retry: 1000\n\n"
-_STILL_HERE: Final = b": still here\n\n"
+"""Idle time after which the server sends a comment, in microseconds, so that proxies keep the connection open."""
+MAX_STREAMS: Final = 1_000
+_RETRY_HINT: Final = b"retry: 1000\n\n"
+_HEARTBEAT_COMMENT: Final = b": still here\n\n"
 
 
 async def follow(services: Services, call: Call, body: None) -> Answer:
-    """The run as it is, and then each change of it, until it has ended.
+    """Stream the current state of a run, and then each change, until the run is terminal.
 
-    The id of an event is the run's epoch, which each change raises; with `Last-Event-ID` only later ones are sent. An
-    id beyond the newest event is none of this stream, as after a restore: the run is then shown as it is. A client that
-    has the last event of a run that has ended gets 204, which tells it not to connect again.
+    The id of an event is the run's epoch, which each change raises; with `Last-Event-ID` the server sends only later
+    events. An id beyond the newest event, as after a restore, is not of this stream: the stream then begins with the
+    current state. A client that has the last event of a terminal run gets 204, which tells it not to reconnect.
 
     Raises:
-        InvalidArgument: the last event's id is none.
-        NotFound: there is no such run.
-        TooManyRequests: so many are following already.
+        InvalidArgument: The id of the last event is malformed.
+        NotFound: There is no such run.
+        TooManyRequests: `MAX_STREAMS` streams are open.
     """
     row = await handlers.read(services.store, call)
     since = call.headers.get("last-event-id", "0")
@@ -45,15 +45,15 @@ async def follow(services: Services, call: Call, body: None) -> Answer:
     last = int(since)
     if last == row.epoch and row.state in TERMINAL:
         return Answer(NoContent())
-    if services.feed.watches >= MOST_STREAMS:
-        raise TooManyRequests("too many are following executions; try again shortly")
+    if services.feed.watches >= MAX_STREAMS:
+        raise TooManyRequests("too many streams of events are open; try again shortly")
     return Answer(Stream(EVENT_STREAM, _changes(services, row.ref, last if last <= row.epoch else 0)))
 
 
 async def _changes(services: Services, ref: Ref, last: int) -> AsyncIterator[bytes]:
     clock, feed = services.clock, services.feed
-    until = clock.now() + LONGEST
-    yield _AGAIN
+    until = clock.now() + MAX_STREAM_LIFETIME
+    yield _RETRY_HINT
     with feed.watch(ref) as watch:
         while True:
             row = await services.store.executions.get(ref)
@@ -65,7 +65,7 @@ async def _changes(services: Services, ref: Ref, last: int) -> AsyncIterator[byt
             if row.state in TERMINAL or feed.closed or clock.now() >= until:
                 return
             if not await watch.change(clock, min(until, clock.now() + HEARTBEAT)):
-                yield _STILL_HERE
+                yield _HEARTBEAT_COMMENT
 
 
 def _event(row: Execution) -> bytes:

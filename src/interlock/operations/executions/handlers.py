@@ -1,4 +1,4 @@
-"""Executions: start, get, list and search them in C1's words."""
+"""Operations on executions in C1's messages: start, get, list and search them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from interlock.operations import shown
 from interlock.operations.automations import handlers as automations
 from interlock.operations.automations import publish
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, few, give_way, page_of, page_of_query
+from interlock.operations.paging import MAX_PAGE_BYTES, Pace, Page, limited, page_of, page_of_query, yield_after_rows
 from interlock.operations.preferences import Preferences, read_preferences
 from interlock.operations.scope import require_visible
 from interlock.operations.services import Services
@@ -38,11 +38,12 @@ from interlock.ports import AutomationRow, Idempotency, Reads
 from interlock.rules.model import SECOND, Execution, Ref
 from interlock.rules.states import TERMINAL, State
 from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.system import yield_to_loop
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
-"""Says that the answer is that of an earlier request with the same key."""
+"""Header of an answer that repeats the answer to an earlier request with the same key."""
 STATE_HEADER: Final = "Interlock-Execution"
-"""Says in which state the run was when an answer that was held back was given."""
+"""Header of a delayed answer with the state of the run at that time."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _NOTHING: Final[dict[str, Any]] = {}
 _EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplateId"})
@@ -52,19 +53,19 @@ _EXPANDED: Final = frozenset({"*", "automation_template_id", "automationTemplate
 
 
 async def execute(services: Services, call: Call, body: ExecuteAutomationRequest) -> Answer:
-    """Start a run by hand, whether or not the automation is enabled.
+    """Start a run on demand, whether or not the automation is enabled.
 
-    Header `Idempotency-Key`, for 24 hours and for this client and automation: the same key with the same message gives
-    the run that was started first, marked as a replay; with another message `AlreadyExists`. A known key is answered
-    before the automation is looked at, so that a retry finds its run whatever has become of the automation since.
+    Header `Idempotency-Key`: for 24 hours, the same key with the same message of the same client returns the first run
+    of the automation, marked as a replay; with another message it is `AlreadyExists`. A known key is answered before
+    the automation is read, so that a retry finds its run even if the automation was changed or deleted.
 
-    Header `Prefer`: `wait=N` holds the answer back until the run is over or N seconds have passed; a replay waits for
-    the run that was started first.
+    Header `Prefer`: `wait=N` delays the answer until the run is terminal or N seconds have passed; a replay waits for
+    the first run.
 
     Raises:
-        AlreadyExists: the key was used with another message.
-        NotFound: the automation is unknown.
-        FailedPrecondition: it has no steps that could run.
+        AlreadyExists: The key was used with another message.
+        NotFound: The automation is unknown.
+        FailedPrecondition: It has no steps to run.
     """
     key = call.headers.get("idempotency-key")
     idempotency = None if key is None else _idempotency(key, body)
@@ -118,10 +119,10 @@ def _started(services: Services, call: Call, execution: int, *, is_replayed: boo
 
 
 async def _state_after(services: Services, ref: Ref, seconds: int) -> State:
-    """The state of a run once it is over, `seconds` have passed, or the server stops.
+    """Return the state of a run when it is terminal, after `seconds`, or when the server stops.
 
     Raises:
-        NotFound: the run has been removed.
+        NotFound: The run has been deleted.
     """
     until = services.clock.now() + seconds * SECOND
     with services.feed.watch(ref) as watch:
@@ -134,10 +135,14 @@ async def _state_after(services: Services, ref: Ref, seconds: int) -> State:
 
 
 def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
-    """`by_default` is the member that is unusable in the automation's own context.
+    """Check that the subject of a run is a valid id.
+
+    Args:
+        trigger: The data that the request starts the run with.
+        by_default: The invalid subject member of the automation's own context, if there is one.
 
     Raises:
-        InvalidArgument: the member that names the run's subject cannot be asked for.
+        InvalidArgument: The member that names the subject is not a valid id.
     """
     wrong = unusable_subject(trigger)
     if wrong is None and by_default is not None and by_default not in trigger:
@@ -147,7 +152,7 @@ def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
 
 
 async def _draft(services: Services, call: Call, row: AutomationRow) -> int:
-    """The draft as it is now, kept as a definition: the run goes on with it whatever becomes of the draft."""
+    """Store the current draft as a definition, which the run uses even if the draft changes, and return its id."""
     document = from_stored(Automation, row.document)
     (await publish.check(services, call, document, draft=True)).refuse()
     definition = publish.definition_of(call, row, document, services.clock.now(), draft=True)
@@ -155,7 +160,7 @@ async def _draft(services: Services, call: Call, row: AutomationRow) -> int:
 
 
 def _idempotency(key: str, body: ExecuteAutomationRequest) -> Idempotency:
-    """The key, and the fingerprint of the whole message, so that a member that is added to it is covered too."""
+    """Return the key with the fingerprint of the whole message, which covers future members, too."""
     if not _KEY.fullmatch(key):
         raise InvalidArgument.at("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
     return Idempotency(key=key, body=fingerprint(body))
@@ -165,7 +170,7 @@ def _idempotency(key: str, body: ExecuteAutomationRequest) -> Idempotency:
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
-    """One run, with the data it was started with."""
+    """Return one run with its trigger data."""
     row = await read(services.store, call)
     found = await shown.execution(services, row, await services.store.executions.input(row.ref))
     view = AutomationExecutionView(automation_execution=found)
@@ -173,12 +178,12 @@ async def get(services: Services, call: Call, body: None) -> Answer:
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
-    """One page of all runs, newest first."""
+    """List one page of all runs, newest first."""
     page = page_of_query(services, call, "executions")
-    wanted = await _visible(services, call)
+    criteria = await _visible(services, call)
     rows: list[Execution] = []
-    if not wanted.nothing:
-        automations_ = tuple(wanted.automations or ())
+    if not criteria.is_impossible:
+        automations_ = tuple(criteria.automations or ())
         rows = await services.store.executions.page(
             call.tenant.id, automations=automations_, before=page.number(), limit=page.size + 1
         )
@@ -187,50 +192,50 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 
 
 async def search(services: Services, call: Call, body: SearchAutomationExecutionsRequest) -> Answer:
-    """One page of the runs of an automation, or of those with given ids, newest first.
+    """List one page of the runs of an automation, or of the runs with these ids, newest first.
 
-    `query` is an execution's id, or part of an automation's name.
+    `query` is the id of an execution, or part of the name of an automation.
     """
     tenant = call.tenant.id
-    wanted = await _visible(services, call)
-    wanted.states = shown.states_of(body.execution_step_states)
+    criteria = await _visible(services, call)
+    criteria.states = shown.states_of(body.execution_step_states)
     if body.execution_id:
-        wanted.only_ids({body.execution_id})
+        criteria.only_ids({body.execution_id})
     if body.refs:
-        wanted.only_ids({ref.id for ref in body.refs})
+        criteria.only_ids({ref.id for ref in body.refs})
     if body.automation_template_id:
-        wanted.only_automations({body.automation_template_id})
+        criteria.only_automations({body.automation_template_id})
     text = body.query.strip().lower()
     if text.isascii() and text.isdigit():
-        wanted.only_ids({parse_id(text, "query")})
+        criteria.only_ids({parse_id(text, "query")})
     elif text:
-        wanted.only_automations(await _named(services, call, text))
+        criteria.only_automations(await _named(services, call, text))
     page = _page(services, tenant, "search", body)
-    found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
+    found, token, expanded = await _found(services, tenant, criteria, page, body.expand_mask)
     return Answer(SearchAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
 
 
 async def search_all(services: Services, call: Call, body: SearchAllAutomationExecutionsRequest) -> Answer:
-    """One page of the runs of any automations, newest first."""
+    """List one page of the runs of any automations, newest first."""
     tenant = call.tenant.id
-    wanted = await _visible(services, call)
-    wanted.states = shown.states_of(body.execution_states)
+    criteria = await _visible(services, call)
+    criteria.states = shown.states_of(body.execution_states)
     if body.automation_template_ids:
-        wanted.only_automations(set(few(body.automation_template_ids, "automationTemplateIds")))
+        criteria.only_automations(set(limited(body.automation_template_ids, "automationTemplateIds")))
     if body.app_ids:
-        wanted.only_automations(await _of_apps(services, call, frozenset(body.app_ids)))
-    wanted.subjects = few(body.subject_user_ids, "subjectUserIds")
+        criteria.only_automations(await _of_apps(services, call, frozenset(body.app_ids)))
+    criteria.subjects = limited(body.subject_user_ids, "subjectUserIds")
     page = _page(services, tenant, "search_all", body)
-    found, token, expanded = await _found(services, tenant, wanted, page, body.expand_mask)
+    found, token, expanded = await _found(services, tenant, criteria, page, body.expand_mask)
     return Answer(SearchAllAutomationExecutionsResponse(list=found, expanded=expanded, next_page_token=token))
 
 
 async def read(reads: Reads, call: Call) -> Execution:
-    """The run that the path names.
+    """Return the run in the path.
 
     Raises:
-        InvalidArgument: the id is not one.
-        NotFound: unknown, or another tenant's.
+        InvalidArgument: The id is malformed.
+        NotFound: The run is unknown, or not visible to the caller.
     """
     row = await reads.executions.get(Ref(call.tenant.id, parse_id(call.path["id"])))
     if row is None:
@@ -240,14 +245,14 @@ async def read(reads: Reads, call: Call) -> Execution:
 
 
 @dataclass(slots=True)
-class Wanted:
-    """What a search narrows the runs down to; None where it does not."""
+class SearchCriteria:
+    """The criteria of a search; None where it has none."""
 
     states: tuple[State, ...] | None = None
     ids: set[int] | None = None
     automations: set[str] | None = None
     subjects: Sequence[str] = ()
-    """Empty if it does not matter whom they are about. Not to be had together with ids."""
+    """Empty for any subject. A search with ids ignores it."""
 
     def only_ids(self, ids: set[int]) -> None:
         self.ids = ids if self.ids is None else self.ids & ids
@@ -256,10 +261,10 @@ class Wanted:
         self.automations = automations if self.automations is None else self.automations & automations
 
     @property
-    def nothing(self) -> bool:
+    def is_impossible(self) -> bool:
         return any(part is not None and not part for part in (self.states, self.ids, self.automations))
 
-    def takes(self, row: Execution) -> bool:
+    def matches(self, row: Execution) -> bool:
         return (self.states is None or row.state in self.states) and (
             self.automations is None or row.automation in self.automations
         )
@@ -276,26 +281,26 @@ def _page(
 
 
 async def _found(
-    services: Services, tenant: int, wanted: Wanted, page: Page, expand: AutomationExecutionExpandMask | None
+    services: Services, tenant: int, criteria: SearchCriteria, page: Page, expand: AutomationExecutionExpandMask | None
 ) -> tuple[tuple[AutomationExecutionView, ...], str, tuple[dict[str, Any], ...]]:
     rows: list[Execution] = []
-    if wanted.nothing:
+    if criteria.is_impossible:
         pass
-    elif wanted.ids is not None:
+    elif criteria.ids is not None:
         below = page.number()
-        ids = sorted((id_ for id_ in wanted.ids if below is None or id_ < below), reverse=True)
+        ids = sorted((id_ for id_ in criteria.ids if below is None or id_ < below), reverse=True)
         for first in range(0, len(ids), page.size + 1):
             found_ = await services.store.executions.get_many(tenant, ids[first : first + page.size + 1])
-            rows += filter(wanted.takes, found_)
+            rows += filter(criteria.matches, found_)
             if len(rows) > page.size:
                 break
-            await give_way(0)
+            await yield_to_loop()
     else:
         rows = await services.store.executions.page(
             tenant,
-            automations=tuple(wanted.automations or ()),
-            states=wanted.states or (),
-            subjects=wanted.subjects,
+            automations=tuple(criteria.automations or ()),
+            states=criteria.states or (),
+            subjects=criteria.subjects,
             before=page.number(),
             limit=page.size + 1,
         )
@@ -314,7 +319,7 @@ async def _found(
                     continue
                 size += len(row_.document)
                 if packed and size > MAX_PAGE_BYTES:
-                    # What does not fit with its automation is on the next page.
+                    # A run whose automation does not fit is on the next page.
                     found, token = found[:number], page.token(str(found[number - 1].id))
                     break
                 expanded[id_text] = len(packed)
@@ -333,16 +338,16 @@ async def _found(
 
 
 async def _shown(services: Services, rows: Sequence[Execution], page: Page) -> tuple[list[AutomationExecution], str]:
-    """The rows of the page, and the token of the next one. What runs were started with is shown one by one only."""
+    """Convert the rows of the page, and return the token of the next one. Lists do not show trigger data."""
     found: list[AutomationExecution] = []
     for row in rows[: page.size]:
         found.append(await shown.execution(services, row))
-        await give_way(len(found))
+        await yield_after_rows(len(found))
     return found, page.token(str(rows[page.size - 1].id)) if len(rows) > page.size else ""
 
 
 async def _named(services: Services, call: Call, text: str) -> set[str]:
-    """The automations whose name has `text` (lower case) in it."""
+    """Return the automations whose name contains `text` (lower case)."""
     return {
         row.id
         async for row, document in automations.documents(services, call)
@@ -354,9 +359,9 @@ async def _of_apps(services: Services, call: Call, apps: frozenset[str]) -> set[
     return {row.id async for row, document in automations.documents(services, call) if document.get("appId") in apps}
 
 
-async def _visible(services: Services, call: Call) -> Wanted:
-    """All runs that the caller may see."""
-    wanted = Wanted()
+async def _visible(services: Services, call: Call) -> SearchCriteria:
+    """Return the criteria that match all runs that the caller may see."""
+    criteria = SearchCriteria()
     if call.apps is not None:
-        wanted.only_automations(await _of_apps(services, call, call.apps))
-    return wanted
+        criteria.only_automations(await _of_apps(services, call, call.apps))
+    return criteria

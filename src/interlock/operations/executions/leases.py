@@ -1,4 +1,4 @@
-"""Renew the lease of a run: say that it is still wanted."""
+"""The operation that renews the lease of a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from interlock.operations.services import Services
 
 
 async def renew(services: Services, call: Call, body: RenewLeaseRequest) -> Answer:
-    """Say that the run is still wanted.
+    """Renew the lease of a run.
 
     Raises:
-        NotFound: there is no such run.
-        FailedPrecondition: it has no lease, has ended, or is being stopped.
+        NotFound: There is no such run.
+        FailedPrecondition: The run has no lease, is terminal, or is stopping.
     """
     row = await handlers.read(services.store, call)
     length = None if body.lease is None else body.lease.nanos // 1000
     expires_at = await services.store.leases.renew(row.ref, services.clock.now(), length)
     if expires_at is None:
-        raise FailedPrecondition("the execution has no lease to renew: it was started without one, or is at its end")
+        raise FailedPrecondition(
+            "the execution has no lease to renew: it was started without one, is stopping, or has ended"
+        )
     return Answer(Lease(execution_id=row.id, expires_at=shown.moment(expires_at)))

@@ -1,7 +1,7 @@
-"""Text of others inside Markdown: shown as it is, and never as markup, as a link or as a mention.
+"""Escapes foreign text inside Markdown, so that it is never rendered as markup, a link or a mention.
 
-Escaping markup is not enough. Readers such as GitHub turn addresses, @names, #numbers and hashes into links after the
-Markdown has been read, everywhere but in code. So text that has anything of that kind in it is shown as code.
+Escaping markup is not enough: renderers such as GitHub's turn addresses, @names, #numbers and hashes into links after
+parsing the Markdown, except in code. So text that contains any of these is shown as code.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 _BREAKS: Final = re.compile(r"\s+")
-_COMMANDING: Final = re.compile(
+_CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""C0, DEL, C1, marks of reading direction, separators, what is invisible, and lone surrogates."""
+"""C0, DEL, C1, marks of reading direction, separators, invisible characters, and lone surrogates."""
 _LINKED: Final = re.compile(
     r"[a-z][a-z0-9+.-]*:(?=\S)"  # an address with a scheme; :names: of emoji
     r"|www\."
@@ -26,23 +26,23 @@ _LINKED: Final = re.compile(
     r"|\b(?=[0-9]*[a-f])[0-9a-f]{7,64}\b",  # a commit
     re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
-"""What readers make a link, a mention or a picture of, in text that is no code."""
+"""Text outside code that renderers turn into a link, a mention or a picture."""
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#+!|~&$])")
-"""Parentheses mark up nothing where no bracket does."""
+"""Characters of Markdown markup; parentheses have no meaning without brackets."""
 _TICKS: Final = re.compile(r"`+")
 
 
 def escaped(text: str) -> str:
-    """The text on one line, for a cell of a table or inside a sentence."""
-    line = _COMMANDING.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text).strip())
+    """Return the text on one line and escaped, for a table cell or a sentence."""
+    line = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub(" ", text).strip())
     if not _LINKED.search(line):
         return _MARKUP.sub(r"\\\1", line)
-    # A table takes a pipe for the border of a cell even inside code, so it stands between two pieces of code.
+    # In a table a pipe ends the cell even inside code, so it is put between two pieces of code.
     return r"\|".join(map(code, line.split("|")))
 
 
 def code(text: str) -> str:
-    """A line as code, whatever is in it."""
+    """Return a line as code, whatever it contains."""
     if not text.strip():
         return text
     fence = "`" * (max((len(run) for run in _TICKS.findall(text)), default=0) + 1)

@@ -1,8 +1,8 @@
-"""The receipt of a run: what was done, what was cut, what nobody can know, and what never started.
+"""The receipt of a run: which steps are done, interrupted, unknown, and never started.
 
-It is derived from the record of the run each time it is asked for, and says nothing that the record does not prove: a
-request that may have left without a complete answer is listed as unknown, whatever became of the attempts after it.
-What somebody learned of such an entry later stands beside it, and moves it to no other list.
+The server derives it from the record of the run for each request, and it states only what the record proves: a request
+that may have been sent and got no complete answer is listed as unknown, whatever the outcome of later attempts.
+A later finding about such an entry is added to it, and does not move it to another list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from interlock.rules.states import TERMINAL, State, WaitingFor
 
 
 class ReceiptEntry(Message):
-    """One step, or one item of a step, and what became of it."""
+    """One step, or one item of a step, and its outcome."""
 
     proto_name: ClassVar[str] = "interlock.v1.ReceiptEntry"
 
@@ -40,37 +40,37 @@ class ReceiptEntry(Message):
     display_name: str = ""
     kind: str = ""
     item: str = ""
-    """Which of several items; empty for a step as a whole."""
+    """The item; empty for a step as a whole."""
     outcome: str = ""
     account: str = ""
-    """The same in a sentence for a person."""
+    """The outcome as a sentence."""
     idempotency_key: str = ""
-    """What the receiver can be asked about; empty for a kind that sends none, and for a step that sent nothing."""
+    """The key to ask the receiver about; empty for a kind that sends none, and for a step that sent nothing."""
     receiver: ReceiverView | None = None
-    """Whom the step called, and whom to ask."""
+    """The receiver that the step called."""
     attempts: Int32 = 0
     status: Int32 = 0
-    """The last HTTP status that was seen; 0 if none was."""
+    """The last HTTP status of the receiver; 0 if there was none."""
     accepted: Bool = False
-    """The receiver had taken the call and was to answer later; the run was stopped first."""
+    """The receiver accepted the call to answer it later, and the run was terminated first."""
     answer: str = ""
-    """The beginning of the answer that refused the last attempt that was refused, at most 4,096 bytes of it."""
+    """The beginning of the receiver's newest error answer, at most 4,096 bytes."""
     next_attempt_at: Timestamp | None = None
-    """In `open`: when the next attempt is made."""
+    """In `open`: the time of the next attempt."""
     waits_until: Timestamp | None = None
-    """In `open`: until when it waits at most."""
+    """In `open`: the time at which the wait ends at the latest."""
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
     resolved: Bool = False
-    """In `unknown`: it was learned since whether it had happened."""
+    """In `unknown`: a later finding says whether it happened."""
     since: str = ""
-    """What the newest addendum says, in a sentence for a person."""
+    """The newest addendum as a sentence."""
     addenda: tuple[AddendumView, ...] = ()
-    """What was learned of it after the end, oldest first."""
+    """The later findings about it, oldest first."""
 
 
 class Receipt(Message):
-    """What a run had and had not done. Each step, or each of its items, stands in one of the lists up to `open`."""
+    """What a run has and has not done. Each step, or each of its items, is in one of the lists up to `open`."""
 
     proto_name: ClassVar[str] = "interlock.v1.Receipt"
 
@@ -81,32 +81,32 @@ class Receipt(Message):
     is_draft: Bool = False
     state: str = ""
     settled: Bool = False
-    """The run has ended: only late results can be added to this receipt."""
+    """The run is terminal: only late results and addenda can be added to this receipt."""
     created_at: Timestamp | None = None
     completed_at: Timestamp | None = None
     termination: TerminationView | None = None
-    """Who stopped it, and why. From `acceptedAt` on, nothing more was started."""
+    """The termination, with actor and reason. After `acceptedAt`, nothing more was started."""
     done: tuple[ReceiptEntry, ...] = ()
     """Succeeded, or skipped."""
     failed: tuple[ReceiptEntry, ...] = ()
-    """Failed for certain: with an answer, or before anything was sent."""
+    """Failed with certainty: with an answer, or before anything was sent."""
     interrupted: tuple[ReceiptEntry, ...] = ()
-    """Cut by the stop, and it is known where."""
+    """Interrupted by the termination, at a known point."""
     unknown: tuple[ReceiptEntry, ...] = ()
-    """Something may have reached the far end, and no complete answer came back."""
+    """A request may have reached the receiver, and no complete answer came back."""
     unresolved: Int32 = 0
-    """How many of `unknown` are so still: nobody has learned what became of them."""
+    """The number of entries in `unknown` without a later finding that settles them."""
     never_started: tuple[ReceiptEntry, ...] = ()
     open: tuple[ReceiptEntry, ...] = ()
-    """Under way or still to come; empty once the run has ended."""
+    """In progress, or not started yet; empty once the run is terminal."""
     late: tuple[ReceiptEntry, ...] = ()
-    """Results that came when nobody waited for them any more: evidence, which changed nothing."""
+    """Results that arrived after the step was settled. They are evidence, and change no outcome."""
     children: tuple[ChildView, ...] = ()
     more_children: Bool = False
     frozen: Bool = False
-    """The server was restored from a backup and is not released: no execution goes on."""
+    """The server was restored from a backup and is frozen: no execution moves until an operator releases it."""
     restored: RestoredView | None = None
-    """What was done between the backup and the restore is not in this receipt."""
+    """The restore. This receipt does not contain what was done between the backup and the restore."""
 
 
 _LISTS: Final[dict[Outcome, str]] = {
@@ -126,8 +126,8 @@ _SENT_NOTHING: Final = frozenset({"", Outcome.NOT_STARTED, Outcome.INTERRUPTED_N
 
 
 def receipt_of(detail: ExecutionDetail) -> Receipt:
-    """The receipt of a run, from everything there is to know of it."""
-    over = detail.state in TERMINAL
+    """Derive the receipt of a run from its whole record."""
+    is_terminal = detail.state in TERMINAL
     lists: dict[str, list[ReceiptEntry]] = {name: [] for name in {*_LISTS.values(), "open", "late"}}
     for step in detail.steps:
         for name, entry in _entries(step, detail):
@@ -141,7 +141,7 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
         current_version=detail.current_version,
         is_draft=detail.is_draft,
         state=detail.state,
-        settled=over,
+        settled=is_terminal,
         created_at=detail.created_at,
         completed_at=detail.completed_at,
         termination=detail.termination,
@@ -155,10 +155,10 @@ def receipt_of(detail: ExecutionDetail) -> Receipt:
 
 
 def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
-    """The entries of which something can be learned that is not on record.
+    """Yield the entries for which an addendum is possible.
 
-    Those are what is not known, and calls that the far end had taken to answer them later. In a restored store it is
-    everything that was not at its end in the backup.
+    These are unknown entries, and calls that the receiver accepted to answer them later. In a restored store they are
+    all entries that were open in the backup.
     """
     yield from receipt.unknown
     for entry in receipt.interrupted:
@@ -196,9 +196,9 @@ def _entries(step: StepView, detail: ExecutionDetail) -> Iterable[tuple[str, Rec
 
 
 def items_of(attempts: Iterable[AttemptView]) -> list[ItemView]:
-    """What became of each item of a step over all attempts at it; an attempt announces only those that were open.
+    """Return the outcome of each item over all attempts at a step; an attempt announces only the open items.
 
-    An attempt that sent nothing of an item says nothing of those before it, which did.
+    An attempt that sent nothing for an item does not replace the outcome of an earlier attempt that did.
     """
     found: dict[str, ItemView] = {}
     for attempt in attempts:
@@ -219,7 +219,7 @@ def _with_addenda(entry: ReceiptEntry, addenda: tuple[AddendumView, ...], name: 
 
 
 def in_doubt(attempt: AttemptView, item: str = "") -> bool:
-    """Whether something may have reached the far end of which no answer tells; with an `item`, of that one."""
+    """Whether the attempt, or its `item`, may have reached the receiver without a complete answer."""
     if item:
         return any(each.name == item and each.in_doubt for each in attempt.items)
     return attempt.in_doubt
@@ -245,17 +245,17 @@ def _entry(step: StepView, outcome: str, account: str) -> ReceiptEntry:
 
 
 def _is_call(attempt: AttemptView) -> bool:
-    """Whether the attempt is one; a callback between two attempts has a row of its own, and is none."""
+    """Whether the row is an attempt: a callback between two attempts has a row of its own, and is not an attempt."""
     return attempt.waiting_for != WaitingFor.CALLBACK or bool(attempt.status or attempt.phase)
 
 
 def _was_made(attempt: AttemptView) -> bool:
-    """Whether the attempt was announced; one that failed while it was prepared has no phase, and called nobody."""
+    """Whether the attempt was announced; an attempt that failed in preparation has no phase, and sent nothing."""
     return bool(attempt.phase or attempt.status) or attempt.outcome != Outcome.FAILED
 
 
 def _was_accepted(step: StepView) -> bool:
-    """Whether the last attempt was accepted by a receiver that answers later."""
+    """Whether the receiver accepted the last attempt to answer it later."""
     return bool(step.attempts) and step.attempts[-1].waiting_for == WaitingFor.CALLBACK
 
 
@@ -264,7 +264,7 @@ def _last_refusal(step: StepView) -> str:
 
 
 def _refusal(attempt: AttemptView) -> str:
-    """The beginning of the answer that refused an attempt, as it is kept with its error or as late evidence."""
+    """Return the beginning of the receiver's error answer, from the error of the attempt or from late evidence."""
     for error in (attempt.error, *(late.error for late in attempt.late)):
         if isinstance(error, dict) and isinstance(text := error.get("body"), str):
             return text
@@ -303,38 +303,37 @@ def _late(step: StepView) -> list[ReceiptEntry]:
     ]
 
 
-# --- in a sentence ----------------------------------------------------------------------------------------------------
+# --- sentences --------------------------------------------------------------------------------------------------------
 
 _FAILED: Final = "Failed."
-_EARLIER_IN_DOUBT: Final = "An attempt before it was sent and got no complete answer, so it may have had its effect."
+_EARLIER_IN_DOUBT: Final = "An earlier attempt was sent and got no complete answer, so it may have had its effect."
 _ACCOUNTS: Final[dict[Outcome, str]] = {
     Outcome.SUCCEEDED: "Done.",
     Outcome.FAILED: _FAILED,
     Outcome.SKIPPED: "Skipped by its condition.",
     Outcome.NOT_STARTED: "Never started.",
-    Outcome.INTERRUPTED_NOT_SENT: "Stopped before anything was sent.",
+    Outcome.INTERRUPTED_NOT_SENT: "Terminated before anything was sent.",
     Outcome.INTERRUPTED_OUTCOME_UNKNOWN: (
-        "The request was under way when the connection was closed: whether it had its effect could not be known."
+        "The connection was closed during the request: whether the request had its effect is unknown."
     ),
-    Outcome.INTERRUPTED_RESPONSE: "The far end had answered; the rest of its answer was cut off.",
-    Outcome.INTERRUPTED_WAITING: "Stopped while it waited.",
-    Outcome.INTERRUPTED_PARTLY: "Stopped in the middle: some of it is done, the rest is not.",
+    Outcome.INTERRUPTED_RESPONSE: "The receiver answered; the rest of its answer was not read.",
+    Outcome.INTERRUPTED_WAITING: "Terminated while it waited.",
+    Outcome.INTERRUPTED_PARTLY: "Terminated in the middle: some items are done, the rest are not.",
     Outcome.ABANDONED: (
-        "It was given up before it had told what became of it, or its server was lost: whether it had its effect could "
-        "not be known."
+        "The attempt was abandoned without a result, or its server was lost: whether it had its effect is unknown."
     ),
 }
 
 
-_CUT: Final[dict[str, str]] = {
+_CUT_DURING: Final[dict[str, str]] = {
     Phase.WRITING: "The request was still being sent when the connection was closed",
-    Phase.WAITING: "The whole request was on its way, and no answer had come, when the connection was closed",
+    Phase.WAITING: "The whole request was sent, and no answer had arrived, when the connection was closed",
 }
 
 _WAITS: Final[dict[str, str]] = {
-    WaitingFor.TIMER: "Under way: it waits for its time to come.",
-    WaitingFor.CALLBACK: "Under way: the far end has taken the call, and is to answer later.",
-    WaitingFor.TASK: "Under way: it waits for a person.",
+    WaitingFor.TIMER: "In progress: it waits for a time.",
+    WaitingFor.CALLBACK: "In progress: the receiver accepted the call and will answer later.",
+    WaitingFor.TASK: "In progress: it waits for a person.",
 }
 
 
@@ -348,7 +347,7 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
     elif doubtful and not last_in_doubt:
         parts.append(_EARLIER_IN_DOUBT)
     if outcome is Outcome.FAILED and state == State.TERMINATE:
-        parts.append("It was not tried again.")
+        parts.append("It was not retried.")
     return " ".join(parts)
 
 
@@ -357,24 +356,24 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
         case Outcome.SUCCEEDED if step.kind == "runAutomation":
             return f"Done: it started {_started(step.output)}."
         case Outcome.SUCCEEDED if step.receiver is not None and (not 200 <= status < 300 or _has_failed(step)):
-            return "Done: the receiver said so in a callback."
+            return "Done: the receiver reported it in a callback."
         case Outcome.SUCCEEDED:
-            return f"Done; the far end answered {status}." if status else "Done."
+            return f"Done; the receiver answered {status}." if status else "Done."
         case Outcome.FAILED:
             message = step.error.get("message", "") if isinstance(step.error, dict) else ""
             return f"Failed: {message.rstrip('.')}." if message else _FAILED
         case Outcome.INTERRUPTED_RESPONSE:
-            return f"The far end had answered {status}; the rest of its answer was cut off."
-        case Outcome.INTERRUPTED_OUTCOME_UNKNOWN if step.attempts and step.attempts[-1].phase in _CUT:
-            return f"{_CUT[step.attempts[-1].phase]}: whether it had its effect could not be known."
+            return f"The receiver answered {status}; the rest of its answer was not read."
+        case Outcome.INTERRUPTED_OUTCOME_UNKNOWN if step.attempts and step.attempts[-1].phase in _CUT_DURING:
+            return f"{_CUT_DURING[step.attempts[-1].phase]}: whether the request had its effect is unknown."
         case Outcome.INTERRUPTED_WAITING if _was_accepted(step):
-            return "The far end had taken the call and was to answer later; nobody waits for it any more."
+            return "The receiver accepted the call to answer it later; the run no longer waits for the answer."
         case _:
             return _ACCOUNTS[outcome]
 
 
 def _has_failed(step: StepView) -> bool:
-    """Whether the last attempt failed, and something else, a callback, told that the step is done."""
+    """Whether the last attempt failed, and a callback reported that the step is done."""
     return bool(step.attempts) and any(late.outcome == Outcome.LATE_FAILED for late in step.attempts[-1].late)
 
 
@@ -385,22 +384,22 @@ def _started(output: object) -> str:
 
 def _still_open(step: StepView, until: Timestamp | None) -> str:
     if not step.attempts:
-        return "Still to come."
+        return "Not started yet."
     last = step.attempts[-1]
     if last.outcome:
-        became = "got no complete answer, so it may have had its effect" if in_doubt(last) else "has failed"
+        became = "got no complete answer, so it may have had its effect" if in_doubt(last) else "failed"
         when = f" on {minute(until)}" if until is not None else ""
-        return f"An attempt {became}; another one is to follow{when}."
-    under_way = _WAITS.get(last.waiting_for, "Under way.")
+        return f"An attempt {became}; the next attempt follows{when}."
+    progress = _WAITS.get(last.waiting_for, "In progress.")
     if until is not None and last.waiting_for in _WAITS:
-        under_way = f"{under_way.rstrip('.')}, until {minute(until)}."
-    return f"{under_way} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else under_way
+        progress = f"{progress.rstrip('.')}, until {minute(until)}."
+    return f"{progress} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else progress
 
 
 def _late_account(step: StepView, outcome: str, status: int) -> str:
     answered = f" (it answered {status})" if status else ""
     if outcome == Outcome.LATE_FAILED:
-        return f"The attempt itself had failed{answered}. That changed nothing here."
+        return f"The attempt itself failed{answered}. This changed no outcome."
     if step.receiver is not None and not status:
-        return "The receiver said in a callback that it had done it. That changed nothing here."
-    return f"After the end it was learned that the far end had done it{answered}. That changed nothing here."
+        return "The receiver reported in a late callback that it is done. This changed no outcome."
+    return f"A late result shows that the receiver had done it{answered}. This changed no outcome."

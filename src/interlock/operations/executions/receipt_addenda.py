@@ -1,4 +1,4 @@
-"""What addenda say to a receipt: whether they settle what was in doubt, and the newest one in a sentence."""
+"""Evaluates addenda for a receipt: whether they settle an unknown outcome, and the newest one as a sentence."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ _SETTLES: Final = frozenset({AddendumFinding.HAPPENED, AddendumFinding.DID_NOT_H
 
 
 def resolved(doubtful: Sequence[AttemptView], addenda: Sequence[AddendumView], *, whole: bool) -> bool:
-    """Whether it is known by now what became of each attempt that was in doubt.
+    """Whether later findings settle each attempt that was in doubt.
 
-    `whole`: of a step as a whole. A late result says nothing of the one item that it may have been about.
+    Args:
+        doubtful: The attempts in doubt.
+        addenda: The addenda of the step or item, oldest first.
+        whole: Whether the entry is a step as a whole; a late result does not tell which item it was about.
     """
     return all((whole and _answered_late(attempt)) or _settled(attempt.number, addenda) for attempt in doubtful)
 
 
 def since(addendum: AddendumView) -> str:
-    """What was learned, by whom and when."""
+    """Return a sentence with the finding, the actor and the time."""
     actor = addendum.actor
     who = (actor.principal or actor.client) if actor is not None else ""
     it = f"attempt {addendum.attempt}" if addendum.attempt else "it"
@@ -39,7 +42,7 @@ def since(addendum: AddendumView) -> str:
 
 
 def minute(at: Timestamp | None) -> str:
-    """A time for a sentence."""
+    """Return a time as text for a sentence."""
     return "" if at is None else f"{datetime.fromisoformat(at):%Y-%m-%d at %H:%M} UTC"
 
 
@@ -49,5 +52,5 @@ def _settled(attempt: int, addenda: Sequence[AddendumView]) -> bool:
 
 
 def _answered_late(attempt: AttemptView) -> bool:
-    """Whether the far end has told after all, when nobody waited for it any more."""
+    """Whether a late result has answered the question."""
     return any(late.outcome == Outcome.LATE_SUCCEEDED or late.status for late in attempt.late)

@@ -1,4 +1,4 @@
-"""A receipt as a person reads it. All text that is not ours is escaped: it can mark up nothing."""
+"""Renders a receipt as Markdown. All foreign text is escaped, so that it cannot contain markup."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from interlock.rules.model import Cause, Mode
 from interlock.rules.states import State
 
 MAX_ANSWER_CHARACTERS: Final = 200
-"""Characters of a refusing answer that the Markdown receipt shows; the JSON has more."""
+"""Characters of an error answer that the Markdown receipt shows; the JSON receipt has more."""
 _SECTIONS: Final = (
-    ("unknown", "Not known"),
+    ("unknown", "Unknown"),
     ("interrupted", "Interrupted"),
     ("failed", "Failed"),
     ("done", "Done"),
     ("never_started", "Never started"),
     ("open", "Open"),
-    ("late", "Learned too late"),
+    ("late", "Late results"),
 )
 _STATES: Final = {
-    State.DONE: "it went through to its end",
-    State.ERROR: "it ended with a failure",
-    State.TERMINATE: "it was stopped",
-    State.STOPPING: "it is being stopped, and not at its end yet",
+    State.DONE: "it completed all its steps",
+    State.ERROR: "a step failed",
+    State.TERMINATE: "it was terminated",
+    State.STOPPING: "it is being terminated",
 }
 _FOUND: Final = {
-    State.PENDING: "waiting for its turn",
-    State.PROCESS_STEP: "at work on a step",
+    State.PENDING: "waiting for a slot",
+    State.PROCESS_STEP: "performing a step",
     State.WAITING: "waiting",
-    State.PAUSED_BY_CIRCUIT_BREAKER: "held back by the circuit breaker",
+    State.PAUSED_BY_CIRCUIT_BREAKER: "paused by the circuit breaker",
 }
 _CAUSES: Final = {
-    Cause.PERSON: "an order to stop this execution",
-    Cause.CASCADE: "an order to stop all that was started by",
+    Cause.PERSON: "a request to terminate this execution",
+    Cause.CASCADE: "a cascade from",
     Cause.TENANT_SWITCH: "automations were disabled for the whole tenant",
-    Cause.BREAKER_CANCEL: "what the circuit breaker held back was cancelled",
+    Cause.BREAKER_CANCEL: "the executions that the circuit breaker paused were cancelled",
     Cause.DELETE: "its automation was deleted",
     Cause.LEASE_EXPIRED: "its lease expired",
     Cause.TENANT_REVOKED: "its tenant was revoked",
 }
-_MODES: Final = {Mode.INTERRUPT: "cut what is in flight", Mode.DRAIN: "let what is in flight finish"}
+_MODES: Final = {Mode.INTERRUPT: "cancel the attempt in flight", Mode.DRAIN: "let the attempt in flight finish"}
 _FINDINGS: Final = {
     AddendumFinding.HAPPENED: "it had happened",
     AddendumFinding.DID_NOT_HAPPEN: "it had not happened",
-    AddendumFinding.STILL_UNKNOWN: "it could not be found out",
+    AddendumFinding.STILL_UNKNOWN: "still unknown",
 }
 
 
 def markdown(receipt: Receipt) -> str:
-    """The receipt in Markdown (GitHub's tables)."""
+    """Render the receipt as Markdown with GitHub's tables."""
     return "\n".join(_lines(receipt)) + "\n"
 
 
@@ -66,13 +66,14 @@ def _lines(receipt: Receipt) -> Iterator[str]:
     yield ""
     yield from _table(("", ""), _facts(receipt))
     if receipt.termination is not None:
-        yield "From the moment of the order on nothing more was started. Nothing that had been done was undone."
+        yield "After the termination nothing more was started. Completed steps were not undone."
         yield ""
     if receipt.restored is not None:
         yield (
             f"This server was restored on {_moment(receipt.restored.restored_at)} from a backup whose newest change is "
-            f"of {_moment(receipt.restored.known_until)}. What was done between the two is not in this receipt: "
-            "what did not happen here may have happened then, and what was done here may have been done twice."
+            f"of {_moment(receipt.restored.known_until)}. This receipt does not contain what was done between the two: "
+            "a step that is not done here may have been done then, and a step that is done here may have been done "
+            "twice."
         )
         yield ""
     for field, title in _SECTIONS:
@@ -84,7 +85,7 @@ def _lines(receipt: Receipt) -> Iterator[str]:
         if field == "unknown":
             yield _advice(receipt)
             yield ""
-        yield from _table(("Step", "Kind", "What happened", "When", "Idempotency key"), map(_row, entries))
+        yield from _table(("Step", "Kind", "Outcome", "When", "Idempotency key"), map(_row, entries))
     yield from _added(receipt)
     if receipt.children:
         more = ", and more" if receipt.more_children else ""
@@ -98,14 +99,14 @@ def _advice(receipt: Receipt) -> str:
     if not receipt.settled:
         return "Ask the receiver, by the idempotency key."
     if not still:
-        return "It was not known at the end, and is by now."
+        return "Later findings settle all of these."
     which = "" if still == 1 else " --step NAME"
     ask = (
-        "Ask the receiver, by the idempotency key. Then add what you learn: "
+        "Ask the receiver, by the idempotency key. Then record the answer: "
         f"`interlock executions resolve {receipt.execution_id}{which} --happened` (or `--did-not-happen`, "
         "`--still-unknown`)."
     )
-    return ask if still == entries else f"{still} of {entries} are not known to this day. {ask}"
+    return ask if still == entries else f"{still} of {entries} are still unknown. {ask}"
 
 
 def _added(receipt: Receipt) -> Iterator[str]:
@@ -113,11 +114,11 @@ def _added(receipt: Receipt) -> Iterator[str]:
     found = sorted(((each, entry) for entry in entries for each in entry.addenda), key=lambda pair: pair[0].number)
     if not found:
         return
-    yield f"## Added afterwards ({len(found)})"
+    yield f"## Addenda ({len(found)})"
     yield ""
-    yield "The newest about a step counts. What the execution itself recorded is not changed by it."
+    yield "The newest addendum about a step counts. Addenda do not change the recorded outcomes."
     yield ""
-    yield from _table(("When", "Who", "Step", "What was found", "Note"), (_addendum(*pair) for pair in found))
+    yield from _table(("When", "Who", "Step", "Finding", "Note"), (_addendum(*pair) for pair in found))
 
 
 def _addendum(found: AddendumView, entry: ReceiptEntry) -> tuple[str, ...]:
@@ -134,40 +135,40 @@ def _addendum(found: AddendumView, entry: ReceiptEntry) -> tuple[str, ...]:
 def _facts(receipt: Receipt) -> Iterator[tuple[str, str]]:
     version = "draft" if receipt.is_draft else f"version {receipt.current_version}"
     yield "Automation", f"{escaped(receipt.automation_display_name or receipt.automation_template_id)} ({version})"
-    yield "State", f"{receipt.state}: {_STATES.get(State(receipt.state), 'not at its end yet')}"
-    yield "In short", _in_short(receipt)
+    yield "State", f"{receipt.state}: {_STATES.get(State(receipt.state), 'it is active')}"
+    yield "Summary", _summary(receipt)
     yield "Started", _moment(receipt.created_at)
     if receipt.termination is not None:
-        yield from _order(receipt.termination)
+        yield from _termination(receipt.termination)
     if receipt.completed_at is not None:
         yield "Ended", _moment(receipt.completed_at)
 
 
-def _order(order: TerminationView) -> Iterator[tuple[str, str]]:
-    yield "Stop ordered", _moment(order.accepted_at)
-    if order.actor is not None and order.actor.principal:
-        yield "By", _who(order.actor)
-    yield "Reason", escaped(order.reason) or "none given"
-    above = f" execution {order.cause_execution_id}" if order.cause_execution_id else ""
-    yield "Cause", f"{_CAUSES[Cause(order.cause)]}{above}"
-    cascade = ", and stop everything that it started" if order.cascade else ""
-    yield "Mode", f"{order.mode}: {_MODES[Mode(order.mode)]}{cascade}"
-    if order.deadline_at != order.accepted_at:
-        yield "Deadline", _moment(order.deadline_at)
-    yield "It was then", _FOUND.get(State(order.found), order.found)
-    if order.descendants:
-        number = "1 execution" if order.descendants == 1 else f"{order.descendants:,} executions"
-        yield "Stopped with it", f"{number} below it"
+def _termination(termination: TerminationView) -> Iterator[tuple[str, str]]:
+    yield "Terminated", _moment(termination.accepted_at)
+    if termination.actor is not None and termination.actor.principal:
+        yield "By", _who(termination.actor)
+    yield "Reason", escaped(termination.reason) or "none given"
+    above = f" execution {termination.cause_execution_id}" if termination.cause_execution_id else ""
+    yield "Cause", f"{_CAUSES[Cause(termination.cause)]}{above}"
+    cascade = ", and terminate the descendants" if termination.cascade else ""
+    yield "Mode", f"{termination.mode}: {_MODES[Mode(termination.mode)]}{cascade}"
+    if termination.deadline_at != termination.accepted_at:
+        yield "Deadline", _moment(termination.deadline_at)
+    yield "State before", _FOUND.get(State(termination.found), termination.found)
+    if termination.descendants:
+        number = "1 descendant" if termination.descendants == 1 else f"{termination.descendants:,} descendants"
+        yield "Terminated with it", number
 
 
-def _in_short(receipt: Receipt) -> str:
+def _summary(receipt: Receipt) -> str:
     learned = len(receipt.unknown) - receipt.unresolved
     parts = [
-        f"{len(entries)} {title.lower()}" + (f" ({learned} learned since)" if field == "unknown" and learned else "")
+        f"{len(entries)} {title.lower()}" + (f" ({learned} settled since)" if field == "unknown" and learned else "")
         for field, title in _SECTIONS
         if field != "late" and (entries := getattr(receipt, field))
     ]
-    return ", ".join(parts) or "nothing to do"
+    return ", ".join(parts) or "no steps"
 
 
 def _who(actor: ActorView) -> str:
@@ -193,11 +194,11 @@ def _row(entry: ReceiptEntry) -> tuple[str, ...]:
 
 
 def _answered(entry: ReceiptEntry) -> Iterator[str]:
-    """The answer that refused it, and whom to ask."""
+    """Yield the error answer, and the receiver to ask."""
     if entry.answer:
         shown = " ".join(entry.answer.split())
         more = "…" if len(shown) > MAX_ANSWER_CHARACTERS else ""
-        yield f"It answered: {code(shown[:MAX_ANSWER_CHARACTERS])}{more}"
+        yield f"The receiver answered: {code(shown[:MAX_ANSWER_CHARACTERS])}{more}"
     receiver = entry.receiver
     if receiver is not None:
         name = f"{escaped(receiver.display_name)} " if receiver.display_name else ""

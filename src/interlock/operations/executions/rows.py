@@ -41,7 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{AUTOMATION_SERVICE}ExecuteAutomation",
         summary="Execute Automation",
         description=(
-            "Start a run. `context.context` becomes `ctx.trigger`; `isDraft` runs the draft. The header "
+            "Start an execution. `context.context` becomes `ctx.trigger`; `isDraft` runs the draft. The header "
             "`Idempotency-Key` makes repeating the request harmless for 24 hours."
         ),
         handler=handlers.execute,
@@ -53,19 +53,19 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         reads=(
             Header(
                 "Idempotency-Key",
-                "1 to 255 visible ASCII characters. For 24 hours the same key with the same message gives the run that "
-                "was started first, whatever has become of the automation; with another message it is refused (409).",
+                "1 to 255 visible ASCII characters. For 24 hours the same key with the same message returns the "
+                "execution that was started first; with another message the request is refused (409).",
             ),
             Header(
                 "Prefer",
-                "`wait=N`, N up to 30: hold the answer back until the run is over, or N seconds have passed.",
+                "`wait=N`, N up to 30: delay the answer until the execution is terminal, or N seconds have passed.",
             ),
         ),
         answers_with=(
-            Header(handlers.REPLAYED_HEADER, "`true` if an earlier request with the same key started this run."),
+            Header(handlers.REPLAYED_HEADER, "`true` if an earlier request with the same key started this execution."),
             Header(
                 handlers.STATE_HEADER,
-                "With `Prefer: wait`: the state of the run at the time of the answer, `state=…`.",
+                "With `Prefer: wait`: the state of the execution at the time of the answer, `state=…`.",
             ),
         ),
         within_apps=True,
@@ -76,7 +76,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/automation_executions",
         id=f"{_EXECUTION_SERVICE}ListAutomationExecutions",
         summary="List Automation Executions",
-        description="One page of all runs, newest first. What they were started with is shown by Get.",
+        description="One page of all executions, newest first. Only Get shows their trigger data.",
         handler=handlers.list_all,
         permission=Permission.EXECUTIONS_READ,
         response=messages.ListAutomationExecutionsResponse,
@@ -88,7 +88,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/automation_executions/{id}",
         id=f"{_EXECUTION_SERVICE}GetAutomationExecution",
         summary="Get Automation Execution",
-        description="One run. An execution that is stopping is shown as PROCESS_STEP until it has come to rest.",
+        description="One execution. An execution that is stopping is shown as PROCESS_STEP until it is terminal.",
         handler=handlers.get,
         permission=Permission.EXECUTIONS_READ,
         response=messages.GetAutomationExecutionResponse,
@@ -100,7 +100,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/search/automation_executions",
         id=f"{_SEARCH_SERVICE}SearchAutomationExecutions",
         summary="Search Automation Executions",
-        description="Runs by automation, id, state or the automation's name, newest first.",
+        description="Search executions by automation, id, state or the automation's name, newest first.",
         handler=handlers.search,
         permission=Permission.EXECUTIONS_READ,
         response=search_messages.SearchAutomationExecutionsResponse,
@@ -113,7 +113,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/search/all_automation_executions",
         id=f"{_SEARCH_SERVICE}SearchAllAutomationExecutions",
         summary="Search All Automation Executions",
-        description="Runs of any automations, by automation, app or state, newest first.",
+        description="Search the executions of all automations by automation, app or state, newest first.",
         handler=handlers.search_all,
         permission=Permission.EXECUTIONS_READ,
         response=search_messages.SearchAllAutomationExecutionsResponse,
@@ -126,8 +126,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}GetExecution",
         summary="Get Execution in Full",
         description=(
-            "The run as it truly stands (`STOPPING` included): its steps and attempts with their outcomes, inputs and "
-            "outputs, its termination and its children."
+            "The whole record of an execution with its stored state (`STOPPING` included): its steps and attempts with "
+            "their outcomes, inputs and outputs, its termination and its children."
         ),
         handler=detail.detail,
         permission=Permission.EXECUTIONS_READ,
@@ -143,8 +143,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}GetReceipt",
         summary="Get Receipt",
         description=(
-            "What it had done, what was interrupted, what nobody can know, what never started and what was learned too "
-            "late, with actor, reason and times of its stop. `format=markdown` gives it as a text for a person."
+            "The steps of an execution that are done, failed, interrupted, unknown or never started, and late results, "
+            "with actor, reason and times of its termination. `format=markdown` returns it as Markdown."
         ),
         handler=detail.receipt,
         permission=Permission.EXECUTIONS_READ,
@@ -161,7 +161,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/interlock/v1/executions/{id}/events",
         id=f"{OWN}FollowExecution",
         summary="Follow Execution",
-        description="The execution as it is and then each change of it, as server-sent events, until it has ended.",
+        description="The current state of an execution, and each change until it is terminal, as server-sent events.",
         handler=events.follow,
         permission=Permission.EXECUTIONS_READ,
         response=views.ExecutionChange,
@@ -169,14 +169,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         visibility=Visibility.OWN,
         parameters=EXECUTION_ID,
         tag=INTERLOCK_TAG,
-        reads=(
-            Header("Last-Event-ID", "Only what came after this event: the stream goes on where it was interrupted."),
-        ),
+        reads=(Header("Last-Event-ID", "Send only later events: the stream continues where it was interrupted."),),
         more=(
             "Each event is named `execution`, its id is the execution's epoch, and its data is one ExecutionChange. A "
-            "stream ends after fifteen minutes, when the execution has ended, or when the server stops; clients ask "
-            "again with `Last-Event-ID`. A client that has seen the last event of an execution that has ended gets "
-            "204, without a body."
+            "stream ends after fifteen minutes, when the execution is terminal, or when the server stops; clients "
+            "reconnect with `Last-Event-ID`. A client that has the last event of a terminal execution gets 204 without "
+            "a body."
         ),
         within_apps=True,
     ),
@@ -186,7 +184,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}RenewLease",
         summary="Renew Lease",
         description=(
-            "Say that an execution which was started with a `lease` is still wanted: it goes on for that long from now."
+            "Renew the lease of an execution that was started with one: the lease expires that long from now."
         ),
         handler=leases.renew,
         permission=Permission.EXECUTIONS_START,
@@ -197,8 +195,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=EXECUTION_ID,
         tag=INTERLOCK_TAG,
         more=(
-            "An execution whose lease expires is terminated as by a person, with the cause `lease_expired`. If that "
-            "was while the server was away, it happens at its next start."
+            "The server terminates an execution whose lease expires, with the cause `lease_expired`. If the lease "
+            "expires while the server is down, the server terminates the execution at its next start."
         ),
         within_apps=True,
     ),
@@ -208,8 +206,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}CreateAddendum",
         summary="Create Addendum",
         description=(
-            "Add to the record of an execution what was learned after its end of a step whose outcome is not known. "
-            "The outcome stays as it was recorded; what was learned, by whom and when, stands beside it from then on."
+            "Add a later finding about a step with an unknown outcome to the record of a terminal execution. The "
+            "recorded outcome does not change; the record has the finding, its author and its time in addition."
         ),
         handler=addenda.create,
         permission=Permission.EXECUTIONS_TERMINATE,
@@ -220,9 +218,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         parameters=EXECUTION_ID,
         tag=INTERLOCK_TAG,
         more=(
-            "Of several addenda about the same, the newest speaks, and all are kept in order: none can be changed or "
-            "deleted. The same one sent again by the same client within a day is added once. What is not in doubt "
-            "takes none (`FAILED_PRECONDITION`)."
+            "Of several addenda about one entry the newest counts, and all are kept in order: none can be changed or "
+            "deleted. The same addendum, sent again by the same client within a day, is added once. An addendum about "
+            "an entry that is not in doubt is refused (`FAILED_PRECONDITION`)."
         ),
         within_apps=True,
     ),

@@ -1,6 +1,6 @@
-"""Our own views of an execution, under /interlock/v1: what C1's messages have no words for.
+"""Our own views of an execution, under /interlock/v1, with data that C1's messages do not have.
 
-States are written as they are stored (`STOPPING` included), without C1's prefix. Times are RFC 3339.
+States are the stored ones (`STOPPING` included), without C1's prefix. Times are RFC 3339.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ FINDING: Final = EnumNames("AddendumFinding", ("UNSPECIFIED", *(finding.value fo
 
 
 class ExecutionChange(Message):
-    """An execution as a commit has left it: the data of one event of its stream."""
+    """An execution after a commit: the data of one event of its stream."""
 
     proto_name: ClassVar[str] = "interlock.v1.ExecutionChange"
 
     execution_id: Int64 = 0
     state: str = ""
-    """STOPPING is shown by its name."""
+    """The stored state, STOPPING included."""
     waiting_for: str = ""
     wake_at: Timestamp | None = None
     step: Int32 = 0
-    """The position at which it stands, from 0."""
+    """Position of the current step, from 0."""
     attempt: Int32 = 0
     updated_at: Timestamp | None = None
     completed_at: Timestamp | None = None
@@ -46,7 +46,7 @@ class ItemView(Message):
     name: str = ""
     outcome: str = ""
     in_doubt: Bool = False
-    """Something of this item may have reached the receiver, and no answer tells what became of it."""
+    """The item may have reached the receiver, and no complete answer came back."""
     idempotency_key: str = ""
     """The key of this item, the same in all attempts; empty for a kind that sends none."""
     settled_at: Timestamp | None = None
@@ -55,17 +55,17 @@ class ItemView(Message):
 
 
 class AddendumView(Message):
-    """What somebody learned later of a step whose outcome was in doubt. The newest speaks; none is ever edited."""
+    """A later finding about a step whose outcome was in doubt. The newest counts; none is ever changed."""
 
     proto_name: ClassVar[str] = "interlock.v1.Addendum"
 
     number: Int32 = 0
-    """Its place among those of the execution, from 1."""
+    """Its number among the addenda of the execution, from 1."""
     position: Int32 = 0
-    """Of the step, from 0."""
+    """Position of the step, from 0."""
     step: str = ""
     attempt: Int32 = 0
-    """The attempt that it is about, from 1; 0: all of them."""
+    """The attempt that it is about, from 1; 0: all attempts."""
     item: str = ""
     finding: str = ""
     """`HAPPENED`, `DID_NOT_HAPPEN` or `STILL_UNKNOWN`."""
@@ -75,12 +75,12 @@ class AddendumView(Message):
 
 
 class LateView(Message):
-    """A result that came when nobody waited for it any more: evidence, which changed nothing."""
+    """A result that arrived after the attempt was settled. It is evidence, and changes no outcome."""
 
     proto_name: ClassVar[str] = "interlock.v1.LateResult"
 
     item: str = ""
-    """Which of several items it tells of; empty: of the attempt as a whole."""
+    """The item of the result; empty for the attempt as a whole."""
     outcome: str = ""
     at: Timestamp | None = None
     status: Int32 = 0
@@ -95,23 +95,23 @@ class AttemptView(Message):
 
     number: Int32 = 0
     outcome: str = ""
-    """Empty while it is open."""
+    """Empty while the attempt is open."""
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
     waiting_for: str = ""
     status: Int32 = 0
-    """The HTTP status of the far end, if one was seen."""
+    """The HTTP status of the receiver's answer, if there was one."""
     phase: str = ""
-    """How far the request had got."""
+    """The last phase that the request reached."""
     in_doubt: Bool = False
-    """Something may have reached the receiver, and no answer tells what became of it."""
+    """The attempt may have reached the receiver, and no complete answer came back."""
     error: Any = None
     items: tuple[ItemView, ...] = ()
     late: tuple[LateView, ...] = ()
 
 
 class ReceiverView(Message):
-    """Whom a step calls: the webhook as it is now, its name and URL empty if it was deleted."""
+    """The webhook that a step calls, with its current name and URL; both are empty if it was deleted."""
 
     proto_name: ClassVar[str] = "interlock.v1.Receiver"
 
@@ -121,7 +121,7 @@ class ReceiverView(Message):
 
 
 class StepView(Message):
-    """One step of the plan, and what became of it. Secrets are masked."""
+    """One step and its outcome. Secrets are masked."""
 
     proto_name: ClassVar[str] = "interlock.v1.Step"
 
@@ -130,11 +130,11 @@ class StepView(Message):
     display_name: str = ""
     kind: str = ""
     outcome: str = ""
-    """Empty while it is still to come, or under way."""
+    """Empty until the step has an outcome."""
     idempotency_key: str = ""
-    """What its call carried, the same over all attempts; empty for a kind that sends none."""
+    """The key that its requests send, the same in all attempts; empty for a kind that sends none."""
     receiver: ReceiverView | None = None
-    """Absent for a step that calls no webhook, or that has not come to it."""
+    """Absent for a step that calls no webhook, or has not started."""
     input: Any = None
     output: Any = None
     error: Any = None
@@ -142,7 +142,7 @@ class StepView(Message):
     settled_at: Timestamp | None = None
     attempts: tuple[AttemptView, ...] = ()
     addenda: tuple[AddendumView, ...] = ()
-    """What was learned of it after the end, oldest first. The outcome stays as it was recorded."""
+    """The later findings about it, oldest first. They do not change the outcome."""
 
 
 class ChildView(Message):
@@ -159,19 +159,19 @@ class ChildView(Message):
 
 
 class RestoredView(Message):
-    """The server was restored from a backup in which the execution was not at rest for good."""
+    """The server was restored from a backup in which the execution was active."""
 
     proto_name: ClassVar[str] = "interlock.v1.Restored"
 
     backup: str = ""
-    """The name of the file."""
+    """The name of the backup file."""
     known_until: Timestamp | None = None
-    """When the newest change in the backup was made: what was done from then on until the restore is not known."""
+    """The time of the newest change in the backup: the record has nothing from then until the restore."""
     restored_at: Timestamp | None = None
 
 
 class ExecutionDetail(Message):
-    """Everything there is to know of one run."""
+    """The whole record of one execution."""
 
     proto_name: ClassVar[str] = "interlock.v1.ExecutionDetail"
 
@@ -183,11 +183,11 @@ class ExecutionDetail(Message):
     state: str = ""
     waiting_for: str = ""
     wake_at: Timestamp | None = None
-    """When it goes on, is retried, or is given up."""
+    """When it continues, is retried, or is abandoned."""
     step: Int32 = 0
     """Position of the current step, from 0; the number of steps once DONE."""
     trigger: Any = None
-    """The data it was started with: `ctx.trigger`, less the automation's defaults."""
+    """The data of the request that started it: `ctx.trigger` without the defaults of the automation."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     completed_at: Timestamp | None = None
@@ -202,21 +202,21 @@ class ExecutionDetail(Message):
     more_children: Bool = False
     """There are more than the first hundred children."""
     frozen: Bool = False
-    """The server was restored from a backup and is not released: no execution goes on."""
+    """The server was restored from a backup and is frozen: no execution moves until an operator releases it."""
     restored: RestoredView | None = None
 
 
 class RenewLeaseRequest(Message):
-    """Let the run go on for its lease again, from now, or for another length."""
+    """Renew the lease, with the same length or with another one, from now."""
 
     proto_name: ClassVar[str] = "interlock.v1.RenewLeaseRequest"
 
     lease: Annotated[Duration, AfterValidator(lease_length)] | None = None
-    """1 s to 30 days; without it, as long as before."""
+    """1 s to 30 days; the previous length by default."""
 
 
 class Lease(Message):
-    """Until when a run goes on unless its lease is renewed."""
+    """The time at which an execution is terminated unless its lease is renewed."""
 
     proto_name: ClassVar[str] = "interlock.v1.Lease"
 
@@ -225,7 +225,7 @@ class Lease(Message):
 
 
 class CreateAddendumRequest(Message):
-    """What was learned, and of what. The step is named by its name or by its position."""
+    """A later finding about a step, which is named by its name or by its position."""
 
     proto_name: ClassVar[str] = "interlock.v1.CreateAddendumRequest"
 
@@ -233,10 +233,10 @@ class CreateAddendumRequest(Message):
     position: Int32 | None = None
     """From 0."""
     attempt: Int32 = 0
-    """Only this attempt, from 1; 0 or absent: the step, whichever of its attempts it was."""
+    """Only this attempt, from 1; 0 or absent: all attempts at the step."""
     item: str = ""
-    """Which of several items, where the step has several."""
+    """The item, if the step has items."""
     finding: Annotated[str, FINDING] = FINDING.zero
-    """`HAPPENED`, `DID_NOT_HAPPEN`, or `STILL_UNKNOWN`: somebody asked, and it could not be found out."""
+    """`HAPPENED`, `DID_NOT_HAPPEN`, or `STILL_UNKNOWN`: it was asked, without an answer."""
     note: Annotated[Reason, AfterValidator(one_line)] = ""
-    """How it was learned; at most 1,024 bytes of UTF-8, without control characters."""
+    """The source of the finding; at most 1,024 bytes of UTF-8, without control characters."""

@@ -1,1 +1,1 @@
-"""What a tenant's administrators set."""
+"""The settings of a tenant."""

@@ -1,4 +1,4 @@
-"""What a tenant's administrators set for all its runs: the switch "disable automations", and retention."""
+"""Operations on the settings of a tenant: the switch "disable automations", and retention."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from interlock.ports import AuditEntry, TenantSettings
 from interlock.rules.model import SECOND
 
 DAY: Final = 86_400 * SECOND
-SHORTEST: Final = DAY
-LONGEST: Final = 3_650 * DAY
+MIN_RETENTION: Final = DAY
+MAX_RETENTION: Final = 3_650 * DAY
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
-    """The settings of the caller's tenant."""
+    """Return the settings of the caller's tenant."""
     return Answer(SettingsResponse(settings=_shown(await _read(services, call))))
 
 
 async def update(services: Services, call: Call, body: UpdateSettingsRequest) -> Answer:
-    """Change what was given.
+    """Change the settings in the request.
 
     Raises:
-        InvalidArgument: a length outside its range.
+        InvalidArgument: A retention is outside its range.
     """
 
     def change(before: TenantSettings) -> tuple[TenantSettings, AuditEntry]:
@@ -71,12 +71,14 @@ def _shown(found: TenantSettings) -> Settings:
 
 def _check(settings: TenantSettings) -> None:
     problems = [
-        Problem(field, f"must be between {SHORTEST // SECOND}s (a day) and {LONGEST // SECOND}s (3,650 days)")
+        Problem(
+            field, f"must be between {MIN_RETENTION // SECOND}s (a day) and {MAX_RETENTION // SECOND}s (3,650 days)"
+        )
         for field, length in (
             ("executionRetention", settings.executions_kept),
             ("payloadRetention", settings.payloads_kept),
         )
-        if not SHORTEST <= length <= LONGEST
+        if not MIN_RETENTION <= length <= MAX_RETENTION
     ]
     if not problems and settings.payloads_kept > settings.executions_kept:
         problems.append(Problem("payloadRetention", "must not be longer than executionRetention"))

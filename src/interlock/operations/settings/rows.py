@@ -16,8 +16,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}GetSettings",
         summary="Get Settings",
         description=(
-            "What is set for all executions of the tenant: the switch that disables automations, and how long what is "
-            "recorded of an execution is kept."
+            "The settings for all executions of the tenant: the switch that disables automations, and how long the "
+            "records of an execution are kept."
         ),
         handler=handlers.get,
         permission=Permission.SETTINGS_READ,
@@ -31,8 +31,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}UpdateSettings",
         summary="Update Settings",
         description=(
-            "Change those settings that are given. While automations are disabled, new executions are created and "
-            "terminated at once, and those under way end at their next step. The audit record is always kept."
+            "Change the settings in the request. While automations are disabled, new executions are created and "
+            "terminated immediately, and active ones end at their next step. The audit record is always kept."
         ),
         handler=handlers.update,
         permission=Permission.SETTINGS_MANAGE,

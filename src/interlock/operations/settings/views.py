@@ -1,4 +1,4 @@
-"""Our own messages about what a tenant's administrators set."""
+"""Our own messages about the settings of a tenant."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Settings(Message):
     proto_name: ClassVar[str] = "interlock.v1.Settings"
 
     automations_disabled: Bool = False
-    """New runs are created and terminated at once, and those under way end at their next step."""
+    """New executions are created and terminated immediately, and active ones end at their next step."""
     execution_retention: NonNegativeDuration | None = None
-    """How long a run is kept after its end: 1 to 3,650 days; 395 days by default."""
+    """How long an execution is kept after its end: 1 to 3,650 days; 395 days by default."""
     payload_retention: NonNegativeDuration | None = None
-    """How long what a run was started with, and what its steps sent and received, is kept after its end: from 1 day up
-    to the above; 90 days by default."""
+    """How long the trigger data of an execution, and what its steps sent and received, are kept after its end: from 1
+    day to `executionRetention`; 90 days by default."""
 
 
 class SettingsResponse(Message):
-    """The settings as they stand."""
+    """The current settings."""
 
     proto_name: ClassVar[str] = "interlock.v1.SettingsResponse"
 
@@ -32,6 +32,6 @@ class SettingsResponse(Message):
 
 
 class UpdateSettingsRequest(Settings):
-    """Those to change; what is left out stays as it is."""
+    """The settings to change; absent ones keep their values."""
 
     proto_name: ClassVar[str] = "interlock.v1.UpdateSettingsRequest"

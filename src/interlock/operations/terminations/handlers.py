@@ -1,7 +1,7 @@
-"""The stop: terminate one run, and say at once what became of the order.
+"""Terminate one run, and answer as soon as the termination is committed.
 
-This is a hot path that must work when everything else does not: one `apply`, no read besides it, and for the usual
-empty body nothing is parsed and nothing is built but the order itself.
+This is a hot path that must work when everything else fails: it makes one `apply` and no other read, and for the usual
+empty body it parses nothing and builds nothing but the request.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _ANSWERS: Final[Mapping[tuple[Verdict, State], Answer]] = MappingProxyType(
 
 
 async def terminate(services: Services, call: Call, body: TerminateAutomationRequest) -> Answer:
-    """Order a run to stop. From the commit on that this answer follows, it does nothing more.
+    """Terminate a run. After the commit, which precedes the answer, the run starts nothing more.
 
-    Header `Prefer`: `return=representation` answers with the termination record, `wait=N` holds the answer back until
-    the run has come to rest or N seconds have passed.
+    Header `Prefer`: `return=representation` answers with the termination record; `wait=N` delays the answer until the
+    run is terminal or N seconds have passed.
 
     Raises:
-        InvalidArgument: the id is not one.
-        NotFound: unknown, or another tenant's.
-        Unavailable: the commit could not be made; nothing was ordered.
+        InvalidArgument: The id is malformed.
+        NotFound: The run is unknown, or not visible to the caller.
+        Unavailable: The commit failed; the run was not terminated.
     """
     id_ = parse_id(call.path["id"])
     ref = Ref(call.tenant.id, id_)
@@ -68,7 +68,7 @@ async def _with_preferences(
     services: Services, call: Call, ref: Ref, request: TerminationRequest, preferences: Preferences
 ) -> Answer:
     with services.feed.watch(ref) as watch:
-        decision, descendants, more = await _order(services, ref, request)
+        decision, descendants, more = await _terminate(services, ref, request)
         if decision is None:
             await _unknown(services, call, ref.id)
             raise NotFound
@@ -87,7 +87,7 @@ async def _with_preferences(
     return Answer(view if view is not None else {}, tuple(headers))
 
 
-async def _order(services: Services, ref: Ref, request: TerminationRequest) -> tuple[Decision | None, int, bool]:
+async def _terminate(services: Services, ref: Ref, request: TerminationRequest) -> tuple[Decision | None, int, bool]:
     executions, at = services.store.executions, services.clock.now()
     if not request.cascade:
         return await executions.apply(ref, Terminated(at, request)), 0, False
@@ -98,7 +98,7 @@ async def _order(services: Services, ref: Ref, request: TerminationRequest) -> t
 async def termination_view(
     reads: Reads, ref: Ref, *, descendants: int = 0, more: bool = False
 ) -> TerminationView | None:
-    """The termination record of a run as it stands now; without an order there is only its state."""
+    """Return the termination record of a run, with its current state; only the state if it was not terminated."""
     row = await reads.executions.get(ref)
     if row is None:
         return None

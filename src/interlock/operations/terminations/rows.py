@@ -31,20 +31,20 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         reads=(
             Header(
                 "Prefer",
-                "`return=representation`: answer with the termination record. `wait=N`, N up to 30: hold the answer "
-                "back until the run has come to rest, or N seconds have passed (RFC 7240).",
+                "`return=representation`: answer with the termination record. `wait=N`, N up to 30: delay the answer "
+                "until the execution is terminal, or N seconds have passed (RFC 7240).",
             ),
         ),
         answers_with=(
             Header(
                 handlers.HEADER,
-                "What became of the order, and the state: `accepted`, `repeated` or `already-finished`, `; state=…`.",
+                "The result and the state: `accepted`, `repeated` or `already-finished`, then `; state=…`.",
             ),
         ),
         more=(
-            "From the commit on that precedes the answer no further step, retry, timer, callback or child of the run "
-            "starts; what is in flight is cut at once, and given up at the deadline at the latest. Nothing that was "
-            "done is undone."
+            "The server commits the termination before it answers. After the commit no step, retry, timer, callback "
+            "or child of the execution starts. The attempt in flight is interrupted immediately, and abandoned at the "
+            "deadline at the latest. Completed steps are not undone."
         ),
         within_apps=True,
     ),

@@ -1,7 +1,7 @@
-"""Callbacks: the answer that a receiver gives later. The URL is the proof, and it is good for one answer.
+"""Callbacks: a receiver delivers its result later. The URL authenticates the receiver, and can be used once.
 
-A receiver may call back before its own 202 is recorded, and before a retry: the callback is accepted at once and kept
-with the step (`rules.callbacks`). No request is held, so callbacks delay nothing, however many come early.
+A receiver may call back before its own 202 is recorded, and before a retry: the server accepts the callback immediately
+and stores it with the step (`rules.callbacks`). No request waits, so early callbacks delay nothing.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from interlock.steps.callback_token import verify_callback_token
 from interlock.steps.documents import StepFailed, encode_output
 from interlock.steps.webhook import read_answer
 
-MAX_BODY: Final = 250_000
-"""Bytes."""
+MAX_CALLBACK_BYTES: Final = 250_000
+"""Maximum size of the body of a callback, in bytes."""
 
 _ACCEPTED: Final = 202
 _DEAD: Final = "this callback URL was used already, has expired, or its run was stopped; nothing was changed"
 
 
 async def receive(services: Services, call: Call, body: bytes) -> Answer:
-    """Take the answer of a webhook step: settle the step that waits for it, or keep it while the step is attempted.
+    """Accept the result of a webhook step: settle the step if it waits for it, or store it while an attempt is made.
 
-    A callback that comes after the step was settled otherwise is kept with it as evidence, the first time.
+    The first callback that comes after the step was settled otherwise is stored with it as evidence.
 
     Raises:
-        NotFound: no such URL was ever given out.
-        InvalidArgument: the body is not a JSON object with something in it.
-        FailedPrecondition: the URL was used, has expired, or the run was stopped.
-        Unavailable: the commit could not be made; send it again.
+        NotFound: The server never issued this URL.
+        InvalidArgument: The body is not a JSON object, or it is empty.
+        FailedPrecondition: The URL was used, has expired, or the run was terminated.
+        Unavailable: The commit failed; the receiver should retry.
     """
     try:
         ref = Ref(call.tenant.id, parse_id(call.path["execution"]))
@@ -55,7 +55,7 @@ async def receive(services: Services, call: Call, body: bytes) -> Answer:
 
 
 def _position(services: Services, row: Execution, token: str) -> int | None:
-    """The step whose URL this is; None if there is none. The step where the run stands is tried first."""
+    """Return the step that this URL belongs to, or None. The current step of the run is tried first."""
     for position in range(row.step, -1, -1):
         if verify_callback_token(services.callback_secret, token, row.ref, position):
             return position

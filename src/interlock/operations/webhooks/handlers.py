@@ -1,4 +1,4 @@
-"""Outbound webhooks: create, get, list, search, update, delete."""
+"""Operations on outbound webhooks: create, get, list, search, update and delete them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from interlock.contract.webhooks import (
 from interlock.errors import InvalidArgument, NotFound, Problem
 from interlock.operations import shown
 from interlock.operations.operation import Answer, Call
-from interlock.operations.paging import ROWS_AT_ONCE, give_way, page_of, page_of_query, read_page
+from interlock.operations.paging import ROWS_PER_TURN, page_of, page_of_query, read_page
 from interlock.operations.services import Services
 from interlock.ports import AuditEntry, WebhookRow
+from interlock.system import yield_to_loop
 
 MUTABLE: Final = ("display_name", "description", "url", "callback_timeout", "app_ids")
 DAY: Final = 86_400
 DEFAULT_TIMEOUT: Final = Duration(f"{8 * DAY}s")
-SHORTEST: Final = DAY
-LONGEST: Final = 30 * DAY
-"""Seconds that a webhook which answered 202 may take to call back."""
-MAX_URL: Final = 2_048
+MIN_CALLBACK_SECONDS: Final = DAY
+MAX_CALLBACK_SECONDS: Final = 30 * DAY
+"""Maximum time until the callback of a webhook that answered 202, in seconds."""
+MAX_URL_CHARACTERS: Final = 2_048
 
 
 async def create(services: Services, call: Call, body: CreateRequest) -> Answer:
-    """Make a webhook."""
+    """Create a webhook."""
     webhook = _complete(Webhook(**{name: getattr(body, name) for name in MUTABLE}))
     _check(services, webhook, "", named=True)
     at = services.clock.now()
@@ -50,12 +51,12 @@ async def create(services: Services, call: Call, body: CreateRequest) -> Answer:
 
 
 async def get(services: Services, call: Call, body: None) -> Answer:
-    """One webhook."""
+    """Return one webhook."""
     return Answer(GetResponse(webhook=_shown(await _read(services, call))))
 
 
 async def list_all(services: Services, call: Call, body: None) -> Answer:
-    """One page of all webhooks."""
+    """List one page of all webhooks."""
     page = page_of_query(services, call, "webhooks")
     rows, has_more = await read_page(
         page,
@@ -69,14 +70,14 @@ async def list_all(services: Services, call: Call, body: None) -> Answer:
 
 
 async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
-    """One page of the webhooks with these ids, or with `query` in their name, description or URL."""
+    """List one page of the webhooks with these ids, or with `query` in their name, description or URL."""
     tenant, text, ids = call.tenant.id, body.query.strip().lower(), {ref.id for ref in body.refs}
     query = {"query": body.query, "refs": sorted(ids)}
     page = page_of(services, tenant, "search_webhooks", size=body.page_size, token=body.page_token, query=query)
     found: list[Webhook] = []
     after = page.position
     while len(found) <= page.size and (
-        rows := await services.store.webhooks.page(tenant, after=after, limit=ROWS_AT_ONCE)
+        rows := await services.store.webhooks.page(tenant, after=after, limit=ROWS_PER_TURN)
     ):
         after = rows[-1].id
         for row in rows:
@@ -84,13 +85,13 @@ async def search(services: Services, call: Call, body: SearchRequest) -> Answer:
                 webhook = _shown(row)
                 if text in f"{webhook.display_name}\n{webhook.description}\n{webhook.url}".lower():
                     found.append(webhook)
-        await give_way(0)
+        await yield_to_loop()
     token = page.token(found[page.size - 1].id) if len(found) > page.size else ""
     return Answer(SearchResponse(list=tuple(found[: page.size]), next_page_token=token))
 
 
 async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
-    """Change the masked fields, or without a mask all of them. Steps that are waiting keep the time they have."""
+    """Change the fields in the mask, or all fields without a mask. Waiting steps keep their deadlines."""
     at = services.clock.now()
 
     def change(row: WebhookRow) -> tuple[WebhookRow, AuditEntry]:
@@ -99,7 +100,7 @@ async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
         new = _row(row.tenant, row.id, webhook, row.created_at, max(at, row.updated_at + 1))
         return new, _audit(call, "webhook.update", new)
 
-    # What is wrong whichever row it is applied to is refused without a transaction.
+    # A request that is invalid for every row is refused without a transaction.
     change(await _read(services, call))
     new = await services.store.webhooks.update(call.tenant.id, call.path["id"], change)
     if new is None:
@@ -108,12 +109,12 @@ async def update(services: Services, call: Call, body: UpdateRequest) -> Answer:
 
 
 def _changed(stored: Webhook, body: UpdateRequest) -> Webhook:
-    """What `stored` becomes."""
+    """Return the webhook after the update."""
     if body.webhook is None:
         raise InvalidArgument.at("webhook", "is required: the fields to change")
     if not body.update_mask:
         changed = copy_fields(stored, body.webhook, MUTABLE)
-        # C1's clients do not know it, and must not take it away with whatever else they write.
+        # Clients of C1 do not know this field, and must not clear it with another change.
         return changed if body.webhook.given("app_ids") else with_fields(changed, app_ids=stored.app_ids)
     mask = FieldMask.of([path for path in body.update_mask.paths if path not in _SET_BY_SERVER])
     if problems := check_mask(mask, Webhook, MUTABLE):
@@ -122,7 +123,7 @@ def _changed(stored: Webhook, body: UpdateRequest) -> Webhook:
 
 
 async def delete(services: Services, call: Call, body: DeleteRequest) -> Answer:
-    """Delete a webhook. A step that comes to it later fails; one that is waiting for its callback still takes it."""
+    """Delete a webhook. A later step that uses it fails; a step that waits for its callback still accepts it."""
     id_ = call.path["id"]
     audit = AuditEntry(actor=call.actor, action="webhook.delete", target=id_)
     if not await services.store.webhooks.delete(call.tenant.id, id_, services.clock.now(), audit):
@@ -147,14 +148,14 @@ def _complete(webhook: Webhook) -> Webhook:
 
 
 def _check(services: Services, webhook: Webhook, prefix: str, *, named: bool = False) -> None:
-    """Refuse, when it is saved, what could never be called, and where C1's schema requires a name, one without."""
+    """Refuse a webhook whose URL could never be called, or without a name if `named`, as C1's schema requires it."""
     problems: list[Problem] = []
     if named and not webhook.display_name.strip():
         problems.append(Problem(f"{prefix}displayName", "is required"))
     if not webhook.url:
         problems.append(Problem(f"{prefix}url", "is required"))
-    elif len(webhook.url) > MAX_URL:
-        problems.append(Problem(f"{prefix}url", f"must not be longer than {MAX_URL} characters"))
+    elif len(webhook.url) > MAX_URL_CHARACTERS:
+        problems.append(Problem(f"{prefix}url", f"must not be longer than {MAX_URL_CHARACTERS} characters"))
     else:
         try:
             services.http.check_url(webhook.url)
@@ -162,9 +163,12 @@ def _check(services: Services, webhook: Webhook, prefix: str, *, named: bool = F
             texts = [problem.description for problem in refused.problems] or [refused.message]
             problems.extend(Problem(f"{prefix}url", text) for text in texts)
     timeout = webhook.callback_timeout
-    if timeout is None or not SHORTEST <= timeout.seconds <= LONGEST:
+    if timeout is None or not MIN_CALLBACK_SECONDS <= timeout.seconds <= MAX_CALLBACK_SECONDS:
         problems.append(
-            Problem(f"{prefix}callbackTimeout", f'must be between 1 and 30 days ("{SHORTEST}s" to "{LONGEST}s")')
+            Problem(
+                f"{prefix}callbackTimeout",
+                f'must be between 1 and 30 days ("{MIN_CALLBACK_SECONDS}s" to "{MAX_CALLBACK_SECONDS}s")',
+            )
         )
     if problems:
         raise InvalidArgument(problems=tuple(problems))

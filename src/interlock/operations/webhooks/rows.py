@@ -33,7 +33,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/webhooks",
         id=f"{_SERVICE}Create",
         summary="Create Webhook",
-        description="Make an outbound webhook. Its URL is refused now if it could never be called.",
+        description="Create an outbound webhook. A URL that the server could never call is refused.",
         handler=handlers.create,
         permission=Permission.WEBHOOKS_MANAGE,
         response=messages.CreateResponse,
@@ -59,7 +59,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/webhooks/{id}",
         id=f"{_SERVICE}Update",
         summary="Update Webhook",
-        description="Change the fields that `updateMask` names, or without it all of them.",
+        description="Change the fields that `updateMask` names, or all fields without it.",
         handler=handlers.update,
         permission=Permission.WEBHOOKS_MANAGE,
         response=messages.UpdateResponse,
@@ -73,7 +73,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/webhooks/{id}",
         id=f"{_SERVICE}Delete",
         summary="Delete Webhook",
-        description="Delete an outbound webhook. A step that comes to it later fails.",
+        description="Delete an outbound webhook. A later step that uses it fails.",
         handler=handlers.delete,
         permission=Permission.WEBHOOKS_MANAGE,
         response=messages.DeleteResponse,
@@ -87,7 +87,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/api/v1/search/webhooks",
         id="c1.api.webhooks.v1.WebhooksSearch.Search",
         summary="Search Webhooks",
-        description="Outbound webhooks by id, or by a part of their name, description or URL.",
+        description="Search outbound webhooks by id, or by a part of their name, description or URL.",
         handler=handlers.search,
         permission=Permission.WEBHOOKS_READ,
         response=messages.SearchResponse,
@@ -100,8 +100,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         id=f"{OWN}ReceiveCallback",
         summary="Receive Callback",
         description=(
-            "The answer of a webhook that said 202, sent to the `Webhook-Callback-Url` it was given: a JSON object, "
-            "once. No bearer token is needed: the URL is the proof."
+            "Deliver the result of a webhook that answered 202: send a JSON object once to the `Webhook-Callback-Url` "
+            "of the call. The request needs no bearer token, because the URL authenticates the receiver."
         ),
         handler=callbacks.receive,
         permission=None,
@@ -110,10 +110,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         lane=Lane.WORK,
         visibility=Visibility.OWN,
         parameters=(
-            PathParameter("execution", "The execution whose step waits.", int64=True),
-            PathParameter("token", "What proves that the step gave this URL out."),
+            PathParameter("execution", "The execution that waits.", int64=True),
+            PathParameter("token", "The proof that the server issued this URL."),
         ),
         tag=_TAG,
-        body_limit=callbacks.MAX_BODY,
+        body_limit=callbacks.MAX_CALLBACK_BYTES,
     ),
 )

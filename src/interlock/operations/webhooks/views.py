@@ -8,6 +8,6 @@ from interlock.contract.base import Message
 
 
 class CallbackResponse(Message):
-    """Taken."""
+    """The callback was accepted."""
 
     proto_name: ClassVar[str] = "interlock.v1.CallbackResponse"
