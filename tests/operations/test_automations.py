@@ -92,6 +92,15 @@ async def test_without_a_mask_everything_is_replaced_but_an_absent_enabled_stays
     assert (await update(ann, automation, {"enabled": False}))["enabled"] is False
 
 
+async def test_the_row_says_whether_triggers_may_start_runs(ann: Desk) -> None:
+    automation = await ann.make(WAIT, enabled=True)
+    for sent, enabled in (({"displayName": "A"}, True), ({"enabled": False}, False), ({"enabled": True}, True)):
+        await update(ann, automation, sent)
+        row = await ann.services.store.automations.get(ann.tenant.id, automation)
+        assert row is not None
+        assert row.enabled is enabled
+
+
 async def test_an_update_without_an_automation_is_refused(ann: Desk) -> None:
     automation = await ann.make(WAIT)
     with pytest.raises(InvalidArgument, match="automation: is required"):

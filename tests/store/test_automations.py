@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
-from interlock.ports import AutomationRow, Definition, Store
+from interlock.ports import AutomationRow, Definition, Schedule, Store
 from tests.store.stores import AUDIT, PLAN, opened
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +67,23 @@ class AutomationsContract:
         assert old is not None
         assert fresh is not None
         assert [(d.version, d.steps) for d in (old, fresh)] == [(1, PLAN), (2, b"[1]")]
+
+    async def test_an_automation_says_whether_it_is_enabled_and_when_it_fires(self, store: Store) -> None:
+        made = await store.automations.create(replace(row(), enabled=True, next_fire_at=70), plan(), AUDIT)
+        assert (made.enabled, made.next_fire_at) == (True, 70)
+        assert await store.automations.get(1, "a") == made
+        off = replace(made, enabled=False, next_fire_at=None, updated_at=9)
+        off = await store.automations.update(off, None, AUDIT, read_at=made.updated_at)
+        # Only a new schedule moves the next time: what the caller has read of it may be old.
+        assert (off.enabled, off.next_fire_at) == (False, 70)
+        for schedule in (Schedule(next_fire_at=90), Schedule(next_fire_at=None)):
+            found = await store.automations.get(1, "a")
+            assert found is not None
+            new = await store.automations.update(
+                replace(found, updated_at=10), plan(), AUDIT, read_at=found.updated_at, schedule=schedule
+            )
+            assert new.next_fire_at == schedule.next_fire_at
+            assert await store.automations.get(1, "a") == new
 
     async def test_many_are_read_at_once_and_what_is_not_there_is_left_out(self, store: Store) -> None:
         made = [await store.automations.create(row(), None, AUDIT)]

@@ -72,6 +72,7 @@ WALKS = {
     "clock_move_leases": "all there are, when the clock was wrong",
     "clock_move_plans": "all of the last minutes, when the clock was wrong",
     "clock_move_keys": "all of a day, when the clock was wrong",
+    "clock_move_events": "all of a week, when the clock was wrong",
     "clock_move_starts": "as many as breakers permit, when the clock was wrong",
     "clock_move_tokens": "those of an hour, when the clock was wrong",
     "clock_move_breakers": "all automations, when the clock was wrong",

@@ -35,7 +35,7 @@ async def expire(store: Store, clock: Clock) -> None:
 
 
 def forgetting(store: Store, clock: Clock, may_remove: Callable[[], bool] = lambda: True) -> Job:
-    """Forget old idempotency keys and plans, and what is older than its tenant keeps it.
+    """Forget old idempotency keys, events and plans, and what is older than its tenant keeps it.
 
     Args:
         may_remove: whether the clock can be trusted that says what is old.

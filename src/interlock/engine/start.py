@@ -18,7 +18,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.evaluate import Evaluator, Stopped, never
 from interlock.expressions.script import Outcome, Script
-from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, Started, StartRecords
+from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, ScheduledFire, Started, StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
 from interlock.rules.model import Actor, Execution, Ref
@@ -65,6 +65,10 @@ class StartRequest:
     reason: str = ""
     lease: int | None = None
     """Microseconds after which it is terminated unless its lease is renewed."""
+    event: str | None = None
+    """The id of the event that starts it: each event starts an automation once."""
+    fire: ScheduledFire | None = None
+    """The time of a schedule that starts it."""
 
 
 class Starter:
@@ -94,7 +98,8 @@ class Starter:
 
         Raises:
             NotFound: the automation is unknown or deleted.
-            AlreadyExists: the idempotency key was used with another body.
+            AlreadyExists: the idempotency key was used with another body, or the event started a run that is removed.
+            Conflict: the schedule has started a run at this time already, or was changed since it was read.
             Unavailable: the disk is full, or the server is closing.
         """
         if self._is_closed:
@@ -117,7 +122,13 @@ class Starter:
             reason=request.reason,
             details=details,
         )
-        records = StartRecords(audit=audit, idempotency=request.idempotency, lease_microseconds=request.lease)
+        records = StartRecords(
+            audit=audit,
+            idempotency=request.idempotency,
+            lease_microseconds=request.lease,
+            event=request.event,
+            fire=request.fire,
+        )
         input_ = encode(request.trigger)
         ref = Ref(request.tenant, id_)
         held = self._slots.try_slot(ref)

@@ -45,6 +45,17 @@ class AutomationRow:
     """Runs that its circuit breaker lets start within the period; 0: it has none."""
     breaker_period: str = ""
     """A `rules.breaker.Period`; "" without a breaker."""
+    enabled: bool = False
+    """Whether its triggers may start runs."""
+    next_fire_at: int | None = None
+    """When its schedule starts the next run; None: it has none. Only a start and a new schedule move it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What an update sets of the schedule of an automation."""
+
+    next_fire_at: int | None
 
 
 class AutomationReads(Protocol):
@@ -81,9 +92,18 @@ class Automations(AutomationReads, Protocol):
         ...
 
     def update(
-        self, row: AutomationRow, published: Definition | None, audit: AuditEntry, *, read_at: int
+        self,
+        row: AutomationRow,
+        published: Definition | None,
+        audit: AuditEntry,
+        *,
+        read_at: int,
+        schedule: Schedule | None = None,
     ) -> Awaitable[AutomationRow]:
         """Replace the document and, if given, publish a version.
+
+        Args:
+            schedule: set anew; None: the next time stays as the store has it, whatever `row` says.
 
         Raises:
             NotFound: unknown or deleted.

@@ -104,6 +104,16 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledFire:
+    """A time of a schedule that starts a run: the start moves the schedule on, or is refused."""
+
+    due_at: int
+    """The `next_fire_at` of the automation as it was read."""
+    next_at: int | None
+    """The time after it; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartRecords:
     """What the commit that creates a run writes beside it. A further record of a start is a field here."""
 
@@ -112,11 +122,15 @@ class StartRecords:
     """Kept for the client of `audit`. A key that is known creates nothing."""
     lease_microseconds: int | None = None
     """The run is terminated after this time unless its lease is renewed."""
+    event: str | None = None
+    """The id of the event that starts the run. It starts an automation once: an event that is known creates nothing."""
+    fire: ScheduledFire | None = None
+    """The time of a schedule that starts the run; it comes with neither an event nor a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The answer of `create`. `repeated`: the idempotency key was known; `execution` is the first one's."""
+    """The answer of `create`. `repeated`: the key or the event was known; `execution` is the first one's."""
 
     execution: Execution
     decision: Decision | None
@@ -248,7 +262,9 @@ class Executions(ExecutionReads, Protocol):
 
         Raises:
             NotFound: the automation is unknown or deleted.
-            AlreadyExists: the idempotency key was used with another body.
+            AlreadyExists: the idempotency key was used with another body, or the event started a run that is removed.
+            Conflict: this time of the schedule has started a run already, or the automation was disabled or scheduled
+                anew since it was read.
             Unavailable: the disk is full, or the store is closing.
         """
         ...
@@ -276,5 +292,5 @@ class Executions(ExecutionReads, Protocol):
         ...
 
     def forget_keys(self, at: int) -> Awaitable[None]:
-        """Forget idempotency keys that are older than a day."""
+        """Forget idempotency keys that are older than a day, and events that are older than a week."""
         ...

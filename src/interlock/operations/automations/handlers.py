@@ -89,6 +89,7 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
         updated_at=at,
         breaker_max=breaker_max,
         breaker_period=breaker_period,
+        enabled=made.enabled,
     )
     definition = publish.definition_of(call, row, made, at)
     published = definition if not made.is_draft and publish.differs(definition, None) else None
@@ -149,7 +150,14 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     names = [name for name in MUTABLE if getattr(stored, name) != getattr(changed, name)]
     audit = _audit(call, "automation.update", row.id, fields=names, published=published is not None)
     maximum, period = _breaker(changed)
-    new = replace(row, document=to_stored(changed), updated_at=at, breaker_max=maximum, breaker_period=period)
+    new = replace(
+        row,
+        document=to_stored(changed),
+        updated_at=at,
+        breaker_max=maximum,
+        breaker_period=period,
+        enabled=changed.enabled,
+    )
     new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
     return Answer(UpdateAutomationResponse(automation=await shown.one_automation(services, new)))
 

@@ -129,7 +129,7 @@ def _filter(body: SearchAutomationsRequest) -> Callable[[AutomationRow, Document
         return (
             (not ids or row.id in ids)
             and (not apps or document.get("appId", "") in apps)
-            and (not enabled or document.get("enabled", False) in enabled)
+            and (not enabled or row.enabled in enabled)
             and (body.is_draft is None or document.get("isDraft", False) is body.is_draft)
             and (not triggers or shown.stored_triggers(document) in triggers)
             and (not text or row.id.lower() == text or text in _text(document))
@@ -157,7 +157,7 @@ def _sort_key(field: str) -> Callable[[AutomationRow, Document], Key]:
     keys: dict[str, Callable[[AutomationRow, Document], Key]] = {
         "AUTOMATION_SORT_FIELD_DISPLAY_NAME": lambda row, document: str(document.get("displayName", "")).lower(),
         "AUTOMATION_SORT_FIELD_CREATED_AT": lambda row, document: row.created_at,
-        "AUTOMATION_SORT_FIELD_ENABLED": lambda row, document: int(document.get("enabled", False)),
+        "AUTOMATION_SORT_FIELD_ENABLED": lambda row, document: int(row.enabled),
         "AUTOMATION_SORT_FIELD_PRIMARY_TRIGGER_TYPE": lambda row, document: shown.stored_triggers(document),
     }
     return keys.get(field, lambda row, document: row.id)

@@ -10,10 +10,11 @@ from dataclasses import replace
 import apsw
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
-from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition
+from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition, Schedule
 from interlock.store import rows
 from interlock.store.sqlite import breakers, bulk
 from interlock.store.sqlite.audit import append_audit
+from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, load
@@ -26,11 +27,14 @@ _DEFINITION = _SQL["definition_get"]
 class SqliteAutomations:
     """`ports.Automations` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, decisions: bulk.SqliteBulk) -> None:
+    def __init__(
+        self, writer: Writer, reader: apsw.Connection, decisions: bulk.SqliteBulk, executions: SqliteExecutions
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._bulk = decisions
         self._kept: Kept[tuple[int, str], AutomationRow] = Kept(self._read)
+        executions.on_fire(self._kept.forget)
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
         def job(connection: apsw.Connection) -> AutomationRow:
@@ -50,6 +54,8 @@ class SqliteAutomations:
                     new.updated_at,
                     new.breaker_max,
                     new.breaker_period,
+                    new.enabled,
+                    new.next_fire_at,
                 ),
             )
             append_audit(connection, new.tenant, new.created_at, audit)
@@ -58,7 +64,13 @@ class SqliteAutomations:
         return self._writer.submit(job)
 
     def update(
-        self, row: AutomationRow, published: Definition | None, audit: AuditEntry, *, read_at: int
+        self,
+        row: AutomationRow,
+        published: Definition | None,
+        audit: AuditEntry,
+        *,
+        read_at: int,
+        schedule: Schedule | None = None,
     ) -> Future[AutomationRow]:
         def job(connection: apsw.Connection) -> AutomationRow:
             self._writer.require_room()
@@ -75,6 +87,8 @@ class SqliteAutomations:
                 updated_at=max(row.updated_at, stored.updated_at + 1),
                 breaker_max=row.breaker_max,
                 breaker_period=row.breaker_period,
+                enabled=row.enabled,
+                next_fire_at=stored.next_fire_at if schedule is None else schedule.next_fire_at,
             )
             new = _publish(connection, moved, published)
             connection.execute(
@@ -86,6 +100,8 @@ class SqliteAutomations:
                     new.updated_at,
                     new.breaker_max,
                     new.breaker_period,
+                    new.enabled,
+                    new.next_fire_at,
                     new.tenant,
                     new.id,
                 ),
@@ -169,7 +185,20 @@ class SqliteAutomations:
 
 def _automation(row: rows.Row) -> AutomationRow:
     """From the columns of `automation_get`, which every statement that reads automations has."""
-    tenant, id_, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period = row
+    (
+        tenant,
+        id_,
+        document,
+        version,
+        definition,
+        created_at,
+        updated_at,
+        deleted_at,
+        breaker_max,
+        breaker_period,
+        enabled,
+        next_fire_at,
+    ) = row
     return AutomationRow(
         tenant=tenant,
         id=id_,
@@ -181,6 +210,8 @@ def _automation(row: rows.Row) -> AutomationRow:
         deleted_at=deleted_at,
         breaker_max=breaker_max,
         breaker_period=breaker_period,
+        enabled=bool(enabled),
+        next_fire_at=next_fire_at,
     )
 
 

@@ -28,6 +28,7 @@ _MOVED: Final = (
     _SQL["clock_move_leases"],
     _SQL["clock_move_plans"],
     _SQL["clock_move_keys"],
+    _SQL["clock_move_events"],
     _SQL["clock_move_starts"],
     _SQL["clock_move_breakers"],
     _SQL["clock_move_tokens"],

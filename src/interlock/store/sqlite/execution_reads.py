@@ -24,6 +24,8 @@ _ALL_STATES: Final = json.dumps([state.value for state in State])
 
 IDEMPOTENCY_KEPT: Final = 24 * 3600 * 1_000_000
 """Microseconds for which a caller's key is remembered."""
+EVENTS_KEPT: Final = 7 * IDEMPOTENCY_KEPT
+"""Microseconds for which the id of an event is remembered."""
 
 
 def known_start(

@@ -5,16 +5,15 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, Final
 
 import apsw
 
 from interlock.errors import FailedPrecondition, NotFound, Unavailable
 from interlock.ports import (
-    AuditEntry,
     ChangeListener,
     CommitListener,
-    Idempotency,
     Started,
     StartRecords,
     TreeStopped,
@@ -49,14 +48,14 @@ from interlock.rules.model import (
 from interlock.rules.states import State
 from interlock.rules.subject import subject_of
 from interlock.store import rows
-from interlock.store.sqlite import breakers, stops
+from interlock.store.sqlite import breakers, starts, stops
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.children import context_names, start_child
-from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT, ExecutionReads, known_start
+from interlock.store.sqlite.execution_reads import ExecutionReads
 from interlock.store.sqlite.mutations import Applier, Appliers, MutationContext
 from interlock.store.sqlite.records import write, write_new
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.statements import Dialect, Statement, load
 
 FORGET_BATCH = 1_000
 NO_APPLIERS: Final[Mapping[type, Applier]] = {}
@@ -67,7 +66,6 @@ _SQL = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
 _ADMISSION = _SQL["admission_automation"]
 _CONTEXT = _SQL["admission_context"]
 _SWITCH = _SQL["admission_tenant"]
-_LEASE = load("leases", Dialect.SQLITE)["lease_put"]
 _GET = _SQL["execution_get"]
 _CALLBACK_KEPT = _SQL["callback_kept"]
 
@@ -101,6 +99,7 @@ class SqliteExecutions(ExecutionReads):
         self._signals = signals
         self._follower: ChangeListener | None = None
         self._leased: Callable[[], None] | None = None
+        self._fired: Callable[[tuple[int, str]], None] | None = None
         self.frozen = False
         """The store was restored from a backup, and nobody has released it: no run is let in."""
 
@@ -146,6 +145,10 @@ class SqliteExecutions(ExecutionReads):
         """Tell of each lease that a commit made."""
         self._leased = made
 
+    def on_fire(self, moved: Callable[[tuple[int, str]], None]) -> None:
+        """Tell of the automation, as tenant and id, whose schedule a commit has moved."""
+        self._fired = moved
+
     def create(
         self,
         newcomer: Newcomer,
@@ -156,13 +159,12 @@ class SqliteExecutions(ExecutionReads):
         created: Callable[[Started], None] | None = None,
     ) -> Future[Started]:
         tenant = newcomer.tenant
-        audit, idempotency, lease = records.audit, records.idempotency, records.lease_microseconds
+        lease, fire = records.lease_microseconds, records.fire
 
         def job(connection: apsw.Connection) -> Started:
-            if idempotency is not None:
-                known = self._known(connection, newcomer, event.at, audit, idempotency)
-                if known is not None:
-                    return known
+            known = starts.known(connection, newcomer, event.at, records)
+            if known is not None:
+                return known
             if self._writer.full:
                 raise Unavailable("the disk is full: runs can be stopped, and none can be started", retry_after=30)
             if self.frozen:
@@ -173,6 +175,8 @@ class SqliteExecutions(ExecutionReads):
             found = connection.execute(_ADMISSION, (tenant, newcomer.automation)).fetchone()
             if found is None or found[0] is not None:
                 raise NotFound
+            if fire is not None:
+                starts.move_schedule(connection, newcomer, fire)
             (disabled,) = next(connection.execute(_SWITCH, (tenant,)))
             paused = False
             if found[1] and not disabled:
@@ -184,17 +188,15 @@ class SqliteExecutions(ExecutionReads):
             (context,) = next(connection.execute(_CONTEXT, (tenant, newcomer.definition)), (None,))
             subject = subject_of(newcomer.names, context_names(context))
             write_new(connection, decision.execution, input, decision.records, event.at, subject)
-            append_audit(connection, tenant, event.at, audit)
-            if lease is not None:
-                connection.execute(_LEASE, (tenant, newcomer.id, lease, event.at + lease))
-            if idempotency is not None:
-                key = (tenant, audit.actor.client, newcomer.automation, idempotency.key)
-                connection.execute(_SQL["idempotency_put"], (*key, idempotency.body, decision.execution.id, event.at))
+            append_audit(connection, tenant, event.at, records.audit)
+            starts.write_start(connection, newcomer, event.at, records)
             return Started(execution=decision.execution, decision=decision)
 
         def committed(started: Started) -> bool:
             if lease is not None and self._leased is not None:
                 self._leased()
+            if fire is not None and self._fired is not None:
+                self._fired((tenant, newcomer.automation))
             announces = self.tell_moved(started.decision)
             if created is not None:
                 created(started)
@@ -257,11 +259,14 @@ class SqliteExecutions(ExecutionReads):
         return left
 
     async def forget_keys(self, at: int) -> None:
-        """Forget idempotency keys that are older than they are kept."""
-        for tenant in self._tenants():
+        """Forget idempotency keys and events that are older than they are kept."""
+        for tenant, (statement, age) in product(self._tenants(), starts.FORGOTTEN):
+            key = (tenant, at - age, FORGET_BATCH)
 
-            def job(connection: apsw.Connection, tenant: int = tenant) -> int:
-                connection.execute(_SQL["idempotency_forget"], (tenant, at - IDEMPOTENCY_KEPT, FORGET_BATCH))
+            def job(
+                connection: apsw.Connection, statement: Statement = statement, key: tuple[int, int, int] = key
+            ) -> int:
+                connection.execute(statement, key)
                 return connection.changes()
 
             while await self._writer.submit(job) == FORGET_BATCH:
@@ -326,15 +331,6 @@ class SqliteExecutions(ExecutionReads):
                 if order is not None:
                     return order
         return SWITCHED_OFF if self._disabled(execution.tenant) else None
-
-    def _known(
-        self, connection: apsw.Connection, newcomer: Newcomer, at: int, audit: AuditEntry, idempotency: Idempotency
-    ) -> Started | None:
-        id_ = known_start(connection, newcomer.tenant, audit.actor.client, newcomer.automation, idempotency, at)
-        if id_ is None:
-            return None
-        row = connection.execute(_GET, (newcomer.tenant, id_)).fetchone()
-        return None if row is None else Started(execution=rows.execution(row), decision=None, repeated=True)
 
     # --- after the commit -----------------------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ class SqliteStore:
         self.bulk_terminations = SqliteBulkTerminations(
             self.writer, self._reader, self.access.tenant_ids, self.executions, signals
         )
-        self.automations = SqliteAutomations(self.writer, self._reader, self.bulk)
+        self.automations = SqliteAutomations(self.writer, self._reader, self.bulk, self.executions)
         self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions, signals)
         self.addenda = SqliteAddenda(self.writer, self._reader, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)

@@ -1,14 +1,17 @@
 -- name: automation_insert
 -- A new automation.
 INSERT INTO automations (
-    tenant, id, document, version, definition, created_at, updated_at, breaker_max, breaker_period
-) VALUES (:tenant, :id, :document, :version, :definition, :created_at, :updated_at, :breaker_max, :breaker_period);
+    tenant, id, document, version, definition, created_at, updated_at, breaker_max, breaker_period, enabled, next_fire_at
+) VALUES (
+    :tenant, :id, :document, :version, :definition, :created_at, :updated_at, :breaker_max, :breaker_period, :enabled,
+    :next_fire_at
+);
 
 -- name: automation_update
 -- The document, and the published version it now has.
 UPDATE automations SET
     document = :document, version = :version, definition = :definition, updated_at = :updated_at,
-    breaker_max = :breaker_max, breaker_period = :breaker_period
+    breaker_max = :breaker_max, breaker_period = :breaker_period, enabled = :enabled, next_fire_at = :next_fire_at
 WHERE tenant = :tenant AND id = :id;
 
 -- name: automation_any
@@ -23,6 +26,11 @@ SELECT {automation} FROM automations WHERE tenant = :tenant AND id = :id AND del
 -- In the order of their ids.
 SELECT {automation}
 FROM automations WHERE tenant = :tenant AND deleted_at IS NULL AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: automation_fire
+-- Its schedule fires: guarded by the time that was read, and only while it is enabled.
+UPDATE automations SET next_fire_at = :next
+WHERE tenant = :tenant AND id = :id AND next_fire_at = :due AND enabled AND deleted_at IS NULL;
 
 -- name: definition_next
 -- The id for the next definition.

@@ -38,6 +38,10 @@ UPDATE termination_plans SET expires_at = expires_at + :by WHERE tenant = :tenan
 -- Idempotency keys keep their age.
 UPDATE idempotency SET created_at = created_at + :by WHERE tenant = :tenant;
 
+-- name: clock_move_events
+-- So do the ids of events. The next time of a schedule is a date and stays as it is.
+UPDATE trigger_events SET created_at = created_at + :by WHERE tenant = :tenant;
+
 -- name: clock_move_starts
 -- The windows of circuit breakers hold what they held.
 UPDATE breaker_starts SET at = at + :by WHERE tenant = :tenant;

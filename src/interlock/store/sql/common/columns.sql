@@ -22,7 +22,8 @@ tenant, root, execution, client, principal, address, reason, mode, deadline, cau
 
 -- name: automation
 -- An automation, without the state of its breaker.
-tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period
+tenant, id, document, version, definition, created_at, updated_at, deleted_at, breaker_max, breaker_period,
+enabled, next_fire_at
 
 -- name: definition
 -- A plan; its digest finds a draft, and is not read.

@@ -146,6 +146,24 @@ DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
     AND created_at <= :until LIMIT :limit
 );
 
+-- name: event_get
+-- The run that an event started.
+SELECT execution FROM trigger_events
+WHERE tenant = :tenant AND automation = :automation AND event = :event AND created_at > :since;
+
+-- name: event_put
+-- An event, in the commit of the run that it starts.
+INSERT INTO trigger_events (tenant, automation, event, execution, created_at)
+VALUES (:tenant, :automation, :event, :execution, :created_at)
+ON CONFLICT (tenant, automation, event)
+DO UPDATE SET execution = excluded.execution, created_at = excluded.created_at;
+
+-- name: events_forget
+-- A batch of events older than they are kept.
+DELETE FROM trigger_events WHERE (tenant, automation, event) IN (
+    SELECT tenant, automation, event FROM trigger_events WHERE tenant = :tenant AND created_at <= :until LIMIT :limit
+);
+
 -- name: admission_tenant
 -- Whether the tenant's switch "disable automations" is on.
 SELECT automations_disabled FROM tenants WHERE id = :id;

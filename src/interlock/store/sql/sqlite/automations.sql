@@ -1,6 +1,6 @@
 -- name: automation_delete
 -- Mark as deleted: its runs go on, and so its row stays.
-UPDATE automations SET deleted_at = :at, updated_at = max(updated_at, :at)
+UPDATE automations SET deleted_at = :at, updated_at = max(updated_at, :at), next_fire_at = NULL
 WHERE tenant = :tenant AND id = :id AND deleted_at IS NULL;
 
 -- name: automation_app
