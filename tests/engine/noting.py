@@ -1,4 +1,4 @@
-"""A transactional kind for tests: its steps write a note, and with a time limit wait until somebody reads it."""
+"""A transactional kind for tests: its steps write a note, and may wait for a task that comes with it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import apsw
 
 from interlock.ports import Store
 from interlock.rules.changes import Applied, Refused
+from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.mutations import Applier, MutationContext
 from tests.store.stores import sqlite
 
@@ -42,7 +43,7 @@ def write_note(context: MutationContext, note: WriteNote) -> Applied | Refused:
     return Applied(note.output) if found is None else Refused(REFUSAL)
 
 
-APPLIERS: Final[Mapping[type, Applier]] = {WriteNote: write_note}
+APPLIERS: Final[Mapping[type, Applier]] = {**RELEASED, WriteNote: write_note}
 
 
 async def make_table(store: Store) -> None:

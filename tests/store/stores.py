@@ -17,7 +17,7 @@ from interlock.rules.model import Actor, Ref
 from interlock.rules.states import State
 from interlock.rules.subject import subject_names
 from interlock.store.migrations import migrations
-from interlock.store.sqlite.executions import NO_APPLIERS
+from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
@@ -52,7 +52,7 @@ async def opened(
     form: Form = Form.COMMIT_IN_THREAD,
     *,
     checkpoint_offload: Offload | None = None,
-    appliers: Mapping[type, Applier] = NO_APPLIERS,
+    appliers: Mapping[type, Applier] = RELEASED,
 ) -> AsyncIterator[Store]:
     store = SqliteStore(directory, form=form, checkpoint_offload=checkpoint_offload, appliers=appliers)
     try:
@@ -72,7 +72,7 @@ def named(form: Form | None) -> str:
 
 @asynccontextmanager
 async def opened_as(
-    form: Form | None, directory: Path, appliers: Mapping[type, Applier] = NO_APPLIERS
+    form: Form | None, directory: Path, appliers: Mapping[type, Applier] = RELEASED
 ) -> AsyncIterator[Store]:
     """A store of one of the `FORMS`."""
     where, writing = (None, Form.INLINE) if form is None else (directory, form)

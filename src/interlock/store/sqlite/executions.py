@@ -6,7 +6,7 @@ from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Final
+from typing import Any
 
 import apsw
 
@@ -21,7 +21,6 @@ from interlock.ports import (
 from interlock.ports.signals import Signal, Signals
 from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.changes import Mutation
-from interlock.rules.children import StartChild
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import Decision, Interrupt, Perform, WakeAt
 from interlock.rules.events import (
@@ -49,8 +48,9 @@ from interlock.rules.states import State
 from interlock.rules.subject import subject_of
 from interlock.store import rows
 from interlock.store.sqlite import breakers, starts, stops
+from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.audit import append_audit
-from interlock.store.sqlite.children import context_names, start_child
+from interlock.store.sqlite.children import context_names
 from interlock.store.sqlite.execution_reads import ExecutionReads
 from interlock.store.sqlite.mutations import Applier, Appliers, MutationContext
 from interlock.store.sqlite.records import write, write_new
@@ -58,7 +58,6 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.statements import Dialect, Statement, load
 
 FORGET_BATCH = 1_000
-NO_APPLIERS: Final[Mapping[type, Applier]] = {}
 
 Rules = Callable[[Situation, Event], Decision]
 
@@ -77,7 +76,7 @@ class SqliteExecutions(ExecutionReads):
         tenants: the ids of all tenants; asked at each sweep.
         disabled: tenants whose switch "disable automations" is on.
         rules: what follows from an event; another one shows whether the tests would notice.
-        appliers: of mutations beyond that which starts a child, by their types.
+        appliers: of the mutations, by their types.
     """
 
     def __init__(
@@ -88,12 +87,12 @@ class SqliteExecutions(ExecutionReads):
         disabled: Callable[[int], bool],
         signals: Signals,
         rules: Rules = decide,
-        appliers: Mapping[type, Applier] = NO_APPLIERS,
+        appliers: Mapping[type, Applier] = RELEASED,
     ) -> None:
         super().__init__(reader, tenants)
         self._writer = writer
         self._rules = rules
-        self._appliers = Appliers({StartChild: start_child, **appliers})
+        self._appliers = Appliers(appliers)
         self._disabled = disabled
         self._listener: CommitListener | None = None
         self._signals = signals

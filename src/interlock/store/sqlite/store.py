@@ -17,6 +17,7 @@ from interlock.store.signals import LocalSignals
 from interlock.store.sqlite import backup
 from interlock.store.sqlite.access import SqliteAccess
 from interlock.store.sqlite.addenda import SqliteAddenda
+from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.audit import SqliteAudit
 from interlock.store.sqlite.automations import SqliteAutomations
 from interlock.store.sqlite.breakers import SqliteBreakers
@@ -34,7 +35,7 @@ from interlock.store.sqlite.disk import (
     checkpoint,
     free_bytes,
 )
-from interlock.store.sqlite.executions import NO_APPLIERS, Rules, SqliteExecutions
+from interlock.store.sqlite.executions import Rules, SqliteExecutions
 from interlock.store.sqlite.leases import SqliteLeases
 from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
@@ -61,7 +62,7 @@ class SqliteStore:
         room: how much of it the store keeps in its own files for stops and results.
         allocate: gives a file room on the disk.
         rules: what follows from an event; another one shows whether the tests would notice.
-        appliers: of mutations beyond that which starts a child, by their types.
+        appliers: of the mutations, by their types; a test adds its own to those of the release.
 
     Raises:
         Unavailable: another process uses the directory.
@@ -82,7 +83,7 @@ class SqliteStore:
         room: Sizes = SIZES,
         allocate: Allocate = allocate,
         rules: Rules = decide,
-        appliers: Mapping[type, Applier] = NO_APPLIERS,
+        appliers: Mapping[type, Applier] = RELEASED,
     ) -> None:
         self._directory = DataDirectory(directory, free) if directory is not None else None
         path = self._directory.database if self._directory is not None else MEMORY
