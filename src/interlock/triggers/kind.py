@@ -41,6 +41,13 @@ class Trigger(ABC, Generic[MessageT]):
     def compile(cls, message: MessageT, context: TriggerContext) -> Self | None:
         """Compile a trigger; None if a problem was reported."""
 
+    def next_fire_at(self, after: int) -> int | None:
+        """Return the first time after `after` at which it starts a run by itself; None if it never does.
+
+        Both are microseconds of the wall clock. Publishing the trigger stores the time with the automation.
+        """
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class TriggerKind(Generic[MessageT]):

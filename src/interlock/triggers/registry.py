@@ -38,6 +38,11 @@ class TriggerCompilation:
     problems: tuple[Problem, ...]
     unavailable: tuple[Problem, ...]
 
+    def next_fire_at(self, after: int) -> int | None:
+        """Return the first time after `after` at which one of the triggers starts a run by itself."""
+        times = (trigger.next_fire_at(after) for trigger in self.triggers)
+        return min((time for time in times if time is not None), default=None)
+
 
 class TriggerRegistry:
     """The kinds that this server has, and compiling triggers of them."""

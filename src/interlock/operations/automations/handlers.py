@@ -40,7 +40,7 @@ from interlock.operations.paging import (
 )
 from interlock.operations.scope import require_app, require_visible
 from interlock.operations.services import Services
-from interlock.ports import AuditEntry, AutomationRow, BulkAction, BulkKind
+from interlock.ports import AuditEntry, AutomationRow, BulkAction, BulkKind, Schedule
 from interlock.rules.breaker import Period
 
 MUTABLE: Final = (
@@ -75,8 +75,11 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
         fields["draft_triggers"] = body.triggers
     await require_app(services, call, "automation.create", body.app_id)
     made = with_fields(Automation(), **fields)
+    next_fire_at = None
     if not made.is_draft:
-        (await publish.check(services, call, made)).refuse()
+        findings = await publish.check(services, call, made)
+        findings.refuse()
+        next_fire_at = findings.next_fire_at(services.clock.wall())
     at = services.clock.now()
     breaker_max, breaker_period = _breaker(made)
     row = AutomationRow(
@@ -93,6 +96,8 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
     )
     definition = publish.definition_of(call, row, made, at)
     published = definition if not made.is_draft and publish.differs(definition, None) else None
+    if published is not None:
+        row = replace(row, next_fire_at=next_fire_at)
     audit = _audit(call, "automation.create", row.id, published=published is not None)
     row = await services.store.automations.create(row, published, audit)
     return Answer(CreateAutomationResponse(automation=await shown.one_automation(services, row)))
@@ -139,8 +144,11 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     stored = from_stored(Automation, row.document)
     changed = _changed(stored, body.automation, body.update_mask)
     await require_app(services, call, "automation.update", changed.app_id)
+    next_fire_at = None
     if not changed.is_draft:
-        (await publish.check(services, call, changed, prefix="automation.")).refuse()
+        findings = await publish.check(services, call, changed, prefix="automation.")
+        findings.refuse()
+        next_fire_at = findings.next_fire_at(services.clock.wall())
     at = max(services.clock.now(), row.updated_at + 1)
     definition = publish.definition_of(call, row, changed, at)
     current = None
@@ -158,7 +166,9 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
         breaker_period=period,
         enabled=changed.enabled,
     )
-    new = await services.store.automations.update(new, published, audit, read_at=row.updated_at)
+    # A version that is published has its schedule anew; otherwise a fire that comes in between must not be taken back.
+    schedule = None if published is None else Schedule(next_fire_at=next_fire_at)
+    new = await services.store.automations.update(new, published, audit, read_at=row.updated_at, schedule=schedule)
     return Answer(UpdateAutomationResponse(automation=await shown.one_automation(services, new)))
 
 

@@ -22,6 +22,7 @@ from interlock.ports import AutomationRow, Definition
 from interlock.rules.subject import REFUSAL, unusable_subject
 from interlock.steps.kind import reference
 from interlock.steps.webhook import usable
+from interlock.triggers.registry import TriggerCompilation
 
 MAX_STEPS: Final = 250
 
@@ -34,6 +35,12 @@ class Findings:
     """Problems that the author has to fix."""
     unavailable: tuple[Problem, ...]
     """Valid parts that cannot run on this server."""
+    started: TriggerCompilation | None = None
+    """The compiled triggers; None if they were not compiled."""
+
+    def next_fire_at(self, after: int) -> int | None:
+        """Return the first time after `after` at which the triggers start a run by themselves."""
+        return None if self.started is None else self.started.next_fire_at(after)
 
     def refuse(self) -> None:
         """Raise if there are findings.
@@ -75,7 +82,7 @@ async def check(
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
         problems = (*problems, Problem(f"{prefix}context.context.{wrong}", REFUSAL))
-    return Findings(problems, compiled.unavailable + started.unavailable)
+    return Findings(problems, compiled.unavailable + started.unavailable, started)
 
 
 async def _out_of_reach(
