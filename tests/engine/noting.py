@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from interlock.contract.steps import SendEmail
 from interlock.rules.events import Change, Wait
 from interlock.rules.states import WaitingFor
@@ -9,6 +11,9 @@ from interlock.steps.documents import encode, error_document
 from interlock.steps.kind import CompileContext, Form, PrepareContext, Ready, Step, StepKind, step_kind
 from tests.clocks import SECOND
 from tests.store.notes import WriteNote
+
+DEFECT: Final = "defect"
+"""The text of a note whose applier raises after it has written."""
 
 
 class NotingStep(Step[SendEmail]):
@@ -24,7 +29,7 @@ class NotingStep(Step[SendEmail]):
     async def prepare(self, context: PrepareContext) -> Ready:
         shown = encode({"text": self._text})
         if not self._waits:
-            note = WriteNote(self._text, encode({"text": self._text}))
+            note = WriteNote(self._text, encode({"text": self._text}), fails=self._text == DEFECT)
             return Change(context.position, note, shown, context.passed)
         wait = Wait(context.position, WaitingFor.TASK, context.at + 60 * SECOND)
         return Change(context.position, WriteNote(self._text, None), shown, context.passed, wait)

@@ -14,7 +14,7 @@ from interlock.rules.outcomes import Outcome, shown
 from interlock.rules.states import State, WaitingFor
 from interlock.store.sqlite.store import SqliteStore
 from tests.clocks import SECOND, settle
-from tests.engine.noting import noting
+from tests.engine.noting import DEFECT, noting
 from tests.engine.worlds import ANN, Engine, engine, evaluate, restarted, webhook
 from tests.store.notes import APPLIERS, make_table, notes
 
@@ -106,6 +106,18 @@ async def test_a_change_that_cannot_be_written_leaves_the_result_before_it_and_i
         await settle()
         assert (world.state(ref), world.outcomes(ref)) == (State.DONE, [DONE, DONE, DONE])
         assert (len(world.far.calls), await notes(world.store)) == (1, ["a"])
+
+
+async def test_an_applier_with_a_defect_ends_its_run_and_leaves_what_came_before_as_it_is() -> None:
+    async with noting_engine() as world:
+        ref = await world.start(await world.publish([webhook("w"), note("n", DEFECT), webhook("v")]))
+        world.far.calls[0].answer()
+        await world.clock.pass_time(60)
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [DONE, FAILED])
+        assert (len(world.far.calls), await notes(world.store), world.dispatcher.busy) == (1, [], 0)
+        # Other runs are not touched by it.
+        other = await world.start(await world.publish([note("n")], "other"), automation="other")
+        assert (world.state(other), await notes(world.store)) == (State.DONE, ["a"])
 
 
 async def test_a_server_that_is_lost_before_the_change_makes_it_after_the_restart() -> None:
