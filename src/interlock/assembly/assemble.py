@@ -129,16 +129,17 @@ async def _assembled(
         )
         expressions = evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
-        marks = machine.marks(settings.data_dir / FILE_NAME)
+        marks, vault = machine.marks(settings.data_dir / FILE_NAME), machine.vault(settings.data_dir, ids)
         advance = Advance(
             store.executions,
             plans,
-            Preparer(clock, evaluator),
+            Preparer(clock, evaluator, vault),
             clock,
             chance,
             ids.text(),
             marks,
             slices=evaluator.slices,
+            vault=vault,
         )
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
@@ -148,7 +149,7 @@ async def _assembled(
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
-        starter = Starter(store.executions, plans, dispatcher, clock, ids)
+        starter = Starter(store.executions, plans, dispatcher, clock, ids, vault)
         services = Services(
             store=store,
             clock=clock,
@@ -164,6 +165,7 @@ async def _assembled(
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,
             urls=urls,
+            vault=vault,
             installation=installation,
         )
         _show(metrics, dispatcher, store, watch)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
 from interlock.rules.admit import Newcomer
 from interlock.rules.decision import Decision
 from interlock.rules.events import Created, Event
-from interlock.rules.model import Execution, Ref, Termination, TerminationRequest
+from interlock.rules.model import Execution, Ref, SecretRef, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, State, WaitingFor
 
@@ -57,6 +57,8 @@ class ItemRow:
     """How far an item that failed had got; None: it has not failed."""
     again: bool = False
     """It failed, and the next attempt announces it again."""
+    sealed: SecretRef | None = None
+    """The output with the secrets that `output` masks; None: it masks none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,9 @@ class Announced:
     """What a step was first announced with: each further attempt is announced with the same."""
 
     input: bytes
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it."""
+    """Secrets are masked in it."""
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
     key: str | None = None
     """The idempotency key; None: the step sends none."""
 
@@ -78,10 +81,10 @@ class Run:
     input: bytes
     outputs: tuple[tuple[int, bytes], ...]
     """(position, JSON text) of each step that succeeded with an output, in order."""
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it."""
-    shown_outputs: tuple[tuple[int, bytes], ...] = ()
-    """What may be shown of those outputs of which something may not."""
+    sealed_input: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
+    sealed_outputs: Mapping[int, SecretRef] = field(default_factory=dict)
+    """By position, the same of those outputs in which something is masked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
