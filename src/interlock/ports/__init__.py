@@ -1,4 +1,4 @@
-"""The Protocols through which the rooms meet, and the records that pass through them.
+"""The Protocols between the rooms, and the records that they exchange.
 
 Times are integer microseconds since 1970-01-01T00:00:00Z unless a name says otherwise.
 """
@@ -39,7 +39,6 @@ from interlock.ports.marks import Marks, NoMarks
 from interlock.ports.retention import Retention
 from interlock.ports.store import ChangeListener, CommitListener, Counters, Reads, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
-from interlock.ports.vault import Place, Revealed, SecretUnreadable, Vault
 
 __all__ = [
     "Access",
@@ -81,19 +80,16 @@ __all__ = [
     "Marks",
     "NoMarks",
     "Phase",
-    "Place",
     "PlanRow",
     "Progress",
     "Randomness",
     "Reads",
     "Restored",
     "Retention",
-    "Revealed",
     "Role",
     "Run",
     "Schedule",
     "ScheduledFire",
-    "SecretUnreadable",
     "StartRecords",
     "Started",
     "StepRow",
@@ -102,7 +98,6 @@ __all__ = [
     "TenantSettings",
     "TokenRow",
     "TreeStopped",
-    "Vault",
     "WebhookReads",
     "WebhookRow",
     "Webhooks",

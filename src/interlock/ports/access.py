@@ -12,19 +12,19 @@ from interlock.ports.bulk import BulkAction
 
 
 class Role(StrEnum):
-    """What a client may do."""
+    """A named set of permissions of a client."""
 
     SUPER_ADMIN = "super_admin"
     APP_ADMIN = "app_admin"
-    """The automations of the client's apps, and their runs."""
+    """Manages the automations of the client's apps, and their runs."""
     READ_ONLY = "read_only"
     BASIC = "basic"
-    """Nothing here: it may ask for things elsewhere."""
+    """Has no permissions in Interlock; in C1 it may request access."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRow:
-    """A tenant. `hosts` are the normalised names it answers to."""
+    """A tenant. `hosts` are its normalised host names."""
 
     id: int
     name: str
@@ -36,19 +36,19 @@ class TenantRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantSettings:
-    """What a tenant's administrators set for all its runs. Lengths are microseconds."""
+    """The settings of a tenant for all its runs. Durations are microseconds."""
 
     automations_disabled: bool
-    """New runs are created and terminated at once, and those under way end at their next step."""
+    """New runs are created and terminated immediately, and active ones end at their next step."""
     executions_kept: int
     """How long a run is kept after its end."""
     payloads_kept: int
-    """How long what it was started with, and what its steps sent and received, is kept after its end."""
+    """How long its trigger data, and what its steps sent and received, are kept after its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRow:
-    """A client credential: only the public key is kept. `id` is fixed once made."""
+    """A client with its public key; the store has no secret. Its `id` never changes."""
 
     tenant: int
     id: str
@@ -59,25 +59,25 @@ class ClientRow:
     expires_at: int | None = None
     revoked_at: int | None = None
     apps: tuple[str, ...] = ()
-    """What a client with the role `APP_ADMIN` administers."""
+    """The ids of the apps that a client with the role `APP_ADMIN` administers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """An access token, found by its SHA-256; `client` is its client as it stands now."""
+    """An access token, stored by its SHA-256; `client` is the current row of its client."""
 
     digest: bytes
     client: ClientRow
     expires_at: int
     scope: tuple[Role, ...] = ()
-    """What the token was narrowed to when it was asked for; empty if to nothing."""
+    """The roles to which the token request limited the token; empty for all roles of the client."""
 
 
 class Access(Protocol):
     """Tenants, clients, tokens and used assertions."""
 
     revocations: int
-    """Raised by each commit that revokes something: what was remembered of tokens before is void."""
+    """Increased by each commit that revokes something; it invalidates cached tokens."""
 
     async def tenants(self) -> list[TenantRow]: ...
 
@@ -86,22 +86,29 @@ class Access(Protocol):
     def create_tenant(
         self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
     ) -> Awaitable[TenantRow]:
-        """Make a tenant, and in the same commit its first client (whose `tenant` is filled in).
+        """Create a tenant, and in the same commit its first client, whose `tenant` is filled in.
 
         Raises:
-            AlreadyExists: the name or a host is taken.
+            AlreadyExists: The name or a host is taken.
         """
         ...
 
     def revoke_tenant(
         self, tenant: int, at: int, audit: AuditEntry, terminate: BulkAction, *, now: int
     ) -> Awaitable[bool]:
-        """Let it and its clients in no more, free its hosts, switch its automations off, and terminate its runs: up to
-        10,000 in the same commit, the rest in the background. False if it was revoked before.
+        """Revoke a tenant and its clients, release its hosts, disable its automations, and terminate its runs.
+
+        The commit terminates up to 10,000 runs; a background job terminates the rest.
 
         Args:
-            at: the wall clock's time, as of clients and tokens.
-            now: the engine's time, as of runs.
+            tenant: Id of the tenant.
+            at: Wall time, which clients and tokens use.
+            audit: The audit row of the commit.
+            terminate: The bulk action that terminates the rest of the runs.
+            now: Engine time, which runs use.
+
+        Returns:
+            False if the tenant was revoked before.
         """
         ...
 
@@ -110,18 +117,23 @@ class Access(Protocol):
     def change_settings(
         self, tenant: int, change: Callable[[TenantSettings], tuple[TenantSettings, AuditEntry]], at: int
     ) -> Awaitable[TenantSettings]:
-        """Change them in one transaction with the read: `change` is given the settings as they are in it.
+        """Read and change the settings in one transaction.
 
-        The automations of a tenant that was revoked stay switched off.
+        The automations of a revoked tenant stay disabled.
+
+        Args:
+            tenant: Id of the tenant.
+            change: Receives the settings in the transaction, and returns the new ones with an audit row.
+            at: Engine time of the change.
 
         Raises:
-            NotFound: unknown tenant.
-            Exception: whatever `change` raises; nothing is changed then.
+            NotFound: The tenant is unknown.
+            Exception: Any error of `change`; the settings are not changed.
         """
         ...
 
     def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Awaitable[None]:
-        """Let a tenant answer to more names; those it has are passed over. Raises `AlreadyExists` as above."""
+        """Add host names to a tenant; names that it has are ignored. Raises `AlreadyExists` for those of others."""
         ...
 
     async def clients(self, tenant: int) -> list[ClientRow]: ...
@@ -139,10 +151,18 @@ class Access(Protocol):
         *,
         check: Callable[[Sequence[ClientRow]], None] = lambda clients: None,
     ) -> Awaitable[bool]:
-        """Revoke the client and every token it holds; False if that was so, or if there is none.
+        """Revoke a client and all its tokens.
 
         Args:
-            check: given all clients of the tenant as they are in the transaction; what it raises keeps the client.
+            tenant: Id of the tenant.
+            id: Id of the client.
+            at: Wall time of the revocation.
+            audit: The audit row of the commit.
+            check: Receives all clients of the tenant in the transaction; an error that it raises prevents the
+                revocation.
+
+        Returns:
+            False if the client is unknown or was revoked before.
         """
         ...
 
@@ -158,19 +178,21 @@ class Access(Protocol):
         *,
         scope: tuple[Role, ...] = (),
     ) -> Awaitable[bool]:
-        """Store a token. `assertion` is the digest of the one that was presented: False if it was used before.
+        """Store a token.
+
+        `assertion` is the digest of the presented assertion; the method returns False if it was used before.
 
         Raises:
-            TooManyRequests: so many assertions were used lately that no more can be remembered.
+            TooManyRequests: The store remembers as many used assertions as it can.
         """
         ...
 
     async def token(self, tenant: int, digest: bytes) -> TokenRow | None: ...
 
     async def setting(self, name: str) -> bytes | None:
-        """A value that belongs to the installation, such as its id."""
+        """Return a value of the installation, such as its id."""
         ...
 
     def keep_setting(self, name: str, value: bytes) -> Awaitable[bytes]:
-        """Keep `value` unless there is one already; returns the one that stands."""
+        """Store `value` unless the setting has a value, and return its value."""
         ...

@@ -1,4 +1,4 @@
-"""Addenda: what somebody learned later of a step whose outcome was in doubt. Added to the record, and never edited."""
+"""Addenda: later findings about steps whose outcome was in doubt. They are added to the record, and never changed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from interlock.rules.model import Actor, Ref
 
 
 class AddendumFinding(StrEnum):
-    """What the far end, once asked, turned out to have done."""
+    """The result of asking the receiver."""
 
     HAPPENED = "HAPPENED"
     DID_NOT_HAPPEN = "DID_NOT_HAPPEN"
     STILL_UNKNOWN = "STILL_UNKNOWN"
-    """Somebody asked, and it could not be found out."""
+    """The receiver was asked, without an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addendum:
-    """One finding about one step. The recorded outcome stays as it is beside it."""
+    """One finding about one step. It does not change the recorded outcome."""
 
     ref: Ref
     position: int
@@ -30,33 +30,33 @@ class Addendum:
     actor: Actor
     at: int
     attempt: int = 0
-    """The attempt that it is about, from 1; 0: all of them."""
+    """The attempt that it is about, from 1; 0: all attempts."""
     item: str = ""
-    """Which of several items; empty: the step as a whole."""
+    """The item; empty for the step as a whole."""
     note: str = ""
     number: int = 0
-    """Its place among those of its run, from 1; given by the store."""
+    """Its number among the addenda of its run, from 1; the store assigns it."""
 
 
 class AddendumReads(Protocol):
     """The reads of addenda."""
 
     async def of(self, ref: Ref) -> list[Addendum]:
-        """Oldest first."""
+        """Return the addenda of a run, oldest first."""
         ...
 
 
 class Addenda(AddendumReads, Protocol):
-    """The addenda of runs. They go with their run when it is no longer kept, and not before."""
+    """The addenda of runs. They are deleted together with their run."""
 
     def add(self, addendum: Addendum, audit: AuditEntry) -> Awaitable[Addendum | None]:
-        """Add it behind those that there are; returns it with its number. None: there is no such run.
+        """Append an addendum, and return it with its number; None if there is no such run.
 
-        A caller who did not hear the answer asks again. So what the newest one about the same thing says already, by
-        the same client and within a day, is not added twice: that one is returned, and nothing is written.
+        A caller that lost the answer retries. So an addendum that repeats the newest one about the same entry, by the
+        same client and within a day, is not added: the method returns the newest one and writes nothing.
 
         Raises:
-            FailedPrecondition: the run has as many as it can have.
-            Unavailable: the disk is full, or the store is closing.
+            FailedPrecondition: The run has the maximum number of addenda.
+            Unavailable: The disk is full, or the store is closing.
         """
         ...

@@ -11,7 +11,7 @@ from interlock.rules.model import Actor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """What goes into the audit record beside a change. `action` is `resource.verb`, `details` is JSON text."""
+    """The audit data of a change. `action` is `resource.verb`, `details` is JSON text."""
 
     actor: Actor
     action: str
@@ -23,50 +23,50 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """One row of the audit record as it is kept."""
+    """One stored row of the audit record."""
 
     tenant: int
     id: int
     at: int
     entry: AuditEntry
     hash: bytes | None = None
-    """SHA-256 over the hash before it and this row; None until sealed."""
+    """SHA-256 over the previous hash and this row; None until the row is sealed."""
 
 
 class AuditLog(Protocol):
-    """The audit record: appended to by the other stores, in the transaction of what it tells of."""
+    """The audit record. The other stores append to it in the transaction of the change."""
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Awaitable[None]:
-        """For what changes nothing else, such as a denial."""
+        """Append a row that belongs to no other change."""
         ...
 
     def refuse(self, tenant: int, at: int, entry: AuditEntry) -> Awaitable[None]:
-        """Record that something was refused: a row of its own, or, where one caller is refused over and over, one of
-        those that a later row counts."""
+        """Record a refusal: with a row of its own, or, for repeated refusals of one caller, in a later row that counts
+        them."""
         ...
 
     def sum_up(self, at: int, *, every: bool = False) -> Awaitable[None]:
-        """Write the rows that count what was refused, of the windows that are over or, before an end, of every one."""
+        """Write the rows that count refusals, for windows that have ended, or for all windows with `every`."""
         ...
 
     async def news(self) -> None:
-        """Return once something was committed since the last call; at once the first time."""
+        """Return when a commit was made since the last call; the first call returns immediately."""
         ...
 
     def look_again(self) -> None:
-        """Let `news` return though nothing was committed."""
+        """Let `news` return without a commit."""
         ...
 
     async def unsealed(self, limit: int) -> list[AuditRow]:
-        """The oldest rows that are not sealed, at most `limit` of each tenant, in the order of their ids."""
+        """Return the oldest unsealed rows, at most `limit` of each tenant, in the order of their ids."""
         ...
 
     async def head(self, tenant: int) -> tuple[int, bytes]:
-        """(id, hash) of the newest sealed row; (0, 32 zero bytes) before the first."""
+        """Return (id, hash) of the newest sealed row; (0, 32 zero bytes) before the first."""
         ...
 
     def seal(self, tenant: int, head: tuple[int, bytes], seals: Sequence[tuple[int, bytes]]) -> Awaitable[bool]:
-        """Append (id, hash) to the chain, if `head` is still its newest seal; False if it is not."""
+        """Append (id, hash) pairs to the chain if `head` is still its newest seal; return False otherwise."""
         ...
 
     async def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]: ...

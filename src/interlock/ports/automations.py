@@ -12,7 +12,7 @@ from interlock.ports.bulk import BulkAction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """An immutable plan: a published version, or a draft as it was when it was run. The JSON is in stored form."""
+    """An immutable definition: a published version, or a draft that was run. The JSON is in stored form."""
 
     tenant: int
     id: int
@@ -24,12 +24,12 @@ class Definition:
     context: bytes | None
     created_at: int
     apps: str | None = None
-    """The apps that its publisher was confined to, as a JSON list: what its runs may reach. None: to none."""
+    """The apps of a publisher with access to some apps only, as a JSON list; its runs may use only these. None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutomationRow:
-    """An automation. `document` is the stored form of everything its owner can set, drafts included."""
+    """An automation. `document` is the stored form of all fields that its author sets, drafts included."""
 
     tenant: int
     id: str
@@ -42,7 +42,7 @@ class AutomationRow:
     updated_at: int
     deleted_at: int | None = None
     breaker_max: int = 0
-    """Runs that its circuit breaker lets start within the period; 0: it has none."""
+    """Maximum number of runs that its circuit breaker allows within the period; 0: it has no breaker."""
     breaker_period: str = ""
     """A `rules.breaker.Period`; "" without a breaker."""
     enabled: bool = False
@@ -62,15 +62,15 @@ class AutomationReads(Protocol):
     """The reads of automations and their definitions."""
 
     async def get(self, tenant: int, id: str) -> AutomationRow | None:
-        """None for a deleted one too."""
+        """Return an automation; None if it is unknown or deleted."""
         ...
 
     async def get_many(self, tenant: int, ids: Sequence[str]) -> Mapping[str, AutomationRow]:
-        """The automations with these ids, by id. Unknown and deleted ones are left out."""
+        """Return automations by id, without unknown and deleted ones."""
         ...
 
     async def apps_of(self, tenant: int, ids: Sequence[str]) -> Mapping[str, str]:
-        """Id to the app of the automation, "" if it belongs to none; deleted ones too. Unknown ids are left out."""
+        """Return the app of each automation by id, "" for no app; with deleted automations, without unknown ids."""
         ...
 
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]: ...
@@ -80,7 +80,7 @@ class AutomationReads(Protocol):
     async def versions(
         self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25
     ) -> list[Definition]:
-        """Published versions, newest first, starting below the version `before`."""
+        """Return published versions, newest first, starting below the version `before`."""
         ...
 
 
@@ -88,7 +88,7 @@ class Automations(AutomationReads, Protocol):
     """Automations and their immutable definitions."""
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Awaitable[AutomationRow]:
-        """Store a new automation and, if given, its first version (the definition's id is assigned here)."""
+        """Store a new automation and, if given, its first version; the store assigns the id of the definition."""
         ...
 
     def update(
@@ -106,28 +106,31 @@ class Automations(AutomationReads, Protocol):
             schedule: set anew; None: the next time stays as the store has it, whatever `row` says.
 
         Raises:
-            NotFound: unknown or deleted.
-            Conflict: it was updated since `read_at`.
+            NotFound: The automation is unknown or deleted.
+            Conflict: It was updated since `read_at`.
         """
         ...
 
     def delete(
         self, tenant: int, id: str, at: int, audit: AuditEntry, *, terminate: BulkAction | None = None
     ) -> Awaitable[bool]:
-        """Mark as deleted; its runs go on, or are terminated in the same commit (above 10,000 the rest follows).
+        """Mark an automation as deleted. Its runs continue unless `terminate` is given.
 
-        False: unknown or deleted already.
+        The commit terminates up to 10,000 runs; a background job terminates the rest.
+
+        Returns:
+            False if the automation is unknown or was deleted before.
         """
         ...
 
     def draft(self, definition: Definition) -> Awaitable[Definition]:
-        """Keep the present draft as a definition; the same draft is kept once."""
+        """Store a draft as a definition; an identical draft is stored once."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRow:
-    """Where an outbound webhook goes. `callback_timeout` is seconds."""
+    """An outbound webhook. `callback_timeout` is seconds."""
 
     tenant: int
     id: str
@@ -147,17 +150,23 @@ class WebhookReads(Protocol):
 
 
 class Webhooks(WebhookReads, Protocol):
-    """Outbound webhooks, and the callbacks that are open."""
+    """Outbound webhooks."""
 
     def create(self, row: WebhookRow, audit: AuditEntry) -> Awaitable[None]: ...
 
     def update(
         self, tenant: int, id: str, change: Callable[[WebhookRow], tuple[WebhookRow, AuditEntry]]
     ) -> Awaitable[WebhookRow | None]:
-        """Change a webhook in one transaction with the read; None if there is none.
+        """Read and change a webhook in one transaction.
 
         Args:
-            change: given the row as it is in the transaction; what it raises is raised, and nothing is changed then.
+            tenant: Id of the tenant.
+            id: Id of the webhook.
+            change: Receives the row in the transaction, and returns the new one with an audit row. Its errors are
+                raised, and the webhook is not changed.
+
+        Returns:
+            The new row; None if the webhook is unknown.
         """
         ...
 

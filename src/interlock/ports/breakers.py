@@ -11,22 +11,24 @@ from interlock.rules.breaker import Trip
 
 
 class Breakers(Protocol):
-    """The circuit breakers of automations. They are set with the automation, and trip when a run is created."""
+    """The circuit breakers of automations. They are configured with the automation, and trip when a run is created."""
 
     async def trips(self, tenant: int, automations: Sequence[str]) -> Mapping[str, Trip]:
-        """Automation to how its breaker tripped; those whose breaker is closed, or that have none, are left out."""
+        """Return the trip of each automation whose breaker has tripped."""
         ...
 
     def settle(
         self, tenant: int, automation: str, at: int, audit: AuditEntry, *, reset: bool, decided: BulkAction | None
     ) -> Awaitable[str]:
-        """Reset the breaker, decide about the runs held back until now, or both, in one commit with its audit row.
+        """Reset a breaker, decide about the runs that it has paused, or both, in one commit with an audit row.
 
-        Returns the id of the bulk action: the new one, that of an earlier one if it does the same for the same runs, or
-        "" if nothing is held back or nothing was decided. A later decision takes the place of an earlier one for the
-        runs that this has not reached.
+        A later decision replaces an earlier one for the runs that this has not reached.
+
+        Returns:
+            The id of the bulk action: the new one, or an earlier one that does the same for the same runs; "" if no
+            run is paused or nothing was decided.
 
         Raises:
-            NotFound: the automation is unknown. A deleted one is not: what it holds back still has to be decided about.
+            NotFound: The automation is unknown. A deleted automation is known: its paused runs still need a decision.
         """
         ...

@@ -1,4 +1,4 @@
-"""Decisions about many runs at once, which are carried out in the background and outlive a restart."""
+"""Decisions about many runs, which a background job carries out and continues after a restart."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from interlock.rules.model import Actor
 
 
 class BulkKind(StrEnum):
-    """What is to become of which runs of an automation."""
+    """A decision about a set of runs of an automation."""
 
     RUN_PAUSED = "run_paused"
-    """Let those go that its circuit breaker holds back, oldest first."""
+    """Start the runs that its circuit breaker has paused, oldest first."""
     CANCEL_PAUSED = "cancel_paused"
-    """Terminate those that its circuit breaker holds back."""
+    """Terminate the runs that its circuit breaker has paused."""
     TERMINATE_ACTIVE = "terminate_active"
-    """Terminate all that are active."""
+    """Terminate all active runs."""
 
 
 PAUSED: frozenset[BulkKind] = frozenset({BulkKind.RUN_PAUSED, BulkKind.CANCEL_PAUSED})
 
 
 EVERY_AUTOMATION: Final = ""
-"""No automation has this id: a decision with it is about a whole tenant, which is revoked."""
+"""The `automation` of a decision about all runs of a revoked tenant. No automation has this id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkAction:
-    """Who decided what. It is about the runs there are when it is stored, and no later ones."""
+    """A decision and its actor. It applies to the runs that exist when it is stored, and to no later ones."""
 
     id: str
     automation: str
@@ -41,15 +41,16 @@ class BulkAction:
 
 
 class Bulk(Protocol):
-    """The decisions that are not carried out yet."""
+    """The decisions in progress."""
 
     def left(self) -> Awaitable[None]:
-        """Wait until there may be one; at first there may."""
+        """Wait until a decision may be in progress. The first call returns immediately."""
         ...
 
     def proceed(self, at: int) -> Awaitable[int]:
         """Carry out the next batch of each tenant's oldest decision.
 
-        Returns how many decisions were worked on; 0: there are none.
+        Returns:
+            The number of decisions that it continued; 0 if none is in progress.
         """
         ...

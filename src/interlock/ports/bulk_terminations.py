@@ -1,4 +1,4 @@
-"""Terminations of many runs by one order."""
+"""Bulk terminations and their plans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reach = frozenset[str] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """What somebody may order to be stopped: by that client, until then, once."""
+    """A plan of a bulk termination. Its client can use it once, until `expires_at`."""
 
     id: str
     client: str
@@ -27,13 +27,13 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkTermination:
-    """An order, and how far it has come. The other counters are about the runs that it names."""
+    """A bulk termination and its progress. The counters, except `below`, are about the runs that it names."""
 
     tenant: int
     id: str
     request: TerminationRequest
     paused: tuple[str, ...]
-    """Automations whose new runs are held back."""
+    """Automations whose new runs are paused."""
     at: int
     total: int
     accepted: int = 0
@@ -44,7 +44,7 @@ class BulkTermination:
     finished_at: int | None = None
     aborted_at: int | None = None
     below: int = 0
-    """How many executions it stopped below those that it names."""
+    """Number of terminated descendants of the runs that it names."""
 
     @property
     def dealt_with(self) -> int:
@@ -52,57 +52,61 @@ class BulkTermination:
 
 
 class BulkTerminations(Protocol):
-    """Plans and orders. An order has the id of the plan that it carries out."""
+    """Plans and bulk terminations. A bulk termination has the id of its plan."""
 
     def plan(self, tenant: int, plan: PlanRow, at: int, executions: Sequence[int]) -> Awaitable[None]:
-        """Keep a plan. The ids may be unknown, or another tenant's."""
+        """Store a plan. The ids may be unknown, or of another tenant."""
         ...
 
     async def find_plan(self, tenant: int, id: str) -> PlanRow | None: ...
 
     def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Awaitable[None]:
-        """Hold back new runs of these automations from this commit on, until their breakers are cleared."""
+        """Pause new runs of these automations from this commit on, until their breakers are cleared."""
         ...
 
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Awaitable[bool]:
-        """Carry out the plan of this id from now on, and in the same commit hold back new runs of `paused`.
+        """Begin a bulk termination, and pause new runs of its `paused` automations in the same commit.
 
-        False: the plan is not there, was used, has expired, or is another client's.
+        Returns:
+            False if its plan is unknown, was used, has expired, or belongs to another client.
         """
         ...
 
     async def get(self, tenant: int, id: str) -> BulkTermination | None: ...
 
     async def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
-        """Newest first, starting below the id `before`."""
+        """Return bulk terminations, newest first, starting below the id `before`."""
         ...
 
     def abort(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Awaitable[bool]:
-        """Stop nobody further. False: unknown, or at its end."""
+        """Abort a bulk termination; return False if it is unknown or finished."""
         ...
 
     def unfinished(self) -> Awaitable[None]:
-        """Wait until there may be an order that is not at its end; at first there may."""
+        """Wait until a bulk termination may be in progress. The first call returns immediately."""
         ...
 
     async def next(self) -> BulkTermination | None:
-        """The oldest order of any tenant that is not at its end."""
+        """Return the oldest bulk termination in progress, of any tenant."""
         ...
 
     async def batch(self, order: BulkTermination, limit: int) -> list[int]:
-        """The next runs that it names."""
+        """Return the next runs of a bulk termination, at most `limit`."""
         ...
 
     def carry_out(
         self, order: BulkTermination, ids: Sequence[int], reach: Callable[[ClientRow | None], Reach], at: int
     ) -> Awaitable[None]:
-        """Stop those that the order's client may stop, and count all, in one commit; the last batch ends the order.
+        """Terminate the runs that the client may terminate, and count all, in one commit; the last batch finishes it.
 
         Args:
-            reach: what the client may stop, given its row as it is in the transaction.
+            order: The bulk termination.
+            ids: The runs of the batch.
+            reach: Returns what the client may terminate; it receives the client's row in the transaction.
+            at: Engine time of the termination.
         """
         ...
 
     def forget_plans(self, at: int) -> Awaitable[None]:
-        """Forget plans that nobody carried out in time."""
+        """Delete plans that were not used in time."""
         ...

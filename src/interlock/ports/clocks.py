@@ -1,4 +1,4 @@
-"""What a store remembers of the clock, so that a wrong one is noticed and put right."""
+"""The clock readings that a store keeps, so that a wrong clock is detected and corrected."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from interlock.ports.audit import AuditEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockMark:
-    """What the clocks said at one moment."""
+    """The readings of the clocks at one moment."""
 
     boot: str
-    """Names the start of the machine since which `uptime` counts."""
+    """Identifies the boot of the machine at which `uptime` is 0."""
     uptime: int
     """Microseconds."""
     now: int
@@ -22,45 +22,46 @@ class ClockMark:
 
 
 class Clocks(Protocol):
-    """The clock of the store's times."""
+    """The readings and corrections of the clock of a store."""
 
     async def mark(self) -> ClockMark | None:
-        """The newest mark that was kept."""
+        """Return the newest stored mark."""
         ...
 
     def keep_mark(self, mark: ClockMark, held: int | None) -> Awaitable[None]:
-        """Keep the mark, and `held` in the same commit: the next mark would say that the clock is right."""
+        """Store a mark and `held` in one commit, because the next mark would say that the clock is right."""
         ...
 
     async def newest(self) -> int | None:
-        """When the newest row of any audit record was written."""
+        """Return the time of the newest row of all audit records."""
         ...
 
     async def held(self) -> int | None:
-        """Of when the newest record was, if nothing is removed until an operator confirms the clock."""
+        """Return the time of the newest record while retention waits for an operator to confirm the clock, or None."""
         ...
 
     def confirm(self, at: int, audit: AuditEntry) -> Awaitable[bool]:
-        """Let old records be removed again; False if they are."""
+        """Let retention remove old records again; return False if it does already."""
         ...
 
     def may_move(self) -> bool:
-        """Whether there is room for a move. One that fails leaves what came meanwhile with a time that never was."""
+        """Whether the disk has room for a move. A failed move leaves wrong times in what was submitted meanwhile."""
         ...
 
     def move(
         self, by: int, wall: int, mark: ClockMark, held: int | None, audit: AuditEntry, moved: Callable[[], None]
     ) -> Awaitable[None]:
-        """Move every time that something waits for, in one commit with a row on each tenant's record.
+        """Move all stored times that runs wait for, in one commit with an audit row for each tenant.
 
-        What was submitted before is moved, and what is submitted later is not: the caller moves engine time in the same
+        Changes that were submitted before are moved, and later ones are not: the caller moves engine time in the same
         turn of the loop.
 
         Args:
-            by: microseconds, negative to move back.
-            wall: the right time.
-            mark: what the clocks say once that is done.
-            held: kept with it, as by `keep_mark`.
-            moved: called right after the commit, before anything else is done.
+            by: Microseconds; negative to move back.
+            wall: The right time.
+            mark: The readings of the clocks after the move.
+            held: Stored with the mark, as by `keep_mark`.
+            audit: The audit row of each tenant.
+            moved: Called right after the commit, before anything else.
         """
         ...

@@ -12,7 +12,7 @@ from interlock.rules.outcomes import Reached
 
 
 class Phase(StrEnum):
-    """How far an outbound request has got."""
+    """The phase of an outbound request."""
 
     IDLE = "idle"
     RESOLVING = "resolving"
@@ -26,21 +26,21 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has got: kept true by whatever performs it, and read by the engine when it is interrupted."""
+    """The progress of an attempt: updated by the code that performs it, and read by the engine at an interrupt."""
 
     phase: Phase = Phase.IDLE
     bytes_written: int = 0
-    """Bytes that may have left this machine; 0 is proof that none did."""
+    """Bytes that may have left this machine; 0 proves that nothing was sent."""
     status: int | None = None
-    """The final status, once it was read; the body may be cut or beyond a limit all the same."""
+    """The final status, once it was read; the body may still be incomplete or too large."""
     may_have_acted: bool = False
-    """Set before its effect may begin, by a kind whose effect is not bytes on a connection: a process, a connector."""
+    """Set before the effect may begin, by a kind whose effect is not an HTTP request: a process or a connector."""
     answered: bool = False
-    """Set by a kind without a status once the receiver has said what it did."""
+    """Set by a kind without a status once the receiver has reported the result."""
 
     @property
     def reached(self) -> Reached:
-        """How far the attempt has got; what the engine and the receipt judge by."""
+        """Whether the attempt reached the receiver; the engine and the receipt judge by this."""
         if not self.bytes_written and not self.may_have_acted:
             return Reached.NOT_SENT
         return Reached.ANSWERED if self.answered or self.status is not None else Reached.UNKNOWN
@@ -72,11 +72,11 @@ class HttpResponse:
     headers: Mapping[str, str]
     body: bytes
     coding: str = ""
-    """The content coding (`br`, …) that is still on `body`, because it is unknown or the body is not of it."""
+    """The content coding (`br`, …) that was not decoded, because it is unknown or the body is malformed."""
 
 
 class HttpFailureKind(StrEnum):
-    """Why no complete answer came."""
+    """The reason for a missing or incomplete answer."""
 
     BLOCKED = "blocked"
     RESOLVE = "resolve"
@@ -99,22 +99,22 @@ class HttpFailed(InterlockError):
 
 
 class Http(Protocol):
-    """Outbound HTTP, guarded: it goes only where the operator permits."""
+    """Outbound HTTP, limited to the addresses that the operator permits."""
 
     async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
-        """Send once and return the answer, whatever its status; redirects are not followed.
+        """Send a request once and return the answer, whatever its status; redirects are not followed.
 
-        Cancelling the call closes the connection at once.
+        Cancelling the call closes the connection immediately.
 
         Raises:
-            HttpFailed: no complete answer came.
+            HttpFailed: The request got no complete answer.
         """
         ...
 
     def check_url(self, url: str) -> None:
-        """Refuse, when it is saved, a URL that could never be called.
+        """Check that a URL may be called; used when a webhook is saved.
 
         Raises:
-            InvalidArgument: with the reason.
+            InvalidArgument: The URL can never be called, with the reason.
         """
         ...

@@ -1,4 +1,4 @@
-"""Dead-man leases: a run is terminated unless somebody keeps saying that it is wanted."""
+"""Leases: a run is terminated unless its client renews its lease in time."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from interlock.rules.model import Ref
 
 
 class Leases(Protocol):
-    """The leases of runs. One is made in the commit that creates its run, by `Executions.create`."""
+    """The leases of runs. `Executions.create` creates a lease in the commit that creates its run."""
 
     async def expires_at(self, ref: Ref) -> int | None:
-        """None: the run has none."""
+        """Return when the lease of a run expires; None if it has no lease."""
         ...
 
     def renew(self, ref: Ref, at: int, length: int | None) -> Awaitable[int | None]:
-        """Let it run from `at` for its length, or a new one, in microseconds; returns when it expires then.
+        """Renew a lease from `at` on, for its length or a new one in microseconds.
 
-        None: the run has no lease, or has ended or is being stopped.
+        Returns:
+            When it expires; None if the run has no lease, is terminal or is stopping.
         """
         ...
 
     async def next(self) -> int | None:
-        """When the next lease of any tenant expires."""
+        """Return when the next lease of any tenant expires."""
         ...
 
     def expire(self, at: int) -> Awaitable[int]:
-        """Terminate the next runs whose lease has expired; returns how many leases ended, 0 if none had expired."""
+        """Terminate a batch of runs whose leases have expired, and return the number of these leases."""
         ...
 
     def news(self) -> Awaitable[None]:
-        """Wait until a lease was made or renewed since the last call."""
+        """Wait until a lease was created or renewed since the last call."""
         ...

@@ -1,4 +1,4 @@
-"""What was being worked on: known after the process has died, without a commit while it lives."""
+"""Marks on runs whose expressions are evaluated. They survive a crash of the process, and cost no commit."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from interlock.rules.model import Ref
 
 
 class Marks(Protocol):
-    """Marks on the runs whose expressions are being evaluated, and the losses that were counted by them."""
+    """The marks, and the crashes that they count for each run."""
 
     unclean: bool
-    """Whether the process before this one ended without closing them."""
+    """Whether the previous process ended without `close`."""
 
     @property
     def losses(self) -> Mapping[Ref, int]:
-        """Runs that were being worked on when a process died, and how often that happened to each."""
+        """For each run, how many processes crashed while it was marked."""
         ...
 
     def begin(self, ref: Ref) -> int:
-        """Work on the run begins; returns what `end` is to be told."""
+        """Mark a run, and return the number for `end`."""
         ...
 
     def end(self, number: int) -> None:
-        """That work was survived."""
+        """Remove a mark: the evaluation has ended without a crash."""
         ...
 
     def clear(self, ref: Ref) -> None:
-        """Forget the losses of the run."""
+        """Reset the crash count of a run."""
         ...
 
     def close(self) -> None:
-        """The process ends in order."""
+        """Record that the process ends without a crash."""
         ...
 
 
 class NoMarks:
-    """Nothing is marked, and nothing was lost."""
+    """Marks that do nothing."""
 
     unclean = False
     losses: Mapping[Ref, int] = {}

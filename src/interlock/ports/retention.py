@@ -1,4 +1,4 @@
-"""How long what is recorded of runs is kept."""
+"""Retention: the removal of old records of runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 
 class Retention(Protocol):
-    """Removes what is older than its tenant keeps it. The audit record is never touched."""
+    """Removes records that are older than the retention of their tenant. It never removes audit rows."""
 
     def remove(self, at: int) -> Awaitable[int]:
-        """One batch for each tenant; returns how many runs it dealt with, 0 once nothing is left to do."""
+        """Remove one batch of each tenant, and return the number of processed runs; 0 when nothing is left."""
         ...

@@ -1,4 +1,4 @@
-"""What wakes the work in the background, on this node or by another one."""
+"""Signals that wake background jobs, sent by this node or by another one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class Signal(StrEnum):
-    """What there may be news of."""
+    """The subject of a signal."""
 
     CASCADES = "cascades"
-    """Orders to terminate a very large tree."""
+    """Cascades through very large trees."""
     BULK_ACTIONS = "bulk_actions"
-    """Decisions about many runs."""
+    """Decisions about many runs (`ports.bulk`)."""
     BULK_TERMINATIONS = "bulk_terminations"
     LEASES = "leases"
     AUDIT = "audit"
@@ -20,12 +20,12 @@ class Signal(StrEnum):
 
 
 class Signals(Protocol):
-    """One flag for each signal. A signal says that there may be something; what there is stands in the store."""
+    """One flag for each signal. A signal says that there may be work; the store has the work."""
 
     def send(self, signal: Signal) -> None:
-        """Wake who waits for it, or the next one who does."""
+        """Wake the job that waits for the signal, or the next one that does."""
         ...
 
     async def wait(self, signal: Signal) -> None:
-        """Return once it was sent since the last call."""
+        """Return when the signal was sent since the last call."""
         ...

@@ -1,4 +1,4 @@
-"""What is remembered, and who is told of it."""
+"""The store, and the listeners to its commits."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from interlock.rules.model import Ref
 
 
 class CommitListener(Protocol):
-    """Told after each commit, before anybody who waits for that commit; interrupts before everything else."""
+    """Called after each commit, before the callers that wait for the commit; `interrupt` is called first."""
 
     def interrupt(self, ref: Ref, epoch: int) -> None: ...
 
     def ready(self, ref: Ref, at: int | None) -> None: ...
 
     def stopped(self, ref: Ref) -> None:
-        """A termination of the run was accepted: nothing of it may begin."""
+        """A termination of the run was accepted: no attempt of it may begin."""
         ...
 
 
 class ChangeListener(Protocol):
-    """Told which runs a commit moved, after the commit listener and before anybody who waits for that commit."""
+    """Called with the runs that a commit changed, after the commit listener and before the callers that wait."""
 
     def changed(self, tenant: int, id: int) -> None: ...
 
 
 class Reads(Protocol):
-    """Reads of several ports. A store has them, and so has a snapshot of it."""
+    """The reads of several ports, of a store or of a snapshot of it."""
 
     @property
     def executions(self) -> ExecutionReads: ...
@@ -56,14 +56,14 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What a store has done since it was opened."""
+    """Counters of a store since it was opened."""
 
     commits: int
     """Groups of changes that were committed."""
 
 
 class Store(Protocol):
-    """What is remembered."""
+    """The data of an installation, by port."""
 
     @property
     def executions(self) -> Executions: ...
@@ -103,28 +103,28 @@ class Store(Protocol):
 
     @property
     def frozen(self) -> bool:
-        """Whether it was restored from a backup and not released: nothing of it moves by itself."""
+        """Whether the store was restored from a backup and not released: no run moves."""
         ...
 
     @property
     def full(self) -> bool:
-        """Whether the disk is full: runs can be terminated and can end, and none can be started."""
+        """Whether the disk is full: runs can end and be terminated, but not started."""
         ...
 
     def counters(self) -> Counters:
-        """What it has done; read by the metrics, and by tests that count commits."""
+        """Return the counters, for metrics and for tests that count commits."""
         ...
 
     def maintain(self) -> None:
-        """Check the store against its surroundings, about once a second: room on the disk, and files that are in place.
+        """Check the disk space and the files of the store; called about once a second.
 
         Raises:
-            Fatal: what is committed would be found by no later process.
+            Fatal: The files were removed, so that no later process would find the commits.
         """
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reads]:
-        """A handle whose reads show the store as one commit has left it. Within, nothing but them may be awaited."""
+        """Return a handle whose reads show the store after one commit. Within it only these reads may be awaited."""
         ...
 
     def listen(self, listener: CommitListener) -> None: ...

@@ -1,4 +1,4 @@
-"""The world beside the store: time, ids, chance, and how the process is."""
+"""Ports to the machine: time, ids, random numbers, and the health of the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEQUENCE_BITS: Final = 12
 
 
 def last_execution_id(at: int) -> int:
-    """Not below the id of any run that was made until then, in microseconds, by a clock that ran true."""
+    """Return an id that is at least that of every run created until `at`, in microseconds, by a correct clock."""
     return ((at // 1000 - EXECUTION_IDS_SINCE + 1) << SEQUENCE_BITS) - 1
 
 
@@ -19,27 +19,27 @@ class Clock(Protocol):
     """The time."""
 
     def now(self) -> int:
-        """Engine time: wall time at the start of the process plus what has passed since. Only `move` makes it jump."""
+        """Return engine time: wall time at the start of the process plus the time since. Only `move` makes it jump."""
         ...
 
     def move(self, by: int) -> None:
-        """Move engine time by so many microseconds. Sleepers sleep on for the real time that is left of their sleep."""
+        """Move engine time by so many microseconds. Sleeping tasks keep the remaining real time of their sleep."""
         ...
 
     def boot(self) -> str:
-        """Names the start of the machine: `uptime` of two processes can be compared if it is the same."""
+        """Identify the boot of the machine: the `uptime` of two processes is comparable if it is the same."""
         ...
 
     def uptime(self) -> int:
-        """Microseconds since the start of the machine, its sleep included. It never jumps."""
+        """Return the microseconds since the boot of the machine, including its sleep. It never jumps."""
         ...
 
     def wall(self) -> int:
-        """The wall clock as it is now; for what others judge by their own clocks (tokens, assertions)."""
+        """Return wall time; for tokens and assertions, which others check by their own clocks."""
         ...
 
     async def sleep_until(self, at: int) -> None:
-        """Return once as much time has passed as there is until `at` when it is called; never early."""
+        """Sleep until engine time `at`, as of the call; never return early."""
         ...
 
 
@@ -47,29 +47,29 @@ class Ids(Protocol):
     """New identities."""
 
     def execution(self) -> int:
-        """41 bits of milliseconds and 12 of sequence: below 2**53, never at or below one given earlier."""
+        """Return an id of 41 bits of milliseconds and 12 of sequence: below 2**53, and greater than all earlier ids."""
         ...
 
     def text(self) -> str:
-        """27 characters of 0-9A-Za-z, as C1's own ids."""
+        """Return 27 characters of 0-9A-Za-z, as in C1's ids."""
         ...
 
     def secret(self) -> str:
-        """43 characters of base64url: 256 random bits."""
+        """Return 43 characters of base64url: 256 random bits."""
         ...
 
 
 class Randomness(Protocol):
-    """Chance that need not be secret: back-off and the like."""
+    """Random numbers that need not be secret, such as for back-off."""
 
     def chance(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         ...
 
 
 @dataclass(slots=True)
 class Health:
-    """Whether the process can serve; `reasons` says why not."""
+    """Whether the process can serve requests; `reasons` says what is wrong."""
 
     ready: bool = True
     reasons: dict[str, str] = field(default_factory=dict)
