@@ -1,4 +1,4 @@
-"""One process of the server on the simulated machine: started, asked, stopped in order, or killed at any moment."""
+"""One process of the server on the simulated platform: started, asked, stopped in order, or killed at any moment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from interlock.assembly.assemble import assembled
-from interlock.assembly.system import Machine, System
+from interlock.assembly.system import Platform, System
 from interlock.errors import Fatal, InterlockError
 from interlock.expressions.evaluate import LocalEvaluator
-from interlock.ports import ChangeListener, Ids
+from interlock.ports import ChangeListener
 from interlock.rules.decide import decide
-from interlock.secrets.vault import KEY_BYTES, AesVault
 from interlock.settings import Settings
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.executions import Rules
@@ -46,7 +45,7 @@ class Refused(Lost):
 
 
 class Wall:
-    """The wall clock of the machine: it may jump."""
+    """The wall clock of the platform: it may jump."""
 
     def __init__(self, loop: SimulatedLoop, start: int) -> None:
         self._loop = loop
@@ -90,10 +89,6 @@ class ProcessClock:
             await future
         finally:
             timer.cancel()
-
-
-def _vault(directory: Path, ids: Ids) -> AesVault:
-    return AesVault([bytes(range(KEY_BYTES))], ids)
 
 
 class SeededIds:
@@ -216,7 +211,7 @@ class Server:
     def stop(self) -> None:
         """SIGTERM."""
         if self.system is not None:
-            self.system.wind_up()
+            self.system.begin_shutdown()
         self._stop.set()
 
     def kill(self, why: str) -> None:
@@ -296,10 +291,10 @@ class Server:
         def ids(greatest: int) -> SeededIds:
             return SeededIds(clock, greatest, chance)
 
-        machine = Machine(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark, _vault)
+        platform = Platform(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark)
         try:
             async with assembled(
-                Settings(data_dir=self.directory, grace=GRACE), HOST, machine=machine, on_fatal=self._fatal
+                Settings(data_dir=self.directory, grace=GRACE), HOST, platform=platform, on_fatal=self._fatal
             ) as system:
                 system.reached_at(PUBLIC_URL)
                 system.store.follow(self._follower(system))

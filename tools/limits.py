@@ -62,7 +62,9 @@ SECTIONS: Final = {
         Limit("auth.tenants:MAX_HOST_CHARACTERS", "Host", "characters", "400"),
         Limit("operations.preferences:MAX_PREFER_CHARACTERS", "Prefer", "characters", "the header is ignored"),
         Limit("operations.preferences:MAX_WAIT_SECONDS", "`Prefer: wait`", "s", "the answer says how far it is"),
-        Limit("api.bodies:MOST_PARAMETERS", "query parameters", "", "400"),
+        Limit("api.bodies:MAX_QUERY_PARAMETERS", "query parameters", "", "400"),
+        Limit("api.lanes:MAX_WAITING_REQUESTS", "requests of one lane that wait", "", "429 or 503"),
+        Limit("api.lanes:MAX_BUFFERED_BYTES", "large bodies that wait, together", "bytes", "503"),
         Limit("operations.paging:MAX_FILTER_IDS", "ids that a filter names", "", "400"),
         Limit("operations.paging:MAX_PAGE_ROWS", "rows of a page", "", "the page has as many; follow its token"),
         Limit(
@@ -87,12 +89,16 @@ SECTIONS: Final = {
     "Command line": (
         Limit("cli.documents:MAX_DOCUMENT_BYTES", "file or stdin that is read", "bytes", "exit code 2"),
         Limit("cli.profile:MAX_PROFILE_BYTES", "profile that is read", "bytes", "exit code 4"),
-        Limit("secrets.keys:MAX_KEY_FILE_BYTES", "key file of the secrets", "bytes", "the server does not start"),
         Limit("cli.retrying:RETRY_SECONDS", "time for which a busy server is asked again", "s", "exit code 1"),
         Limit("cli.retrying:STOP_RETRY_SECONDS", "the same for a terminate, through restarts", "s", "exit code 1"),
     ),
     "Answers that are not read": (
-        Limit("api.connection:WRITE_PATIENCE", "time that an answer is left unread", "s", "the connection is aborted"),
+        Limit(
+            "api.connection:WRITE_TIMEOUT_SECONDS",
+            "time that an answer is left unread",
+            "s",
+            "the connection is aborted",
+        ),
         Limit("api.connection:MAX_UNREAD_BYTES", "unread bytes of a connection", "bytes", "nothing more is written"),
         Limit("api.connection:MAX_STALLED", "connections with unread answers", "", "the longest is aborted"),
         Limit("api.sending:MAX_UNSENT_BYTES", "unsent bytes of large answers", "bytes", "the oldest is aborted"),
@@ -171,6 +177,7 @@ INTERNAL: Final = frozenset(
     {
         "api.connection:MAX_DISCARDED_BYTES",
         "api.connection:MAX_PARSED_BYTES",
+        "assembly.background:MAX_LOOP_LAG",
         "auth.assertion:MAX_AGE",
         "auth.assertion:MAX_AHEAD",
         "auth.form:MAX_PARAMETERS",

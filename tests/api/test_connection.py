@@ -14,17 +14,17 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from interlock.api.connection import (
-    CLOSED_AT_ONCE,
-    HEAD_PATIENCE,
-    LINGER,
+    CONNECTIONS_CLOSED_AT_ONCE,
+    HEAD_TIMEOUT_SECONDS,
+    LINGER_SECONDS,
     MAX_DISCARDED_BYTES,
     MAX_HEAD_BYTES,
     MAX_PARSED_BYTES,
     MAX_STALLED,
     MAX_UNREAD_BYTES,
-    WRITE_PATIENCE,
+    WRITE_TIMEOUT_SECONDS,
     Connection,
-    make_room,
+    close_idle,
 )
 from interlock.api.large_heads import MAX_LARGE_HEADS_BYTES
 
@@ -148,8 +148,8 @@ def test_a_request_that_does_not_come_to_its_body_in_time_is_cut_off(begun: byte
     line = Line()
     line.send(begun)
     line.connection.data_received(b"")
-    assert line.loop.pending == [HEAD_PATIENCE]
-    line.loop.let_pass(HEAD_PATIENCE)
+    assert line.loop.pending == [HEAD_TIMEOUT_SECONDS]
+    line.loop.let_pass(HEAD_TIMEOUT_SECONDS)
     assert line.transport.is_closed
 
 
@@ -157,7 +157,7 @@ def test_another_piece_gives_no_more_time() -> None:
     line = Line()
     line.send(HEAD)
     line.send(b"X-Another: 1\r\n")
-    assert line.loop.pending == [HEAD_PATIENCE]
+    assert line.loop.pending == [HEAD_TIMEOUT_SECONDS]
 
 
 @pytest.mark.parametrize("rest", [b"\r\n{", b"\r\n{}"], ids=["the body has begun", "the body is whole"])
@@ -189,8 +189,8 @@ def test_a_head_without_end_is_refused() -> None:
     assert line.transport.written.startswith(b"HTTP/1.1 431 ")
     assert line.transport.written.endswith(b"<end>")
     assert line.loop.requests == 0
-    assert line.loop.pending == [LINGER]
-    line.loop.let_pass(LINGER)
+    assert line.loop.pending == [LINGER_SECONDS]
+    line.loop.let_pass(LINGER_SECONDS)
     assert line.transport.is_closed
 
 
@@ -232,11 +232,11 @@ def test_a_caller_that_reads_nothing_is_cut_off() -> None:
     assert line.transport.high == MAX_UNREAD_BYTES
     line.send(HEAD + b"\r\n{}")
     line.connection.pause_writing()
-    assert line.loop.pending == [WRITE_PATIENCE]
+    assert line.loop.pending == [WRITE_TIMEOUT_SECONDS]
     line.connection.resume_writing()
     assert line.loop.pending == []
     line.connection.pause_writing()
-    line.loop.let_pass(WRITE_PATIENCE)
+    line.loop.let_pass(WRITE_TIMEOUT_SECONDS)
     assert line.transport.is_aborted
 
 
@@ -244,8 +244,8 @@ def test_an_idle_connection_that_is_closed_is_not_kept_for_what_it_has_not_read(
     line = Line()
     line.transport.unread = 1
     line.loop.let_pass(KEEP_ALIVE)
-    assert line.loop.pending == [KEEP_ALIVE, WRITE_PATIENCE]
-    line.loop.let_pass(WRITE_PATIENCE)
+    assert line.loop.pending == [KEEP_ALIVE, WRITE_TIMEOUT_SECONDS]
+    line.loop.let_pass(WRITE_TIMEOUT_SECONDS)
     assert line.transport.is_aborted
 
 
@@ -320,13 +320,16 @@ def test_requests_behind_one_that_is_answered_are_held_up_to_a_bound() -> None:
 
 def test_idle_connections_make_room_for_new_ones() -> None:
     state = ServerState()
-    lines = [Line(state=state) for _ in range(CLOSED_AT_ONCE + 3)]
+    lines = [Line(state=state) for _ in range(CONNECTIONS_CLOSED_AT_ONCE + 3)]
     lines[0].send(HEAD + b"\r\n{}")
     for number, line in enumerate(lines):
         line.connection.idle_since = float(number)
     connections = {line.connection for line in lines}
-    make_room(connections, lines[-1].connection)
-    assert [line.transport.is_aborted for line in lines] == [False] + [True] * CLOSED_AT_ONCE + [False, False]
+    close_idle(connections, lines[-1].connection)
+    assert [line.transport.is_aborted for line in lines] == [False] + [True] * CONNECTIONS_CLOSED_AT_ONCE + [
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(

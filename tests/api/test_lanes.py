@@ -8,8 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.api.app import LARGE
-from interlock.api.lanes import MOST_WAITING, PATIENCE, READING_PERMITS, STALLED, WORK_PERMITS, Buffer, Permits
+from interlock.api.app import LARGE_BODY_BYTES
+from interlock.api.lanes import (
+    LATE_MICROSECONDS,
+    MAX_WAITING_REQUESTS,
+    READING_PERMITS,
+    STALLED_MICROSECONDS,
+    WORK_PERMITS,
+    Buffer,
+    Permits,
+)
 from interlock.errors import TooManyRequests, Unavailable
 from interlock.operations.operation import Answer, Call, Lane, NoContent
 from interlock.operations.services import Services
@@ -63,7 +71,7 @@ async def test_newcomers_are_turned_away_once_the_oldest_has_waited_too_long() -
     waiting = asyncio.ensure_future(lane.acquire(Caller([]).receive))
     await settle()
     lane.check()
-    clock.advance(PATIENCE / 1_000_000 + 0.001)
+    clock.advance(LATE_MICROSECONDS / 1_000_000 + 0.001)
     with pytest.raises(TooManyRequests):
         lane.check()
     assert lane.shed == 1
@@ -73,7 +81,7 @@ async def test_newcomers_are_turned_away_once_the_oldest_has_waited_too_long() -
 
 
 def late(clock: ManualClock) -> None:
-    clock.advance((PATIENCE + 1) / 1_000_000)
+    clock.advance((LATE_MICROSECONDS + 1) / 1_000_000)
 
 
 async def queue(lane: Permits, count: int) -> list[asyncio.Task[None]]:
@@ -88,7 +96,7 @@ def refused(tasks: list[asyncio.Task[None]]) -> list[bool]:
 
 async def test_who_is_late_gives_way_and_is_turned_away_at_the_pace_at_which_others_are_let_in() -> None:
     clock = ManualClock()
-    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), newcomers=STALLED)
+    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), refuse_after=STALLED_MICROSECONDS)
     await lane.acquire(Caller([]).receive)
     too_late = await queue(lane, 3)
     late(clock)
@@ -123,12 +131,12 @@ async def test_if_all_are_late_the_oldest_is_let_in_and_nobody_is_turned_away() 
 
 async def test_newcomers_wait_while_work_goes_on_and_are_turned_away_when_it_stalls() -> None:
     clock = ManualClock()
-    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), newcomers=STALLED)
+    lane = Permits(1, clock.now, lambda: TooManyRequests("full"), refuse_after=STALLED_MICROSECONDS)
     await lane.acquire(Caller([]).receive)
     (waiting,) = await queue(lane, 1)
     late(clock)
     lane.check()
-    clock.advance(STALLED / 1_000_000)
+    clock.advance(STALLED_MICROSECONDS / 1_000_000)
     with pytest.raises(TooManyRequests):
         lane.check()
     lane.release()
@@ -150,7 +158,7 @@ async def test_a_permit_given_to_one_who_is_cancelled_goes_to_the_next() -> None
 async def test_no_more_than_so_many_wait() -> None:
     lane = permits(ManualClock())
     await lane.acquire(Caller([]).receive)
-    waiting = [asyncio.ensure_future(lane.acquire(Caller([]).receive)) for _ in range(MOST_WAITING)]
+    waiting = [asyncio.ensure_future(lane.acquire(Caller([]).receive)) for _ in range(MAX_WAITING_REQUESTS)]
     await settle()
     with pytest.raises(TooManyRequests):
         lane.check()
@@ -165,7 +173,7 @@ def test_the_memory_of_large_bodies_is_bounded() -> None:
     buffer.take(60)
     with pytest.raises(Unavailable):
         buffer.take(41)
-    buffer.give_back(60)
+    buffer.release(60)
     buffer.take(100)
 
 
@@ -178,7 +186,7 @@ async def test_large_bodies_that_come_together_are_read_turns_apart() -> None:
 
     path = "/api/v1/automations/{id}/execute"
     rows = [replace(row, handler=note) if row.path == path else row for row in OPERATIONS]
-    body = {"context": {"context": {"text": "a" * LARGE}}}
+    body = {"context": {"context": {"text": "a" * LARGE_BODY_BYTES}}}
     async with edge(rows) as ann:
         with turns.counted():
             asked = [ann.ask("POST", path.format(id="some"), body) for _ in range(8)]

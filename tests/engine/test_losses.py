@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interlock.assembly.assemble import assembled
-from interlock.assembly.system import Machine
+from interlock.assembly.system import Platform
 from interlock.engine.suspects import MAX_LOSSES
 from interlock.expressions.evaluate import LocalEvaluator
 from interlock.rules.outcomes import Outcome
@@ -163,8 +163,8 @@ async def test_orderly_end_holds_nothing_back(path: Path) -> None:
 async def test_readiness_says_that_runs_are_not_taken_on_yet(tmp_path: Path) -> None:
     clock = ManualClock()
 
-    def machine() -> Machine:
-        return Machine(
+    def platform() -> Platform:
+        return Platform(
             clock,
             FixedChance(),
             SequentialIds,
@@ -174,10 +174,10 @@ async def test_readiness_says_that_runs_are_not_taken_on_yet(tmp_path: Path) -> 
         )
 
     settings = Settings(data_dir=tmp_path / "data", grace=0)
-    async with assembled(settings, "localhost", machine=machine()) as system:
+    async with assembled(settings, "localhost", platform=platform()) as system:
         assert system.health().reasons == {}
     FileMarks(settings.data_dir / "working").abandon()
-    async with assembled(settings, "localhost", machine=machine()) as system:
+    async with assembled(settings, "localhost", platform=platform()) as system:
         health = system.health()
         assert (health.ready, list(health.reasons)) == (True, ["recovering"])
         await clock.pass_time(HOLD)

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from interlock.assembly import background
 
-background.MOST_LAG = 3_600 * 1_000_000  # type: ignore[misc]
+background.MAX_LOOP_LAG = 3_600 * 1_000_000  # type: ignore[misc]

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from interlock.assembly.system import Machine
+from interlock.assembly.system import Platform
 from interlock.cli.main import main as interlock
 from interlock.expressions.evaluate import LocalEvaluator
 from tests.servers import LOOK, PATIENCE
@@ -305,8 +305,8 @@ def _become_server(arguments: list[str], log: str, held: bool) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
     # Expressions are evaluated in the server itself: an evaluator is an interpreter's start for each of many hundred
     # servers, and strace would follow it.
-    real = Machine.real
-    Machine.real = lambda http=None: replace(real(http), evaluator=LocalEvaluator)  # type: ignore[method-assign]
+    real = Platform.real
+    Platform.real = lambda http=None: replace(real(http), evaluator=LocalEvaluator)  # type: ignore[method-assign]
     sys.argv = ["interlock", *arguments]
     # Ends in SystemExit, which nobody catches here: the process ends as the command does.
     interlock()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from interlock.api.connection import ABORT, MAX_STALLED, MAX_UNREAD_BYTES, WRITE_PATIENCE
+from interlock.api.connection import ABORT, MAX_STALLED, MAX_UNREAD_BYTES, WRITE_TIMEOUT_SECONDS
 from interlock.api.sending import MAX_UNSENT_BYTES, PIECE_BYTES, Outbox
 from simulation.asgi import Caller
 from tests.clocks import settle
@@ -98,4 +98,4 @@ async def test_a_reader_that_leaves_gives_its_room_back() -> None:
 
 def test_all_that_readers_can_make_the_server_hold_is_a_few_hundred_megabytes() -> None:
     assert MAX_UNSENT_BYTES + MAX_STALLED * (PIECE_BYTES + MAX_UNREAD_BYTES) < 200_000_000
-    assert WRITE_PATIENCE <= 30
+    assert WRITE_TIMEOUT_SECONDS <= 30

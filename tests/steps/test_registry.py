@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from interlock.assembly.assemble import assembled
-from interlock.assembly.system import Machine
+from interlock.assembly.system import Platform
 from interlock.cli.serve import kind_options, settings_from
 from interlock.contract.base import Message
 from interlock.contract.steps import AutomationStep, SendSlackMessage, WaitForDuration
@@ -151,7 +151,7 @@ def test_names_of_kinds_and_of_their_settings_are_unique() -> None:
 
 @pytest.mark.anyio
 async def test_server_registers_every_kind_of_the_release(tmp_path: Path) -> None:
-    machine = Machine(
+    platform = Platform(
         ManualClock(),
         FixedChance(),
         SequentialIds,
@@ -159,7 +159,7 @@ async def test_server_registers_every_kind_of_the_release(tmp_path: Path) -> Non
         FarEnd(),
         LocalEvaluator,
     )
-    async with assembled(Settings(data_dir=tmp_path / "data", grace=0), "localhost", machine=machine) as system:
+    async with assembled(Settings(data_dir=tmp_path / "data", grace=0), "localhost", platform=platform) as system:
         assert system.steps.released == {step.kind for step in RELEASED}
         needy = {step for step in RELEASED if any(setting.required for setting in step.settings)}
         assert {kind.step for kind in system.steps.unconfigured} == needy

@@ -1,1 +1,1 @@
-"""HTTP: routes made from the operation table, lanes, wire errors, and the documents made from the same table."""
+"""HTTP: routes, lanes, errors on the wire, and the OpenAPI document, derived from the operation table."""

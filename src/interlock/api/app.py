@@ -1,7 +1,7 @@
-"""The ASGI application: from a request to an operation and back, with no more in between than the order of checks.
+"""The ASGI application: it checks a request in a fixed order, calls the operation, and sends the answer.
 
 The order is: host → tenant, route, bearer token, permission, lane, body, parse, handler. Under /api and /interlock a
-caller without a token hears 401 whatever the path, the method or the body; so nothing can be found out without one.
+caller without a token gets 401 for every path, method and body, so that it learns nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from interlock.api.bodies import (
     Receive,
     Scope,
     Send,
-    announced,
+    announced_length,
     check_json,
     read_body,
     read_headers,
@@ -30,7 +30,7 @@ from interlock.api.bodies import (
 )
 from interlock.api.edge import Endpoint, Headers, Reply, Request
 from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, wire_error
-from interlock.api.lanes import Buffer, Permits, reading, until_gone, work
+from interlock.api.lanes import Buffer, Permits, reading, until_disconnect, work
 from interlock.api.routing import Match, Router
 from interlock.api.sending import Outbox
 from interlock.auth.bearer import Bearer, Principal
@@ -54,16 +54,16 @@ from interlock.ports import TenantRow
 from interlock.system import Slices
 from interlock.telemetry.metrics import Meter, Metrics
 
-LARGE: Final = 65_536
-"""Bytes. A body beyond this is read and parsed under a permit of the reading lane, whatever its operation's lane is."""
+LARGE_BODY_BYTES: Final = 65_536
+"""Bytes beyond which a body is read and parsed under a permit of the reading lane, for operations of all lanes."""
 _EMPTY: Final = b"{}"
 _GUARDED: Final = ("/api/", "/interlock/")
-_WITHHELD: Final = (b"authorization", b"cookie")
+_WITHHELD_HEADERS: Final = (b"authorization", b"cookie")
 _NO_QUERY: Final[Mapping[str, str]] = {}
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
-_CALLER_LEFT: Final = 499
-"""The status under which a request counts whose caller disconnected before its answer."""
+_CALLER_DISCONNECTED: Final = 499
+"""The status in the metrics of a request whose caller disconnected before its answer."""
 _RESOURCES: Final = {
     "automations": "automation",
     "automation_executions": "execution",
@@ -75,15 +75,15 @@ _RESOURCES: Final = {
     "tenants": "tenant",
     "callback": "callback URL",
 }
-"""The collections in the paths of operations, and what one member of each is called."""
+"""The collections in the paths of operations, with the word for one member."""
 _NO_TENANT: Final = "no tenant answers to this host name; use a name that serve --host or a tenant was given"
 _NO_PATH: Final = "no operation has this path; GET /openapi.json lists the operations"
 
 log = logging.getLogger("interlock.api")
 
 
-_OF_THE_SERVER: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
-"""The answer to `OPTIONS *`, which asks about the server as a whole."""
+_SERVER_OPTIONS: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
+"""The answer to `OPTIONS *`, which is about the server as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,19 @@ class _Route:
     """None: the stop lane."""
     endpoint: Endpoint | None = None
     resource: str = ""
-    """What the path leads to, for the message that it is not there."""
+    """The word for the resource in the path, for the message of a 404."""
 
 
 class Api:
     """The ASGI application.
 
     Args:
-        operations: the rows of the operation table.
-        endpoints: what is answered besides; none of them asks for a bearer token.
+        services: The dependencies of the operations.
+        tenants: Finds the tenant of a host name.
+        bearer: Checks bearer tokens.
+        operations: The rows of the operation table.
+        endpoints: The other endpoints; none of them requires a bearer token.
+        metrics: Counts requests and their durations.
     """
 
     def __init__(
@@ -138,13 +142,17 @@ class Api:
             self._router.add(endpoint.method, endpoint.path, _Route(meter, endpoint=endpoint))
         for name, lane in (("work", self._work), ("reading", self._reading)):
             metrics.watch(f"interlock_{name}_lane_waiting", f"Requests that wait in the {name} lane.", _waiting(lane))
-            metrics.watch(f"interlock_{name}_lane_shed", f"Requests the {name} lane has turned away.", _shed(lane))
+            metrics.watch(f"interlock_{name}_lane_shed", f"Requests that the {name} lane has refused.", _shed(lane))
         metrics.watch(
-            "interlock_unsent_bytes", "Bytes of large answers that wait to be read.", lambda: self._outbox.unsent
+            "interlock_unsent_bytes",
+            "Bytes of large answers that callers have not read yet.",
+            lambda: self._outbox.unsent,
         )
-        metrics.watch("interlock_answers_cut", "Large answers cut off unread to make room.", lambda: self._outbox.cut)
+        metrics.watch(
+            "interlock_answers_cut", "Large answers that were aborted unread, to free memory.", lambda: self._outbox.cut
+        )
         self._streams = 0
-        metrics.watch("interlock_streams_open", "Answers that are being sent piece by piece.", lambda: self._streams)
+        metrics.watch("interlock_streams_open", "Streams that are open.", lambda: self._streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,16 +165,16 @@ class Api:
         host = ""
         try:
             headers = read_headers(scope["headers"])
-            tenant, host = await self._tenants.resolve(_named_host(headers))
+            tenant, host = await self._tenants.resolve(_host_of(headers))
             path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-            # A HEAD is answered as the GET would be; the connection leaves the body out.
+            # A HEAD is answered like a GET; the connection omits the body.
             found = self._router.match("GET" if method == "HEAD" else method, path)
             missing = _NO_PATH
             if isinstance(found, Match):
                 route, parameters = found.target, found.parameters
                 missing = f"{route.resource} not found, or not visible to this client"
             if path == "*":
-                reply = _OF_THE_SERVER
+                reply = _SERVER_OPTIONS
             elif route is not None and route.endpoint is not None:
                 reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
             else:
@@ -175,8 +183,8 @@ class Api:
                     raise NotFound if not isinstance(found, tuple) else MethodNotAllowed(found)
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
                 if reply.later is not None:
-                    # Outside of the lane: an answer that is held back must hold no permit, and no buffer.
-                    reply = _reply(await _held(reply.later, receive))
+                    # Outside of the lane: a delayed answer must hold no permit and no buffer.
+                    reply = _reply(await _delayed(reply.later, receive))
                 if reply.pieces is not None and scope.get("http_version") == "1.0":
                     raise Unimplemented("an event stream needs HTTP/1.1")
         except InterlockError as error:
@@ -185,9 +193,9 @@ class Api:
         except BodyTooSlow:
             reply = Reply(TOO_SLOW.status, TOO_SLOW.headers, TOO_SLOW.body)
         except Disconnected:
-            (route.meter if route is not None else self._unrouted).done(_CALLER_LEFT, self._now() - began)
+            (route.meter if route is not None else self._unrouted).done(_CALLER_DISCONNECTED, self._now() - began)
             return
-        except Exception:  # the one boundary where a defect of ours becomes an answer
+        except Exception:  # the one boundary where a defect becomes an answer
             log.exception("request failed", extra={"request_id": request_id, "method": method})
             reply = Reply(INTERNAL.status, INTERNAL.headers, INTERNAL.body)
         head = _head(reply, request_id)
@@ -197,7 +205,7 @@ class Api:
             await self._outbox.send(reply.body, scope, receive, send)
             meter.done(reply.status, self._now() - began)
             return
-        # A stream counts when it begins: how long it lasts says nothing about the server.
+        # A stream is counted when it begins: its duration says nothing about the server.
         meter.done(reply.status, self._now() - began)
         self._streams += 1
         try:
@@ -205,7 +213,7 @@ class Api:
         finally:
             self._streams -= 1
 
-    # --- who ------------------------------------------------------------------------------------------------------
+    # --- the caller -----------------------------------------------------------------------------------------------
 
     async def _principal(
         self, route: _Route | None, path: str, tenant: TenantRow, headers: Mapping[bytes, bytes]
@@ -219,7 +227,7 @@ class Api:
             tenant.id, authorization.decode("latin-1") if authorization is not None else None
         )
 
-    # --- what -----------------------------------------------------------------------------------------------------
+    # --- the operation --------------------------------------------------------------------------------------------
 
     async def _endpoint(
         self,
@@ -232,7 +240,7 @@ class Api:
     ) -> Reply:
         body = b""
         if endpoint.body_limit:
-            announced(headers, endpoint.body_limit)
+            announced_length(headers, endpoint.body_limit)
             body = await read_body(receive, endpoint.body_limit)
         return await endpoint.answer(Request(tenant, host, _address(scope), headers, scope["query_string"], body))
 
@@ -258,7 +266,7 @@ class Api:
             {
                 name.decode("latin-1"): value.decode("latin-1")
                 for name, value in headers.items()
-                if name not in _WITHHELD
+                if name not in _WITHHELD_HEADERS
             },
             principal.apps_for(operation.permission),
         )
@@ -267,43 +275,45 @@ class Api:
         if permits is not None:
             permits.check()
         if operation.request is None and not operation.raw_body:
-            return await self._admitted(permits, operation, call, b"", receive)
-        size = announced(headers, operation.body_limit)
-        if size <= LARGE:
+            return await self._in_lane(permits, operation, call, b"", receive)
+        size = announced_length(headers, operation.body_limit)
+        if size <= LARGE_BODY_BYTES:
             body = await read_body(receive, operation.body_limit)
             if body:
                 check_json(headers)
-            return await self._admitted(permits, operation, call, body, receive)
+            return await self._in_lane(permits, operation, call, body, receive)
         self._buffer.take(size)
         try:
             body = await read_body(receive, operation.body_limit)
             check_json(headers)
-            return await self._admitted(self._reading if len(body) > LARGE else permits, operation, call, body, receive)
+            return await self._in_lane(
+                self._reading if len(body) > LARGE_BODY_BYTES else permits, operation, call, body, receive
+            )
         finally:
-            self._buffer.give_back(size)
+            self._buffer.release(size)
 
-    async def _admitted(
+    async def _in_lane(
         self, permits: Permits | None, operation: Operation, call: Call, body: bytes, receive: Receive
     ) -> Reply:
-        """Run the handler in its lane. Sending is done outside: a caller who reads slowly must not hold a permit."""
+        """Call the handler in its lane. Sending is outside of it: a caller that reads slowly must not hold a permit."""
         if permits is None:
-            return await self._handled(operation, call, body)
+            return await self._handle(operation, call, body)
         await permits.acquire(receive)
         try:
-            return await self._handled(operation, call, body)
+            return await self._handle(operation, call, body)
         finally:
             permits.release()
 
-    async def _handled(self, operation: Operation, call: Call, body: bytes) -> Reply:
-        if len(body) > LARGE:
+    async def _handle(self, operation: Operation, call: Call, body: bytes) -> Reply:
+        if len(body) > LARGE_BODY_BYTES:
             await self._slices.turn()
             self._slices.spent(len(body))
-        asked: Message | bytes | None = None
+        message: Message | bytes | None = None
         if operation.raw_body:
-            asked = body
+            message = body
         elif operation.request is not None:
-            asked = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
-        return _reply(await operation.handler(self._services, call, asked))
+            message = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
+        return _reply(await operation.handler(self._services, call, message))
 
 
 def _reply(answer: Answer) -> Reply:
@@ -325,13 +335,13 @@ def _reply(answer: Answer) -> Reply:
 
 
 def resource_of(path: str) -> str:
-    """What the first parameter of a path names, such as "execution"; "resource" for a path without one."""
+    """Return the word for the resource of a path, such as "execution"; "resource" for a path without a parameter."""
     before, brace, _ = path.partition("/{")
     return _RESOURCES[before.rpartition("/")[2]] if brace else "resource"
 
 
 def _head(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers of one answer: a list of its own, with each name once."""
+    """Return the headers of one answer as a new list, with each name once."""
     given = {name for name, _ in reply.headers}
     head = [*reply.headers, _NO_SNIFF, (b"x-request-id", request_id.encode())]
     if b"cache-control" not in given:
@@ -341,56 +351,56 @@ def _head(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
     return head
 
 
-async def _held(later: Callable[[], Awaitable[Answer]], receive: Receive) -> Answer:
-    """Wait for an answer that is held back, for as long as its caller stays connected.
+async def _delayed(later: Callable[[], Awaitable[Answer]], receive: Receive) -> Answer:
+    """Wait for a delayed answer while its caller stays connected.
 
     Raises:
-        Disconnected: the caller has gone.
+        Disconnected: The caller disconnected.
     """
-    coming = asyncio.ensure_future(later())
-    gone = asyncio.ensure_future(until_gone(receive))
+    pending = asyncio.ensure_future(later())
+    disconnected = asyncio.ensure_future(until_disconnect(receive))
     try:
-        await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not coming.done():
+        await asyncio.wait((pending, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        if not pending.done():
             raise Disconnected
-        return coming.result()
+        return pending.result()
     finally:
-        gone.cancel()
-        coming.cancel()
+        disconnected.cancel()
+        pending.cancel()
 
 
 async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send, *, is_head: bool) -> None:
-    """Send what comes, until there is no more or the caller has gone."""
-    gone = asyncio.ensure_future(until_gone(receive))
+    """Send the pieces of a stream until it ends or the caller disconnects."""
+    disconnected = asyncio.ensure_future(until_disconnect(receive))
     try:
         if is_head:
             await send({"type": "http.response.body", "body": b""})
             return
         while True:
-            coming = asyncio.ensure_future(anext(pieces, None))
-            await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                coming.cancel()
-                await asyncio.wait((coming,))
+            pending = asyncio.ensure_future(anext(pieces, None))
+            await asyncio.wait((pending, disconnected), return_when=asyncio.FIRST_COMPLETED)
+            if disconnected.done():
+                pending.cancel()
+                await asyncio.wait((pending,))
                 return
-            piece = coming.result()
+            piece = pending.result()
             if piece is None:
                 await send({"type": "http.response.body", "body": b""})
                 return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     finally:
-        gone.cancel()
+        disconnected.cancel()
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
 
 
 @cache
 def _empty(model: type[Message]) -> Message:
-    """What an empty body is: messages are values, so one will do for all."""
+    """Return the message of an empty body; messages are values, so all requests share it."""
     return parse(model, b"")
 
 
-def _named_host(headers: Mapping[bytes, bytes]) -> str:
+def _host_of(headers: Mapping[bytes, bytes]) -> str:
     host = headers.get(b"host")
     if host is None:
         raise InvalidArgument.at("Host", "is missing")

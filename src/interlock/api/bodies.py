@@ -1,4 +1,4 @@
-"""Reading a request's head and body within their limits, and writing an answer."""
+"""Reads the headers, the query and the body of a request within their limits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-BODY_PATIENCE: Final = 30.0
-"""Seconds within which a body that came in pieces must be complete."""
-MOST_PARAMETERS: Final = 50
+BODY_TIMEOUT_SECONDS: Final = 30.0
+"""Seconds within which a body that arrives in pieces must be complete."""
+MAX_QUERY_PARAMETERS: Final = 50
+"""Maximum number of query parameters."""
 
 _ONCE: Final = (
     b"host",
@@ -27,22 +28,22 @@ _ONCE: Final = (
     b"content-encoding",
     b"idempotency-key",
 )
-"""Headers that must not occur twice: a server that chooses one of two may choose another one than its proxy."""
+"""Headers that must not occur twice: a server and its proxy might use different ones of the two."""
 
 
 class Disconnected(Exception):
-    """The caller went away before there was an answer."""
+    """The caller disconnected before there was an answer."""
 
 
 class BodyTooSlow(Exception):
-    """The body did not come within its time (408)."""
+    """The body did not arrive in time (408)."""
 
 
 def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by lower case name. A header given more than once is one list, as RFC 9110 section 5.3 has it.
+    """Return the headers by lower case name; repeated headers are joined to a list (RFC 9110, section 5.3).
 
     Raises:
-        InvalidArgument: one that may be given only once is there twice.
+        InvalidArgument: A header that may occur once occurs twice.
     """
     headers = dict(raw)
     if len(headers) != len(raw):
@@ -57,19 +58,19 @@ def read_headers(raw: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def read_query(raw: bytes, known: tuple[str, ...]) -> dict[str, str]:
-    """The parameters of a query string that the operation knows; others are ignored, as unknown fields are.
+    """Return the query parameters of an operation; unknown parameters are ignored, like unknown fields.
 
-    Each is known in both spellings, `page_token` and `pageToken`, as the members of bodies are.
+    Each has both spellings, `page_token` and `pageToken`, like the members of bodies.
 
     Raises:
-        InvalidArgument: with everything that is wrong with the known ones, or too many parameters to look at.
+        InvalidArgument: A known parameter is not valid (with all problems), or there are too many parameters.
     """
     found: dict[str, str] = {}
     problems: list[Problem] = []
     spelled = _spellings(known)
     pieces = raw.split(b"&") if raw else []
-    if len(pieces) > MOST_PARAMETERS:
-        raise InvalidArgument(f"there are more than {MOST_PARAMETERS} query parameters")
+    if len(pieces) > MAX_QUERY_PARAMETERS:
+        raise InvalidArgument(f"there are more than {MAX_QUERY_PARAMETERS} query parameters")
     for piece in pieces:
         name_bytes, _, value_bytes = piece.replace(b"+", b" ").partition(b"=")
         name = spelled.get(unquote_to_bytes(name_bytes).decode("utf-8", "replace"), "")
@@ -89,17 +90,17 @@ def read_query(raw: bytes, known: tuple[str, ...]) -> dict[str, str]:
 
 @cache
 def _spellings(known: tuple[str, ...]) -> dict[str, str]:
-    """The name of each parameter by each of its spellings."""
+    """Return the name of each parameter by each of its spellings."""
     in_camel_case = {name.split("_")[0] + "".join(map(str.title, name.split("_")[1:])): name for name in known}
     return in_camel_case | {name: name for name in known}
 
 
-def announced(headers: Mapping[bytes, bytes], limit: int) -> int:
-    """How many bytes the body has, or may have where its length is not said.
+def announced_length(headers: Mapping[bytes, bytes], limit: int) -> int:
+    """Return the length of the body in bytes, or `limit` for a chunked body.
 
     Raises:
-        PayloadTooLarge: more than `limit`.
-        InvalidArgument: the length is not a number.
+        PayloadTooLarge: The length exceeds `limit`.
+        InvalidArgument: The length is not a number.
     """
     length = headers.get(b"content-length")
     if length is None:
@@ -112,12 +113,12 @@ def announced(headers: Mapping[bytes, bytes], limit: int) -> int:
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes.
+    """Read the whole body, at most `limit` bytes.
 
     Raises:
-        PayloadTooLarge: it is longer.
-        BodyTooSlow: it did not come in time.
-        Disconnected: the caller went away.
+        PayloadTooLarge: The body is longer.
+        BodyTooSlow: The body did not arrive in time.
+        Disconnected: The caller disconnected.
     """
     message = await receive()
     if message["type"] != "http.request":
@@ -125,7 +126,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
         try:
-            async with asyncio.timeout(BODY_PATIENCE):
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
                 body = await _read_rest(receive, body, limit)
         except TimeoutError:
             raise BodyTooSlow from None
@@ -149,10 +150,10 @@ async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
 
 
 def check_json(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a body that does not say it is plain JSON; one that does not say what it is will be taken for it.
+    """Check that the body is declared as plain JSON, or has no declared type.
 
     Raises:
-        UnsupportedMediaType: another type, another charset than UTF-8, or a content encoding.
+        UnsupportedMediaType: The body has another type, another charset than UTF-8, or a content encoding.
     """
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json":

@@ -1,9 +1,9 @@
-"""A connection: uvicorn's, with a bound on everything that a caller can make it hold.
+"""uvicorn's connection with limits on all memory and time that a caller can make it use.
 
-A caller decides how large a head is and how slowly it comes, how many requests it sends before it reads an answer, and
-whether it reads at all. Each of these is bounded here: by bytes, by a number, or by a timer of the loop. What follows
-the first byte of a body is bounded where the body is read (`api/bodies.py`), what an answer holds in `api/sending.py`.
-How requests are framed is httptools' affair; what it lets through and RFC 9112 does not is refused in `api/framing.py`.
+A caller determines the size of a head and how slowly it arrives, how many requests it sends before it reads an answer,
+and whether it reads at all. This module limits each of these by bytes, by a number or by a timer. `api/bodies.py`
+limits the time of a body after its first byte, and `api/sending.py` the memory of answers. httptools parses the framing
+of requests; `api/framing.py` refuses what it accepts against RFC 9112.
 """
 
 from __future__ import annotations
@@ -32,43 +32,44 @@ from interlock.api.large_heads import LargeHeads
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-HEAD_PATIENCE: Final = 30.0
-"""Seconds from the first byte of a request within which its head, and the first of its body, must have come."""
+HEAD_TIMEOUT_SECONDS: Final = 30.0
+"""Seconds from the first byte of a request within which its head, and the first byte of its body, must arrive."""
 MAX_HEAD_BYTES: Final = 65_536
-"""Bytes of a request's head, its target included; of a chunked body's framing and trailers, as many beyond eight for
-each byte of the body."""
+"""Bytes of a request's head with its target. The framing and trailers of a chunked body may have as many, beyond eight
+for each byte of the body."""
 MAX_TARGET_BYTES: Final = 16_384
 """Bytes of a request's target."""
 MAX_HEADER_FIELDS: Final = 128
 """Header fields of a request, and as many trailer fields, which are dropped."""
 MAX_PARSED_BYTES: Final = 8_192
-"""Bytes that are parsed in one go. If they hold more requests than one, the rest is parsed when those are answered."""
+"""Bytes that are parsed at once. If they contain several requests, the rest is parsed when those are answered."""
 MAX_HELD_BYTES: Final = 65_536
-"""Bytes of further requests that are held while one is answered, give or take one read; then reading pauses."""
+"""Bytes of further requests that are held while one is answered, up to one more read; then reading pauses."""
 MAX_DISCARDED_BYTES: Final = 1_048_576
-"""Bytes that are read and dropped after an answer that did not wait for them; then the connection is closed."""
-WRITE_PATIENCE: Final = 30.0
-"""Seconds for which a caller may leave what was sent to it unread; then the connection is aborted."""
+"""Bytes that are read and dropped after an early answer; beyond it the connection is closed."""
+WRITE_TIMEOUT_SECONDS: Final = 30.0
+"""Seconds for which a caller may leave an answer unread; then the connection is aborted."""
 MAX_UNREAD_BYTES: Final = 16_384
-"""Bytes that wait for a caller to read before no more is written, give or take one piece."""
+"""Unread bytes of a connection beyond which no more is written, up to one more piece."""
 MAX_STALLED: Final = 1_000
-"""Connections at a time that have more than that to read; beyond it the one that has for longest is aborted."""
-LINGER: Final = 2.0
-"""Seconds for which a refused request's remainder is read and dropped, so that the refusal is not lost to a reset."""
-PROBE_EVERY: Final = 1.0
-"""Seconds after which a caller that closed its sending side is probed: it may have closed its receiving side, too."""
+"""Maximum number of connections with more unread bytes than that; beyond it the oldest of them is aborted."""
+LINGER_SECONDS: Final = 2.0
+"""Seconds for which the rest of a refused request is read and dropped, so that a reset does not lose the refusal."""
+PROBE_SECONDS: Final = 1.0
+"""Interval of the probes to a caller that closed its sending side, in seconds: it may have disconnected altogether."""
 MAX_CALLER_CONNECTIONS: Final = 12_000
-"""Connections at a time. Beyond it those that have been idle for longest are closed, so that a stop can come in."""
-CLOSED_AT_ONCE: Final = 64
-"""Idle connections that are closed together when there are too many, so that they are looked through less often."""
+"""Maximum number of connections. Beyond it the connections that are idle for longest are closed, so that a terminate
+can still connect."""
+CONNECTIONS_CLOSED_AT_ONCE: Final = 64
+"""Idle connections that are closed together when there are too many, so that the search for them is rare."""
 FRAMING_PER_BYTE: Final = 9
 """Bytes of framing that a byte of a chunked body may cost: itself, and a chunk of its own around it."""
 ABORT: Final = "interlock.abort"
-"""The name in a scope's extensions of the function that cuts the connection."""
+"""Name of the function that aborts the connection, in the extensions of an ASGI scope."""
 
 
 _STALLED: WeakKeyDictionary[ServerState, dict[Connection, None]] = WeakKeyDictionary()
-"""For each server, the connections whose callers leave too much unread, the first to do so first."""
+"""For each server, the connections with too many unread bytes, the oldest first."""
 
 _LARGE_HEADS: WeakKeyDictionary[ServerState, LargeHeads] = WeakKeyDictionary()
 
@@ -83,23 +84,23 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.idle_since = self.loop.time()
-        """By the loop's clock: when it was made, or its last answer was sent."""
+        """When the connection was made or its last answer was sent, by the loop's clock."""
         self._is_begun = False
-        """A request has begun, and neither its end nor its body's first byte has come."""
+        """Whether a request has begun, without its end or the first byte of its body."""
         self._is_open = False
-        """A request has begun, and its end has not come."""
+        """Whether a request has begun and not ended."""
         self._framing = 0
-        """Bytes of the open request that were no body, less what its body may cost in framing."""
+        """Bytes of the open request outside its body, minus the allowed framing of its body."""
         self._is_head = False
-        """The parser is in a head; header fields that come outside of one are trailers."""
+        """Whether the parser is in a head; header fields outside of a head are trailers."""
         self._size = 0
         self._fields = 0
         self._raw_left = 0
-        """Bytes of a body that the parser does not see: it takes a request with `Upgrade` for one without a body."""
+        """Bytes of a body that the parser does not read: it assumes that a request with `Upgrade` has no body."""
         self._running: RequestResponseCycle | None = None
-        """The request that is being answered; uvicorn's `cycle` is the newest one, which may wait behind it."""
+        """The request that is being answered; uvicorn's `cycle` is the newest one, which may wait for it."""
         self._held: bytearray | None = None
-        """Bytes of further requests, to be parsed when what was parsed has been answered."""
+        """Bytes of further requests, which are parsed when the parsed requests have been answered."""
         self._refusal: Refusal | None = None
         self._is_refused = False
         self._is_half_closed = False
@@ -114,12 +115,12 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        # uvicorn lets a connection be idle for so long only after its first answer; the first byte takes this away.
+        # uvicorn sets this timer only after the first answer; the first byte of a request cancels it.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         transport.set_write_buffer_limits(high=MAX_UNREAD_BYTES)
         limit = getattr(self.config, "max_connections", MAX_CALLER_CONNECTIONS)
         if len(self.connections) > limit:
-            make_room(cast("set[Connection]", self.connections), self)
+            close_idle(cast("set[Connection]", self.connections), self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
@@ -135,17 +136,17 @@ class Connection(HttpToolsProtocol):
         self.pipeline.clear()
         self._held = None
         super().connection_lost(exc)
-        # Each of these leads back here. Cycles are collected so rarely that what callers sent would pile up until then;
-        # a request that is still being answered is held by its own task.
+        # Each of these refers back to this object. Cycles are collected so rarely that requests would accumulate; the
+        # task of a request that is still being answered holds it.
         self.scope = self.cycle = self._running = None  # type: ignore[assignment]
         self.headers = []
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's meaning, which uvicorn does not use
-        """The caller sends nothing more: what it asked is answered, unless that has no end or it speaks TLS."""
+        """Answer the requests of a caller that sends no more, unless the answer is a stream or over TLS."""
         if not self.is_answering or self.cycle.more_body or self.is_stream or self.scheme == "https":
             return None
         self._is_half_closed = True
-        self._probe_at = self.loop.call_later(PROBE_EVERY, self._probe)
+        self._probe_at = self.loop.call_later(PROBE_SECONDS, self._probe)
         return True
 
     def pause_writing(self) -> None:
@@ -163,7 +164,7 @@ class Connection(HttpToolsProtocol):
             self._write_up = None
 
     def abort(self) -> None:
-        """Cut the connection, and drop what it has not sent."""
+        """Abort the connection, and drop unsent data."""
         self.transport.abort()
 
     def shutdown(self) -> None:
@@ -174,7 +175,7 @@ class Connection(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._expect_reader_if_closing()
 
-    # --- what comes in ------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -199,7 +200,7 @@ class Connection(HttpToolsProtocol):
             begin += self._parse(data[begin : begin + MAX_PARSED_BYTES])
 
     def _parse(self, data: bytes) -> int:
-        """Parse, and return how much of it was."""
+        """Parse data, and return the number of parsed bytes."""
         if self._raw_left:
             return self._take_raw(data[: self._raw_left])
         try:
@@ -243,7 +244,7 @@ class Connection(HttpToolsProtocol):
         self._fields += 1
         if self._size > MAX_HEAD_BYTES or self._fields > MAX_HEADER_FIELDS:
             self._stop_parser(HEAD_TOO_LARGE)
-        # A trailer is no header: it comes after the request was judged by its headers.
+        # Trailers are dropped: the request has already been checked by its headers.
         if self._is_head:
             super().on_header(name, value)
 
@@ -277,24 +278,24 @@ class Connection(HttpToolsProtocol):
         if self._discarded > MAX_DISCARDED_BYTES:
             self.transport.abort()
 
-    # --- refusing -----------------------------------------------------------------------------------------------------
+    # --- refusals -----------------------------------------------------------------------------------------------------
 
     def _stop_parser(self, refusal: Refusal) -> None:
         self._refusal = refusal
         raise _Refused
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer a request that is none, after those before it; then the connection ends."""
+        """Refuse a malformed request after the answers to earlier ones, and close the connection."""
         self._is_refused = True
         self._is_begun = False
         self._refusal = refusal
         newest: RequestResponseCycle | None = self.cycle
         if newest is None or newest.response_complete or not newest.more_body:
-            # The head could not be read; what was asked before it may still be in progress.
+            # The head is malformed; earlier requests may still be in progress.
             if not self.is_answering:
                 self._write_refusal()
         elif self.pipeline:
-            # The newest request has begun, and is broken in its body.
+            # The newest request has begun, and its body is malformed.
             self.pipeline.popleft()
         elif not newest.response_started:
             newest.disconnected = True
@@ -309,20 +310,20 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write(refusal.answer)
         if self.transport.can_write_eof():
-            # The caller may still be sending: a close now would reset the connection, and the refusal be lost.
+            # The caller may still be sending: closing now would reset the connection and lose the refusal.
             self.transport.write_eof()
             self._in_time()
-            self._time_up = self.loop.call_later(LINGER, self.transport.close)
+            self._time_up = self.loop.call_later(LINGER_SECONDS, self.transport.close)
             self.flow.resume_reading()
         else:
             self.transport.close()
 
-    # --- answering ----------------------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------------------------
 
     @property
     def is_answering(self) -> bool:
-        """Whether a request is being answered, or waits for that."""
-        # Typed as if there always were one.
+        """Whether a request is being answered, or waits for its answer."""
+        # uvicorn's type says that there always is one.
         cycle: RequestResponseCycle | None = self.cycle
         return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
@@ -357,24 +358,24 @@ class Connection(HttpToolsProtocol):
             self._expect_reader_if_closing()
 
     def _probe(self) -> None:
-        """Send an interim response, which a caller must pass over: if it has left altogether, this tells."""
+        """Send an interim response, which a caller must ignore; writing fails if the caller has disconnected."""
         running = self._running
         if running is None or self.transport.is_closing():
             return
         if running.scope["http_version"] == "1.1" and not running.response_started:
             self.transport.write(CONTINUE)
-        self._probe_at = self.loop.call_later(PROBE_EVERY, self._probe)
+        self._probe_at = self.loop.call_later(PROBE_SECONDS, self._probe)
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def _expect_more(self) -> None:
-        """Give a request that has begun its time, and a connection without one the time of an idle one."""
+        """Start the timer of a request that has begun, or the idle timer of a connection without one."""
         if self._is_begun:
             if self._time_up is None and not self.transport.is_closing():
-                self._time_up = self.loop.call_later(HEAD_PATIENCE, self.transport.close)
+                self._time_up = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.close)
             return
         self._in_time()
-        # A request that was answered before the rest of its body came is idle, too: nothing waits for that rest.
+        # After an early answer the connection is idle, too: the server does not wait for the rest of the body.
         if not self.is_answering and self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -382,10 +383,10 @@ class Connection(HttpToolsProtocol):
 
     def _expect_reader(self) -> None:
         if self._write_up is None:
-            self._write_up = self.loop.call_later(WRITE_PATIENCE, self.abort)
+            self._write_up = self.loop.call_later(WRITE_TIMEOUT_SECONDS, self.abort)
 
     def _expect_reader_if_closing(self) -> None:
-        """A closed connection still sends what was written: no longer than one that is open."""
+        """Start the write timer of a closing connection, which still sends what was written."""
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._expect_reader()
 
@@ -395,11 +396,11 @@ class Connection(HttpToolsProtocol):
             self._time_up = None
 
 
-def make_room(connections: set[Connection], newcomer: Connection) -> None:
-    """Close the connections that have been idle for longest; if none is idle, the oldest streams, which can resume."""
+def close_idle(connections: set[Connection], newcomer: Connection) -> None:
+    """Close the connections that are idle for longest; if none is idle, the oldest streams, which can be resumed."""
     others = [connection for connection in connections if connection is not newcomer]
     found = [connection for connection in others if not connection.is_answering]
     if not found:
         found = [connection for connection in others if connection.is_stream]
-    for connection in nsmallest(CLOSED_AT_ONCE, found, key=lambda connection: connection.idle_since):
+    for connection in nsmallest(CONNECTIONS_CLOSED_AT_ONCE, found, key=lambda connection: connection.idle_since):
         connection.abort()

@@ -1,4 +1,4 @@
-"""What is answered outside the operation table: an endpoint, its request and its reply. A console uses them too."""
+"""Endpoints outside the operation table, with their requests and replies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from interlock.operations.operation import Answer
 from interlock.ports import TenantRow
 
 Headers = tuple[tuple[bytes, bytes], ...]
-"""A tuple, so that no answer can change the head of the next one."""
+"""A tuple, so that no answer can change the headers of another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an endpoint outside the operation table is given. `host` is in its normal form, `query` is raw."""
+    """The request to an endpoint. `host` is normalised, `query` is raw."""
 
     tenant: TenantRow
     host: str
@@ -26,23 +26,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it goes out; what every answer has, its length included, is added to the headers."""
+    """An answer. The application adds the headers that every answer has, such as its length."""
 
     status: int
     headers: Headers
     body: bytes
     pieces: AsyncIterator[bytes] | None = None
-    """What follows piece by piece; then `body` is empty, and the length not known."""
+    """The pieces of a stream; then `body` is empty and the length unknown."""
     later: Callable[[], Awaitable[Answer]] | None = None
-    """The answer is held back, and this gives it."""
+    """Returns the answer, if it is delayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Something answered outside the operation table: tokens, health, documents."""
+    """An endpoint outside the operation table: tokens, health, documents."""
 
     method: str
     path: str
     answer: Callable[[Request], Awaitable[Reply]]
     body_limit: int = 0
-    """Bytes; 0: the body is not read."""
+    """Maximum size of the body, in bytes; 0: the body is not read."""

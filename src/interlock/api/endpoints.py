@@ -1,4 +1,4 @@
-"""What is answered outside the operation table and without a bearer token: tokens, keys, health, documents."""
+"""The endpoints outside the operation table, which require no bearer token: tokens, keys, health, documents."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from interlock.errors import NotFound, Unauthenticated
 from interlock.ports import Health
 from interlock.telemetry.metrics import CONTENT_TYPE, Metrics
 
-TOKEN_BODY: Final = 16_384
-"""Bytes."""
+TOKEN_BODY_BYTES: Final = 16_384
+"""Maximum size of a token request, in bytes."""
 
 PAGES: Final = resources.files("interlock.api").joinpath("pages")
 NO_PAGES: Final = (
@@ -34,13 +34,13 @@ _PAGE_TYPES: Final = {
     "md": b"text/markdown; charset=utf-8",
     "txt": b"text/plain; charset=utf-8",
 }
-_PAGES_MADE: Final[dict[str, tuple[Endpoint, ...]]] = {}
-"""By the place of the pages: made once in a process, however many servers it starts."""
+_PAGE_ENDPOINTS: Final[dict[str, tuple[Endpoint, ...]]] = {}
+"""The endpoints of the pages, by directory: created once in a process, also if it starts several servers."""
 _PAGE_POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def token(endpoint: TokenEndpoint) -> Endpoint:
-    """`POST /auth/v1/token`."""
+    """Serve `POST /auth/v1/token`."""
 
     async def answer(request: Request) -> Reply:
         asked = TokenRequest(
@@ -55,11 +55,11 @@ def token(endpoint: TokenEndpoint) -> Endpoint:
         headers = tuple((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in found.headers)
         return Reply(found.status, headers, found.body)
 
-    return Endpoint("POST", "/auth/v1/token", answer, TOKEN_BODY)
+    return Endpoint("POST", "/auth/v1/token", answer, TOKEN_BODY_BYTES)
 
 
 def key_set(key: SigningKey) -> Endpoint:
-    """`GET /auth/v1/jwks`: the public keys with which this installation signs."""
+    """Serve `GET /auth/v1/jwks`: the public keys of this installation's signatures."""
     content = json.dumps(key.key_set(), separators=(",", ":")).encode()
 
     async def answer(request: Request) -> Reply:
@@ -69,7 +69,7 @@ def key_set(key: SigningKey) -> Endpoint:
 
 
 def health() -> Endpoint:
-    """`GET /healthz`: the process is alive."""
+    """Serve `GET /healthz`: the process is alive."""
 
     async def answer(request: Request) -> Reply:
         return Reply(200, (JSON_TYPE,), _OK)
@@ -78,10 +78,10 @@ def health() -> Endpoint:
 
 
 def readiness(health: Callable[[], Health]) -> Endpoint:
-    """`GET /readyz`: whether requests should be sent here; 503 with the reasons if not.
+    """Serve `GET /readyz`: whether this server should receive requests; 503 with the reasons otherwise.
 
-    A server with something wrong that can still stop runs (a full disk) stays ready, and says what is wrong: a load
-    balancer that took it away would take the stop away.
+    A degraded server that can still terminate runs, such as one with a full disk, stays ready and reports the problem:
+    without it, a load balancer would have no server to terminate runs.
     """
 
     async def answer(request: Request) -> Reply:
@@ -94,7 +94,7 @@ def readiness(health: Callable[[], Health]) -> Endpoint:
 
 
 def document(suffix: str, media_type: str) -> Endpoint:
-    """`GET /openapi.json` or `/openapi.yaml`: the document that was made when this program was."""
+    """Serve `GET /openapi.json` or `/openapi.yaml`: the document that the build made."""
     content = resources.files("interlock.api").joinpath(f"openapi.{suffix}").read_bytes()
 
     async def answer(request: Request) -> Reply:
@@ -104,14 +104,14 @@ def document(suffix: str, media_type: str) -> Endpoint:
 
 
 def pages(root: Traversable = PAGES) -> tuple[Endpoint, ...]:
-    """Return `GET /docs…`: the pages that the build made, or the one that says that there are none."""
+    """Serve `GET /docs…`: the pages that the build made, or one page that says that there are none."""
     if not has_pages(root):
         return (Endpoint("GET", "/docs", _no_pages),)
     place = str(root)
-    made = _PAGES_MADE.get(place)
-    if made is None:
-        made = _PAGES_MADE[place] = _built_pages(root)
-    return made
+    known = _PAGE_ENDPOINTS.get(place)
+    if known is None:
+        known = _PAGE_ENDPOINTS[place] = _built_pages(root)
+    return known
 
 
 def _built_pages(root: Traversable) -> tuple[Endpoint, ...]:
@@ -126,7 +126,7 @@ def _built_pages(root: Traversable) -> tuple[Endpoint, ...]:
 
 
 def has_pages(root: Traversable = PAGES) -> bool:
-    """Whether the pages were made when this program was installed."""
+    """Whether the build made the pages."""
     return root.joinpath("index.html").is_file()
 
 
@@ -150,7 +150,8 @@ def _page(path: str, file: Traversable, media_type: bytes) -> Endpoint:
 def metrics(found: Metrics, bearer: Bearer) -> Endpoint:
     """Serve `GET /metrics` to this machine under its own names, and to clients with a bearer token.
 
-    The name counts because a web page can make a browser on this machine ask by another one (DNS rebinding).
+    The name is checked because a web page can make a browser on this machine send requests by another name (DNS
+    rebinding).
     """
 
     async def answer(request: Request) -> Reply:

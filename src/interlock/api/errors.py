@@ -1,4 +1,4 @@
-"""The one place that turns an error of the tree into the wire's: google.rpc.Status with the HTTP status of its code."""
+"""Converts errors to google.rpc.Status with the HTTP status of their codes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from interlock.errors import (
 )
 
 JSON_TYPE = (b"content-type", b"application/json")
-NOT_KNOWN = (b"interlock-outcome", b"unknown")
-"""The header of the one answer after which the change may have been made or not."""
+OUTCOME_UNKNOWN = (b"interlock-outcome", b"unknown")
+"""The header of the only answer after which the change may or may not have been made."""
 
 _WIRE: dict[type[InterlockError], tuple[int, int]] = {
     PayloadTooLarge: (413, 3),
@@ -48,12 +48,12 @@ _WIRE: dict[type[InterlockError], tuple[int, int]] = {
     Unavailable: (503, 14),
     Fatal: (503, 14),
 }
-"""(HTTP status, google.rpc.Code) of each error; a subclass that is not listed has its parent's."""
+"""(HTTP status, google.rpc.Code) of each error; a subclass that is not listed has those of its parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class WireError:
-    """An error as it goes out."""
+    """An error answer."""
 
     status: int
     body: bytes
@@ -69,7 +69,7 @@ INTERNAL = WireError(500, b'{"code":13,"message":"internal error","details":[]}'
 
 
 def wire_error(error: InterlockError, realm: str) -> WireError:
-    """The answer for an error. `realm` names the tenant's host in challenges."""
+    """Return the answer for an error. `realm` is the tenant's host, for challenges."""
     for kind in type(error).__mro__:
         found = _WIRE.get(kind)
         if found is not None:
@@ -90,7 +90,7 @@ def wire_error(error: InterlockError, realm: str) -> WireError:
         case TooManyRequests() | Unavailable():
             headers.append((b"retry-after", str(max(1, error.retry_after)).encode()))
             if isinstance(error, CommitUnknown):
-                headers.append(NOT_KNOWN)
+                headers.append(OUTCOME_UNKNOWN)
     return WireError(status, _status(code, error.message, _details(error)), tuple(headers))
 
 
@@ -102,14 +102,15 @@ def _details(error: InterlockError) -> list[dict[str, Any]]:
         return []
     if isinstance(error, FailedPrecondition):
         violations = [
-            {"type": error.code, "subject": problem.field, "description": _told(problem)} for problem in error.problems
+            {"type": error.code, "subject": problem.field, "description": _description(problem)}
+            for problem in error.problems
         ]
         return [{"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": violations}]
-    fields = [{"field": problem.field, "description": _told(problem)} for problem in error.problems]
+    fields = [{"field": problem.field, "description": _description(problem)} for problem in error.problems]
     return [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": fields}]
 
 
-def _told(problem: Problem) -> str:
+def _description(problem: Problem) -> str:
     if problem.line is None:
         return problem.description
     return f"line {problem.line}, column {problem.column}: {problem.description}"

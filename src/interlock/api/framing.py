@@ -1,4 +1,4 @@
-"""What a request's head must not say, and where it is sent to (RFC 9112), beyond what httptools checks itself."""
+"""Checks the head of a request by RFC 9112 where httptools does not, and normalises its target."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ UNKNOWN_VERSION: Final = _refusal(505, "HTTP Version Not Supported", 12, "the ve
 
 
 def check_head(method: bytes, target: bytes, version: str, fields: _Fields) -> Refusal | None:
-    """The refusal of a head, if it has to be refused.
+    """Return the refusal of a head; None if it is valid.
 
-    A transfer coding that is not understood is refused, because the body's end would not be where both sides think;
-    the target of a tunnel or with user information, because neither names a resource here.
+    An unknown transfer coding is refused, because server and proxy could disagree about the end of the body; the target
+    of a tunnel, or one with user information, because neither names a resource of this server.
     """
     if version not in _VERSIONS:
         return UNKNOWN_VERSION
@@ -89,10 +89,10 @@ def _is_target(method: bytes, target: bytes) -> bool:
 
 
 def with_host(target: bytes, fields: _Fields) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The target as a path, and the fields with the host that the target names, if it is in absolute form.
+    """Return the target as a path, and the fields with the host of a target in absolute form.
 
-    RFC 9112 section 3.2.2: such a target says which host is meant, whatever the Host header says. A header that is
-    missing or given twice stays so, and is refused where headers are read.
+    The host of such a target overrides the Host header (RFC 9112, section 3.2.2). A header that is missing or occurs
+    twice is kept, and refused where headers are read.
     """
     if target.startswith(b"/") or target == b"*":
         return target, list(fields)
@@ -108,5 +108,5 @@ def with_host(target: bytes, fields: _Fields) -> tuple[bytes, list[tuple[bytes, 
 
 
 def body_length(fields: _Fields) -> int:
-    """The length of a body as its head announces it; httptools has checked that it is a number, given once."""
+    """Return the length of a body from its head; httptools has checked that it is one number."""
     return next((int(value) for name, value in fields if name == b"content-length"), 0)

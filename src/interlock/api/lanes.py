@@ -19,26 +19,27 @@ from interlock.system import yield_to_loop
 
 READING_PERMITS: Final = 2
 WORK_PERMITS: Final = 192
-PATIENCE: Final = 500_000
+LATE_MICROSECONDS: Final = 500_000
 """Microseconds after which a waiting request is late: later requests go first, and it is refused in its turn."""
-STALLED: Final = 5_000_000
+STALLED_MICROSECONDS: Final = 5_000_000
 """Microseconds that the oldest request may have waited before new ones are refused immediately."""
-MOST_WAITING: Final = 10_000
-REFUSALS: Final = 1
+MAX_WAITING_REQUESTS: Final = 10_000
+"""Requests of one lane that wait at a time; beyond it new ones are refused immediately."""
+REFUSALS_PER_RELEASE: Final = 1
 """Late requests that are refused for each admitted request."""
-BUFFERED: Final = 67_108_864
-"""Maximum bytes of the bodies that wait in memory."""
+MAX_BUFFERED_BYTES: Final = 67_108_864
+"""Maximum size of the bodies that wait in memory, in bytes."""
 
 
-class _Came(Enum):
-    """What a waiter's turn brought."""
+class _Granted(Enum):
+    """The end of a request's wait."""
 
-    PERMIT = "it is let in"
-    REFUSAL = "it is turned away"
-    NOTHING = "its caller has gone"
+    PERMIT = "the request is admitted"
+    REFUSAL = "the request is refused"
+    NOTHING = "its caller has disconnected"
 
 
-_Turn = asyncio.Future[_Came]
+_Turn = asyncio.Future[_Granted]
 
 
 class Permits:
@@ -52,8 +53,8 @@ class Permits:
         permits: maximum number of requests that are served at once.
         now: the engine's clock, in microseconds.
         refusal: creates the error of a refused request.
-        newcomers: microseconds that the oldest request may have waited before new ones are refused immediately.
-        polite: whether the loop serves other requests before a permit is used.
+        refuse_after: microseconds that the oldest request may have waited before new ones are refused immediately.
+        yields: whether the loop serves other requests before a permit is used.
     """
 
     def __init__(
@@ -62,16 +63,16 @@ class Permits:
         now: Callable[[], int],
         refusal: Callable[[], TooManyRequests | Unavailable],
         *,
-        newcomers: int = PATIENCE,
-        polite: bool = False,
+        refuse_after: int = LATE_MICROSECONDS,
+        yields: bool = False,
     ) -> None:
         self._free = permits
         self._now = now
         self._refusal = refusal
-        self._newcomers = newcomers
-        self._polite = polite
+        self._refuse_after = refuse_after
+        self._yields = yields
         self._waiting: OrderedDict[_Turn, int] = OrderedDict()
-        """Since when, the oldest first."""
+        """When each request began to wait, the oldest first."""
         self._late: OrderedDict[_Turn, int] = OrderedDict()
         self.shed = 0
 
@@ -82,8 +83,8 @@ class Permits:
 
     def delay(self) -> int:
         """Return the microseconds that the oldest request has waited; 0 if none waits."""
-        line = self._late or self._waiting
-        return self._now() - line[next(iter(line))] if line else 0
+        queue = self._late or self._waiting
+        return self._now() - queue[next(iter(queue))] if queue else 0
 
     def check(self) -> None:
         """Refuse a new request before any expensive work.
@@ -91,7 +92,7 @@ class Permits:
         Raises:
             TooManyRequests: or whatever the refusal of this lane is.
         """
-        if self.waiting and (self.waiting >= MOST_WAITING or self.delay() > self._newcomers):
+        if self.waiting and (self.waiting >= MAX_WAITING_REQUESTS or self.delay() > self._refuse_after):
             self.shed += 1
             raise self._refusal()
 
@@ -110,7 +111,7 @@ class Permits:
         else:
             self.check()
             await self._queue(receive)
-        if self._polite:
+        if self._yields:
             try:
                 await yield_to_loop()
             except asyncio.CancelledError:
@@ -118,96 +119,97 @@ class Permits:
                 raise
 
     def release(self) -> None:
-        """Give a permit back. The oldest who is not late gets it, and some who are late are turned away; if all are
-        late, the oldest of them gets it."""
-        late_since = self._now() - PATIENCE
+        """Return a permit. The oldest request that is not late gets it, and late ones are refused; if all are late, the
+        oldest gets it."""
+        late_since = self._now() - LATE_MICROSECONDS
         while self._waiting:
             turn, since = self._waiting.popitem(last=False)
             if since >= late_since:
-                turn.set_result(_Came.PERMIT)
-                self._turn_away()
+                turn.set_result(_Granted.PERMIT)
+                self._refuse_late()
                 return
             self._late[turn] = since
         if self._late:
             turn, _ = self._late.popitem(last=False)
-            turn.set_result(_Came.PERMIT)
+            turn.set_result(_Granted.PERMIT)
         else:
             self._free += 1
 
-    def _turn_away(self) -> None:
-        for _ in range(min(REFUSALS, len(self._late))):
+    def _refuse_late(self) -> None:
+        for _ in range(min(REFUSALS_PER_RELEASE, len(self._late))):
             turn, _ = self._late.popitem(last=False)
             self.shed += 1
-            turn.set_result(_Came.REFUSAL)
+            turn.set_result(_Granted.REFUSAL)
 
     async def _queue(self, receive: Receive) -> None:
         turn: _Turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = self._now()
-        gone = asyncio.ensure_future(until_gone(receive))
-        gone.add_done_callback(lambda _: self._leave(turn))
+        disconnected = asyncio.ensure_future(until_disconnect(receive))
+        disconnected.add_done_callback(lambda _: self._disconnected(turn))
         try:
-            came = await turn
+            granted = await turn
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._forget(turn)
-            elif turn.result() is _Came.PERMIT:
+            elif turn.result() is _Granted.PERMIT:
                 self.release()
             raise
         finally:
-            gone.cancel()
-        # Raised here, and not through the future: an error that holds its frame, which holds the future, is a cycle.
-        if came is _Came.REFUSAL:
+            disconnected.cancel()
+        # Raised here and not through the future: the error, its frame and the future would be a reference cycle.
+        if granted is _Granted.REFUSAL:
             raise self._refusal()
-        if came is _Came.NOTHING:
+        if granted is _Granted.NOTHING:
             raise Disconnected
 
-    def _leave(self, turn: _Turn) -> None:
-        """The caller has gone."""
+    def _disconnected(self, turn: _Turn) -> None:
+        """End the wait of a request whose caller has disconnected."""
         if not turn.done():
             self._forget(turn)
-            turn.set_result(_Came.NOTHING)
+            turn.set_result(_Granted.NOTHING)
 
     def _forget(self, turn: _Turn) -> None:
         (self._waiting if turn in self._waiting else self._late).pop(turn, None)
 
 
 def reading(now: Callable[[], int]) -> Permits:
-    """Lists, searches, large bodies."""
+    """Return the lane of lists, searches and large bodies."""
     return Permits(
-        READING_PERMITS, now, lambda: TooManyRequests("too many are reading; try again shortly"), polite=True
+        READING_PERMITS, now, lambda: TooManyRequests("too many reads are in progress; try again shortly"), yields=True
     )
 
 
 def work(now: Callable[[], int]) -> Permits:
-    """Starts, callbacks, inbound events."""
+    """Return the lane of starts, callbacks and inbound events."""
     return Permits(
         WORK_PERMITS,
         now,
-        lambda: Unavailable("the server has all the work it can take; try again shortly"),
-        newcomers=STALLED,
+        lambda: Unavailable("the server has as much work as it can do; try again shortly"),
+        refuse_after=STALLED_MICROSECONDS,
     )
 
 
 class Buffer:
-    """The memory that bodies of waiting requests may take."""
+    """The memory for the bodies of waiting requests."""
 
-    def __init__(self, limit: int = BUFFERED) -> None:
+    def __init__(self, limit: int = MAX_BUFFERED_BYTES) -> None:
         self._left = limit
 
     def take(self, size: int) -> None:
-        """
+        """Reserve `size` bytes.
+
         Raises:
-            Unavailable: there is not so much left.
+            Unavailable: Less than `size` bytes are left.
         """
         if size > self._left:
-            raise Unavailable("the server is reading all the large bodies it can take; try again shortly")
+            raise Unavailable("the server is reading as many large bodies as it can; try again shortly")
         self._left -= size
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         self._left += size
 
 
-async def until_gone(receive: Receive) -> None:
-    """Return once the caller has gone away."""
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the caller has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""The large heads that a server holds at a time: bounded in total, so that slow callers cannot fill its memory.
+"""Limits the memory of large request heads, so that slow callers cannot fill it.
 
-A head is held from its first byte until its request is answered. One that fits into a single parse is not counted: all
-connections together hold little of those, and a terminate is such a request.
+A head is held from its first byte until its request is answered. A head that is parsed at once is not counted: all
+connections together hold few bytes of these, and a terminate has such a head.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ MAX_LARGE_HEADS_BYTES: Final = 67_108_864
 
 
 class Holder(Protocol):
-    """A connection."""
+    """A connection that can be aborted."""
 
     def abort(self) -> None: ...
 
 
 class LargeHeads:
-    """The connections that hold a large head, the oldest first."""
+    """The connections with a large head, the oldest first."""
 
     def __init__(self, limit: int = MAX_LARGE_HEADS_BYTES) -> None:
         self._limit = limit
         self._sizes: dict[Holder, int] = {}
         self.total = 0
-        """Bytes."""
+        """Bytes of all large heads."""
 
     def hold(self, holder: Holder, size: int) -> None:
-        """Count the head of a connection, which is `size` bytes by now."""
+        """Count the head of a connection, which has `size` bytes so far."""
         self.total += size - self._sizes.get(holder, 0)
         self._sizes[holder] = size
         while self.total > self._limit:
@@ -37,5 +37,5 @@ class LargeHeads:
             oldest.abort()
 
     def release(self, holder: Holder) -> None:
-        """Count the head of a connection no more."""
+        """Stop counting the head of a connection."""
         self.total -= self._sizes.pop(holder, 0)

@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made from the operation table and the messages.
+"""The OpenAPI 3.1 document of the operation table and the messages.
 
-Making it takes half a second, in which no stop could be answered; so it is made when the source changes
-(`python -m tools.openapi`), kept beside this file, and a test fails when it is not up to date.
+Making it takes half a second, in which no terminate could be answered. So `python -m tools.openapi` makes it when the
+source changes, it is committed beside this file, and a test fails if it is not up to date.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from interlock.operations.operation import Operation, PathParameter
 
 _REF: Final = "#/components/schemas/"
 _ERRORS: Final = {
-    "400": "The request is not valid, or not possible in the present state (codes 3 and 9).",
+    "400": "The request is not valid, or not possible in the current state (codes 3 and 9).",
     "401": "A valid bearer token is required (code 16).",
     "403": "The caller's role does not allow this (code 7).",
     "404": "Unknown, or not visible to the caller (code 5).",
-    "409": "It clashes with an earlier request, or was changed meanwhile (codes 6 and 10).",
+    "409": "The request conflicts with an earlier one, or the resource was changed meanwhile (codes 6 and 10).",
     "413": "The body is too large (code 3).",
     "415": "The body is not plain JSON (code 3).",
     "429": "Too many requests (code 8); see `Retry-After`.",
-    "503": "Not now (code 14); see `Retry-After`.",
+    "503": "Temporarily unavailable (code 14); see `Retry-After`.",
 }
 _WITH_BODY: Final = frozenset({"413", "415"})
 _OAUTH: Final = (
@@ -40,7 +40,7 @@ _OAUTH: Final = (
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The document for these operations; aliases are left out, as they are other spellings of the same."""
+    """Return the document of these operations, without their aliases."""
     rows = tuple(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in rows:
@@ -156,7 +156,7 @@ def _answers(operation: Operation) -> dict[str, Any]:
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The schema of each message that is asked with, answered with, or inside another, once each."""
+    """Return the schema of each message of a request or an answer, and of the messages inside them."""
     models: dict[type[Message], None] = {}
     _collect(Status, models)
     for operation in operations:
@@ -177,7 +177,7 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Does not warn of defaults that JSON has no words for: they are the zero values of proto3."""
+    """Does not warn of defaults that JSON cannot express: they are the zero values of proto3."""
 
     ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
 
@@ -196,7 +196,7 @@ def _name(model: type[Message]) -> str:
 
 
 def _clean(node: Any, renamed: Mapping[str, str]) -> Any:
-    """A schema with references by protobuf names, and without nulls and defaults: null means absent."""
+    """Return a schema with references by protobuf names, without nulls and defaults: null means absent."""
     if isinstance(node, list):
         return [_clean(item, renamed) for item in node]
     if not isinstance(node, dict):
@@ -220,7 +220,7 @@ _LEFT_OUT: Final = frozenset({"default", "required", "title"})
 
 
 def _is_schema(node: Mapping[str, Any]) -> bool:
-    """Whether this is a schema, and not the table of an object's properties, where these names may be fields."""
+    """Whether a node is a schema, and not the properties of an object, which may have these names."""
     return not all(isinstance(value, dict) for value in node.values())
 
 

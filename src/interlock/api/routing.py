@@ -1,4 +1,4 @@
-"""From method and path to what answers: exact paths first, so that `search` is never an id."""
+"""Finds the route of a method and a path; exact paths come first, so that `search` is never an id."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from urllib.parse import unquote
 R = TypeVar("R")
 
 MAX_PATH_CHARACTERS: Final = 4_096
-"""Characters of a path that are looked at; a longer one is unknown: no id or token is nearly as long."""
+"""Maximum length of a path; a longer one is unknown, because no id or token is nearly as long."""
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class _Node(Generic[R]):
-    """What may follow a part of a path: a literal part, or one parameter."""
+    """The parts that may follow in a path: literal ones, or one parameter."""
 
     literal: dict[str, _Node[R]] = field(default_factory=dict)
     parameter: _Node[R] | None = None
@@ -26,21 +26,21 @@ class _Node(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[R]):
-    """What a path leads to."""
+    """The route of a path, with its parameters."""
 
     target: R
     parameters: Mapping[str, str]
 
 
 class Router(Generic[R]):
-    """Routes by method and path, the path as it was sent. A parameter is one non-empty part, and is decoded."""
+    """Routes by method and undecoded path. A parameter is one non-empty part, and is decoded."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, R]] = {}
         self._root: _Node[R] = _Node()
 
     def add(self, method: str, path: str, target: R) -> None:
-        """Add a route. Raises `ValueError` if it is taken."""
+        """Add a route. Raises `ValueError` if there is one already."""
         if "{" not in path:
             taken = self._exact.setdefault(path, {})
             if method in taken:
@@ -59,7 +59,7 @@ class Router(Generic[R]):
         node.methods[method] = (target, tuple(names))
 
     def match(self, method: str, path: str) -> Match[R] | tuple[str, ...] | None:
-        """The target and its parameters; the methods the path takes, if not this one; None for an unknown path."""
+        """Return the route, the allowed methods if this one is not allowed, or None for an unknown path."""
         exact = self._exact.get(path)
         if exact is not None:
             target = exact.get(method)
@@ -89,5 +89,5 @@ class Router(Generic[R]):
 
 
 def _allowed(methods: Mapping[str, object]) -> tuple[str, ...]:
-    """The methods of an Allow header: whatever takes GET takes HEAD."""
+    """Return the methods of an Allow header: a path with GET has HEAD, too."""
     return tuple(sorted({*methods, "HEAD"} if "GET" in methods else methods))

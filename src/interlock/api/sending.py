@@ -1,7 +1,7 @@
-"""Answers on their way out: large ones in pieces, each sent when the one before has left, and all of them bounded.
+"""Sends answers: large ones in pieces, each when the previous one was read, with a limit on their total size.
 
-A caller that does not read makes the server hold what it was sent. Here that is bounded in total; what one connection
-holds beyond the piece that is being sent, and for how long, is bounded in `api/connection.py`.
+The server holds an answer that its caller does not read. This module limits the total of these answers;
+`api/connection.py` limits the bytes of one connection beyond the current piece, and the time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 
 from interlock.api.bodies import Receive, Scope, Send
 from interlock.api.connection import ABORT
-from interlock.api.lanes import until_gone
+from interlock.api.lanes import until_disconnect
 
 PIECE_BYTES: Final = 65_536
-"""Bytes of an answer that are handed to the connection at a time."""
+"""Bytes of an answer that are written at a time."""
 MAX_UNSENT_BYTES: Final = 67_108_864
-"""Bytes of answers larger than a piece that are held at a time; beyond it the oldest is cut off."""
+"""Maximum size of all held answers that are larger than a piece, in bytes; beyond it the oldest is aborted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,18 +28,18 @@ class _Answer:
 
 
 class Outbox:
-    """The answers that are being sent in pieces, the oldest first."""
+    """The answers that are sent in pieces, the oldest first."""
 
     def __init__(self, limit: int = MAX_UNSENT_BYTES) -> None:
         self._limit = limit
         self._answers: dict[_Answer, None] = {}
         self.unsent = 0
-        """Bytes that are held."""
+        """Bytes that are not sent yet."""
         self.cut = 0
-        """Answers that were cut off because others needed their room."""
+        """Answers that were aborted to free memory for others."""
 
     async def send(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a body, whose head has been sent, for as long as its caller reads it."""
+        """Send a body, after its head, while its caller reads it."""
         if len(body) <= PIECE_BYTES:
             await send({"type": "http.response.body", "body": body})
             return
@@ -52,7 +52,7 @@ class Outbox:
                 piece = body[begin : begin + PIECE_BYTES]
                 await send({"type": "http.response.body", "body": piece, "more_body": answer.left > len(piece)})
                 if answer.is_cut:
-                    await until_gone(receive)
+                    await until_disconnect(receive)
                     return
                 answer.left -= len(piece)
                 self.unsent -= len(piece)
@@ -74,4 +74,4 @@ class Outbox:
 
 
 def _nothing() -> None:
-    """Cut no connection: there is none."""
+    """Abort no connection, where the server has no such function."""

@@ -1,1 +1,1 @@
-"""The one place where the parts are put together: `system`, its jobs (`background`), the order (`assemble`)."""
+"""Assembles a server: its parts (`system`), its jobs (`background`), and the order of start and stop (`assemble`)."""

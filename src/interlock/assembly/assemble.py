@@ -1,4 +1,4 @@
-"""The order in which the parts are made, started and stopped."""
+"""Creates, starts and stops the parts of a server in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import apsw
 from interlock.api import endpoints
 from interlock.api.app import Api
 from interlock.assembly.background import background_jobs, complete_record, settle_overdue
-from interlock.assembly.system import Machine, System
+from interlock.assembly.system import Platform, System
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
 from interlock.auth.credentials import Credential, make_credential
@@ -54,26 +54,27 @@ async def assembled(
     settings: Settings,
     host: str,
     *,
-    machine: Machine | None = None,
+    platform: Platform | None = None,
     on_fatal: Callable[[Fatal], None] = lambda error: None,
 ) -> AsyncIterator[System]:
-    """Everything but the port: opened, recovered and at work within this context, and stopped in order after it.
+    """Run a server without its port within this context, from recovery to an orderly stop.
 
     Args:
-        host: host and port under which clients will reach the server, for the first client's id.
-        machine: what it runs on, if not on this machine.
-        on_fatal: told when the process has to end.
+        settings: The settings of the server.
+        host: Host and port under which clients will reach the server, for the first client's id.
+        platform: The platform; the real one by default.
+        on_fatal: Called when the process has to end.
 
     Raises:
-        Unavailable: another process uses the data directory.
-        Fatal: the data cannot be used.
-        InvalidArgument: a setting makes no sense.
+        Unavailable: Another process uses the data directory.
+        Fatal: The data cannot be used.
+        InvalidArgument: A setting is not valid.
     """
     try:
-        async with _assembled(settings, host, machine or Machine.real(), on_fatal) as system:
+        async with _assembled(settings, host, platform or Platform.real(), on_fatal) as system:
             yield system
     except apsw.Error as error:
-        # Met before the store could say so itself: a damaged page that the start has to read.
+        # A damaged page that the start has to read, before the store can report it.
         raise Fatal(
             f"the database in {settings.data_dir} cannot be read: {error}; restore a backup into another directory "
             "(interlock backup restore)"
@@ -82,9 +83,9 @@ async def assembled(
 
 @asynccontextmanager
 async def _assembled(
-    settings: Settings, host: str, machine: Machine, on_fatal: Callable[[Fatal], None]
+    settings: Settings, host: str, platform: Platform, on_fatal: Callable[[Fatal], None]
 ) -> AsyncIterator[System]:
-    clock, chance = machine.clock, machine.chance
+    clock, chance = platform.clock, platform.chance
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[Fatal] = loop.create_future()
 
@@ -94,16 +95,16 @@ async def _assembled(
             on_fatal(error)
 
     async with AsyncExitStack() as stack:
-        store = machine.store(settings.data_dir, fail)
+        store = platform.store(settings.data_dir, fail)
         stack.push_async_callback(store.close)
-        # Before anything is written with the time that it has to judge.
+        # Before anything is written with the time that the watch has to check.
         watch = ClockWatch(store.clocks, clock, lambda by: dispatcher.clock_moved())
         await watch.read_record()
-        ids = machine.ids(await store.executions.greatest_id())
-        http = machine.http
+        ids = platform.ids(await store.executions.greatest_id())
+        http = platform.http
         if http is None:
             http = await stack.enter_async_context(_client(settings))
-        evaluator = machine.evaluator()
+        evaluator = platform.evaluator()
         stack.push_async_callback(evaluator.aclose)
         evaluator.start()
 
@@ -129,17 +130,16 @@ async def _assembled(
         )
         expressions = evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
-        marks, vault = machine.marks(settings.data_dir / FILE_NAME), machine.vault(settings.data_dir, ids)
+        marks = platform.marks(settings.data_dir / FILE_NAME)
         advance = Advance(
             store.executions,
             plans,
-            Preparer(clock, evaluator, vault),
+            Preparer(clock, evaluator),
             clock,
             chance,
             ids.text(),
             marks,
             slices=evaluator.slices,
-            vault=vault,
         )
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
@@ -149,7 +149,7 @@ async def _assembled(
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
-        starter = Starter(store.executions, plans, dispatcher, clock, ids, vault)
+        starter = Starter(store.executions, plans, dispatcher, clock, ids)
         services = Services(
             store=store,
             clock=clock,
@@ -165,7 +165,6 @@ async def _assembled(
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,
             urls=urls,
-            vault=vault,
             installation=installation,
         )
         _show(metrics, dispatcher, store, watch)
@@ -217,7 +216,7 @@ async def _assembled(
             try:
                 yield system
             finally:
-                system.wind_up()
+                system.begin_shutdown()
                 if not failed.done():
                     await system.drain()
                 for task in work:
@@ -235,7 +234,7 @@ def _log_missing_parts(registry: StepRegistry) -> None:
 
 
 def _client(settings: Settings) -> GuardedHttp:
-    """The way out. Slots are shared fairly before a call is made, so that none has to wait for a connection."""
+    """Return the HTTP client. It has a connection for each slot, so that no call waits for a connection."""
     policy = EgressPolicy.parse(settings.allow_egress)
     connections = max(MAX_CONNECTIONS, settings.slots)
     return GuardedHttp(policy, ca_file=settings.ca_file, connections=connections)
@@ -246,19 +245,21 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _show(metrics: Metrics, dispatcher: Dispatcher, store: Store, watch: ClockWatch) -> None:
-    """Show what the parts are at."""
+    """Register the metrics that read the state of the parts."""
     metrics.watch(
-        "interlock_clock_drift_seconds", "Wall clock less engine time, in seconds.", lambda: watch.drift / SECOND
+        "interlock_clock_drift_seconds", "Wall time minus engine time, in seconds.", lambda: watch.drift / SECOND
     )
-    metrics.watch("interlock_slots_busy", "Runs that are being carried on.", lambda: dispatcher.busy)
+    metrics.watch("interlock_slots_busy", "Runs that have a slot.", lambda: dispatcher.busy)
     metrics.watch("interlock_runs_in_line", "Runs that are ready and wait for a slot.", lambda: dispatcher.in_line)
-    metrics.watch("interlock_commits", "Groups committed since the start.", lambda: store.counters().commits)
+    metrics.watch(
+        "interlock_commits", "Groups of changes that were committed since the start.", lambda: store.counters().commits
+    )
 
 
 async def _new_client(
     store: Store, tenant: TenantRow, host: str, clock: Clock, ids: Ids, chance: Randomness, *, another: bool
 ) -> Credential | None:
-    """Make the first client, if there is none, or `another`."""
+    """Create the first client if there is none, or `another` one."""
     if await store.access.clients(tenant.id) and not another:
         return None
     made = make_credential(ids, chance, host)
@@ -278,7 +279,7 @@ async def _new_client(
 
 
 async def _installation(store: Store, ids: Ids) -> tuple[str, bytes]:
-    """The name and the secret of this installation, which never change."""
+    """Return the id and the secret of this installation, which never change."""
     name = await store.access.keep_setting("installation", ids.text().encode())
     secret = await store.access.keep_setting("callback_secret", sha256(ids.secret().encode()).digest())
     return name.decode(), secret

@@ -1,4 +1,4 @@
-"""The background jobs of a system, what they settle before the port opens, and what is recorded at the end."""
+"""The background jobs of a system, the recovery before the port opens, and the records at the end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from interlock.rules.model import SECOND
 from interlock.system import yield_to_loop
 from interlock.telemetry.metrics import Metrics
 
-TICK: Final = SECOND
-"""How often the loop's lag is looked at."""
-MOST_LAG: Final = 5 * SECOND
-"""A loop that is this late can keep no promise about a stop: the server ends, and what is on disk is recovered."""
+LOOP_CHECK_INTERVAL: Final = SECOND
+"""Interval at which the lag of the loop is measured, in microseconds."""
+MAX_LOOP_LAG: Final = 5 * SECOND
+"""Lag of the loop, in microseconds, beyond which the server ends: it cannot terminate runs in time."""
 
 
 async def settle_overdue(
@@ -33,14 +33,14 @@ async def settle_overdue(
     set_right: Callable[[], Awaitable[None]],
     failed: asyncio.Future[Fatal],
 ) -> None:
-    """Before a caller can ask: settle what a dead process left in flight, and what is overdue.
+    """Recover before the port opens: settle attempts of a previous process, overdue terminations and leases.
 
-    What a full disk does not take is left to the jobs: a server that can serve a termination has to start.
+    If the disk is full, the jobs do the rest later: a server that can serve a termination has to start.
 
     Raises:
-        Fatal: the store failed meanwhile and can settle nothing, so the port stays closed.
+        Fatal: The store failed meanwhile, so the port stays closed.
     """
-    # What is overdue is not known before it is known what time it is.
+    # The clock has to be right before overdue times are read.
     await supervisor.attempt("clock", set_right)
     if store.frozen:
         await supervisor.attempt("stops", lambda: jobs.settle_stopping(store, clock))
@@ -52,7 +52,7 @@ async def settle_overdue(
 
 
 async def complete_record(supervisor: Supervisor, store: Store, sealer: Sealer, clock: Clock) -> None:
-    """At an orderly end: write what was only counted, and seal all. The next start seals what a full disk leaves."""
+    """Write the counted refusals and seal the audit record at an orderly end; the next start seals the rest."""
     await supervisor.attempt("refusals", lambda: store.audit.sum_up(clock.now(), every=True))
     await supervisor.attempt("sealer", sealer.seal_all)
 
@@ -60,18 +60,18 @@ async def complete_record(supervisor: Supervisor, store: Store, sealer: Sealer, 
 def background_jobs(
     dispatcher: Dispatcher, services: Services, store: Store, sealer: Sealer, watch: ClockWatch, metrics: Metrics
 ) -> list[Job]:
-    """List the jobs. In a frozen store these only look after the store and carry out what callers ordered."""
+    """Return the jobs. In a frozen store they only maintain the store and carry out terminations."""
     clock = services.clock
-    ordered = [
+    always = [
         jobs.sealing(sealer),
         Job("maintenance", yield_to_loop, lambda: _maintain(store, clock, metrics, watch)),
         jobs.cascades(store, clock),
         jobs.bulk_terminations(store, lambda: bulk_terminations.terminate_next_batch(services)),
     ]
     if store.frozen:
-        return [*ordered, jobs.stops_alone(store, clock)]
+        return [*always, jobs.stops_alone(store, clock)]
     return [
-        *ordered,
+        *always,
         Job("dispatcher", yield_to_loop, dispatcher.run),
         jobs.leases(store, clock),
         jobs.forgetting(store, clock, watch.may_remove),
@@ -80,17 +80,17 @@ def background_jobs(
 
 
 async def _maintain(store: Store, clock: Clock, metrics: Metrics, watch: ClockWatch) -> None:
-    """Once a second: is the loop late, and has a full disk room again?
+    """Measure the lag of the loop and check the disk and the clock, once a second.
 
     Raises:
-        Fatal: the loop was so late that no stop could have been kept, or the database was taken away.
+        Fatal: The loop was too late to terminate runs, or the database was removed.
     """
-    due = clock.now() + TICK
+    due = clock.now() + LOOP_CHECK_INTERVAL
     await clock.sleep_until(due)
     lag = clock.now() - due
     metrics.loop_lag.observe(lag / SECOND)
-    if lag > MOST_LAG:
-        raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: no stop could have been kept in that time")
+    if lag > MAX_LOOP_LAG:
+        raise Fatal(f"the event loop was {lag / SECOND:.1f} s late: it could not terminate runs in that time")
     await store.audit.sum_up(clock.now())
     await watch.look()
     store.maintain()

@@ -1,4 +1,4 @@
-"""What a system runs on, and the system that runs, less the port that it is reached by."""
+"""The platform that a server runs on, and the server without its port."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from interlock.engine.start import Starter
 from interlock.errors import Fatal
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
-from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow, Vault
-from interlock.secrets.keys import open_vault
+from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.store import SqliteStore
@@ -28,22 +27,20 @@ from interlock.system import SystemClock, SystemIds, SystemRandomness
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What a system runs on: the machine it finds itself on, unless somebody wants to hold everything still."""
+class Platform:
+    """The clock, ids, store and network that a server runs on: `real`, or those of a test or the simulator."""
 
     clock: Clock
     chance: Randomness
     ids: Callable[[int], Ids]
-    """Given the greatest execution id that was ever stored."""
+    """Receives the greatest execution id that was ever stored."""
     store: Callable[[Path, Callable[[Fatal], None]], Store]
-    """Opens the store in a directory; told what to call when it can no longer be vouched for."""
+    """Opens the store in a directory; its second argument is called when the store has failed."""
     http: Http | None = None
-    """The way out; None: the guarded client, as the settings have it."""
+    """Outbound HTTP; None: the guarded client of the settings."""
     evaluator: Callable[[], Evaluator] = EvaluatorPool
     marks: Callable[[Path], Marks] = FileMarks
-    """Given the file in which runs are marked that are being evaluated."""
-    vault: Callable[[Path, Ids], Vault] = open_vault
-    """Given the data directory, and where random bits come from."""
+    """Receives the path of the file of marks."""
 
     @classmethod
     def real(cls, http: Http | None = None) -> Self:
@@ -59,14 +56,14 @@ class Machine:
 
 @dataclass(slots=True)
 class System:
-    """A running system, less the port that it is reached by."""
+    """A running server without its port."""
 
     api: Api
     store: Store
     dispatcher: Dispatcher
     tenant: TenantRow
     credential: Credential | None
-    """The client that was made just now, if one was: its secret is nowhere else."""
+    """The client that this start created, if any; its secret is stored nowhere else."""
     clock: Clock
     """Engine time."""
     steps: StepRegistry
@@ -76,37 +73,37 @@ class System:
     """Done when the process has to end."""
     starter: Starter
     grace: float
-    """Seconds that attempts in flight are given at an orderly stop."""
+    """Seconds in which attempts in flight may finish at an orderly stop."""
     watch: ClockWatch
     connection: type[asyncio.Protocol] = Connection
-    """What the port speaks to each caller."""
+    """The protocol class of a connection."""
     max_connections: int = MAX_CALLER_CONNECTIONS
-    """Connections at a time, where the system permits so many open files."""
+    """Maximum number of connections, if the operating system permits so many open files."""
     draining: bool = False
 
     def reached_at(self, url: str, *, is_known: bool = True) -> None:
-        """Say where remotes reach this server; not `is_known` if only the scheme and the port of the URL are right."""
+        """Set the URL at which remotes reach this server; not `is_known` if only its scheme and port are right."""
         self.urls.reached_at(url, is_known=is_known)
 
-    def wind_up(self) -> None:
-        """Begin an orderly stop: start nothing more. Terminations, reads and health are still served."""
+    def begin_shutdown(self) -> None:
+        """Begin an orderly stop: start no more runs and attempts, and still serve terminations, reads and health."""
         self.draining = True
         self.starter.close()
         self.dispatcher.take_no_more()
 
     async def drain(self) -> None:
-        """Let attempts in flight end for as long as they are given; then end what waits for changes."""
+        """Wait until attempts in flight have finished, for at most `grace`; then end the streams of changes."""
         try:
             await self.dispatcher.drain(self.grace)
         finally:
             self.feed.close()
 
-    def hurry(self) -> None:
-        """Give attempts in flight no more time: they are cut off, and the next start settles them."""
+    def skip_grace(self) -> None:
+        """Set the grace to 0: attempts in flight are cancelled, and the next start settles them."""
         self.grace = 0
 
     def health(self) -> Health:
-        """Whether requests should be sent here, and what is wrong."""
+        """Return whether this server should receive requests, and what is wrong."""
         reasons: dict[str, str] = {}
         if self.draining:
             reasons["draining"] = "the server is stopping"
@@ -114,11 +111,13 @@ class System:
             reasons["store"] = "the store failed"
         ready = not reasons
         if self.dispatcher.holding and not self.store.frozen:
-            reasons["recovering"] = "the server did not end in order: runs can be stopped, and are taken on in a moment"
+            reasons["recovering"] = (
+                "the server did not end in order: runs can be terminated, and are resumed in a moment"
+            )
         if self.store.frozen:
-            reasons["frozen"] = "restored from a backup and not released: runs can be stopped, and nothing moves"
+            reasons["frozen"] = "restored from a backup and not released: runs can be terminated, and no run moves"
         if self.store.full:
-            reasons["disk"] = "the disk is full: runs can be stopped, and none can be started"
+            reasons["disk"] = "the disk is full: runs can be terminated, and none can be started"
         if self.watch.problem:
             reasons["clock"] = self.watch.problem
         return Health(ready, reasons)

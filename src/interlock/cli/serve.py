@@ -22,7 +22,7 @@ import uvicorn
 import uvloop
 
 from interlock.assembly.assemble import assembled
-from interlock.assembly.system import Machine, System
+from interlock.assembly.system import Platform, System
 from interlock.cli.failures import Exit, Failure, reason_of, system_failure
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.cli.terminal import tell
@@ -249,7 +249,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             server.should_exit = True
         asyncio.get_running_loop().call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)
 
-    async with assembled(settings, authority, machine=Machine.real(http), on_fatal=ended) as system:
+    async with assembled(settings, authority, platform=Platform.real(http), on_fatal=ended) as system:
         system.dispatcher.opens_later()
         if public_url:
             system.reached_at(public_url)
@@ -352,11 +352,11 @@ class Ending:
         loop = asyncio.get_running_loop()
         if self._draining is None:
             log.info("draining", extra={"grace": self._system.grace})
-            self._system.wind_up()
+            self._system.begin_shutdown()
             self._draining = loop.create_task(self._drain())
             return
         log.warning("the process ends", extra={"reason": "a second signal arrived while the server was draining"})
-        self._system.hurry()
+        self._system.skip_grace()
         self._draining.cancel()
         self._server.should_exit = self._server.force_exit = True
         loop.call_later(FATAL_PATIENCE, os._exit, Exit.ERROR)

@@ -38,6 +38,90 @@ ORDER BY id DESC LIMIT :limit;
 UPDATE steps SET late = CAST(json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(:evidence)) AS BLOB)
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt;
 
+-- name: steps_of
+-- All that the steps of a run did, in order, as it may be shown. What was answered to a call that carried a secret may repeat
+-- it, in whichever attempt.
+SELECT
+    s.position,
+    s.attempt,
+    s.epoch,
+    s.started_at,
+    s.settled_at,
+    s.outcome,
+    s.waiting_for,
+    coalesce(s.shown_input, s.input),
+    coalesce(s.shown_output, iif(carried.secret, CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), s.output)),
+    iif(carried.secret, CAST(json_replace(
+        CAST(s.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]', '$.content_encoding', '[secret]'
+    ) AS BLOB), s.error),
+    s.status,
+    s.phase,
+    iif(carried.secret, CAST((
+        SELECT json_group_array(json_replace(
+            j.value,
+            '$.output.response', '[secret]', '$.output.response_problem', '[secret]',
+            '$.output.content_encoding', '[secret]', '$.error.body', '[secret]', '$.error.content_encoding',
+            '[secret]'
+        ))
+        FROM json_each(CAST(s.late AS TEXT)) j
+    ) AS BLOB), s.late),
+    s.key,
+    s.reached
+FROM steps s
+LEFT JOIN (
+    SELECT position, 1 AS secret FROM steps WHERE tenant = :tenant AND execution = :execution
+    AND shown_input IS NOT NULL GROUP BY position
+) carried ON carried.position = s.position
+WHERE s.tenant = :tenant AND s.execution = :execution ORDER BY s.position, s.attempt;
+
+-- name: items_of
+-- The items of a run, as they may be shown: an answer to a step that was announced with a secret may repeat it.
+SELECT
+    i.position,
+    i.attempt,
+    i.item,
+    i.name,
+    i.outcome,
+    i.settled_at,
+    iif(carried.secret, CAST(json_replace(
+        CAST(i.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), i.output),
+    iif(carried.secret, CAST(json_replace(
+        CAST(i.error AS TEXT), '$.body', '[secret]', '$.webhookId', '[secret]', '$.content_encoding', '[secret]'
+    ) AS BLOB), i.error),
+    i.reached,
+    i.again
+FROM items i
+LEFT JOIN (
+    SELECT position, 1 AS secret FROM steps WHERE tenant = :tenant AND execution = :execution
+    AND shown_input IS NOT NULL GROUP BY position
+) carried ON carried.position = i.position
+WHERE i.tenant = :tenant AND i.execution = :execution ORDER BY i.position, i.attempt, i.item;
+
+-- name: outputs_of
+-- What the steps of a run returned, and what of it may be shown; NULL: all of it.
+SELECT
+    s.position,
+    s.output,
+    coalesce(s.shown_output, iif(EXISTS (
+        SELECT 1 FROM steps c
+        WHERE
+            c.tenant = s.tenant
+            AND c.execution = s.execution
+            AND c.position = s.position
+            AND c.shown_input IS NOT NULL
+    ), CAST(json_replace(
+        CAST(s.output AS TEXT), '$.response', '[secret]', '$.response_problem', '[secret]', '$.content_encoding',
+        '[secret]'
+    ) AS BLOB), NULL))
+FROM steps s
+WHERE s.tenant = :tenant AND s.execution = :execution AND s.outcome = 'SUCCEEDED' AND s.output IS NOT NULL
+ORDER BY s.position, s.attempt;
+
 -- name: admission_automation
 -- Whether there is such an automation, and whether it has a breaker. The tenant's switch is read by another statement: a
 -- join takes twice as long.

@@ -1,1 +1,0 @@
-"""Secrets: the key of this data directory, and the vault that seals documents with it."""
