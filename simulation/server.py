@@ -14,8 +14,9 @@ from interlock.assembly.assemble import assembled
 from interlock.assembly.system import Platform, System
 from interlock.errors import Fatal, InterlockError
 from interlock.expressions.evaluate import LocalEvaluator
-from interlock.ports import ChangeListener
+from interlock.ports import ChangeListener, Ids
 from interlock.rules.decide import decide
+from interlock.secrets.vault import KEY_BYTES, AesVault
 from interlock.settings import Settings
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.executions import Rules
@@ -89,6 +90,10 @@ class ProcessClock:
             await future
         finally:
             timer.cancel()
+
+
+def _vault(directory: Path, ids: Ids) -> AesVault:
+    return AesVault([bytes(range(KEY_BYTES))], ids)
 
 
 class SeededIds:
@@ -291,7 +296,7 @@ class Server:
         def ids(greatest: int) -> SeededIds:
             return SeededIds(clock, greatest, chance)
 
-        platform = Platform(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark)
+        platform = Platform(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark, _vault)
         try:
             async with assembled(
                 Settings(data_dir=self.directory, grace=GRACE), HOST, platform=platform, on_fatal=self._fatal

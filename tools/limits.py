@@ -89,6 +89,7 @@ SECTIONS: Final = {
     "Command line": (
         Limit("cli.documents:MAX_DOCUMENT_BYTES", "file or stdin that is read", "bytes", "exit code 2"),
         Limit("cli.profile:MAX_PROFILE_BYTES", "profile that is read", "bytes", "exit code 4"),
+        Limit("secrets.keys:MAX_KEY_FILE_BYTES", "key file of the secrets", "bytes", "the server does not start"),
         Limit("cli.retrying:RETRY_SECONDS", "time for which a busy server is asked again", "s", "exit code 1"),
         Limit("cli.retrying:STOP_RETRY_SECONDS", "the same for a terminate, through restarts", "s", "exit code 1"),
     ),

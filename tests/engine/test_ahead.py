@@ -13,7 +13,7 @@ from interlock.expressions.evaluate import EvaluationStopped, LocalEvaluator, St
 from interlock.expressions.script import Outcome, Script, play
 from interlock.rules.events import Announce, Fail, Next
 from interlock.rules.model import Ref
-from tests.engine.worlds import Engine, engine, evaluate, webhook
+from tests.engine.worlds import VAULT, Engine, engine, evaluate, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,9 @@ async def followed(world: Engine, evaluator: CountingEvaluator, **trigger: objec
     assert row is not None
     assert row.definition is not None
     plan = await world.plans.get(world.tenant, row.definition)
-    return await Preparer(world.clock, evaluator).following(RUN, plan, 0, RunContext(plan, trigger), world.clock.now())
+    return await Preparer(world.clock, evaluator, VAULT).following(
+        RUN, plan, 0, RunContext(plan, trigger), world.clock.now()
+    )
 
 
 async def test_chain_of_steps_is_one_round_trip() -> None:
@@ -113,5 +115,5 @@ async def test_stop_between_expressions_ends_the_preparation() -> None:
             asked += 1
             return asked > 1
 
-        preparer = Preparer(world.clock, CountingEvaluator())
+        preparer = Preparer(world.clock, CountingEvaluator(), VAULT)
         assert await preparer.following(RUN, plan, 0, RunContext(plan, {"n": 1}), world.clock.now(), stopped) is None

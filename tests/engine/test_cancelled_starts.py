@@ -20,7 +20,7 @@ from interlock.rules.states import IN_FLIGHT, TERMINAL
 from interlock.store.sqlite.store import SqliteStore
 from simulation.reads import finished
 from tests.clocks import FixedChance, ManualClock, SequentialIds, settle
-from tests.engine.worlds import ANN, AUDIT, ENVIRONMENT, Engine, FarEnd, evaluate, webhook
+from tests.engine.worlds import ANN, AUDIT, ENVIRONMENT, VAULT, Engine, FarEnd, evaluate, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -69,14 +69,14 @@ Starts = Callable[[Engine], Starter]
 def embedded(world: Engine) -> Starter:
     """The starter over ports whose reads do not suspend, with nothing compiled."""
     plans = Plans(world.store.automations, world.registry, ENVIRONMENT)
-    return Starter(world.store.executions, plans, world.dispatcher, world.clock, world.ids)
+    return Starter(world.store.executions, plans, world.dispatcher, world.clock, world.ids, VAULT)
 
 
 def suspending(world: Engine) -> Starter:
     """The starter over ports that suspend in each call."""
     plans = Plans(Suspending(world.store.automations), world.registry, ENVIRONMENT)
     executions: Any = Suspending(world.store.executions)
-    return Starter(executions, plans, world.dispatcher, world.clock, world.ids)
+    return Starter(executions, plans, world.dispatcher, world.clock, world.ids, VAULT)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from interlock.ports import (
     Progress,
     StepRow,
     Store,
+    Vault,
     WebhookRow,
 )
 from interlock.rules.decision import Decision
@@ -42,6 +43,7 @@ from interlock.rules.events import Event, Terminated
 from interlock.rules.model import SECOND, Actor, Execution, Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
+from interlock.secrets.vault import AesVault
 from interlock.steps import evaluate_expressions, wait_for_duration
 from interlock.steps import run_automation as run_automation_kind
 from interlock.steps import webhook as webhook_kind
@@ -56,6 +58,7 @@ ANN = Actor("ann@localhost", "127.0.0.1")
 AUDIT = AuditEntry(actor=ANN, action="test.change", target="x")
 INSTALLATION = "inst"
 SECRET = b"s" * 32
+VAULT = AesVault([b"k" * 32], SequentialIds())
 OK = b'{"version":"v1","context":{"ok":true}}'
 
 # One environment for all tests: the engine behind it is dear to make and holds nothing of a run.
@@ -222,6 +225,7 @@ class Engine:
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
     evaluating: Callable[[], Evaluator] = LocalEvaluator
     marks: Marks = field(default_factory=NoMarks)
+    vault: Vault = VAULT
 
     def __post_init__(self) -> None:
         self.executions = FlakyExecutions(self.store.executions)
@@ -247,7 +251,7 @@ class Engine:
             ]
         )
         self.plans = Plans(self.store.automations, self.registry, ENVIRONMENT)
-        self.preparer = Preparer(self.clock, self.evaluator)
+        self.preparer = Preparer(self.clock, self.evaluator, self.vault)
         self.advance = Advance(
             self.executions,
             self.plans,
@@ -257,11 +261,12 @@ class Engine:
             f"holder-{self.name}",
             self.marks,
             slices=self.evaluator.slices,
+            vault=self.vault,
         )
         self.dispatcher = self.dispatching(
             self.store.executions, self.advance, self.clock, slots=self.slots, near=self.near, marks=self.marks
         )
-        self.starter = Starter(self.store.executions, self.plans, self.dispatcher, self.clock, self.ids)
+        self.starter = Starter(self.store.executions, self.plans, self.dispatcher, self.clock, self.ids, self.vault)
         self._running: asyncio.Task[None] | None = None
 
     async def up(self) -> None:

@@ -189,6 +189,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
             page_key=b"p" * 32,
             callback_secret=SECRET,
             urls=made.urls,
+            vault=made.vault,
             installation=INSTALLATION,
         )
         tenant = next(row for row in await made.store.access.tenants() if row.id == made.tenant)

@@ -13,7 +13,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, InvalidExpression, Scope
 from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.program import Program
-from interlock.steps.masking import MASK, masked_copy, reads_secret, secret_members
+from interlock.steps.masking import MASK, MaskedCopy, masked_copy, reads_secret
 from tests.expressions.compiled import compile_template
 
 ENVIRONMENT = Environment()
@@ -69,8 +69,9 @@ def test_a_masked_copy_hides_each_part_that_a_secret_made_and_nothing_else() -> 
     }
     template = compile_template(ENVIRONMENT, tree, Scope())
     value = template.fill(["hunter2", "hunter2", {"x": 1}, {"x": 1}, {"a": 1}, {"x": 1}])
-    shown = masked_copy(template, value, SECRETS)
-    assert shown == {
+    masked = masked_copy(template, value, SECRETS)
+    assert masked is not None
+    assert masked.shown == {
         "alone": MASK,
         "text": MASK,
         "list": [{"x": 1}, {"deep": MASK}],
@@ -78,13 +79,22 @@ def test_a_masked_copy_hides_each_part_that_a_secret_made_and_nothing_else() -> 
         "constant": "hunter2",
         "number": 2,
     }
-    assert secret_members(shown) == {"alone", "text", "list"}
+    assert masked.secret == {"alone", "text", "list"}
     assert masked_copy(template, value, frozenset({("other", "pw")})) is None
-    json.dumps(shown)
+    json.dumps(masked.shown)
 
 
-def test_secret_members_of_what_is_no_map_are_none() -> None:
-    assert secret_members([MASK]) == frozenset()
+def test_text_that_looks_like_a_mask_is_no_secret() -> None:
+    template = compile_template(ENVIRONMENT, {"a": "{{ ctx.s.pw }}", "b": "{{ ctx.s.open }}", "c": MASK}, Scope())
+    masked = masked_copy(template, template.fill([MASK, MASK]), SECRETS)
+    assert masked is not None
+    assert masked.secret == {"a"}
+
+
+def test_template_that_is_no_map_has_no_secret_members() -> None:
+    template = compile_template(ENVIRONMENT, ["{{ ctx.s.pw }}"], Scope())
+    masked = masked_copy(template, ["hunter2"], SECRETS)
+    assert masked == MaskedCopy([MASK], frozenset())
 
 
 PATHS = st.sampled_from(

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from interlock.ports import Announced
 from interlock.rules.decide import decide
 from interlock.rules.decision import (
+    CallbackKept,
     Decision,
     ItemRecord,
     Record,
@@ -24,16 +26,18 @@ from interlock.rules.model import (
     Cause,
     Execution,
     Item,
+    KeptCallback,
     Mode,
     Ref,
     Result,
+    SecretRef,
     Situation,
     Termination,
     TerminationRequest,
 )
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
-from interlock.store.rows import EXECUTION
+from interlock.store.rows import EXECUTION, kept_callback
 from interlock.store.rowset import CHANGES, MOVE, STEP, Change, rowset_of, rowset_of_new
 from interlock.store.sqlite.records import STATEMENTS, write_rows
 from interlock.store.statements import Dialect, load
@@ -54,7 +58,7 @@ async def here() -> AsyncIterator[World]:
 async def kept(here: World, row: Execution, *records: Record) -> Ref:
     """Write a new run with these records beside it."""
     run = dataclasses.replace(row, tenant=here.tenant)
-    rows = rowset_of_new(run, b'{"n":1}', records, 99, b'{"n":"[secret]"}')
+    rows = rowset_of_new(run, b'{"n":"[secret]"}', records, 99, SecretRef(b"sealed"))
     await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
     return run.ref
 
@@ -103,19 +107,19 @@ async def test_a_moved_run_comes_back_as_it_was_decided(here: World, change: Cha
 
 
 async def test_a_step_comes_back_with_each_value_in_its_own_field(here: World) -> None:
-    result = Result(Outcome.FAILED, b'{"o":1}', b'{"e":2}', 503, "sent", Reached.ANSWERED)
-    opened_ = StepOpened(3, 4, 5, 6, b"{}", None, (Item(1, "y"), Item(4, "x")), key="k")
+    result = Result(Outcome.SUCCEEDED, b'{"o":1}', b'{"e":2}', 503, "sent", Reached.ANSWERED, SecretRef(b"a"))
+    opened_ = StepOpened(3, 4, 5, 6, b"{}", None, (Item(1, "y"), Item(4, "x")), SecretRef(b"b"), "k")
     settled = StepSettled(3, 4, 8, result)
-    closed = StepClosed(4, 1, 9, 10, Outcome.SUCCEEDED, b"{}", b'{"a":1}', b'{"b":1}', b'{"s":1}')
+    closed = StepClosed(4, 1, 9, 10, Outcome.SUCCEEDED, b"{}", b'{"a":1}', b'{"b":1}', SecretRef(b"c"))
     waits = StepOpened(5, 1, 11, 12, None, WaitingFor.CALLBACK)
-    refused = Result(Outcome.FAILED, b"1", b"2", reached=Reached.UNKNOWN)
+    refused = Result(Outcome.FAILED, b"1", b"2", reached=Reached.UNKNOWN, sealed=SecretRef(b"d"))
     item = ItemRecord(3, 4, 1, 7, refused, again=True)
     ref = await kept(here, RUN, opened_, item, settled, closed, waits)
     first, second, third = await here.store.executions.steps(ref)
     assert (first.position, first.attempt, first.epoch, first.started_at, first.settled_at) == (3, 4, 5, 6, 8)
     assert (first.input, first.output, first.error, first.status) == (b"{}", b'{"o":1}', b'{"e":2}', 503)
-    assert (first.outcome, first.phase, first.key, first.reached) == (Outcome.FAILED, "sent", "k", Reached.ANSWERED)
-    assert (second.position, second.started_at, second.settled_at, second.output) == (4, 10, 10, b'{"s":1}')
+    assert (first.outcome, first.phase, first.key, first.reached) == (Outcome.SUCCEEDED, "sent", "k", Reached.ANSWERED)
+    assert (second.position, second.started_at, second.settled_at, second.output) == (4, 10, 10, b'{"a":1}')
     assert (second.outcome, second.error, second.epoch) == (Outcome.SUCCEEDED, b'{"b":1}', 9)
     assert (third.position, third.waiting_for, third.outcome) == (5, WaitingFor.CALLBACK, None)
     items = await here.store.executions.items(ref)
@@ -127,7 +131,13 @@ async def test_a_step_comes_back_with_each_value_in_its_own_field(here: World) -
         (Outcome.FAILED, Reached.UNKNOWN, True),
         (None, None, False),
     ]
+    assert [each.sealed for each in items] == [b"d", None]
     assert await here.store.executions.items_of_step(ref, 3) == items
+    announced = await here.store.executions.announced(ref, 3)
+    assert announced == Announced(input=b"{}", sealed=SecretRef(b"b"), key="k")
+    run = await here.store.executions.load(ref)
+    assert run is not None
+    assert run.sealed_outputs == {3: b"a", 4: b"c"}
 
 
 async def test_a_termination_comes_back_with_each_value_in_its_own_field(here: World) -> None:
@@ -137,11 +147,19 @@ async def test_a_termination_comes_back_with_each_value_in_its_own_field(here: W
     assert await here.store.executions.termination(ref) == order
 
 
-async def test_what_may_be_shown_of_an_input_stands_beside_it(here: World) -> None:
+async def test_sealed_callback_comes_back_with_each_value_in_its_own_field(here: World) -> None:
+    told = Result(Outcome.SUCCEEDED, b'{"o":1}', status=202, sealed=SecretRef(b"a"))
+    ref = await kept(here, RUN, CallbackKept(3, 7, told))
+    read = load("executions", Dialect.SQLITE)["callback_kept"]
+    rows = await sqlite(here.store).writer.submit(lambda made: made.execute(read, (ref.tenant, ref.id, 3)).fetchall())
+    assert [kept_callback(row) for row in rows] == [KeptCallback(7, told)]
+
+
+async def test_reference_to_the_secrets_of_an_input_stands_beside_it(here: World) -> None:
     ref = await kept(here, RUN)
     run = await here.store.executions.load(ref)
     assert run is not None
-    assert (run.input, run.shown_input) == (b'{"n":1}', b'{"n":"[secret]"}')
+    assert (run.input, run.sealed_input) == (b'{"n":"[secret]"}', b"sealed")
 
 
 async def test_the_audit_row_of_a_stop_stands_behind_the_row_that_it_tells_of(here: World) -> None:

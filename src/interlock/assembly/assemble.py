@@ -130,16 +130,17 @@ async def _assembled(
         )
         expressions = evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
-        marks = platform.marks(settings.data_dir / FILE_NAME)
+        marks, vault = platform.marks(settings.data_dir / FILE_NAME), platform.vault(settings.data_dir, ids)
         advance = Advance(
             store.executions,
             plans,
-            Preparer(clock, evaluator),
+            Preparer(clock, evaluator, vault),
             clock,
             chance,
             ids.text(),
             marks,
             slices=evaluator.slices,
+            vault=vault,
         )
         metrics = Metrics()
         supervisor = Supervisor(clock, fail, metrics.job_failed)
@@ -149,7 +150,7 @@ async def _assembled(
         feed = Feed()
         store.listen(dispatcher)
         store.follow(feed)
-        starter = Starter(store.executions, plans, dispatcher, clock, ids)
+        starter = Starter(store.executions, plans, dispatcher, clock, ids, vault)
         services = Services(
             store=store,
             clock=clock,
@@ -165,6 +166,7 @@ async def _assembled(
             page_key=sha256(b"page tokens" + secret).digest(),
             callback_secret=secret,
             urls=urls,
+            vault=vault,
             installation=installation,
         )
         _show(metrics, dispatcher, store, watch)

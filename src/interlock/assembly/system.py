@@ -19,7 +19,8 @@ from interlock.engine.start import Starter
 from interlock.errors import Fatal
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
-from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow
+from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow, Vault
+from interlock.secrets.keys import open_vault
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.store import SqliteStore
@@ -41,6 +42,8 @@ class Platform:
     evaluator: Callable[[], Evaluator] = EvaluatorPool
     marks: Callable[[Path], Marks] = FileMarks
     """Receives the path of the file of marks."""
+    vault: Callable[[Path, Ids], Vault] = open_vault
+    """Receives the data directory, and the source of random bits."""
 
     @classmethod
     def real(cls, http: Http | None = None) -> Self:

@@ -50,8 +50,9 @@ def backup() -> None:
 def create(session: Session, file: Path, data_dir: Path, output: Form) -> None:
     """Copy the database of a data directory to FILE at one moment, and verify the copy.
 
-    The server may keep running. `verify` detects damage with FILE.sha256. The copy holds the data of all runs, secrets
-    included: protect it like the data directory.
+    The server may keep running. `verify` detects damage with FILE.sha256. The copy holds the data of all runs: protect
+    it like the data directory. Secret results are encrypted in it, and their key, secrets.key, is not in it: keep a
+    copy of that file elsewhere.
 
     \b
     Examples:
@@ -89,7 +90,8 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
     after a check, `interlock backup release` lets them continue at the next start.
 
     A backup contains no client's secret. Existing clients stay valid; for a new one, start the server once with
-    `interlock serve --new-client`.
+    `interlock serve --new-client`. Nor does it contain the key of secret results: put secrets.key of the former data
+    directory into the new one before its first start.
 
     \b
     Examples:
@@ -103,7 +105,10 @@ def restore(session: Session, file: Path, data_dir: Path, output: Form) -> None:
         f"The data directory is frozen. Check the active runs: interlock backup attempts --data-dir {data_dir}"
     )
     session.hint(
-        f"A backup contains no secret. Create a new client: interlock serve --data-dir {data_dir} --new-client"
+        f"A backup contains no key of secret results. Before the first start, copy the former secrets.key to {data_dir}"
+    )
+    session.hint(
+        f"A backup contains no client's secret. Create a new client: interlock serve --data-dir {data_dir} --new-client"
     )
 
 

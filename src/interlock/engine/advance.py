@@ -19,7 +19,7 @@ from interlock.engine.prepare import Preparer
 from interlock.engine.reports import DEFECT
 from interlock.engine.suspects import MAX_LOSSES, SET_ASIDE
 from interlock.errors import Unavailable
-from interlock.ports import Clock, Executions, Marks, NoMarks, Randomness, Run
+from interlock.ports import Clock, Executions, Marks, NoMarks, Randomness, Run, SecretUnreadable, Vault
 from interlock.rules.events import (
     DeadlinePassed,
     Event,
@@ -51,6 +51,8 @@ class Advance:
         holder: str,
         marks: Marks | None = None,
         slices: Slices | None = None,
+        *,
+        vault: Vault,
     ) -> None:
         self._executions = executions
         self._plans = plans
@@ -58,9 +60,10 @@ class Advance:
         self.holder = holder
         self._marks = marks if marks is not None else NoMarks()
         self._commits = Commits(executions, clock, holder)
-        self._following = Following(executions, preparer, self._marks)
-        self._attempts = Attempts(self._commits, self._following, clock, chance)
+        self._following = Following(executions, preparer, self._marks, vault)
+        self._attempts = Attempts(self._commits, self._following, clock, chance, vault)
         self._slices = slices or Slices()
+        self._vault = vault
 
     # --- the doors ------------------------------------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ class Advance:
             plan = await self._plans.get(execution.tenant, execution.definition)
             await self._slices.turn()
             self._slices.spent(len(run.input) + sum(len(output) for _, output in run.outputs))
-            return Carried(execution, plan, assemble(plan, run))
+            return Carried(execution, plan, assemble(plan, run, self._vault))
         except asyncio.CancelledError:
             # A slot is not kept for the plan of a run that is stopped.
             if not held.end():
@@ -124,7 +127,7 @@ class Advance:
             return Again(self._clock.now() + SECOND)
         except PlanUnusable as error:
             return error_document("PLAN_UNUSABLE", error.message)
-        except Unreadable as error:
+        except (Unreadable, SecretUnreadable) as error:
             return error_document(error.code, error.message)
         finally:
             held.end()

@@ -12,14 +12,15 @@ from interlock.engine.held import Held
 from interlock.engine.items import AttemptItems
 from interlock.engine.reports import interpret, interpret_defect, lost, without_output
 from interlock.errors import Fatal
-from interlock.ports import Clock, Randomness
+from interlock.ports import Clock, Randomness, SecretUnreadable, Vault
 from interlock.rules.decide import OUTCOME_UNKNOWN
 from interlock.rules.decision import Verdict
 from interlock.rules.events import Next, Settled
 from interlock.rules.model import AttemptRef, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, ItemsEnded, Report, Succeeded
+from interlock.steps.documents import error_document
+from interlock.steps.kind import Attempt, Failed, ItemsEnded, Report, Succeeded
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +28,12 @@ _log = logging.getLogger(__name__)
 class Attempts:
     """Performs attempts of runs in hand."""
 
-    def __init__(self, commits: Commits, following: Following, clock: Clock, chance: Randomness) -> None:
+    def __init__(self, commits: Commits, following: Following, clock: Clock, chance: Randomness, vault: Vault) -> None:
         self._commits = commits
         self._following = following
         self._clock = clock
         self._chance = chance
+        self._vault = vault
 
     async def make(self, carried: Carried, held: Held) -> bool:
         """Perform the announced attempt and record what became of it, together with what comes next."""
@@ -46,6 +48,8 @@ class Attempts:
             ref,
             carried.input,
             carried.began_at,
+            self._vault,
+            carried.sealed,
             key=carried.key,
             apps=carried.plan.apps,
         )
@@ -82,7 +86,7 @@ class Attempts:
             return Outcome.INTERRUPTED_NOT_SENT
         report: Report | tuple[Result, Next]
         try:
-            report = items.judged(await step.perform(attempt, items))
+            report = items.judged(attempt.masked(await step.perform(attempt, items)))
         except ItemsEnded:
             held.end()
             return await items.ended()
@@ -90,6 +94,9 @@ class Attempts:
             if not held.end():
                 raise
             return await items.interrupted()
+        except SecretUnreadable as error:
+            held.end()
+            return Failed(error_document(error.code, error.message), attempt.progress.reached)
         except Exception:
             interrupted = held.end()
             proven = items.proven() if items.several else interpret_defect(step, attempt)

@@ -12,7 +12,7 @@ from interlock.errors import Unavailable
 from interlock.ports import Clock, Executions, ItemRow, Run, StepRow
 from interlock.rules.decision import Decision, StepClosed, Verdict
 from interlock.rules.events import Announce, Change, Event, Fail, ItemSettled, Prepared, Retry, Settled, Wait, Woken
-from interlock.rules.model import SECOND, Execution, Item, Ref
+from interlock.rules.model import SECOND, Execution, Item, Ref, SecretRef
 from interlock.rules.states import State
 from interlock.steps.documents import decode
 from interlock.steps.kind import SettledItem
@@ -26,8 +26,8 @@ class Carried:
     plan: Plan
     context: RunContext
     input: bytes = b"{}"
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it: then the answer may repeat a secret."""
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks: then the answer may repeat one. None: it masks none."""
     key: str | None = None
     """The idempotency key last announced."""
     items: tuple[Item, ...] = ()
@@ -44,7 +44,7 @@ class Carried:
     def take(self, announce: Announce) -> None:
         """Keep what the attempt in flight was announced with."""
         if announce.input is not None:
-            self.input, self.shown_input = announce.input, announce.shown_input
+            self.input, self.sealed = announce.input, announce.sealed
         self.key, self.items = announce.key, announce.items
 
 

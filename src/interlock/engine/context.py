@@ -11,9 +11,9 @@ from typing import Final
 
 from interlock.engine.plans import Plan
 from interlock.expressions.context import Context
-from interlock.ports import Run
+from interlock.ports import Place, Revealed, Run, Vault
 from interlock.steps.documents import decode
-from interlock.steps.masking import NO_SECRETS, Secrets, secret_members
+from interlock.steps.masking import NO_SECRETS, Secrets
 
 TRIGGER: Final = "trigger"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,14 +63,18 @@ class RunContext:
         return self._context
 
 
-def assemble(plan: Plan, run: Run) -> RunContext:
-    """The context of a run as it stands in the store. Raises Unreadable."""
-    trigger = decode(run.input)
+def assemble(plan: Plan, run: Run, vault: Vault) -> RunContext:
+    """The context of a run as it stands in the store, with its secrets. Raises Unreadable, SecretUnreadable."""
+    ref = run.execution.ref
+    given = Revealed(run.input, frozenset())
+    if run.sealed_input is not None:
+        given = vault.reveal(Place.trigger(ref), run.sealed_input)
+    trigger = decode(given.document)
     context = RunContext(plan, trigger if isinstance(trigger, dict) else {})
-    if run.shown_input is not None:
-        context.hide(TRIGGER, secret_members(decode(run.shown_input)))
-    for position, output in run.outputs:
-        context.add(plan.steps[position].name, decode(output))
-    for position, shown in run.shown_outputs:
-        context.hide(plan.steps[position].name, secret_members(decode(shown)))
+    context.hide(TRIGGER, given.secret)
+    for position, shown in run.outputs:
+        output = Revealed(shown, frozenset())
+        if position in run.sealed_outputs:
+            output = vault.reveal(Place.output(ref, position), run.sealed_outputs[position])
+        context.add(plan.steps[position].name, decode(output.document), output.secret)
     return context

@@ -10,9 +10,10 @@ from interlock.engine.commits import Carried
 from interlock.engine.held import Held
 from interlock.engine.items import remaining
 from interlock.engine.prepare import Preparer
-from interlock.ports import Announced, Executions, Marks, StepRow
-from interlock.rules.events import Announce, Next
+from interlock.ports import Announced, Executions, Marks, SecretUnreadable, StepRow, Vault
+from interlock.rules.events import Announce, Fail, Next
 from interlock.rules.model import Execution
+from interlock.steps.documents import error_document
 from interlock.steps.masking import ANSWER_MEMBERS
 
 _log = logging.getLogger(__name__)
@@ -21,8 +22,9 @@ _log = logging.getLogger(__name__)
 class Following:
     """Works out what follows, for a run that may be stopped meanwhile."""
 
-    def __init__(self, executions: Executions, preparer: Preparer, marks: Marks) -> None:
+    def __init__(self, executions: Executions, preparer: Preparer, marks: Marks, vault: Vault) -> None:
         self._executions = executions
+        self._vault = vault
         self._preparer = preparer
         self._marks = marks
 
@@ -37,12 +39,15 @@ class Following:
                 if announced is None:
                     announced = Announced(input=first.input, key=first.key)
                 rows = await self._executions.items_of_step(execution.ref, execution.step)
-                items, carried.settled_items = remaining(rows)
+                try:
+                    items, carried.settled_items = remaining(execution.ref, rows, self._vault)
+                except SecretUnreadable as error:
+                    return Fail(execution.step, error_document(error.code, error.message))
                 return Announce(
                     execution.step,
                     announced.input,
                     items,
-                    shown_input=announced.shown_input,
+                    sealed=announced.sealed,
                     key=announced.key,
                 )
         return await self.at_position(carried, held, execution.step, at)
@@ -78,7 +83,7 @@ class Following:
         steps = carried.plan.steps
         try:
             if position + 1 < len(steps):
-                secret = frozenset() if carried.shown_input is None else ANSWER_MEMBERS.intersection(output)
+                secret = frozenset() if carried.sealed is None else ANSWER_MEMBERS.intersection(output)
                 carried.context.add(steps[position].name, output, secret)
             return await self.in_turn(carried, held, await self.at_position(carried, held, position + 1, at))
         except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
@@ -89,7 +94,7 @@ class Following:
     async def in_turn(self, carried: Carried, held: Held, following: Next | None) -> Next | None:
         """What follows. None: it is a call whose turn has not come, or nothing is known to follow."""
         if isinstance(following, Announce):
-            host = await carried.plan.destination(following)
+            host = await self._preparer.destination(carried.execution.ref, carried.plan, following)
             if not held.may_call(host):
                 carried.waits_for = host
                 return None

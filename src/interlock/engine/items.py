@@ -12,10 +12,10 @@ from interlock.engine.commits import Carried, Commits
 from interlock.engine.held import Held
 from interlock.engine.reports import DEFECT, NOT_KEPT, kept
 from interlock.errors import Fatal
-from interlock.ports import Clock, ItemRow, Progress, Randomness
+from interlock.ports import Clock, ItemRow, Place, Progress, Randomness, Vault
 from interlock.rules.decision import Decision, Verdict
 from interlock.rules.events import Fail, ItemSettled, Next, Retry
-from interlock.rules.model import Item, Result
+from interlock.rules.model import Item, Ref, Result, SecretRef
 from interlock.rules.outcomes import Outcome, Reached, derive
 from interlock.rules.retry import next_attempt
 from interlock.steps.documents import decode
@@ -35,20 +35,33 @@ from interlock.steps.kind import (
 _log = logging.getLogger(__name__)
 
 
-def remaining(rows: Iterable[ItemRow]) -> tuple[tuple[Item, ...], dict[int, SettledItem]]:
-    """The items of a step that are open, in their order, and those that have ended, by number.
+def remaining(ref: Ref, rows: Iterable[ItemRow], vault: Vault) -> tuple[tuple[Item, ...], dict[int, SettledItem]]:
+    """The items of a step that are open, in their order, and those that have ended, by number, with their secrets.
 
     Args:
+        ref: the run.
         rows: the items of all attempts at the step, attempt by attempt.
+        vault: opens the outputs that hold secrets.
+
+    Raises:
+        SecretUnreadable: one of those outputs cannot be opened.
     """
     names: dict[int, Item] = {}
     settled: dict[int, SettledItem] = {}
     for row in rows:
         item = names.setdefault(row.item, Item(row.item, row.name))
         if row.outcome is not None and not row.again:
-            output = None if row.output is None else decode(row.output)
+            output = _returned(vault, Place.output(ref, row.position, row.item), row.output, row.sealed)
             settled[row.item] = SettledItem(item, row.outcome, output, row.error, row.reached)
     return tuple(item for number, item in sorted(names.items()) if number not in settled), settled
+
+
+def _returned(
+    vault: Vault, place: Place, output: bytes | None, sealed: SecretRef | None
+) -> Mapping[str, object] | None:
+    """What an item returned, with its secrets."""
+    whole = output if sealed is None else vault.reveal(place, sealed).document
+    return None if whole is None else decode(whole)
 
 
 class AttemptItems:
@@ -94,6 +107,7 @@ class AttemptItems:
             raise ItemsEnded
         if not self._left or self._left[0].number != number:
             raise ValueError(f"item {number} is not the one that is performed now")
+        report = self._attempt.masked(report)
         # The commit is not part of what an interrupt cuts: the item has ended, and that has to be recorded.
         interrupted = self._held.end()
         now = self._clock.now()
@@ -116,8 +130,8 @@ class AttemptItems:
         progress = self._attempt.progress
         match report:
             case Succeeded(output, status):
-                text, error = kept(self._attempt, output)
-                return Result(Outcome.SUCCEEDED, text, error, status, progress.phase), None
+                text, sealed, error = kept(self._attempt, output, self._left[0].number)
+                return Result(Outcome.SUCCEEDED, text, error, status, progress.phase, sealed=sealed), None
             case Skipped():
                 return Result(Outcome.SKIPPED), None
             case Failed(error, reached, status, retries, last_start):
@@ -133,7 +147,7 @@ class AttemptItems:
             raise
         except Exception:  # noqa: BLE001 - the item has ended, and no defect of ours may change that
             _log.exception("recording item %s of execution %s failed", event.item, self._attempt.ref.id)
-        bare = replace(event.result, output=None, error=NOT_KEPT)
+        bare = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
         return await self._commits.apply(self._attempt.ref, replace(event, result=bare))
 
     def _took(self, report: ItemReport, result: Result, again_at: int | None) -> None:
@@ -144,7 +158,8 @@ class AttemptItems:
         if isinstance(report, Failed) and again_at is not None:
             self._again.append((again_at, report))
             return
-        output = None if result.output is None else decode(result.output)
+        place = Place.output(self._attempt.ref, self._attempt.attempt.position, item.number)
+        output = _returned(self._attempt.vault, place, result.output, result.sealed)
         self._settled[item.number] = SettledItem(item, result.outcome, output, result.error, result.reached)
 
     # --- what the items make of their attempt -----------------------------------------------------------------------

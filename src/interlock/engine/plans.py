@@ -17,7 +17,6 @@ from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
 from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
-from interlock.rules.events import Announce
 from interlock.steps.documents import Unreadable, decode
 from interlock.steps.registry import PlannedStep, StepRegistry
 
@@ -64,11 +63,9 @@ class Plan:
             plain = self.plain[position] = all(program.plain for unit in units for program in unit)
         return plain
 
-    async def destination(self, announce: Announce) -> str | None:
-        """The host that the announced attempt calls; None: it calls none."""
-        if announce.input is None:
-            return None
-        return await self.steps[announce.position].step.destination(self.tenant, announce.input)
+    async def destination(self, position: int, input: bytes) -> str | None:
+        """The host that an attempt at that step with this input, secrets included, calls; None: it calls none."""
+        return await self.steps[position].step.destination(self.tenant, input)
 
     async def next_destination(self, position: int) -> str | None:
         """The host that a run at that step is certain to call next; None: that is not certain before it is prepared."""

@@ -15,7 +15,7 @@ from interlock.errors import Unavailable
 from interlock.expressions.evaluate import EvaluationStopped, Evaluator, Stopped, never
 from interlock.expressions.failures import ExpressionFailed
 from interlock.expressions.script import Failure, Outcome, Unit
-from interlock.ports import Clock
+from interlock.ports import Clock, Place, SecretUnreadable, Vault
 from interlock.rules.events import Announce, Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome as StepOutcome
@@ -30,9 +30,10 @@ _EXPRESSIONS_AT_ONCE: Final = 64
 class Preparer:
     """Evaluates what follows."""
 
-    def __init__(self, clock: Clock, evaluator: Evaluator) -> None:
+    def __init__(self, clock: Clock, evaluator: Evaluator, vault: Vault) -> None:
         self._clock = clock
         self._evaluator = evaluator
+        self._vault = vault
 
     async def following(
         self, ref: Ref, plan: Plan, position: int, context: RunContext, at: int, stopped: Stopped = never
@@ -47,7 +48,7 @@ class Preparer:
         ahead = _Ahead(self._evaluator, plan, context, at, stopped)
         while position < len(steps):
             step = steps[position]
-            here = PrepareContext(ref, position, at, ahead, context.secrets, passed)
+            here = PrepareContext(ref, position, at, ahead, self._vault, context.secrets, passed)
             try:
                 await ahead.reach(position)
                 if step.skip is not None and await here.evaluate(step.skip):
@@ -62,7 +63,7 @@ class Preparer:
                     )
                 if not isinstance(ready, Evaluated):
                     return ready
-                passed = (*passed, ready.passed(position))
+                passed = (*passed, ready.passed(here))
             except ExpressionFailed as failure:
                 return Fail(position, _expression_error(failure), passed=passed)
             except StepFailed as failure:
@@ -78,6 +79,16 @@ class Preparer:
             context.add(step.name, ready.output, ready.secret)
             position += 1
         return Finish(len(steps), passed)
+
+    async def destination(self, ref: Ref, plan: Plan, announce: Announce) -> str | None:
+        """The host that the announced attempt calls; None: it calls none, or its input cannot be read."""
+        input_ = announce.input
+        if announce.sealed is not None:
+            try:
+                input_ = self._vault.reveal(Place.input(ref, announce.position), announce.sealed).document
+            except SecretUnreadable:
+                return None
+        return None if input_ is None else await plan.destination(announce.position, input_)
 
 
 class _Ahead:

@@ -12,14 +12,15 @@ from dataclasses import replace
 from typing import Final
 
 from interlock.contract.base import Message
-from interlock.ports import Phase
+from interlock.ports import Phase, Place
 from interlock.rules.events import Fail, Next, Retry, Settled, Wait
-from interlock.rules.model import AttemptRef, Result
+from interlock.rules.model import AttemptRef, Result, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import next_attempt
 from interlock.rules.states import WaitingFor
 from interlock.steps.documents import StepFailed, encode_output, error_document
 from interlock.steps.kind import Accepted, Attempt, Failed, Report, Step, Succeeded
+from interlock.steps.masking import sealed_answer
 
 DEFECT: Final = error_document(
     "INTERNAL", "a defect of the server kept this run from going on; its log has the details"
@@ -40,8 +41,8 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
     ref, phase = attempt.attempt, attempt.progress.phase
     match report:
         case Succeeded(output, status):
-            text, error = kept(attempt, output)
-            result = Result(Outcome.SUCCEEDED, text, error, status, phase)
+            text, sealed, error = kept(attempt, output)
+            result = Result(Outcome.SUCCEEDED, text, error, status, phase, sealed=sealed)
             return result, None if error is None else Fail(ref.position)
         case Accepted(until, status):
             return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
@@ -69,7 +70,7 @@ def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Nex
 
 def without_output(event: Settled) -> Settled:
     """The same outcome without the documents that the store does not take; the run ends there."""
-    result = replace(event.result, output=None, error=NOT_KEPT)
+    result = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
     return replace(event, result=result, next=Fail(event.attempt.position))
 
 
@@ -83,12 +84,18 @@ def lost(ref: AttemptRef, result: Result, at: int, step: Step[Message], error: b
     return Settled(at, ref, abandoned, following, holder)
 
 
-def kept(attempt: Attempt, output: Mapping[str, object]) -> tuple[bytes | None, bytes | None]:
-    """The output as it is stored, or the error that says why it is not."""
+def kept(
+    attempt: Attempt, output: Mapping[str, object], item: int | None = None
+) -> tuple[bytes | None, SecretRef | None, bytes | None]:
+    """The output as it is stored, with the reference to what is masked in it, or the error that says why it is not."""
     try:
-        return encode_output(output), None
+        text, sealed = encode_output(output), None
+        if attempt.sealed is not None:
+            place = Place.output(attempt.ref, attempt.attempt.position, item)
+            text, sealed = sealed_answer(attempt.vault, place, output, text)
+        return text, sealed, None
     except StepFailed as failure:
-        return None, failure.document()
+        return None, None, failure.document()
     except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
         _log.exception("the output of step %s of execution %s cannot be kept", attempt.attempt.position, attempt.ref.id)
-        return None, NOT_KEPT
+        return None, None, NOT_KEPT

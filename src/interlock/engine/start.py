@@ -18,7 +18,7 @@ from interlock.expressions.context import Context
 from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.evaluate import Evaluator, Stopped, never
 from interlock.expressions.script import Outcome, Script
-from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, ScheduledFire, Started, StartRecords
+from interlock.ports import AuditEntry, Clock, Executions, Idempotency, Ids, ScheduledFire, Started, StartRecords, Vault
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Change, Created, Next
 from interlock.rules.model import Actor, Execution, Ref
@@ -74,10 +74,12 @@ class StartRequest:
 class Starter:
     """Begins runs."""
 
-    def __init__(self, executions: Executions, plans: Plans, slots: Slots, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, executions: Executions, plans: Plans, slots: Slots, clock: Clock, ids: Ids, vault: Vault
+    ) -> None:
         self._executions = executions
         self._plans = plans
-        self._preparer = Preparer(clock, _WithoutProcess())
+        self._preparer = Preparer(clock, _WithoutProcess(), vault)
         self._slots = slots
         self._clock = clock
         self._ids = ids
@@ -141,7 +143,7 @@ class Starter:
             plan, context, following = await self._first(ref, request)
             ended: Turn = SUPERSEDED
             if plan is not None and isinstance(following, Announce):
-                host = await plan.destination(following)
+                host = await self._preparer.destination(ref, plan, following)
                 if host is not None and not held.may_call(host):
                     following, ended = None, Waits(host)
 

@@ -9,7 +9,7 @@ from interlock.engine.feed import Feed
 from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
-from interlock.ports import Clock, Http, Ids, Randomness, Store
+from interlock.ports import Clock, Http, Ids, Randomness, Store, Vault
 from interlock.steps.registry import StepRegistry
 from interlock.triggers.registry import TriggerRegistry
 
@@ -46,6 +46,8 @@ class Services:
     """Signs callback URLs; the steps have the same."""
     urls: PublicUrls
     """The public URL of each tenant; the steps have the same."""
+    vault: Vault
+    """Seals documents that hold secrets; the engine has the same."""
     installation: str
     """Identifies this installation in idempotency keys; the steps have the same."""
     plans: dict[tuple[int, int], PlanFacts] = field(default_factory=dict)

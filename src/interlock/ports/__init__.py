@@ -39,6 +39,7 @@ from interlock.ports.marks import Marks, NoMarks
 from interlock.ports.retention import Retention
 from interlock.ports.store import ChangeListener, CommitListener, Counters, Reads, Store
 from interlock.ports.system import Clock, Health, Ids, Randomness
+from interlock.ports.vault import Place, Revealed, SecretUnreadable, Vault
 
 __all__ = [
     "Access",
@@ -80,16 +81,19 @@ __all__ = [
     "Marks",
     "NoMarks",
     "Phase",
+    "Place",
     "PlanRow",
     "Progress",
     "Randomness",
     "Reads",
     "Restored",
     "Retention",
+    "Revealed",
     "Role",
     "Run",
     "Schedule",
     "ScheduledFire",
+    "SecretUnreadable",
     "StartRecords",
     "Started",
     "StepRow",
@@ -98,6 +102,7 @@ __all__ = [
     "TenantSettings",
     "TokenRow",
     "TreeStopped",
+    "Vault",
     "WebhookReads",
     "WebhookRow",
     "Webhooks",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
 from interlock.rules.admit import Newcomer
 from interlock.rules.decision import Decision
 from interlock.rules.events import Created, Event
-from interlock.rules.model import Execution, Ref, Termination, TerminationRequest
+from interlock.rules.model import Execution, Ref, SecretRef, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, State, WaitingFor
 
@@ -57,6 +57,8 @@ class ItemRow:
     """Whether a failed item reached the receiver; None if it has not failed."""
     again: bool = False
     """Whether the item failed and the next attempt announces it again."""
+    sealed: SecretRef | None = None
+    """The output with the secrets that `output` masks; None: it masks none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,9 @@ class Announced:
     """The data of the first announcement of a step; every further attempt is announced with the same."""
 
     input: bytes
-    shown_input: bytes | None = None
-    """The part of the input that may be shown, if it contains secrets."""
+    """The input, with secrets masked."""
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
     key: str | None = None
     """The idempotency key; None: the step sends none."""
 
@@ -78,10 +81,10 @@ class Run:
     input: bytes
     outputs: tuple[tuple[int, bytes], ...]
     """(position, JSON text) of each step that succeeded with an output, in order."""
-    shown_input: bytes | None = None
-    """The part of the input that may be shown, if it contains secrets."""
-    shown_outputs: tuple[tuple[int, bytes], ...] = ()
-    """The parts that may be shown of outputs which contain secrets."""
+    sealed_input: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
+    sealed_outputs: Mapping[int, SecretRef] = field(default_factory=dict)
+    """By position, the outputs with the secrets that `outputs` masks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

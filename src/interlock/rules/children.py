@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from interlock.rules.admit import Newcomer, admit
 from interlock.rules.changes import Refused
 from interlock.rules.decision import Decision
-from interlock.rules.model import MAX_DEPTH, Execution
+from interlock.rules.model import MAX_DEPTH, Execution, SecretRef
 from interlock.rules.subject import NO_NAMES, SubjectNames
 from interlock.rules.values import value
 
@@ -23,10 +23,10 @@ class StartChild:
     input: bytes
     output: bytes
     """What the step returns if the child is started."""
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it."""
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
     names: SubjectNames = NO_NAMES
-    """What may be shown of the input says of the subject: a secret names none."""
+    """What the input says of the subject. A secret names none."""
 
 
 @value(frozen=True, slots=True)

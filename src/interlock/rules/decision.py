@@ -5,7 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 
 from interlock.rules.changes import Mutation
-from interlock.rules.model import AttemptRef, Execution, Item, Ref, Result, Termination, TerminationRequest
+from interlock.rules.model import (
+    AttemptRef,
+    Execution,
+    Item,
+    Ref,
+    Result,
+    SecretRef,
+    Termination,
+    TerminationRequest,
+)
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.values import value
@@ -37,7 +46,7 @@ class StepOpened:
     input: bytes | None
     waiting_for: WaitingFor | None = None
     items: tuple[Item, ...] = ()
-    shown_input: bytes | None = None
+    sealed: SecretRef | None = None
     key: str | None = None
     """The idempotency key that the attempt sends."""
 
@@ -54,7 +63,7 @@ class StepClosed:
     input: bytes | None = None
     output: bytes | None = None
     error: bytes | None = None
-    shown_output: bytes | None = None
+    sealed: SecretRef | None = None
 
 
 @value(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.rules.changes import Mutation
-from interlock.rules.model import AttemptRef, Item, Result, TerminationRequest
+from interlock.rules.model import AttemptRef, Item, Result, SecretRef, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import WaitingFor
 from interlock.rules.values import value
@@ -19,8 +19,8 @@ class Passed:
     outcome: Outcome
     input: bytes | None = None
     output: bytes | None = None
-    shown_output: bytes | None = None
-    """What may be shown of the output, if that is not all of it."""
+    sealed: SecretRef | None = None
+    """The output with the secrets that `output` masks; None: it masks none."""
 
 
 @value(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Announce:
     input: bytes | None = None
     items: tuple[Item, ...] = ()
     passed: tuple[Passed, ...] = ()
-    shown_input: bytes | None = None
-    """What may be shown of the input, if that is not all of it."""
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
     key: str | None = None
     """The idempotency key that the attempt sends; None: it sends none."""
 

@@ -82,7 +82,7 @@ def _announce(execution: Execution, announce: Announce, at: int, holder: str, re
         holder=holder,
     )
     opened = StepOpened(
-        position, number, epoch, at, announce.input, None, announce.items, announce.shown_input, announce.key
+        position, number, epoch, at, announce.input, None, announce.items, announce.sealed, announce.key
     )
     if announce.passed:
         records = (*records, *_closed(execution, announce.passed, at))
@@ -183,7 +183,7 @@ def _closed(execution: Execution, passed: tuple[Passed, ...], at: int) -> tuple[
             step.outcome,
             step.input,
             step.output,
-            shown_output=step.shown_output,
+            sealed=step.sealed,
         )
         for step in passed
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NewType
 
 from interlock.rules.changes import Applied, Refused
 from interlock.rules.outcomes import Outcome, Reached
@@ -160,6 +161,10 @@ class Item:
     name: str
 
 
+SecretRef = NewType("SecretRef", bytes)
+"""Stands for a document that holds secrets: its ciphertext, which `ports.Vault` alone can open."""
+
+
 @value(frozen=True, slots=True)
 class Result:
     """What an attempt reported. `output` and `error` are JSON text; `status` is the far end's HTTP status.
@@ -174,6 +179,8 @@ class Result:
     phase: str | None = None
     reached: Reached | None = None
     """Of a failed attempt; None if nothing was attempted."""
+    sealed: SecretRef | None = None
+    """The output with the secrets that `output` masks; None: it masks none."""
 
 
 @value(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Final, Generic, Protocol, TypeVar
@@ -22,19 +22,28 @@ from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.script import Unit
 from interlock.expressions.template import Template
-from interlock.ports import Progress
+from interlock.ports import Place, Progress, Vault
 from interlock.rules.events import Announce, Change, Passed, Wait
-from interlock.rules.model import AttemptRef, Item, Ref
+from interlock.rules.model import AttemptRef, Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.settings import KindSetting
 from interlock.steps.documents import StepFailed, encode, encode_output
-from interlock.steps.masking import NO_SECRETS, Secrets, masked_copy, masked_members, reads_secret
+from interlock.steps.masking import (
+    NO_SECRETS,
+    MaskedCopy,
+    Secrets,
+    masked_copy,
+    masked_error,
+    masked_members,
+    reads_secret,
+)
 
 FIRST: Final = 1
 """The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
 
 MessageT = TypeVar("MessageT", bound=Message)
+ReportT = TypeVar("ReportT")
 MessageT_co = TypeVar("MessageT_co", bound=Message, covariant=True)
 
 
@@ -66,6 +75,7 @@ class PrepareContext:
     position: int
     at: int
     expressions: Values
+    vault: Vault
     secrets: Secrets = NO_SECRETS
     passed: tuple[Passed, ...] = ()
 
@@ -83,9 +93,17 @@ class PrepareContext:
         """Whether the result of this expression must not be shown."""
         return not isinstance(program, str) and reads_secret(program, self.secrets)
 
-    def masked(self, template: Template, value: object) -> object | None:
+    def masked(self, template: Template, value: object) -> MaskedCopy | None:
         """What may be shown of the rendered template; None: all of it."""
         return masked_copy(template, value, self.secrets)
+
+    def seal_input(self, input: bytes) -> SecretRef:
+        """The reference to an input with secrets. Beside it, the announcement has a copy in which they are masked."""
+        return self.vault.seal(Place.input(self.ref, self.position), input, frozenset())
+
+    def seal_output(self, output: bytes, secret: frozenset[str]) -> SecretRef:
+        """The reference to an output of which these members are secret."""
+        return self.vault.seal(Place.output(self.ref, self.position), output, secret)
 
     async def text(self, program: Program, name: str) -> str:
         """A text that must not be empty. Raises StepFailed naming the field."""
@@ -103,11 +121,13 @@ class Evaluated:
     input: bytes | None = None
     secret: frozenset[str] = frozenset()
 
-    def passed(self, position: int) -> Passed:
+    def passed(self, context: PrepareContext) -> Passed:
         """As it is recorded. Raises StepFailed if the output is too large."""
-        output = encode_output(self.output)
-        shown = encode(masked_members(self.output, self.secret)) if self.secret else None
-        return Passed(position, Outcome.SUCCEEDED, self.input, output, shown)
+        output, sealed = encode_output(self.output), None
+        if self.secret:
+            sealed = context.seal_output(output, self.secret)
+            output = encode(masked_members(self.output, self.secret))
+        return Passed(context.position, Outcome.SUCCEEDED, self.input, output, sealed)
 
 
 @dataclass(slots=True)
@@ -118,13 +138,29 @@ class Attempt:
     automation: str
     attempt: AttemptRef
     input: bytes
+    """As it is stored: secrets are masked in it. What is sent comes from `reveal`."""
     first_started_at: int
     """When the first attempt at this step was announced."""
+    vault: Vault
+    sealed: SecretRef | None = None
+    """The input with the secrets that `input` masks; None: it masks none."""
     key: str | None = None
     """The idempotency key that was announced, the same for all attempts at this step; None: the kind sends none."""
     apps: frozenset[str] | None = None
     """The apps that the publisher of the run's automation was confined to; None: to none."""
     progress: Progress = field(default_factory=Progress)
+
+    def reveal(self) -> bytes:
+        """The input with its secrets, to be sent and kept nowhere. Raises SecretUnreadable."""
+        if self.sealed is None:
+            return self.input
+        return self.vault.reveal(Place.input(self.ref, self.attempt.position), self.sealed).document
+
+    def masked(self, report: ReportT) -> ReportT:
+        """The report as it is recorded: what it quotes of an answer to a call with a secret is masked."""
+        if self.sealed is None or not isinstance(report, Failed):
+            return report
+        return replace(report, error=masked_error(report.error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +306,7 @@ class Step(ABC, Generic[MessageT_co]):
         """What is to be done; touches nothing. Raises StepFailed, ExpressionFailed, Unavailable."""
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
-        """The host that an attempt with this input calls, for fair sharing; None: it calls none."""
+        """The host that an attempt with this input, secrets included, calls, for fair sharing; None: it calls none."""
         return None
 
     async def fixed_destination(self, tenant: int) -> str | None:
@@ -278,7 +314,9 @@ class Step(ABC, Generic[MessageT_co]):
         return None
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
-        """Do it, once. Keeps `attempt.progress` true, and ends soon after it is cancelled. Effectful kinds only.
+        """Do it, once, with what `attempt.reveal` gives. Effectful kinds only.
+
+        Keeps `attempt.progress` true, and ends soon after it is cancelled.
 
         A step that was announced with items performs those that are open, and reports success when all are settled;
         `attempt.progress` is that of the item that is performed, and begins anew after each.

@@ -1,23 +1,29 @@
 """Secrets are masked by where a value comes from, never by what it looks like.
 
 A result of evaluateExpressions with `isSecret` is a secret member of its step, and so is every result of an expression
-that reads one. What is sent or handed to a child is the value; beside it goes a copy in which all that was made by such
-expressions is masked, and every view shows that copy. The answer to a call that carried a secret may repeat it: its
-`response` is a secret member, too, and so is the `content_encoding` that the receiver names (the statements `steps_of`
-and `outputs_of` mask them where they are read).
+that reads one. A document with such a result is split before it leaves the step: into a copy in which all that those
+expressions made is masked, which is stored and shown, and a reference to the document itself, which is sealed, and
+opened only to be sent or to be read by expressions. The answer to a call that carried a secret may repeat it: the
+members of `ANSWER_MEMBERS` are masked and sealed, too, and those of `ERROR_MEMBERS` are masked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
+from interlock.ports import Place, Vault
+from interlock.rules.model import SecretRef
+from interlock.steps.documents import decode, encode
 
 MASK: Final = "[secret]"
 ANSWER_MEMBERS: Final = frozenset({"response", "response_problem", "content_encoding"})
 """Members of what a step returns that may repeat what was sent."""
+ERROR_MEMBERS: Final = frozenset({"body", "webhookId", "content_encoding"})
+"""Members of the error of a step that may repeat what was sent, or say what a secret named."""
 
 Secrets = frozenset[tuple[str, str]]
 """The secret members that a run may read: of which step (or `trigger`), and which member."""
@@ -40,7 +46,15 @@ def reads_secret(program: Program, secrets: Secrets) -> bool:
     return False
 
 
-def masked_copy(template: Template, value: object, secrets: Secrets) -> object | None:
+@dataclass(frozen=True, slots=True)
+class MaskedCopy:
+    """What may be shown of a filled template, and the members of it that hold secrets."""
+
+    shown: object
+    secret: frozenset[str]
+
+
+def masked_copy(template: Template, value: object, secrets: Secrets) -> MaskedCopy | None:
     """The filled template with all that secret expressions made masked; None if there is nothing to mask."""
     if not secrets:
         return None
@@ -48,7 +62,8 @@ def masked_copy(template: Template, value: object, secrets: Secrets) -> object |
     if not any(secret):
         return None
     marked = template.fill([_MARKER if each else "" for each in secret])
-    return _masked(marked, value)
+    members = marked.items() if isinstance(marked, Mapping) else ()
+    return MaskedCopy(_masked(marked, value), frozenset(name for name, inner in members if _is_marked(inner)))
 
 
 def _masked(marked: object, value: Any) -> object:
@@ -61,26 +76,40 @@ def _masked(marked: object, value: Any) -> object:
     return value
 
 
-def masked_members(document: Mapping[str, object], members: frozenset[str]) -> dict[str, object]:
-    """The document with these members masked."""
-    return {name: MASK if name in members else value for name, value in document.items()}
-
-
-def secret_members(shown: object) -> frozenset[str]:
-    """The members of a masked copy of which something is masked."""
-    if not isinstance(shown, Mapping):
-        return frozenset()
-    return frozenset(name for name, value in shown.items() if _holds_mask(value))
-
-
-def _holds_mask(value: object) -> bool:
-    pending = [value]
+def _is_marked(marked: object) -> bool:
+    pending = [marked]
     while pending:
         item = pending.pop()
-        if item == MASK:
+        if isinstance(item, str) and _MARKER in item:
             return True
         if isinstance(item, Mapping):
             pending.extend(item.values())
         elif isinstance(item, (list, tuple)):
             pending.extend(item)
     return False
+
+
+def masked_members(document: Mapping[str, object], members: frozenset[str]) -> dict[str, object]:
+    """The document with these members masked."""
+    return {name: MASK if name in members else value for name, value in document.items()}
+
+
+def masked_error(error: bytes) -> bytes:
+    """The error of an attempt that was announced with a secret, as it is stored and shown."""
+    document = decode(error)
+    return encode(masked_members(document, ERROR_MEMBERS)) if isinstance(document, Mapping) else error
+
+
+def sealed_answer(
+    vault: Vault, place: Place, output: Mapping[str, object], text: bytes
+) -> tuple[bytes, SecretRef | None]:
+    """What is stored of the answer to a call that was announced with a secret: the masked copy, and the reference.
+
+    Args:
+        output: what the step returns.
+        text: the same as JSON.
+    """
+    secret = ANSWER_MEMBERS.intersection(output)
+    if not secret:
+        return text, None
+    return encode(masked_members(output, secret)), vault.seal(place, text, secret)

@@ -9,9 +9,10 @@ from interlock.contract.steps import RunAutomation
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
-from interlock.ports import Ids
+from interlock.ports import Ids, Place
 from interlock.rules.children import StartChild
 from interlock.rules.events import Change
+from interlock.rules.model import Ref
 from interlock.rules.subject import REFUSAL, subject_names, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import (
@@ -62,18 +63,18 @@ class RunAutomationStep(Step[RunAutomation]):
         if wrong is not None:
             raise StepFailed("INVALID_SUBJECT", f"context.context.{wrong} {REFUSAL}", field=f"context.context.{wrong}")
         masked = context.masked(self.data, data)
-        shown = encode(
-            {
-                "automationTemplateId": MASK if context.hides(self.target) else target,
-                "context": data if masked is None else masked,
-            }
-        )
-        shown_data = None if masked is None else encode(masked)
-        names = subject_names(data if masked is None else masked)
-        id_ = self._ids.execution()
+        shown = data if masked is None else masked.shown
+        input_ = encode({"automationTemplateId": MASK if context.hides(self.target) else target, "context": shown})
+        id_, given, sealed, named = self._ids.execution(), encode_made(data), None, data
+        if masked is not None:
+            sealed = context.vault.seal(Place.trigger(Ref(context.ref.tenant, id_)), given, masked.secret)
+            given = encode(shown)
+            if isinstance(data, dict):
+                # The subject is stored and asked for in the clear: a secret names none.
+                named = {name: None if name in masked.secret else value for name, value in data.items()}
         output = encode({"execution_id": str(id_)})
-        child = StartChild(id_, target, encode_made(data), output, shown_data, names)
-        return Change(context.position, child, shown, context.passed)
+        child = StartChild(id_, target, given, output, sealed, subject_names(named))
+        return Change(context.position, child, input_, context.passed)
 
 
 def kind(ids: Ids) -> StepKind:

@@ -130,7 +130,7 @@ class WebhookStep(Step[Webhook]):
         return None if target is None or payload is None else cls(context.name, target, payload, resources)
 
     async def prepare(self, context: PrepareContext) -> Ready:
-        announced, shown = self._input, None
+        announced, shown, sealed = self._input, None, None
         if announced is None:
             target = self.target
             if not isinstance(target, str):
@@ -139,14 +139,16 @@ class WebhookStep(Step[Webhook]):
             announced = _input(target, payload)
             masked, hides = context.masked(self.payload, payload), context.hides(self.target)
             if masked is not None or hides:
-                shown = _input(MASK if hides else target, payload if masked is None else masked)
+                shown = _input(MASK if hides else target, payload if masked is None else masked.shown)
         if len(announced) > MAX_PAYLOAD:
             raise StepFailed(
                 "PAYLOAD_TOO_LARGE",
                 f"the payload with its values is {len(announced):,} bytes; at most {MAX_PAYLOAD:,} can be sent",
             )
+        if shown is not None:
+            announced, sealed = shown, context.seal_input(announced)
         key = idempotency_key(self._resources.installation, context.ref.id, self.name)
-        return Announce(context.position, announced, passed=context.passed, shown_input=shown, key=key)
+        return Announce(context.position, announced, passed=context.passed, sealed=sealed, key=key)
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
         target = self.target
@@ -161,7 +163,7 @@ class WebhookStep(Step[Webhook]):
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         resources = self._resources
-        webhook_id, payload = _parts(attempt.input)
+        webhook_id, payload = _parts(attempt.reveal())
         webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None or not usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"

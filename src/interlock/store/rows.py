@@ -89,7 +89,7 @@ def step(row: Row) -> StepRow:
 
 def item(row: Row) -> ItemRow:
     """From the columns of `items_of` and `items_of_step`."""
-    position, attempt, number, name, outcome, settled_at, output, error, reached, again = row
+    position, attempt, number, name, outcome, settled_at, output, error, reached, again, sealed = row
     return ItemRow(
         position=position,
         attempt=attempt,
@@ -101,6 +101,7 @@ def item(row: Row) -> ItemRow:
         error=error,
         reached=_REACHED[reached],
         again=bool(again),
+        sealed=sealed,
     )
 
 
@@ -110,8 +111,8 @@ def outcome(value: str | None) -> Outcome | None:
 
 def kept_callback(row: Row) -> KeptCallback:
     """From the columns of `callback_kept`."""
-    at, output, status = row
-    return KeptCallback(at, Result(Outcome.SUCCEEDED, output, status=status))
+    at, output, status, sealed = row
+    return KeptCallback(at, Result(Outcome.SUCCEEDED, output, status=status, sealed=sealed))
 
 
 def called_step(position: int, row: Row) -> CalledStep:

@@ -26,7 +26,7 @@ from interlock.rules.decision import (
     StepSettled,
     TerminationRecord,
 )
-from interlock.rules.model import Execution, Item, TerminationRequest
+from interlock.rules.model import Execution, Item, SecretRef, TerminationRequest
 from interlock.rules.states import State
 from interlock.rules.stop import TERMINATE_ACTION
 from interlock.store.statements import columns
@@ -79,11 +79,11 @@ def rowset_of_new(
     input_: bytes,
     records: tuple[Record, ...],
     at: int,
-    shown_input: bytes | None = None,
+    sealed: SecretRef | None = None,
     subject: str | None = None,
 ) -> RowSet:
     """A run that did not exist, and what goes beside it."""
-    given = Given(input_, shown_input, subject)
+    given = Given(input_, sealed, subject)
     rows: RowSet = [(INSERT, INSERT.first(row) + INSERT.second(given)), (INPUT, INPUT.first(row) + INPUT.second(given))]
     for record in records:
         _ADDERS[type(record)](rows, row, record, at)
@@ -119,7 +119,7 @@ class Given(NamedTuple):
     """What a run was started with."""
 
     input: bytes
-    shown_input: bytes | None
+    sealed: SecretRef | None
     subject: str | None
 
 
@@ -174,7 +174,7 @@ _REQUEST: Final = {
 _RESULT: Final = {name: f"result.{name}" for name in ("outcome", "output", "error", "status", "phase", "reached")}
 
 INSERT: Final = Change("execution_insert", _named(*columns("execution")), {"subject": "subject"})
-INPUT: Final = Change("input_insert", _KEY, {"input": "input", "shown": "shown_input"})
+INPUT: Final = Change("input_insert", _KEY, {"input": "input", "sealed": "sealed"})
 MOVE: Final = Change(
     "execution_move", {**_STEPPED, **_named("state", "waiting_for", "wake_at", "completed_at")}, _WAS, guarded=True
 )
@@ -182,7 +182,7 @@ STEP: Final = Change("execution_step", _STEPPED, _WAS, guarded=True)
 OPENED: Final = Change(
     "step_open",
     _KEY,
-    {**_ATTEMPT, "started_at": "at", **_named("epoch", "waiting_for", "input", "shown_input", "key")},
+    {**_ATTEMPT, "started_at": "at", "sealed_input": "sealed", **_named("epoch", "waiting_for", "input", "key")},
 )
 ITEM_OPENED: Final = Change(
     "item_open",
@@ -196,10 +196,13 @@ CLOSED: Final = Change(
         **_ATTEMPT,
         "started_at": "at",
         "settled_at": "at",
-        **_named("epoch", "outcome", "input", "output", "error", "shown_output"),
+        "sealed_output": "sealed",
+        **_named("epoch", "outcome", "input", "output", "error"),
     },
 )
-SETTLED: Final = Change("step_settle", _KEY, {**_ATTEMPT, "settled_at": "at", **_RESULT})
+SETTLED: Final = Change(
+    "step_settle", _KEY, {**_ATTEMPT, "settled_at": "at", "sealed_output": "result.sealed", **_RESULT}
+)
 ACCEPTED: Final = Change(
     "step_accept",
     _KEY,
@@ -209,7 +212,11 @@ LATE: Final = Change("step_late", _KEY, _named("position", "attempt", "evidence"
 CALLBACK_KEPT: Final = Change(
     "callback_keep",
     _KEY,
-    {"position": "position", "at": "at", "output": "result.output", "status": "result.status"},
+    {
+        "position": "position",
+        "at": "at",
+        **{name: f"result.{name}" for name in ("output", "status", "sealed")},
+    },
 )
 CALLBACK_TAKEN: Final = Change("callback_taken", _KEY, {"position": "position"})
 ITEM_SETTLED: Final = Change(
@@ -221,6 +228,7 @@ ITEM_SETTLED: Final = Change(
         "settled_at": "at",
         **{name: _RESULT[name] for name in ("outcome", "output", "error", "reached")},
         "again": "again",
+        "sealed": "result.sealed",
     },
 )
 TERMINATION: Final = Change(

@@ -13,12 +13,14 @@ from interlock.contract.ids import parse_id
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
+from interlock.ports import Place
 from interlock.rules.decision import Verdict
 from interlock.rules.events import CalledBack
 from interlock.rules.model import Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
 from interlock.steps.callback_token import verify_callback_token
 from interlock.steps.documents import StepFailed, encode_output
+from interlock.steps.masking import sealed_answer
 from interlock.steps.webhook import read_answer
 
 MAX_CALLBACK_BYTES: Final = 250_000
@@ -47,7 +49,7 @@ async def receive(services: Services, call: Call, body: bytes) -> Answer:
     position = None if row is None else _position(services, row, call.path["token"])
     if position is None:
         raise NotFound
-    result = Result(Outcome.SUCCEEDED, _output(body), status=_ACCEPTED)
+    result = await _result(services, ref, position, body)
     decision = await services.store.executions.apply(ref, CalledBack(services.clock.now(), position, result))
     if decision is None or decision.verdict is not Verdict.ACCEPTED:
         raise FailedPrecondition(_DEAD)
@@ -62,11 +64,17 @@ def _position(services: Services, row: Execution, token: str) -> int | None:
     return None
 
 
-def _output(body: bytes) -> bytes:
+async def _result(services: Services, ref: Ref, position: int, body: bytes) -> Result:
+    """What the step is told. The answer to a call that carried a secret is stored masked and sealed."""
     document = loads(body) if body.strip() else None
     if not isinstance(document, dict) or not document:
         raise InvalidArgument.at("", "the body must be a JSON object that is not empty")
+    output = {"response": read_answer(body), "status_code": _ACCEPTED}
     try:
-        return encode_output({"response": read_answer(body), "status_code": _ACCEPTED})
+        text, sealed = encode_output(output), None
     except StepFailed as failed:
         raise InvalidArgument.at("", failed.message) from None
+    announced = await services.store.executions.announced(ref, position)
+    if announced is not None and announced.sealed is not None:
+        text, sealed = sealed_answer(services.vault, Place.output(ref, position), output, text)
+    return Result(Outcome.SUCCEEDED, text, status=_ACCEPTED, sealed=sealed)

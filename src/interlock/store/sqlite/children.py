@@ -29,7 +29,7 @@ def start_child(context: MutationContext, child: StartChild) -> Applied | Refuse
     if isinstance(admitted, Refused):
         return admitted
     row, subject = admitted.execution, subject_of(child.names, target.names)
-    write_rows(connection, rowset_of_new(row, child.input, admitted.records, at, child.shown_input, subject))
+    write_rows(connection, rowset_of_new(row, child.input, admitted.records, at, child.sealed, subject))
     if verdict is not None and row.state is not State.TERMINATE:
         breakers.take(connection, verdict)
     context.effects += admitted.effects

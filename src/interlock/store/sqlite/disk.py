@@ -137,7 +137,7 @@ def is_ours(name: str) -> bool:
     return name.startswith((DATABASE, *_OURS))
 
 
-_OURS = (LOCK, FORMER_RESERVE, "frozen.json", "restore.json", "profile.json", ".profile.json", "working")
+_OURS = (LOCK, FORMER_RESERVE, "frozen.json", "restore.json", "profile.json", ".profile.json", "working", "secrets.key")
 
 
 def _check(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -> None:

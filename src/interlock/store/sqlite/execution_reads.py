@@ -12,7 +12,7 @@ import apsw
 
 from interlock.errors import AlreadyExists
 from interlock.ports import Announced, Idempotency, ItemRow, Restored, Run, StepRow
-from interlock.rules.model import Execution, Ref, Termination
+from interlock.rules.model import Execution, Ref, SecretRef, Termination
 from interlock.rules.states import IN_FLIGHT, State
 from interlock.store import rows
 from interlock.store.statements import Dialect, load
@@ -68,36 +68,34 @@ class ExecutionReads:
         row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
         if row is None:
             return None
-        input_, shown = self._input(ref)
+        input_, sealed = self._input(ref)
         outputs = self._outputs(ref)
-        masked = tuple((position, shown) for position, _, shown in outputs if shown is not None)
         return Run(
             execution=rows.execution(row),
             input=input_,
             outputs=tuple((position, output) for position, output, _ in outputs),
-            shown_input=shown,
-            shown_outputs=masked,
+            sealed_input=sealed,
+            sealed_outputs={position: sealed for position, _, sealed in outputs if sealed is not None},
         )
 
     async def announced(self, ref: Ref, position: int) -> Announced | None:
         found = self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
         if found is None:
             return None
-        input_, shown, key = found
-        return Announced(input=input_, shown_input=shown, key=key)
+        input_, sealed, key = found
+        return Announced(input=input_, sealed=sealed, key=key)
 
     async def input(self, ref: Ref) -> bytes:
-        input_, shown = self._input(ref)
-        return input_ if shown is None else shown
+        return self._input(ref)[0]
 
     async def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        return tuple((position, output if shown is None else shown) for position, output, shown in self._outputs(ref))
+        return tuple((position, output) for position, output, _ in self._outputs(ref))
 
-    def _input(self, ref: Ref) -> tuple[bytes, bytes | None]:
+    def _input(self, ref: Ref) -> tuple[bytes, SecretRef | None]:
         found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
         return (b"{}", None) if found is None else found
 
-    def _outputs(self, ref: Ref) -> list[tuple[int, bytes, bytes | None]]:
+    def _outputs(self, ref: Ref) -> list[tuple[int, bytes, SecretRef | None]]:
         found: list[Any] = self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)).fetchall()
         return found
 

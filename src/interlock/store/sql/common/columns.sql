@@ -5,11 +5,11 @@ created_at, updated_at, completed_at, is_draft, parent, root, depth
 
 -- name: step_opened
 -- An attempt in flight, or a step that waits.
-tenant, execution, position, attempt, epoch, started_at, waiting_for, input, shown_input, key
+tenant, execution, position, attempt, epoch, started_at, waiting_for, input, sealed_input, key
 
 -- name: step_closed
 -- A step that settled in the commit that reached it.
-tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error, shown_output
+tenant, execution, position, attempt, epoch, started_at, settled_at, outcome, input, output, error, sealed_output
 
 -- name: termination
 -- An accepted order to stop, as it is kept; `below` is counted later.

@@ -55,11 +55,11 @@ SELECT automation FROM run_of WHERE automation IS NOT NULL;
 
 -- name: input_insert
 -- What a run was started with.
-INSERT INTO inputs (tenant, execution, input, shown) VALUES (:tenant, :execution, :input, :shown);
+INSERT INTO inputs (tenant, execution, input, sealed) VALUES (:tenant, :execution, :input, :sealed);
 
 -- name: input_get
--- What a run was started with, and what of it may be shown; NULL: all of it.
-SELECT input, shown FROM inputs WHERE tenant = :tenant AND execution = :execution;
+-- What a run was started with, secrets masked, and the same with its secrets, sealed; NULL: it has none.
+SELECT input, sealed FROM inputs WHERE tenant = :tenant AND execution = :execution;
 
 -- name: step_open
 -- An attempt in flight, or a step that waits.
@@ -73,7 +73,7 @@ INSERT INTO steps ({step_closed}) VALUES ({:step_closed});
 -- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
 UPDATE steps SET
     settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, status = ifnull(:status, status),
-    phase = ifnull(:phase, phase), reached = :reached
+    phase = ifnull(:phase, phase), reached = :reached, sealed_output = :sealed_output
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
 
 -- name: step_accept
@@ -88,20 +88,20 @@ WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER
 
 -- name: callback_keep
 -- A callback that came before its step was settled.
-INSERT INTO callbacks (tenant, execution, position, at, output, status) VALUES (:tenant, :execution, :position, :at,
-    :output, :status);
+INSERT INTO callbacks (tenant, execution, position, at, output, status, sealed) VALUES (:tenant, :execution, :position,
+    :at, :output, :status, :sealed);
 
 -- name: callback_kept
 -- What the step of an attempt in flight was told.
-SELECT at, output, status FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
+SELECT at, output, status, sealed FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
 
 -- name: callback_taken
 -- It stands with the step now.
 DELETE FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
 
 -- name: step_announced
--- The input that was first announced at a step, what of it may be shown (NULL: all of it), and the idempotency key.
-SELECT input, shown_input, key FROM steps
+-- The input that was first announced at a step, the same with its secrets (NULL: it has none), and the idempotency key.
+SELECT input, sealed_input, key FROM steps
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND input IS NOT NULL
 ORDER BY attempt LIMIT 1;
 
@@ -113,7 +113,7 @@ INSERT INTO items (tenant, execution, position, attempt, item, name) VALUES (:te
 -- name: item_settle
 -- An item has its outcome.
 UPDATE items SET settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, reached = :reached,
-    again = :again
+    again = :again, sealed = :sealed
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
     AND item = :item AND outcome IS NULL;
 
@@ -124,8 +124,25 @@ WHERE tenant = :tenant AND execution = :execution AND position = :position AND a
 
 -- name: items_of_step
 -- The items of all attempts at a step, as they are stored.
-SELECT position, attempt, item, name, outcome, settled_at, output, error, reached, again FROM items
+SELECT position, attempt, item, name, outcome, settled_at, output, error, reached, again, sealed FROM items
 WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER BY attempt, item;
+
+-- name: steps_of
+-- All that the steps of a run did, in order. Secrets are masked in it.
+SELECT position, attempt, epoch, started_at, settled_at, outcome, waiting_for, input, output, error, status, phase, late, key,
+    reached
+FROM steps WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt;
+
+-- name: outputs_of
+-- What the steps of a run returned, secrets masked, and the same with its secrets, sealed; NULL: it has none.
+SELECT position, output, sealed_output FROM steps
+WHERE tenant = :tenant AND execution = :execution AND outcome = 'SUCCEEDED' AND output IS NOT NULL
+ORDER BY position, attempt;
+
+-- name: items_of
+-- The items of all attempts of a run. Secrets are masked in it.
+SELECT position, attempt, item, name, outcome, settled_at, output, error, reached, again, sealed FROM items
+WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt, item;
 
 -- name: idempotency_get
 -- What a caller's key stands for.

@@ -39,7 +39,7 @@ UPDATE executions SET subject = NULL WHERE tenant = :tenant AND id = :id AND sub
 
 -- name: retention_item_payloads
 -- The same of their items.
-UPDATE items SET output = NULL, error = CASE WHEN error IS NULL THEN NULL ELSE :error END
+UPDATE items SET output = NULL, sealed = NULL, error = CASE WHEN error IS NULL THEN NULL ELSE :error END
 WHERE tenant = :tenant AND execution = :execution;
 
 -- name: retention_items

@@ -3,8 +3,8 @@
 UPDATE steps SET
     input = NULL,
     output = NULL,
-    shown_input = NULL,
-    shown_output = NULL,
+    sealed_input = NULL,
+    sealed_output = NULL,
     error = CASE WHEN error IS NULL THEN NULL ELSE :error END,
     late = CASE WHEN late IS NOT NULL THEN CAST((
         SELECT json_group_array(json_remove(j.value, '$.output', '$.error')) FROM json_each(CAST(late AS TEXT)) j
