@@ -303,13 +303,17 @@ GUARANTEES: Final = (
     ),
     Guarantee(
         "S18",
-        "The server sends the computed value; it masks secrets only in views.",
+        "The server sends the computed value; secrets are masked in all that is shown, and stored encrypted.",
         (
             "tests/hostile/test_json.py::test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown",
             "tests/hostile/test_json.py::test_a_secret_reaches_children_and_grandchildren_and_stays_one",
             "tests/hostile/test_json.py::test_data_that_look_like_our_masking_are_data",
+            "tests/hostile/test_secrets.py::test_what_is_sent_is_the_value_and_what_is_stored_or_shown_is_the_mask",
         ),
-        ("tests/hostile/test_json.py::test_a_masked_value_that_is_sent_is_found_out",),
+        (
+            "tests/hostile/test_json.py::test_a_masked_value_that_is_sent_is_found_out",
+            "tests/hostile/test_secrets.py::test_secret_in_the_clear_is_found_out",
+        ),
     ),
     Guarantee(
         "L1",

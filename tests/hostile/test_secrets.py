@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.ports import HttpRequest, Store
+from interlock.rules.events import Announce
 from interlock.rules.outcomes import Outcome, Reached
+from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
 from interlock.secrets.vault import AesVault
-from interlock.steps.kind import Attempt, Items, Report
+from interlock.steps.documents import error_document
+from interlock.steps.kind import Attempt, Failed, Items, PrepareContext, Ready, Report, Succeeded
 from interlock.steps.webhook import WebhookStep
-from tests.clocks import SequentialIds, settle
-from tests.engine.worlds import engine, evaluate, restarted, run_automation, webhook
+from tests.clocks import SECOND, SequentialIds, settle
+from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients
+from tests.engine.worlds import FarEnd, engine, evaluate, restarted, run_automation, webhook
 from tests.operations.desk import Desk, desk
 from tests.store.stores import sqlite
 
@@ -63,14 +71,19 @@ def login(secret: Any, *, hidden: bool = True) -> dict[str, Any]:
     return evaluate("s", secret=["pw"] if hidden else [], pw=source, open="'alice'")
 
 
-def stored(ann: Desk) -> Iterator[tuple[str, bytes]]:
-    """All that the store keeps."""
-    store = sqlite(ann.services.store)
+def stored(kept: Store) -> Iterator[tuple[str, bytes]]:
+    """All that the store keeps, with the name of its table."""
+    store = sqlite(kept)
     tables = [name for (name,) in store._reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in tables:
         for row in store._reader.execute(f"SELECT * FROM {table}"):
             for value in row:
                 yield table, value if isinstance(value, bytes) else str(value).encode()
+
+
+def leaking_tables(kept: Store, secret: str = CANARY) -> set[str]:
+    """The tables that hold the secret in the clear."""
+    return {table for table, value in stored(kept) if secret.encode() in value}
 
 
 async def shown(ann: Desk, run: int) -> str:
@@ -82,8 +95,7 @@ async def shown(ann: Desk, run: int) -> str:
 
 
 async def expect_hidden(ann: Desk) -> None:
-    leaks = {table for table, value in stored(ann) if CANARY.encode() in value}
-    assert leaks == set()
+    assert leaking_tables(ann.services.store) == set()
     runs = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
     for row in runs:
         assert CANARY not in await shown(ann, int(row["id"]))
@@ -96,6 +108,31 @@ async def answer_with_echo(ann: Desk, status: int) -> Any:
     call.answer(status, json.dumps({"version": "v1", "context": {"echo": context}}).encode())
     await settle()
     return context
+
+
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """What is logged meanwhile, at any level."""
+    handler, logger = _Kept(), logging.getLogger("interlock")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        yield handler.records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 async def run_of(ann: Desk, secret: Any, payload: Any, *, hidden: bool) -> Any:
@@ -122,9 +159,11 @@ async def test_what_is_sent_is_the_value_and_what_is_stored_or_shown_is_the_mask
     async with desk() as plain:
         expected = await run_of(plain, secret, payload, hidden=False)
     async with desk() as ann:
-        sent = await run_of(ann, secret, payload, hidden=True)
+        with logged() as log:
+            sent = await run_of(ann, secret, payload, hidden=True)
+            await expect_hidden(ann)
         assert json.dumps(sent) == json.dumps(expected)
-        await expect_hidden(ann)
+        assert CANARY not in str([vars(record) for record in log])
 
 
 async def test_secret_in_the_clear_is_found_out() -> None:
@@ -132,7 +171,7 @@ async def test_secret_in_the_clear_is_found_out() -> None:
         await run_of(ann, CANARY, {"p": "{{ ctx.s.pw }}"}, hidden=False)
         with pytest.raises(AssertionError):
             await expect_hidden(ann)
-        assert {table for table, value in stored(ann) if CANARY.encode() in value} == {"steps", "inputs"}
+        assert leaking_tables(ann.services.store) == {"steps", "inputs"}
 
 
 @pytest.mark.parametrize("secret", [CANARY, 8150815], ids=str)
@@ -145,7 +184,7 @@ async def test_child_is_not_found_by_a_subject_that_a_secret_names(secret: Any) 
         for subject in (str(secret), "[secret]", "by default"):
             found = (await ann.ask("SearchAllAutomationExecutions", {"subjectUserIds": [subject]})).body
             assert found["list"] == [], subject
-        assert not [table for table, value in stored(ann) if str(secret).encode() in value]
+        assert leaking_tables(ann.services.store, str(secret)) == set()
 
 
 async def test_plain_text_that_looks_like_a_mask_stays_plain() -> None:
@@ -206,6 +245,84 @@ async def test_step_is_performed_with_the_mask_in_its_input_and_the_secret_in_it
         await world.start(await world.publish([login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"})]))
         assert [json.loads(each)["payload"] for each in inputs] == [{"p": "[secret]"}]
         assert world.far.calls[0].body["payload"]["context"] == {"p": CANARY}
+
+
+class SecretRecipients(RecipientsStep):
+    """Sends a secret to each recipient, and returns what they answered: the secret."""
+
+    async def prepare(self, context: PrepareContext) -> Ready:
+        ready = await super().prepare(context)
+        assert isinstance(ready, Announce)
+        secret = json.dumps({"pw": CANARY}).encode()
+        return replace(ready, input=b'{"pw":"[secret]"}', sealed=context.seal_input(secret))
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            request = HttpRequest("POST", "https://far.example/in", {}, attempt.reveal(), 30.0, 1_000)
+            response = await self._http.send(request, attempt.progress)
+            if response.status == 200:
+                await items.settle(item.number, Succeeded({"response": json.loads(response.body), "to": item.name}))
+            else:
+                error = error_document("REFUSED", "refused", body=response.body.decode())
+                await items.settle(item.number, Failed(error, Reached.ANSWERED, response.status, self._retries))
+        return Succeeded({"response": [each.output for _, each in sorted(items.settled.items())], "count": 3})
+
+
+async def test_items_keep_the_secrets_of_their_answers_sealed_over_a_retry_and_a_restart() -> None:
+    far = FarEnd()
+    twice = RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND)
+    kinds = [recipients(far, retries=twice, step=SecretRecipients)]
+    async with engine(far=far, more_kinds=kinds) as world:
+        ref = await world.start(await world.publish([MAILS, webhook("call", {"p": "{{ ctx.mail.response }}"})]))
+        for status in (200, 503, 200):
+            [call] = far.open
+            call.answer(status, call.request.body)
+            await settle()
+        async with restarted(world, more_kinds=kinds) as again:
+            await again.clock.pass_time(1)
+            [call] = far.open
+            call.answer(200, call.request.body)
+            await settle()
+            answers = [{"response": {"pw": CANARY}, "to": name} for name in NAMES]
+            assert far.calls[-1].body["payload"]["context"] == {"p": answers}
+            [(_, output)] = await again.store.executions.outputs(ref)
+            assert json.loads(output) == {"response": "[secret]", "count": 3}
+            assert leaking_tables(world.store) == set()
+            items = await again.store.executions.items(ref)
+            outputs = [json.loads(each.output or b"null") for each in items]
+            assert [each and each["response"] for each in outputs] == ["[secret]", None, "[secret]", "[secret]"]
+
+
+async def test_callback_that_comes_early_or_late_is_kept_sealed() -> None:
+    async with desk() as ann:
+        again = webhook("again", {"p": "{{ ctx.call.response }}"})
+        run = await ann.start(await ann.make(login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"}), again))
+        call = ann.engine.far.calls[0]
+        token = str(call.request.headers["Webhook-Callback-Url"]).rsplit("/", 1)[1]
+        path = {"execution": str(run), "token": token}
+        await ann.ask("OwnReceiveCallback", {"early": CANARY}, path=path)
+        await expect_hidden(ann)
+        call.answer(202, b"")
+        await settle()
+        assert ann.engine.far.calls[-1].body["payload"]["context"] == {"p": {"early": CANARY}}
+        ann.engine.far.open[0].answer(200, json.dumps({"echo": CANARY}).encode())
+        await settle()
+        await expect_hidden(ann)
+        assert await ann.state(run) == "DONE"
+
+
+async def test_late_answer_to_a_call_with_a_secret_is_masked_evidence() -> None:
+    far = FarEnd(deaf=True)
+    async with engine(far=far) as world:
+        ref = await world.start(await world.publish([login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"})]))
+        await world.terminate(ref, deadline=SECOND)
+        await world.clock.pass_time(2)
+        assert world.state(ref) is State.TERMINATE
+        far.calls[0].answer(200, json.dumps({"echo": CANARY}).encode())
+        await settle()
+        [evidence] = json.loads(world.steps(ref)[-1].late or b"[]")
+        assert (evidence["outcome"], evidence["output"]["response"]) == ("LATE_SUCCEEDED", "[secret]")
+        assert leaking_tables(world.store) == set()
 
 
 async def test_retention_removes_sealed_documents() -> None:
