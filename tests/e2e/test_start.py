@@ -57,10 +57,10 @@ KEY, OTHER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (pem(OTHER), "the key does not belong to the certificate"),
+        (pem(OTHER), "the key does not match the certificate"),
         (pem(KEY, b"secret"), "the key is encrypted"),
-        (b"nonsense", "one of them is no PEM file"),
-        (b"", "one of them is no PEM file"),
+        (b"nonsense", "one of them is not a PEM file"),
+        (b"", "one of them is not a PEM file"),
     ],
     ids=["of another certificate", "encrypted", "nonsense", "empty"],
 )
