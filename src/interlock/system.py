@@ -34,10 +34,6 @@ async def yield_to_loop() -> None:
     await turn
 
 
-everybody_else = yield_to_loop
-"""Former name, for the rooms that still use it."""
-
-
 def _end_turn(turn: asyncio.Future[None]) -> None:
     # The waiting task may have been cancelled in this very turn.
     if not turn.done():

@@ -16,7 +16,7 @@ from interlock.expressions.pool import EvaluatorPool
 from interlock.rules.model import Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.system import MAX_BYTES_A_TURN, Slices, everybody_else
+from interlock.system import MAX_BYTES_A_TURN, Slices, yield_to_loop
 from tests.clocks import Turns, expect_apart, settle
 from tests.engine.worlds import Engine, engine, evaluate, wait, webhook
 from tests.expressions.given import ENVIRONMENT, NOW
@@ -29,7 +29,7 @@ LARGE = MAX_BYTES_A_TURN + 1
 async def test_a_turn_that_is_cancelled_leaves_nothing_to_be_called() -> None:
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-    turn = asyncio.ensure_future(everybody_else())
+    turn = asyncio.ensure_future(yield_to_loop())
     await checkpoint()
     turn.cancel()
     await asyncio.wait((turn,))

@@ -8,7 +8,7 @@ import pytest
 
 from interlock.api.connection import MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES
 from interlock.api.framing import with_host
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 from tests.hostile.conftest import Port
 from tests.hostile.lines import line_to
 from tests.operations.desk import WAIT
@@ -201,7 +201,7 @@ async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
         await line.send(raw)
         line.writer.write_eof()
         while not desk.services.feed.watches:
-            await everybody_else()
+            await yield_to_loop()
         await desk.wait(10)
         found = await line.responses()
     assert [response.status for response in found] == [200]

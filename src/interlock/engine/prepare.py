@@ -21,7 +21,7 @@ from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome as StepOutcome
 from interlock.steps.documents import StepFailed, error_document
 from interlock.steps.kind import MAX_STEP_ITEMS, Evaluated, PrepareContext
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 _EXPRESSIONS_AT_ONCE: Final = 64
 """Expressions evaluated without a process before other tasks get a turn of the loop."""
@@ -138,7 +138,7 @@ class _Ahead:
         self._count += len(unit)
         if self._count > _EXPRESSIONS_AT_ONCE:
             self._count = 0
-            await everybody_else()
+            await yield_to_loop()
         return await self._evaluator.values(unit, self._context.at(self._at), self._stopped)
 
 

@@ -27,7 +27,7 @@ from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions, Marks, NoMarks
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State
-from interlock.system import everybody_else
+from interlock.system import yield_to_loop
 
 SLOTS: Final = 256
 NEAR: Final = 10_000
@@ -376,7 +376,7 @@ class EmbeddedDispatcher:
         next_at = self._timers.next_at
         until = self._sweep_at if next_at is None else min(next_at, self._sweep_at)
         if self._failure is not None or until <= self._clock.now():
-            await everybody_else()
+            await yield_to_loop()
             return
         self._waiting_for = until
         self._sooner.clear()
