@@ -10,6 +10,6 @@ from tests.api.edge import Edge, edge
 
 
 @pytest.fixture
-async def ann() -> AsyncIterator[Edge]:
+async def admin() -> AsyncIterator[Edge]:
     async with edge() as made:
         yield made

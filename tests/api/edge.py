@@ -20,7 +20,7 @@ from interlock.ports import ClientRow, Health, Role
 from interlock.telemetry.metrics import Metrics
 from simulation.asgi import Answer, Caller, scope_of
 from tests.engine.worlds import AUDIT
-from tests.operations.desk import Desk, desk
+from tests.operations.operations_client import OperationsClient, operations_client
 
 KEY = bytes(31) + b"\x02"
 HOUR = 3_600_000_000
@@ -32,7 +32,7 @@ class Edge:
     """The application, and a caller with every right."""
 
     api: Api
-    desk: Desk
+    operations_client: OperationsClient
     token: str
     tokens: dict[Role, str]
     health: Health = field(default_factory=Health)
@@ -63,8 +63,8 @@ class Edge:
 
 @asynccontextmanager
 async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> AsyncIterator[Edge]:
-    async with desk(**options) as ann:
-        services, access = ann.services, ann.services.store.access
+    async with operations_client(**options) as admin:
+        services, access = admin.services, admin.services.store.access
         bearer, metrics = Bearer(access, services.clock), Metrics()
         tokens = TokenEndpoint(access, services.store.audit, services.clock, services.ids)
         api = Api(
@@ -87,7 +87,7 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
         given: dict[Role, str] = {}
         for role in Role:
             client = ClientRow(
-                tenant=ann.tenant.id,
+                tenant=admin.tenant.id,
                 id=f"{role}@localhost/spc",
                 display_name="",
                 public_key=KEY,
@@ -97,8 +97,8 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
             await access.create_client(client, AUDIT)
             given[role] = new_token(services.ids)
             now = services.clock.wall()
-            await access.issue(ann.tenant.id, client.id, digest_of(given[role]), now, now + HOUR, None, AUDIT)
-        made = Edge(api, ann, given[Role.SUPER_ADMIN], given)
+            await access.issue(admin.tenant.id, client.id, digest_of(given[role]), now, now + HOUR, None, AUDIT)
+        made = Edge(api, admin, given[Role.SUPER_ADMIN], given)
         yield made
 
 

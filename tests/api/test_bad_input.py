@@ -15,7 +15,7 @@ from interlock.rules.model import Ref
 from simulation.asgi import Caller
 from tests.api.edge import Edge, edge, path_of
 from tests.clocks import settle
-from tests.operations.desk import CALL, WAIT
+from tests.operations.operations_client import CALL, WAIT
 from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +33,8 @@ NO_IDS = ["1_000", "%2012", "+5", "0", "-1", "9" * 20, "9223372036854775808", "1
 
 @named(WITH_NUMBER)
 @pytest.mark.parametrize("ident", NO_IDS)
-async def test_what_is_no_id_is_refused_and_the_field_named(ann: Edge, operation: Operation, ident: str) -> None:
-    answer = await ann.ask(operation.method, path_of(operation, ident))
+async def test_what_is_no_id_is_refused_and_the_field_named(admin: Edge, operation: Operation, ident: str) -> None:
+    answer = await admin.ask(operation.method, path_of(operation, ident))
     assert (answer.status, answer.tree["code"], answer.fields) == (400, 3, ["id"])
 
 
@@ -57,17 +57,17 @@ BAD_BODIES: dict[str, tuple[bytes, int]] = {
 
 @named(WITH_BODY)
 @pytest.mark.parametrize("body", BAD_BODIES)
-async def test_a_body_that_is_none_is_refused(ann: Edge, operation: Operation, body: str) -> None:
+async def test_a_body_that_is_none_is_refused(admin: Edge, operation: Operation, body: str) -> None:
     raw, status = BAD_BODIES[body]
-    answer = await ann.ask(operation.method, path_of(operation), raw)
+    answer = await admin.ask(operation.method, path_of(operation), raw)
     expected = status if len(raw) <= operation.body_limit else 413
     assert (answer.status, answer.tree["code"]) == (expected, 3)
     assert answer.tree["message"]
 
 
-async def test_a_body_without_a_length_is_held_to_the_same_limit(ann: Edge) -> None:
+async def test_a_body_without_a_length_is_held_to_the_same_limit(admin: Edge) -> None:
     caller = Caller([b'{"a": "', *([b"x" * 300_000] * 4), b'"}'])
-    answer = await ann.ask("POST", "/api/v1/automations", headers=[("transfer-encoding", "chunked")], caller=caller)
+    answer = await admin.ask("POST", "/api/v1/automations", headers=[("transfer-encoding", "chunked")], caller=caller)
     assert answer.status == 413
 
 
@@ -83,48 +83,48 @@ async def test_a_body_without_a_length_is_held_to_the_same_limit(ann: Edge) -> N
         ({"content-length": "many"}, 400),
     ],
 )
-async def test_a_body_is_plain_json(ann: Edge, headers: dict[str, str], status: int) -> None:
-    answer = await ann.ask("POST", "/api/v1/search/automations", {"query": "x"}, headers=headers.items())
+async def test_a_body_is_plain_json(admin: Edge, headers: dict[str, str], status: int) -> None:
+    answer = await admin.ask("POST", "/api/v1/search/automations", {"query": "x"}, headers=headers.items())
     assert answer.status == status
 
 
-async def test_an_empty_body_may_say_what_it_likes(ann: Edge) -> None:
-    answer = await ann.ask("POST", "/api/v1/search/automations", b"", headers=[("content-type", "text/plain")])
+async def test_an_empty_body_may_say_what_it_likes(admin: Edge) -> None:
+    answer = await admin.ask("POST", "/api/v1/search/automations", b"", headers=[("content-type", "text/plain")])
     assert answer.status == 200
 
 
 @pytest.mark.parametrize(
     "query", ["page_size=x", "page_size=1_0", "page_size=10&page_size=20", "page_token=%FF", "page_token=abc"]
 )
-async def test_what_is_wrong_in_a_query_is_named(ann: Edge, query: str) -> None:
-    answer = await ann.ask("GET", f"/api/v1/automations?{query}")
+async def test_what_is_wrong_in_a_query_is_named(admin: Edge, query: str) -> None:
+    answer = await admin.ask("GET", f"/api/v1/automations?{query}")
     assert (answer.status, answer.fields) == (400, [query.partition("=")[0]])
 
 
-async def test_unknown_fields_and_parameters_are_ignored(ann: Edge) -> None:
+async def test_unknown_fields_and_parameters_are_ignored(admin: Edge) -> None:
     body = {"displayName": "n", "isDraft": True, "fromTheFuture": {"deep": [1]}}
-    assert (await ann.ask("POST", "/api/v1/automations?future=1", body)).status == 200
+    assert (await admin.ask("POST", "/api/v1/automations?future=1", body)).status == 200
 
 
-async def test_null_is_absent_except_in_a_struct_where_it_comes_back(ann: Edge) -> None:
+async def test_null_is_absent_except_in_a_struct_where_it_comes_back(admin: Edge) -> None:
     body = {"displayName": "n", "description": None, "triggers": None, "context": {"context": {"a": None, "b": [None]}}}
-    made = (await ann.ask("POST", "/api/v1/automations", {**body, "isDraft": True})).tree["automation"]
+    made = (await admin.ask("POST", "/api/v1/automations", {**body, "isDraft": True})).tree["automation"]
     assert made["context"] == {"context": {"a": None, "b": [None]}}
     assert made["description"] == ""
 
 
-async def test_two_arms_of_a_oneof_are_both_named(ann: Edge) -> None:
+async def test_two_arms_of_a_oneof_are_both_named(admin: Edge) -> None:
     step = {"stepName": "x", "waitForDuration": {"duration": "1s"}, "webhook": {"webhookId": "w"}}
-    answer = await ann.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
+    answer = await admin.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
     assert answer.status == 400
     assert "waitForDuration" in answer.tree["message"]
     assert "webhook" in answer.tree["message"]
 
 
-async def test_all_problems_are_told_at_once_each_with_its_field(ann: Edge) -> None:
+async def test_all_problems_are_told_at_once_each_with_its_field(admin: Edge) -> None:
     wait = {"stepName": "a", "waitForDuration": {"duration": "soon"}}
     steps = [wait, {"stepName": 5}, {"webhook": {"webhookId": []}}]
-    answer = await ann.ask("POST", "/api/v1/automations", {"enabled": "yes", "automationSteps": steps})
+    answer = await admin.ask("POST", "/api/v1/automations", {"enabled": "yes", "automationSteps": steps})
     assert answer.status == 400
     assert set(answer.fields) == {
         "enabled",
@@ -134,8 +134,8 @@ async def test_all_problems_are_told_at_once_each_with_its_field(ann: Edge) -> N
     }
 
 
-async def a_foreign_id_is_as_good_as_an_unknown_one(ann: Edge) -> None:
-    eve = await ann.desk.of_another_tenant()
+async def a_foreign_id_is_as_good_as_an_unknown_one(admin: Edge) -> None:
+    eve = await admin.operations_client.of_another_tenant()
     automation = await eve.make(WAIT)
     execution = await eve.start(automation)
     for operation in OPERATIONS:
@@ -144,33 +144,35 @@ async def a_foreign_id_is_as_good_as_an_unknown_one(ann: Edge) -> None:
             continue
         theirs = str(execution if operation.parameters[0].int64 else automation)
         nobodys = "839265" if operation.parameters[0].int64 else "3MYMrOoZkrrVHedd3Ao3Fc17DEX"
-        foreign = await ann.ask(operation.method, path_of(operation, theirs), {})
-        unknown = await ann.ask(operation.method, path_of(operation, nobodys), {})
+        foreign = await admin.ask(operation.method, path_of(operation, theirs), {})
+        unknown = await admin.ask(operation.method, path_of(operation, nobodys), {})
         assert foreign.body == unknown.body, operation.id
         assert foreign.status == unknown.status
         assert foreign.status in {400, 404}, operation.id
     assert await eve.state(execution) == "WAITING"
 
 
-async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_disk_is_no_fault_of_it(ann: Edge) -> None:
-    run = await ann.desk.start(await ann.desk.make(CALL))
+async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_disk_is_no_fault_of_it(
+    admin: Edge,
+) -> None:
+    run = await admin.operations_client.start(await admin.operations_client.make(CALL))
     path = f"/interlock/v1/executions/{run}/addenda"
     finding = {"step": "call", "finding": "HAPPENED"}
-    early = await ann.ask("POST", path, finding)
+    early = await admin.ask("POST", path, finding)
     assert (early.status, early.tree["code"]) == (400, 9)
-    await ann.desk.ask("TerminateAutomation", id=run)
+    await admin.operations_client.ask("TerminateAutomation", id=run)
     await settle()
-    unclear = await ann.ask("POST", path, {"step": "call", "finding": "PERHAPS", "attempt": "one", "note": "a\nb"})
+    unclear = await admin.ask("POST", path, {"step": "call", "finding": "PERHAPS", "attempt": "one", "note": "a\nb"})
     assert (unclear.status, sorted(unclear.fields)) == (400, ["attempt", "finding", "note"])
-    sqlite(ann.desk.engine.store).writer.full = True
-    full = await ann.ask("POST", path, finding)
+    sqlite(admin.operations_client.engine.store).writer.full = True
+    full = await admin.ask("POST", path, finding)
     assert (full.status, full.tree["code"], full.headers["retry-after"]) == (503, 14, "30")
-    sqlite(ann.desk.engine.store).writer.full = False
-    assert (await ann.ask("POST", path, finding)).status == 200
+    sqlite(admin.operations_client.engine.store).writer.full = False
+    assert (await admin.ask("POST", path, finding)).status == 200
 
 
-async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(ann: Edge) -> None:
-    await a_foreign_id_is_as_good_as_an_unknown_one(ann)
+async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(admin: Edge) -> None:
+    await a_foreign_id_is_as_good_as_an_unknown_one(admin)
 
 
 async def names_the_id(services: Services, call: Call, body: Any) -> Answer:
@@ -186,12 +188,12 @@ async def denies_what_is_there(services: Services, call: Call, body: Any) -> Ans
 @pytest.mark.parametrize("handler", [names_the_id, denies_what_is_there])
 async def test_an_answer_that_tells_another_tenants_id_from_an_unknown_one_is_found_out(handler: Handler) -> None:
     rows = [replace(row, handler=handler) if row.id.endswith(".TerminateAutomation") else row for row in OPERATIONS]
-    async with edge(rows) as ann:
+    async with edge(rows) as admin:
         with pytest.raises(AssertionError):
-            await a_foreign_id_is_as_good_as_an_unknown_one(ann)
+            await a_foreign_id_is_as_good_as_an_unknown_one(admin)
 
 
-async def test_a_header_that_means_nothing_twice_is_refused(ann: Edge) -> None:
+async def test_a_header_that_means_nothing_twice_is_refused(admin: Edge) -> None:
     scope_headers = [("host", "localhost"), ("host", "acme.example")]
     caller = Caller([b""])
     scope = {
@@ -203,5 +205,5 @@ async def test_a_header_that_means_nothing_twice_is_refused(ann: Edge) -> None:
         "headers": [(name.encode(), value.encode()) for name, value in scope_headers],
         "client": ("127.0.0.1", 1),
     }
-    await ann.api(scope, caller.receive, caller.send)
+    await admin.api(scope, caller.receive, caller.send)
     assert caller.answer.status == 400

@@ -30,13 +30,13 @@ def test_former_paths_are_not_in_the_document() -> None:
 
 
 async def test_former_path_gives_the_member_its_former_name() -> None:
-    async with edge((*OPERATIONS, *FORMER)) as ann:
-        created = await ann.ask("POST", FORMER_PATH, {"filter": {"allExecutions": True}, "reason": "over"})
+    async with edge((*OPERATIONS, *FORMER)) as admin:
+        created = await admin.ask("POST", FORMER_PATH, {"filter": {"allExecutions": True}, "reason": "over"})
         assert created.status == 200
         id_ = created.tree["terminations"]["id"]
-        before = await ann.ask("GET", f"{FORMER_PATH}/{id_}")
-        now = await ann.ask("GET", f"{PATH}/{id_}")
+        before = await admin.ask("GET", f"{FORMER_PATH}/{id_}")
+        now = await admin.ask("GET", f"{PATH}/{id_}")
         assert before.tree == {"terminations": now.tree["bulkTermination"]}
-        listed = [(await ann.ask("GET", path)).tree for path in (FORMER_PATH, PATH)]
+        listed = [(await admin.ask("GET", path)).tree for path in (FORMER_PATH, PATH)]
         assert listed[0] == listed[1]
         assert [row["id"] for row in listed[1]["list"]] == [id_]

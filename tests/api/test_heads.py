@@ -19,17 +19,17 @@ ENDPOINTS = [
 CHANGING = {"x-request-id", "content-length"}
 
 
-async def head_of(ann: Edge, method: str, path: str, token: str | None) -> tuple[int, list[tuple[str, str]]]:
+async def head_of(admin: Edge, method: str, path: str, token: str | None) -> tuple[int, list[tuple[str, str]]]:
     caller = Caller([b""])
-    await ann.ask(method, path, token=token, caller=caller)
+    await admin.ask(method, path, token=token, caller=caller)
     start = caller.sent[0]
     return start["status"], [(name.decode(), value.decode()) for name, value in start["headers"]]
 
 
 @pytest.mark.parametrize("token", ["", None], ids=["with a token", "without"])
 @pytest.mark.parametrize(("method", "path"), EVERY + ENDPOINTS, ids=lambda value: value)
-async def test_three_answers_have_the_same_head(ann: Edge, method: str, path: str, token: str | None) -> None:
-    heads = [await head_of(ann, method, path, token) for _ in range(3)]
+async def test_three_answers_have_the_same_head(admin: Edge, method: str, path: str, token: str | None) -> None:
+    heads = [await head_of(admin, method, path, token) for _ in range(3)]
     for _, head in heads:
         names = [name for name, _ in head]
         assert len(names) == len(set(names)), names
@@ -43,31 +43,31 @@ async def test_three_answers_have_the_same_head(ann: Edge, method: str, path: st
     assert len({value for _, head in heads for name, value in head if name == "x-request-id"}) == 3
 
 
-async def test_key_set_says_once_how_long_it_may_be_kept(ann: Edge) -> None:
-    _, head = await head_of(ann, "GET", "/auth/v1/jwks", None)
+async def test_key_set_says_once_how_long_it_may_be_kept(admin: Edge) -> None:
+    _, head = await head_of(admin, "GET", "/auth/v1/jwks", None)
     assert [value for name, value in head if name == "cache-control"] == ["max-age=300"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/openapi.json", "/auth/v1/jwks", "/api/v1/automations"])
-async def test_head_is_answered_as_get_would_be(ann: Edge, path: str) -> None:
-    get, head = await ann.ask("GET", path), await ann.ask("HEAD", path)
+async def test_head_is_answered_as_get_would_be(admin: Edge, path: str) -> None:
+    get, head = await admin.ask("GET", path), await admin.ask("HEAD", path)
     assert head.status == get.status
     assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH", "DELETE", "BREW"])
-async def test_other_methods_hear_which_ones_the_path_takes(ann: Edge, method: str) -> None:
-    answer = await ann.ask(method, "/api/v1/automations")
+async def test_other_methods_hear_which_ones_the_path_takes(admin: Edge, method: str) -> None:
+    answer = await admin.ask(method, "/api/v1/automations")
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
-    assert (await ann.ask(method, "/auth/v1/token", token=None)).headers["allow"] == "POST"
+    assert (await admin.ask(method, "/auth/v1/token", token=None)).headers["allow"] == "POST"
 
 
-async def test_head_of_a_path_that_takes_only_post_is_refused(ann: Edge) -> None:
-    answer = await ann.ask("HEAD", "/auth/v1/token", token=None)
+async def test_head_of_a_path_that_takes_only_post_is_refused(admin: Edge) -> None:
+    answer = await admin.ask("HEAD", "/auth/v1/token", token=None)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_what_is_not_found_is_named(ann: Edge) -> None:
+async def test_what_is_not_found_is_named(admin: Edge) -> None:
     for path, what in (
         ("/api/v1/automation_executions/839265", "execution not found"),
         ("/api/v1/automations/none", "automation not found"),
@@ -75,10 +75,10 @@ async def test_what_is_not_found_is_named(ann: Edge) -> None:
         ("/api/v1/webhooks/none", "webhook not found"),
         ("/api/v1/nothing", "no operation has this path"),
     ):
-        answer = await ann.ask("GET", path)
+        answer = await admin.ask("GET", path)
         assert (answer.status, answer.tree["code"]) == (404, 5)
         assert answer.tree["message"].startswith(what), path
-    answer = await ann.ask("GET", "/healthz", host="other.example")
+    answer = await admin.ask("GET", "/healthz", host="other.example")
     assert answer.tree["message"].startswith("no tenant answers to this host name")
 
 
@@ -102,29 +102,29 @@ def test_a_problem_reads_well_whatever_it_lacks(problem: Problem, text: str) -> 
     assert InvalidArgument(problems=(problem,)).message == text
 
 
-async def test_precondition_failures_have_a_type(ann: Edge) -> None:
+async def test_precondition_failures_have_a_type(admin: Edge) -> None:
     step = {"stepName": "x", "sendEmail": {"subject": "a", "body": "b", "useSubjectUser": True}}
-    answer = await ann.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
+    answer = await admin.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
     [detail] = answer.tree["details"]
     assert answer.tree["code"] == 9
     assert [violation["type"] for violation in detail["violations"]] == [FailedPrecondition.code]
 
 
 @pytest.mark.parametrize("query", ["page_size=10&page_token=abc", "pageSize=10&pageToken=abc", "pageToken=abc&x=%zz"])
-async def test_query_members_are_known_in_both_spellings(ann: Edge, query: str) -> None:
-    answer = await ann.ask("GET", f"/api/v1/automations?{query}")
+async def test_query_members_are_known_in_both_spellings(admin: Edge, query: str) -> None:
+    answer = await admin.ask("GET", f"/api/v1/automations?{query}")
     assert (answer.status, answer.fields) == (400, ["page_token"])
 
 
-async def test_a_member_in_two_spellings_is_given_twice(ann: Edge) -> None:
-    answer = await ann.ask("GET", "/api/v1/automations?page_size=10&pageSize=20")
+async def test_a_member_in_two_spellings_is_given_twice(admin: Edge) -> None:
+    answer = await admin.ask("GET", "/api/v1/automations?page_size=10&pageSize=20")
     assert (answer.status, answer.fields) == (400, ["page_size"])
 
 
-async def test_streams_and_lost_callers_are_counted(ann: Edge) -> None:
+async def test_streams_and_lost_callers_are_counted(admin: Edge) -> None:
     caller = Caller([b""])
     caller.gone.set()
-    await ann.ask("GET", "/interlock/v1/executions/839265/events", caller=caller)
-    text = (await ann.ask("GET", "/metrics")).body.decode()
+    await admin.ask("GET", "/interlock/v1/executions/839265/events", caller=caller)
+    text = (await admin.ask("GET", "/metrics")).body.decode()
     assert "interlock_streams_open 0.0" in text
     assert 'FollowExecution",status="404"' in text

@@ -25,7 +25,7 @@ from interlock.operations.table import OPERATIONS
 from simulation.asgi import Caller
 from tests.api.edge import Edge, edge
 from tests.clocks import ManualClock, Turns, expect_apart, settle
-from tests.operations.desk import WAIT
+from tests.operations.operations_client import WAIT
 
 pytestmark = pytest.mark.anyio
 
@@ -187,31 +187,31 @@ async def test_large_bodies_that_come_together_are_read_turns_apart() -> None:
     path = "/api/v1/automations/{id}/execute"
     rows = [replace(row, handler=note) if row.path == path else row for row in OPERATIONS]
     body = {"context": {"context": {"text": "a" * LARGE_BODY_BYTES}}}
-    async with edge(rows) as ann:
+    async with edge(rows) as admin:
         with turns.counted():
-            asked = [ann.ask("POST", path.format(id="some"), body) for _ in range(8)]
+            asked = [admin.ask("POST", path.format(id="some"), body) for _ in range(8)]
             answers = await asyncio.gather(*asked)
     assert [answer.status for answer in answers] == [204] * 8
     expect_apart(at)
 
 
-async def the_stop_goes_past_the_readers(ann: Edge) -> None:
-    execution = await ann.desk.start(await ann.desk.make(WAIT))
-    reading = ann.api._reading
+async def the_stop_goes_past_the_readers(admin: Edge) -> None:
+    execution = await admin.operations_client.start(await admin.operations_client.make(WAIT))
+    reading = admin.api._reading
     for _ in range(READING_PERMITS):
         await reading.acquire(Caller([]).receive)
     callers = [Caller([b""]) for _ in range(3)]
-    readers = [asyncio.ensure_future(ann.ask("GET", "/api/v1/automations", caller=caller)) for caller in callers]
+    readers = [asyncio.ensure_future(admin.ask("GET", "/api/v1/automations", caller=caller)) for caller in callers]
     await settle()
     assert reading.waiting == 3
     path = f"/api/v1/automation_executions/{execution}/actions/terminate"
-    stopping = asyncio.ensure_future(ann.ask("POST", path))
+    stopping = asyncio.ensure_future(admin.ask("POST", path))
     try:
         await settle()
         assert stopping.done()
         assert (await stopping).headers["interlock-termination"] == "accepted; state=TERMINATE"
-        ann.desk.engine.clock.advance(1)
-        refused = await ann.ask("GET", "/api/v1/automations")
+        admin.operations_client.engine.clock.advance(1)
+        refused = await admin.ask("GET", "/api/v1/automations")
         assert (refused.status, refused.tree["code"], refused.headers["retry-after"]) == (429, 8, "1")
     finally:
         for _ in range(READING_PERMITS):
@@ -220,35 +220,36 @@ async def the_stop_goes_past_the_readers(ann: Edge) -> None:
     assert [answer.status for answer in await asyncio.gather(*readers)] == [200, 200, 200]
 
 
-async def test_a_stop_goes_through_while_the_readers_have_all_there_is(ann: Edge) -> None:
-    await the_stop_goes_past_the_readers(ann)
+async def test_a_stop_goes_through_while_the_readers_have_all_there_is(admin: Edge) -> None:
+    await the_stop_goes_past_the_readers(admin)
 
 
 async def test_a_stop_that_queues_with_the_readers_is_found_out() -> None:
     rows = [replace(row, lane=Lane.READING) if row.lane is Lane.STOP else row for row in OPERATIONS]
-    async with edge(rows) as ann:
+    async with edge(rows) as admin:
         with pytest.raises(AssertionError):
-            await the_stop_goes_past_the_readers(ann)
+            await the_stop_goes_past_the_readers(admin)
 
 
 async def test_answers_that_are_held_back_take_no_permit_and_end_when_their_callers_leave() -> None:
-    async with edge() as ann:
-        path = f"/api/v1/automations/{await ann.desk.make(WAIT)}/execute"
+    async with edge() as admin:
+        path = f"/api/v1/automations/{await admin.operations_client.make(WAIT)}/execute"
         callers = [Caller([b""]) for _ in range(WORK_PERMITS + 1)]
         held = [
-            asyncio.create_task(ann.ask("POST", path, headers=[("Prefer", "wait=30")], caller=caller))
+            asyncio.create_task(admin.ask("POST", path, headers=[("Prefer", "wait=30")], caller=caller))
             for caller in callers
         ]
         await settle()
-        feed = ann.desk.services.feed
+        feed = admin.operations_client.services.feed
         assert (feed.watches, any(task.done() for task in held)) == (len(callers), False)
-        assert (await ann.ask("POST", path)).status == 200
+        assert (await admin.ask("POST", path)).status == 200
         for caller in callers:
             caller.gone.set()
         await settle()
         assert feed.watches == 0
         await asyncio.gather(*held, return_exceptions=True)
         waiting = [
-            run["state"] for run in (await ann.desk.ask("ListAutomationExecutions")).body["automationExecutions"]
+            run["state"]
+            for run in (await admin.operations_client.ask("ListAutomationExecutions")).body["automationExecutions"]
         ]
         assert set(waiting) == {"AUTOMATION_EXECUTION_STATE_WAITING"}

@@ -13,9 +13,9 @@ from uvicorn.server import ServerState
 from interlock.api.connection import Connection
 from tests.api.edge import Edge, edge
 from tests.cli.conftest import interlock, server
-from tests.operations.conftest import ann
+from tests.operations.conftest import admin
 
-__all__ = ["Port", "ann", "interlock", "port", "server"]
+__all__ = ["Port", "admin", "interlock", "port", "server"]
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from tests.clocks import settle
 from tests.hostile.conftest import Port
 from tests.loops import METER
-from tests.operations.desk import CALL, WAIT, Desk
+from tests.operations.operations_client import CALL, WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -22,11 +22,11 @@ EARLY = 60
 BODY = {"version": "v1", "context": {"ticket": "INC-1"}}
 
 
-def called_by(ann: Desk, execution: int) -> str:
+def called_by(admin: OperationsClient, execution: int) -> str:
     """The path of the callback URL that the receiver of the run's webhook was given."""
     [url] = [
         str(call.request.headers["Webhook-Callback-Url"])
-        for call in ann.engine.far.calls
+        for call in admin.engine.far.calls
         if f":{execution}:" in str(call.request.headers["Idempotency-Key"])
     ]
     return urlsplit(url).path
@@ -34,45 +34,45 @@ def called_by(ann: Desk, execution: int) -> str:
 
 async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Port) -> None:
     """`POST callback; return 202` in one handler, many times over, while nothing else moves and no time passes."""
-    ann = port.edge.desk
-    automation, other = await ann.make(CALL, WAIT), await ann.make(WAIT)
-    runs = [await ann.start(automation) for _ in range(EARLY)]
+    admin = port.edge.operations_client
+    automation, other = await admin.make(CALL, WAIT), await admin.make(WAIT)
+    runs = [await admin.start(automation) for _ in range(EARLY)]
     limits = httpx2.Limits(max_connections=50)
     with METER.leaving_out():
         made = httpx2.AsyncClient(
             verify=False, base_url=port.url, headers={"Host": "localhost"}, limits=limits, timeout=60
         )
     async with made as client:
-        callbacks = [client.post(called_by(ann, execution), json=BODY) for execution in runs]
+        callbacks = [client.post(called_by(admin, execution), json=BODY) for execution in runs]
         start = client.post(
             f"/api/v1/automations/{other}/execute", headers={"Authorization": f"Bearer {port.edge.token}"}
         )
         *answers, started = await asyncio.gather(*callbacks, start)
     assert {answer.status_code for answer in answers} == {200}
     assert started.status_code == 200
-    for call in ann.engine.far.calls:
+    for call in admin.engine.far.calls:
         call.answer(202, b"")
         await settle()
-    assert len(ann.engine.far.calls) == EARLY
+    assert len(admin.engine.far.calls) == EARLY
     for execution in runs:
         await settle()
-        detail = await ann.detail(execution)
+        detail = await admin.detail(execution)
         assert (detail["step"], detail["steps"][0]["outcome"]) == (1, "SUCCEEDED")
 
 
 async def test_of_many_callbacks_at_once_one_is_accepted(port: Port) -> None:
-    ann = port.edge.desk
-    execution = await ann.start(await ann.make(CALL, WAIT))
-    path = called_by(ann, execution)
+    admin = port.edge.operations_client
+    execution = await admin.start(await admin.make(CALL, WAIT))
+    path = called_by(admin, execution)
     async with httpx2.AsyncClient(verify=False, base_url=port.url, headers={"Host": "localhost"}) as client:
         answers = await asyncio.gather(
             *(client.post(path, json={"number": number}) for number in range(20)), return_exceptions=False
         )
     statuses = [answer.status_code for answer in answers]
     assert sorted(statuses) == [200] + [400] * 19
-    ann.engine.far.calls[0].answer(202, b"")
+    admin.engine.far.calls[0].answer(202, b"")
     await settle()
-    step = (await ann.detail(execution))["steps"][0]
+    step = (await admin.detail(execution))["steps"][0]
     assert step["output"]["response"] == {"number": statuses.index(200)}
     assert "late" not in step["attempts"][0] or step["attempts"][0]["late"] == []
 
@@ -99,13 +99,13 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
 @pytest.mark.parametrize("early", [True, False], ids=["early", "in time"])
 async def test_what_a_callback_contains_is_refused_or_can_be_read_again(port: Port, name: str, early: bool) -> None:
     """A refused callback leaves the URL good; an accepted one is stored, shown and evaluated."""
-    ann = port.edge.desk
+    admin = port.edge.operations_client
     read = {"expressions": [{"key": "code", "expressionCel": "ctx.call.status_code"}]}
-    execution = await ann.start(await ann.make(CALL, {"stepName": "read", "evaluateExpressions": read}))
-    path = called_by(ann, execution)
+    execution = await admin.start(await admin.make(CALL, {"stepName": "read", "evaluateExpressions": read}))
+    path = called_by(admin, execution)
     body, statuses = BODIES[name]
     if not early:
-        ann.engine.far.calls[0].answer(202, b"")
+        admin.engine.far.calls[0].answer(202, b"")
         await settle()
     async with httpx2.AsyncClient(verify=False, base_url=port.url, headers={"Host": "localhost"}) as client:
         headers = {"Content-Type": "application/json"}
@@ -114,8 +114,8 @@ async def test_what_a_callback_contains_is_refused_or_can_be_read_again(port: Po
         if answer.status_code != 200:
             assert (await client.post(path, json=BODY)).status_code == 200
     if early:
-        ann.engine.far.calls[0].answer(202, b"")
+        admin.engine.far.calls[0].answer(202, b"")
     await settle()
-    detail: Any = await ann.detail(execution)
+    detail: Any = await admin.detail(execution)
     assert [step["outcome"] for step in detail["steps"]] == ["SUCCEEDED", "SUCCEEDED"]
     assert detail["steps"][1]["output"] == {"code": 202}

@@ -11,7 +11,7 @@ from interlock.api.framing import with_host
 from interlock.system import yield_to_loop
 from tests.hostile.conftest import Port
 from tests.hostile.lines import line_to
-from tests.operations.desk import WAIT
+from tests.operations.operations_client import WAIT
 
 pytestmark = pytest.mark.anyio
 
@@ -138,8 +138,8 @@ def test_a_target_in_absolute_form_names_the_host(target: bytes, path: bytes, ho
 
 async def authorised(port: Port, tail: bytes) -> tuple[bytes, int]:
     """A chunked terminate that ends in `tail`, and the run that it is for."""
-    desk = port.edge.desk
-    run = await desk.start(await desk.make(WAIT))
+    operations_client = port.edge.operations_client
+    run = await operations_client.start(await operations_client.make(WAIT))
     head = b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" % run
     return head + tail, run
 
@@ -164,8 +164,8 @@ async def test_a_trailer_is_no_header(port: Port) -> None:
 async def test_a_body_is_read_whatever_else_is_asked(port: Port, upgrade: bytes) -> None:
     """Some clients offer an upgrade with each first request: its body must not be lost."""
     body = b'{"reason": "a flood"}'
-    desk = port.edge.desk
-    run = await desk.start(await desk.make(WAIT))
+    operations_client = port.edge.operations_client
+    run = await operations_client.start(await operations_client.make(WAIT))
     raw = (
         b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\n" % run
         + HOST
@@ -178,7 +178,7 @@ async def test_a_body_is_read_whatever_else_is_asked(port: Port, upgrade: bytes)
         await line.send(body[5:] + GET + CLOSE)
         found = await line.responses()
     assert [response.status for response in found] == [200, 200]
-    assert (await desk.detail(run))["termination"]["reason"] == "a flood"
+    assert (await operations_client.detail(run))["termination"]["reason"] == "a flood"
 
 
 async def test_a_half_closed_caller_gets_its_answers(port: Port) -> None:
@@ -189,9 +189,11 @@ async def test_a_half_closed_caller_gets_its_answers(port: Port) -> None:
 
 
 async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
-    desk = port.edge.desk
-    desk.engine.far.deaf = True
-    run = await desk.start(await desk.make({"stepName": "call", "webhook": {"webhookId": "hook", "payload": {}}}))
+    operations_client = port.edge.operations_client
+    operations_client.engine.far.deaf = True
+    run = await operations_client.start(
+        await operations_client.make({"stepName": "call", "webhook": {"webhookId": "hook", "payload": {}}})
+    )
     raw = (
         b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\n" % run
         + HOST
@@ -200,9 +202,9 @@ async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
     async with line_to(port.url) as line:
         await line.send(raw)
         line.writer.write_eof()
-        while not desk.services.feed.watches:
+        while not operations_client.services.feed.watches:
             await yield_to_loop()
-        await desk.wait(10)
+        await operations_client.wait(10)
         found = await line.responses()
     assert [response.status for response in found] == [200]
     assert found[0].header("interlock-termination") == "accepted; state=TERMINATE"
@@ -215,7 +217,7 @@ async def test_a_request_that_is_cut_off_changes_nothing(port: Port) -> None:
         await line.send(raw)
         line.writer.write_eof()
         assert await line.response() is None
-    assert await port.edge.desk.state(run) == "WAITING"
+    assert await port.edge.operations_client.state(run) == "WAITING"
 
 
 async def test_many_requests_in_one_read_are_answered_in_order(port: Port) -> None:

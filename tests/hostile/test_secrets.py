@@ -25,7 +25,7 @@ from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, SequentialIds, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients
 from tests.engine.worlds import FarEnd, engine, evaluate, restarted, run_automation, webhook
-from tests.operations.desk import Desk, desk
+from tests.operations.operations_client import OperationsClient, operations_client
 from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
@@ -86,24 +86,24 @@ def leaking_tables(kept: Store, secret: str = CANARY) -> set[str]:
     return {table for table, value in stored(kept) if secret.encode() in value}
 
 
-async def shown(ann: Desk, run: int) -> str:
+async def shown(admin: OperationsClient, run: int) -> str:
     """All that the views of a run show."""
-    execution = (await ann.ask("GetAutomationExecution", id=run)).body
-    receipt = (await ann.ask("OwnGetReceipt", id=run)).body
-    audit = await ann.services.store.audit.rows(ann.tenant.id)
-    return f"{await ann.detail(run)} {execution} {receipt} {audit}"
+    execution = (await admin.ask("GetAutomationExecution", id=run)).body
+    receipt = (await admin.ask("OwnGetReceipt", id=run)).body
+    audit = await admin.services.store.audit.rows(admin.tenant.id)
+    return f"{await admin.detail(run)} {execution} {receipt} {audit}"
 
 
-async def expect_hidden(ann: Desk) -> None:
-    assert leaking_tables(ann.services.store) == set()
-    runs = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
+async def expect_hidden(admin: OperationsClient) -> None:
+    assert leaking_tables(admin.services.store) == set()
+    runs = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"]
     for row in runs:
-        assert CANARY not in await shown(ann, int(row["id"]))
+        assert CANARY not in await shown(admin, int(row["id"]))
 
 
-async def answer_with_echo(ann: Desk, status: int) -> Any:
+async def answer_with_echo(admin: OperationsClient, status: int) -> Any:
     """Answer the open call with what it sent; what it sent is returned."""
-    [call] = ann.engine.far.open
+    [call] = admin.engine.far.open
     context = call.body["payload"]["context"]
     call.answer(status, json.dumps({"version": "v1", "context": {"echo": context}}).encode())
     await settle()
@@ -135,65 +135,65 @@ def logged() -> Iterator[list[logging.LogRecord]]:
         logger.setLevel(level)
 
 
-async def run_of(ann: Desk, secret: Any, payload: Any, *, hidden: bool) -> Any:
+async def run_of(admin: OperationsClient, secret: Any, payload: Any, *, hidden: bool) -> Any:
     """A run that is refused once, called back by its receiver, and then starts a child; what it sent each time."""
     called = webhook("called", {"p": "{{ ctx.trigger }}"})
-    child = await ann.make(evaluate("again", x="ctx.trigger"), called)
+    child = await admin.make(evaluate("again", x="ctx.trigger"), called)
     steps = (login(secret, hidden=hidden), DERIVED, webhook("call", payload), AFTER)
-    await ann.start(await ann.make(*steps, run_automation("go", child, payload), WAIT), n=1)
-    sent = [await answer_with_echo(ann, 400)]
-    await ann.wait(60)
-    [again] = ann.engine.far.open
+    await admin.start(await admin.make(*steps, run_automation("go", child, payload), WAIT), n=1)
+    sent = [await answer_with_echo(admin, 400)]
+    await admin.wait(60)
+    [again] = admin.engine.far.open
     token = str(again.request.headers["Webhook-Callback-Url"]).rsplit("/", 1)[1]
-    sent.append(await answer_with_echo(ann, 202))
-    [row] = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
-    await ann.ask("OwnReceiveCallback", {"echo": sent}, path={"execution": row["id"], "token": token})
+    sent.append(await answer_with_echo(admin, 202))
+    [row] = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"]
+    await admin.ask("OwnReceiveCallback", {"echo": sent}, path={"execution": row["id"], "token": token})
     await settle()
-    if ann.engine.far.open:
-        sent.append(await answer_with_echo(ann, 200))
+    if admin.engine.far.open:
+        sent.append(await answer_with_echo(admin, 200))
     return sent
 
 
 @given(st.sampled_from(SECRETS), TREES)
 async def test_what_is_sent_is_the_value_and_what_is_stored_or_shown_is_the_mask(secret: Any, payload: Any) -> None:
-    async with desk() as plain:
+    async with operations_client() as plain:
         expected = await run_of(plain, secret, payload, hidden=False)
-    async with desk() as ann:
+    async with operations_client() as admin:
         with logged() as log:
-            sent = await run_of(ann, secret, payload, hidden=True)
-            await expect_hidden(ann)
+            sent = await run_of(admin, secret, payload, hidden=True)
+            await expect_hidden(admin)
         assert json.dumps(sent) == json.dumps(expected)
         assert CANARY not in str([vars(record) for record in log])
 
 
 async def test_secret_in_the_clear_is_found_out() -> None:
-    async with desk() as ann:
-        await run_of(ann, CANARY, {"p": "{{ ctx.s.pw }}"}, hidden=False)
+    async with operations_client() as admin:
+        await run_of(admin, CANARY, {"p": "{{ ctx.s.pw }}"}, hidden=False)
         with pytest.raises(AssertionError):
-            await expect_hidden(ann)
-        assert leaking_tables(ann.services.store) == {"steps", "inputs"}
+            await expect_hidden(admin)
+        assert leaking_tables(admin.services.store) == {"steps", "inputs"}
 
 
 @pytest.mark.parametrize("secret", [CANARY, 8150815], ids=str)
 async def test_child_is_not_found_by_a_subject_that_a_secret_names(secret: Any) -> None:
-    async with desk() as ann:
-        child = await ann.make(WAIT, context={"context": {"user_id": "by default"}})
-        await ann.start(await ann.make(login(secret), run_automation("go", child, {"user_id": "{{ ctx.s.pw }}"})))
-        newest = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"][0]
-        assert (await ann.detail(int(newest["id"])))["trigger"] == {"user_id": "[secret]"}
+    async with operations_client() as admin:
+        child = await admin.make(WAIT, context={"context": {"user_id": "by default"}})
+        await admin.start(await admin.make(login(secret), run_automation("go", child, {"user_id": "{{ ctx.s.pw }}"})))
+        newest = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"][0]
+        assert (await admin.detail(int(newest["id"])))["trigger"] == {"user_id": "[secret]"}
         for subject in (str(secret), "[secret]", "by default"):
-            found = (await ann.ask("SearchAllAutomationExecutions", {"subjectUserIds": [subject]})).body
+            found = (await admin.ask("SearchAllAutomationExecutions", {"subjectUserIds": [subject]})).body
             assert found["list"] == [], subject
-        assert leaking_tables(ann.services.store, str(secret)) == set()
+        assert leaking_tables(admin.services.store, str(secret)) == set()
 
 
 async def test_plain_text_that_looks_like_a_mask_stays_plain() -> None:
-    async with desk() as ann:
-        child = await ann.make(evaluate("copy", x="ctx.trigger.plain", y="ctx.trigger.pw"), WAIT)
+    async with operations_client() as admin:
+        child = await admin.make(evaluate("copy", x="ctx.trigger.plain", y="ctx.trigger.pw"), WAIT)
         given_ = {"plain": "[secret] or not", "pw": "{{ ctx.s.pw }}"}
-        await ann.start(await ann.make(login(CANARY), run_automation("go", child, given_)))
-        newest = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"][0]
-        [copy, _] = (await ann.detail(int(newest["id"])))["steps"]
+        await admin.start(await admin.make(login(CANARY), run_automation("go", child, given_)))
+        newest = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"][0]
+        [copy, _] = (await admin.detail(int(newest["id"])))["steps"]
         assert copy["output"] == {"x": "[secret] or not", "y": "[secret]"}
 
 
@@ -294,21 +294,21 @@ async def test_items_keep_the_secrets_of_their_answers_sealed_over_a_retry_and_a
 
 
 async def test_callback_that_comes_early_or_late_is_kept_sealed() -> None:
-    async with desk() as ann:
+    async with operations_client() as admin:
         again = webhook("again", {"p": "{{ ctx.call.response }}"})
-        run = await ann.start(await ann.make(login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"}), again))
-        call = ann.engine.far.calls[0]
+        run = await admin.start(await admin.make(login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"}), again))
+        call = admin.engine.far.calls[0]
         token = str(call.request.headers["Webhook-Callback-Url"]).rsplit("/", 1)[1]
         path = {"execution": str(run), "token": token}
-        await ann.ask("OwnReceiveCallback", {"early": CANARY}, path=path)
-        await expect_hidden(ann)
+        await admin.ask("OwnReceiveCallback", {"early": CANARY}, path=path)
+        await expect_hidden(admin)
         call.answer(202, b"")
         await settle()
-        assert ann.engine.far.calls[-1].body["payload"]["context"] == {"p": {"early": CANARY}}
-        ann.engine.far.open[0].answer(200, json.dumps({"echo": CANARY}).encode())
+        assert admin.engine.far.calls[-1].body["payload"]["context"] == {"p": {"early": CANARY}}
+        admin.engine.far.open[0].answer(200, json.dumps({"echo": CANARY}).encode())
         await settle()
-        await expect_hidden(ann)
-        assert await ann.state(run) == "DONE"
+        await expect_hidden(admin)
+        assert await admin.state(run) == "DONE"
 
 
 async def test_late_answer_to_a_call_with_a_secret_is_masked_evidence() -> None:
@@ -326,15 +326,15 @@ async def test_late_answer_to_a_call_with_a_secret_is_masked_evidence() -> None:
 
 
 async def test_retention_removes_sealed_documents() -> None:
-    async with desk() as ann:
-        await run_of(ann, CANARY, {"p": "{{ ctx.s.pw }}"}, hidden=True)
-        for row in (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]:
-            await ann.ask("TerminateAutomation", id=row["id"])
+    async with operations_client() as admin:
+        await run_of(admin, CANARY, {"p": "{{ ctx.s.pw }}"}, hidden=True)
+        for row in (await admin.ask("ListAutomationExecutions")).body["automationExecutions"]:
+            await admin.ask("TerminateAutomation", id=row["id"])
         await settle()
-        ann.engine.clock.advance(91 * 24 * 3600)
-        while await ann.services.store.retention.remove(ann.engine.clock.now()):
+        admin.engine.clock.advance(91 * 24 * 3600)
+        while await admin.services.store.retention.remove(admin.engine.clock.now()):
             pass
-        store = sqlite(ann.services.store)
+        store = sqlite(admin.services.store)
         for table, column in (("steps", "sealed_input"), ("steps", "sealed_output"), ("inputs", "sealed")):
             query = f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"
             assert next(store._reader.execute(query)) == (0,), (table, column)

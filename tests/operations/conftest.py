@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.operations.desk import Desk, desk
+from tests.operations.operations_client import OperationsClient, operations_client
 
 
 @pytest.fixture
-async def ann() -> AsyncIterator[Desk]:
-    async with desk() as made:
+async def admin() -> AsyncIterator[OperationsClient]:
+    async with operations_client() as made:
         yield made

@@ -14,7 +14,7 @@ from interlock.errors import AlreadyExists, FailedPrecondition, InvalidArgument,
 from interlock.ports import Role, WebhookRow
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
-from tests.operations.desk import CALL, GREET, WAIT, Desk
+from tests.operations.operations_client import CALL, GREET, WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -23,32 +23,32 @@ KEY = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 """The public key of RFC 8037, appendix A.2."""
 
 
-async def make(ann: Desk, **fields: Any) -> Any:
-    return (await ann.ask("OwnCreateClient", {"roles": ["read_only"], **fields}, headers=HOST)).body
+async def make(admin: OperationsClient, **fields: Any) -> Any:
+    return (await admin.ask("OwnCreateClient", {"roles": ["read_only"], **fields}, headers=HOST)).body
 
 
-async def clients(ann: Desk) -> dict[str, Any]:
-    return {row["id"]: row for row in (await ann.ask("OwnListClients")).body["list"]}
+async def clients(admin: OperationsClient) -> dict[str, Any]:
+    return {row["id"]: row for row in (await admin.ask("OwnListClients")).body["list"]}
 
 
-async def test_a_clients_secret_is_shown_once_and_its_public_key_alone_is_kept(ann: Desk) -> None:
-    made = await make(ann, name="ci", displayName="CI")
+async def test_a_clients_secret_is_shown_once_and_its_public_key_alone_is_kept(admin: OperationsClient) -> None:
+    made = await make(admin, name="ci", displayName="CI")
     assert made["client"]["id"] == "ci@localhost:8080/spc"
     key = public_key_of(made["clientSecret"])
     assert key is not None
     assert made["client"]["publicKey"] == to_base64url(key)
-    assert await clients(ann) == {made["client"]["id"]: made["client"]}
-    [entry] = await ann.audited("client.create")
+    assert await clients(admin) == {made["client"]["id"]: made["client"]}
+    [entry] = await admin.audited("client.create")
     assert (entry.actor.client, entry.target) == ("ann@localhost", "client:ci@localhost:8080/spc")
 
 
-async def test_a_client_may_bring_its_own_key(ann: Desk) -> None:
-    made = await make(ann, publicKey=KEY)
+async def test_a_client_may_bring_its_own_key(admin: OperationsClient) -> None:
+    made = await make(admin, publicKey=KEY)
     assert (made["client"]["publicKey"], made["clientSecret"]) == (KEY, "")
 
 
-async def test_a_client_may_be_let_in_for_a_time(ann: Desk) -> None:
-    client = (await make(ann, expiresIn="86400s"))["client"]
+async def test_a_client_may_be_let_in_for_a_time(admin: OperationsClient) -> None:
+    client = (await make(admin, expiresIn="86400s"))["client"]
     assert (client["createdAt"], client["expiresAt"]) == ("2025-06-15T15:06:40Z", "2025-06-16T15:06:40Z")
 
 
@@ -65,53 +65,53 @@ async def test_a_client_may_be_let_in_for_a_time(ann: Desk) -> None:
         ({"expiresIn": "-1s"}, "expiresIn"),
     ],
 )
-async def test_what_is_wrong_with_a_client_is_named(ann: Desk, fields: Any, field: str) -> None:
+async def test_what_is_wrong_with_a_client_is_named(admin: OperationsClient, fields: Any, field: str) -> None:
     with pytest.raises(InvalidArgument, match=f"^{field}: "):
-        await make(ann, **fields)
-    assert await clients(ann) == {}
+        await make(admin, **fields)
+    assert await clients(admin) == {}
 
 
-async def test_a_client_is_made_once(ann: Desk) -> None:
-    await make(ann, name="ci")
+async def test_a_client_is_made_once(admin: OperationsClient) -> None:
+    await make(admin, name="ci")
     with pytest.raises(AlreadyExists):
-        await make(ann, name="ci")
+        await make(admin, name="ci")
 
 
-async def test_a_revoked_client_stays_on_record(ann: Desk) -> None:
-    made = await make(ann)
-    revoked = (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"]
+async def test_a_revoked_client_stays_on_record(admin: OperationsClient) -> None:
+    made = await make(admin)
+    revoked = (await admin.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"]
     assert revoked == {**made["client"], "revokedAt": "2025-06-15T15:06:40Z"}
-    assert (await ann.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"] == revoked
-    assert len(await ann.audited("client.revoke")) == 1
+    assert (await admin.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"] == revoked
+    assert len(await admin.audited("client.revoke")) == 1
     with pytest.raises(NotFound):
-        await ann.ask("OwnRevokeClient", id="nobody@localhost/spc")
+        await admin.ask("OwnRevokeClient", id="nobody@localhost/spc")
 
 
-async def test_somebody_who_can_let_others_in_is_always_left(ann: Desk) -> None:
-    first = (await make(ann, roles=["super_admin"], name="first"))["client"]["id"]
-    await make(ann, roles=["super_admin"], name="for-a-day", expiresIn="86400s")
+async def test_somebody_who_can_let_others_in_is_always_left(admin: OperationsClient) -> None:
+    first = (await make(admin, roles=["super_admin"], name="first"))["client"]["id"]
+    await make(admin, roles=["super_admin"], name="for-a-day", expiresIn="86400s")
     with pytest.raises(FailedPrecondition, match="last client"):
-        await ann.ask("OwnRevokeClient", id=first)
-    await make(ann, roles=["super_admin"], name="second")
-    await ann.ask("OwnRevokeClient", id=first)
+        await admin.ask("OwnRevokeClient", id=first)
+    await make(admin, roles=["super_admin"], name="second")
+    await admin.ask("OwnRevokeClient", id=first)
 
 
-async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(ann: Desk) -> None:
+async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(admin: OperationsClient) -> None:
     body = {"name": "acme", "hosts": ["ACME.example", "[::2]"]}
-    made = (await ann.ask("OwnCreateTenant", body)).body
+    made = (await admin.ask("OwnCreateTenant", body)).body
     assert made["tenant"]["hosts"] == ["::2", "acme.example"]
     assert made["tenant"]["url"] == "https://acme.example"
     assert made["client"]["id"].endswith("@acme.example/spc")
     assert made["client"]["roles"] == ["super_admin"]
     assert public_key_of(made["clientSecret"]) is not None
-    access = ann.services.store.access
+    access = admin.services.store.access
     tenant = await access.tenant_of_host("acme.example")
     assert tenant is not None
     assert [client.id for client in await access.clients(tenant.id)] == [made["client"]["id"]]
     with pytest.raises(AlreadyExists):
-        await ann.ask("OwnCreateTenant", {"name": "other", "hosts": ["acme.example"]})
-    names = [row["name"] for row in (await ann.ask("OwnListTenants")).body["list"]]
-    assert names == [ann.tenant.name, "acme"]
+        await admin.ask("OwnCreateTenant", {"name": "other", "hosts": ["acme.example"]})
+    names = [row["name"] for row in (await admin.ask("OwnListTenants")).body["list"]]
+    assert names == [admin.tenant.name, "acme"]
 
 
 @pytest.mark.parametrize(
@@ -123,18 +123,20 @@ async def test_a_tenant_comes_with_a_client_and_is_found_by_its_hosts(ann: Desk)
         ({"name": "acme", "hosts": ["a.example", "a b"]}, r"hosts\[1\]"),
     ],
 )
-async def test_what_is_wrong_with_a_tenant_is_named(ann: Desk, body: Any, field: str) -> None:
+async def test_what_is_wrong_with_a_tenant_is_named(admin: OperationsClient, body: Any, field: str) -> None:
     with pytest.raises(InvalidArgument, match=f"^{field}: "):
-        await ann.ask("OwnCreateTenant", body)
+        await admin.ask("OwnCreateTenant", body)
 
 
-async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(ann: Desk) -> None:
-    made = (await ann.ask("OwnCreateTenant", {"name": "acme", "hosts": ["acme.example"]})).body
-    access = ann.services.store.access
+async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(admin: OperationsClient) -> None:
+    made = (await admin.ask("OwnCreateTenant", {"name": "acme", "hosts": ["acme.example"]})).body
+    access = admin.services.store.access
     tenant = await access.tenant_of_host("acme.example")
     assert tenant is not None
     roles = (Role.SUPER_ADMIN,)
-    eve = Desk(ann.engine, ann.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
+    eve = OperationsClient(
+        admin.engine, admin.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles))
+    )
     await eve.services.store.webhooks.create(
         WebhookRow(
             tenant=tenant.id,
@@ -149,8 +151,8 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(an
     )
     minute = {"stepName": "minute", "waitForDuration": {"duration": "60s"}}
     execution, in_flight = await eve.start(await eve.make(minute, WAIT)), await eve.start(await eve.make(CALL))
-    finished, untouched = await eve.start(await eve.make(GREET), name="x"), await ann.start(await ann.make(WAIT))
-    revoked = (await ann.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
+    finished, untouched = await eve.start(await eve.make(GREET), name="x"), await admin.start(await admin.make(WAIT))
+    revoked = (await admin.ask("OwnRevokeTenant", path={"name": "acme"})).body["tenant"]
     assert (revoked["hosts"], revoked["url"], revoked["revokedAt"]) == ([], "", "2025-06-15T15:06:40Z")
     assert await access.tenant_of_host("acme.example") is None
     client = await access.client(tenant.id, made["client"]["id"])
@@ -158,31 +160,31 @@ async def test_a_revoked_tenant_is_let_in_no_more_and_its_runs_are_terminated(an
     assert client.revoked_at is not None
     await settle()
     assert [await eve.state(run) for run in (execution, in_flight)] == ["TERMINATE", "TERMINATE"]
-    assert [await eve.state(finished), await ann.state(untouched)] == ["DONE", "WAITING"]
-    assert ann.engine.far.calls[-1].cut
+    assert [await eve.state(finished), await admin.state(untouched)] == ["DONE", "WAITING"]
+    assert admin.engine.far.calls[-1].cut
     for run in (execution, in_flight):
         order = (await eve.detail(run))["termination"]
         assert (order["cause"], order["reason"]) == ("tenant_revoked", "the tenant acme was revoked")
         assert order["actor"]["client"] == "ann@localhost"
     assert [entry.target for entry in await eve.audited("execution.terminate")] == [str(execution), str(in_flight)]
-    await ann.wait(60)
-    assert len(ann.engine.far.calls) == 1
-    await ann.ask("OwnCreateTenant", {"name": "heir", "hosts": ["acme.example"]})
+    await admin.wait(60)
+    assert len(admin.engine.far.calls) == 1
+    await admin.ask("OwnCreateTenant", {"name": "heir", "hosts": ["acme.example"]})
 
 
-async def test_the_default_tenant_stays(ann: Desk) -> None:
+async def test_the_default_tenant_stays(admin: OperationsClient) -> None:
     with pytest.raises(FailedPrecondition):
-        await ann.ask("OwnRevokeTenant", path={"name": ann.tenant.name})
+        await admin.ask("OwnRevokeTenant", path={"name": admin.tenant.name})
     with pytest.raises(NotFound):
-        await ann.ask("OwnRevokeTenant", path={"name": "nobody"})
+        await admin.ask("OwnRevokeTenant", path={"name": "nobody"})
 
 
-async def test_tenants_are_nobody_elses_affair(ann: Desk) -> None:
-    eve = await ann.of_another_tenant()
+async def test_tenants_are_nobody_elses_affair(admin: OperationsClient) -> None:
+    eve = await admin.of_another_tenant()
     for name, options in (
         ("OwnListTenants", {}),
         ("OwnCreateTenant", {"body": {"name": "acme", "hosts": ["a.example"]}}),
-        ("OwnRevokeTenant", {"path": {"name": ann.tenant.name}}),
+        ("OwnRevokeTenant", {"path": {"name": admin.tenant.name}}),
     ):
         with pytest.raises(PermissionDenied):
             await eve.ask(name, **options)

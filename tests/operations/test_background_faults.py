@@ -25,7 +25,7 @@ from interlock.rules.states import State
 from interlock.store.sqlite import bulk, stops
 from tests.clocks import settle
 from tests.engine.worlds import ANN, AUDIT, run_automation
-from tests.operations.desk import CALL, WAIT, Desk, desk
+from tests.operations.operations_client import CALL, WAIT, OperationsClient, operations_client
 from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
@@ -107,89 +107,89 @@ class Scene:
     done: Callable[[], Awaitable[bool]]
 
 
-async def terminated(ann: Desk, runs: list[int]) -> bool:
-    return {ann.engine.state(ann.ref(run)) for run in runs} == {State.TERMINATE}
+async def terminated(admin: OperationsClient, runs: list[int]) -> bool:
+    return {admin.engine.state(admin.ref(run)) for run in runs} == {State.TERMINATE}
 
 
-async def a_bulk_termination(ann: Desk) -> Scene:
+async def a_bulk_termination(admin: OperationsClient) -> Scene:
     row = ClientRow(
-        tenant=ann.tenant.id,
+        tenant=admin.tenant.id,
         id="ann@localhost",
         display_name="",
         public_key=bytes(32),
         roles=(Role.SUPER_ADMIN,),
         created_at=1,
     )
-    await ann.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="ann"))
-    automation = await ann.make(WAIT)
-    runs = [await ann.start(automation) for _ in range(3)]
-    await ann.ask("OwnCreateBulkTermination", {"executionIds": runs})
+    await admin.services.store.access.create_client(row, AuditEntry(actor=SYSTEM, action="client.create", target="ann"))
+    automation = await admin.make(WAIT)
+    runs = [await admin.start(automation) for _ in range(3)]
+    await admin.ask("OwnCreateBulkTermination", {"executionIds": runs})
 
     def job(store: Any) -> Job:
-        services = replace(ann.services, store=store)
+        services = replace(admin.services, store=store)
         return jobs.bulk_terminations(store, lambda: terminate_next_batch(services))
 
-    return Scene(job, lambda: terminated(ann, runs))
+    return Scene(job, lambda: terminated(admin, runs))
 
 
-async def a_cascade(ann: Desk) -> Scene:
-    child = await ann.make(WAIT)
-    parent = await ann.make(*(run_automation(f"s{number}", child) for number in range(5)), WAIT)
-    root = await ann.start(parent)
-    rows = [row.id for row in await ann.engine.store.executions.children(ann.ref(root))]
+async def a_cascade(admin: OperationsClient) -> Scene:
+    child = await admin.make(WAIT)
+    parent = await admin.make(*(run_automation(f"s{number}", child) for number in range(5)), WAIT)
+    root = await admin.start(parent)
+    rows = [row.id for row in await admin.engine.store.executions.children(admin.ref(root))]
     assert len(rows) == 5
-    await ann.ask("TerminateAutomation", {"cascade": True}, id=root)
-    return Scene(lambda store: jobs.cascades(store, ann.engine.clock), lambda: terminated(ann, [root, *rows]))
+    await admin.ask("TerminateAutomation", {"cascade": True}, id=root)
+    return Scene(lambda store: jobs.cascades(store, admin.engine.clock), lambda: terminated(admin, [root, *rows]))
 
 
-async def a_decision(ann: Desk) -> Scene:
-    automation = await ann.make(WAIT)
-    runs = [await ann.start(automation) for _ in range(3)]
-    store, tenant = ann.engine.store, ann.tenant.id
+async def a_decision(admin: OperationsClient) -> Scene:
+    automation = await admin.make(WAIT)
+    runs = [await admin.start(automation) for _ in range(3)]
+    store, tenant = admin.engine.store, admin.tenant.id
     action = BulkAction(id="d", automation=automation, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="")
     await sqlite(store).writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
     sqlite(store).bulk.begun()
-    return Scene(lambda store: jobs.bulk(store, ann.engine.clock), lambda: terminated(ann, runs))
+    return Scene(lambda store: jobs.bulk(store, admin.engine.clock), lambda: terminated(admin, runs))
 
 
-async def a_lease(ann: Desk) -> Scene:
-    automation = await ann.make(WAIT)
-    reply = await ann.ask("ExecuteAutomation", {"lease": "5s"}, id=automation)
+async def a_lease(admin: OperationsClient) -> Scene:
+    automation = await admin.make(WAIT)
+    reply = await admin.ask("ExecuteAutomation", {"lease": "5s"}, id=automation)
     await settle()
     run = int(reply.body["executionId"])
-    return Scene(lambda store: jobs.leases(store, ann.engine.clock), lambda: terminated(ann, [run]))
+    return Scene(lambda store: jobs.leases(store, admin.engine.clock), lambda: terminated(admin, [run]))
 
 
-async def a_stop_in_a_frozen_store(ann: Desk) -> Scene:
-    run = await ann.start(await ann.make(CALL))
-    await ann.engine.down()
-    now = ann.engine.clock.now()
-    await ann.engine.store.executions.apply(ann.ref(run), Terminated(now, TerminationRequest(ANN)))
-    assert ann.engine.state(ann.ref(run)) is State.STOPPING
-    return Scene(lambda store: jobs.stops_alone(store, ann.engine.clock), lambda: terminated(ann, [run]))
+async def a_stop_in_a_frozen_store(admin: OperationsClient) -> Scene:
+    run = await admin.start(await admin.make(CALL))
+    await admin.engine.down()
+    now = admin.engine.clock.now()
+    await admin.engine.store.executions.apply(admin.ref(run), Terminated(now, TerminationRequest(ANN)))
+    assert admin.engine.state(admin.ref(run)) is State.STOPPING
+    return Scene(lambda store: jobs.stops_alone(store, admin.engine.clock), lambda: terminated(admin, [run]))
 
 
-async def rows_to_seal(ann: Desk) -> Scene:
+async def rows_to_seal(admin: OperationsClient) -> Scene:
     for number in range(3):
-        await ann.services.store.audit.append(ann.tenant.id, number, AUDIT)
+        await admin.services.store.audit.append(admin.tenant.id, number, AUDIT)
 
     async def done() -> bool:
-        audit = ann.engine.store.audit
-        return verify(await audit.rows(ann.tenant.id), await audit.head(ann.tenant.id)).unsealed == 0
+        audit = admin.engine.store.audit
+        return verify(await audit.rows(admin.tenant.id), await audit.head(admin.tenant.id)).unsealed == 0
 
-    return Scene(lambda store: jobs.sealing(Sealer(store.audit, ann.engine.clock)), done)
+    return Scene(lambda store: jobs.sealing(Sealer(store.audit, admin.engine.clock)), done)
 
 
-async def a_plan_to_forget(ann: Desk) -> Scene:
-    now, plans = ann.engine.clock.now(), ann.engine.store.bulk_terminations
+async def a_plan_to_forget(admin: OperationsClient) -> Scene:
+    now, plans = admin.engine.clock.now(), admin.engine.store.bulk_terminations
     await plans.plan(
-        ann.tenant.id, PlanRow(id="p", client="ann", expires_at=now - 1, total=0), now - 48 * 3_600_000_000, []
+        admin.tenant.id, PlanRow(id="p", client="ann", expires_at=now - 1, total=0), now - 48 * 3_600_000_000, []
     )
 
     async def done() -> bool:
-        return await plans.find_plan(ann.tenant.id, "p") is None
+        return await plans.find_plan(admin.tenant.id, "p") is None
 
-    return Scene(lambda store: jobs.forgetting(store, ann.engine.clock), done)
+    return Scene(lambda store: jobs.forgetting(store, admin.engine.clock), done)
 
 
 SCENES = {
@@ -210,17 +210,19 @@ ERRORS: dict[str, tuple[Callable[[], Exception], bool]] = {
 
 
 @asynccontextmanager
-async def at_work(name: str, faults: Faults) -> AsyncIterator[tuple[Desk, Scene, asyncio.Task[None], list[str]]]:
+async def at_work(
+    name: str, faults: Faults
+) -> AsyncIterator[tuple[OperationsClient, Scene, asyncio.Task[None], list[str]]]:
     """The job at work on its scene, in a server of its own."""
     counted: list[str] = []
     ended: list[Fatal] = []
-    async with desk() as ann:
-        scene = await SCENES[name](ann)
-        clock = ann.engine.clock
+    async with operations_client() as admin:
+        scene = await SCENES[name](admin)
+        clock = admin.engine.clock
         supervisor = Supervisor(clock, ended.append, lambda job, error: counted.append(job))
-        task = asyncio.ensure_future(supervisor.keep(scene.job(Faulty(ann.services.store, faults))))
+        task = asyncio.ensure_future(supervisor.keep(scene.job(Faulty(admin.services.store, faults))))
         try:
-            yield ann, scene, task, counted
+            yield admin, scene, task, counted
         finally:
             assert not ended
             task.cancel()
@@ -230,8 +232,8 @@ async def at_work(name: str, faults: Faults) -> AsyncIterator[tuple[Desk, Scene,
 async def places(name: str) -> int:
     """How often the job asks the store for something while it does its work."""
     faults = Faults()
-    async with at_work(name, faults) as (ann, scene, _, counted):
-        await ann.engine.clock.pass_time(PATIENCE)
+    async with at_work(name, faults) as (admin, scene, _, counted):
+        await admin.engine.clock.pass_time(PATIENCE)
         assert await scene.done()
         assert not counted
     return len(faults.calls)
@@ -248,8 +250,8 @@ async def test_job_does_its_work_wherever_the_store_fails(
     for first in range(min(await places(name), 12)):
         for times in (1, OFTEN):
             faults = Faults(first, times, make, after)
-            async with at_work(name, faults) as (ann, scene, task, counted):
-                await ann.engine.clock.pass_time(PATIENCE)
+            async with at_work(name, faults) as (admin, scene, task, counted):
+                await admin.engine.clock.pass_time(PATIENCE)
                 # A wait that nothing ends does not come to its failure.
                 assert faults.raised == times or after, faults.calls
                 assert await scene.done(), (first, times, faults.calls)
@@ -260,21 +262,21 @@ async def test_job_does_its_work_wherever_the_store_fails(
 async def test_store_that_fails_for_an_hour_is_asked_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "interlock")
     faults = Faults(0, 10_000, Unavailable)
-    async with at_work("leases", faults) as (ann, scene, _, counted):
-        await ann.engine.clock.pass_time(3_600)
+    async with at_work("leases", faults) as (admin, scene, _, counted):
+        await admin.engine.clock.pass_time(3_600)
         assert 900 <= len(counted) <= 910
         assert not await scene.done()
         faults.times = 0
-        await ann.engine.clock.pass_time(4)
+        await admin.engine.clock.pass_time(4)
         assert await scene.done()
 
 
 async def test_fatal_error_of_a_job_ends_the_process_in_order() -> None:
     ended: list[Fatal] = []
-    async with desk() as ann:
+    async with operations_client() as admin:
 
         async def work() -> None:
             raise Fatal("no sync")
 
-        await Supervisor(ann.engine.clock, ended.append).keep(Job("x", settle, work))
+        await Supervisor(admin.engine.clock, ended.append).keep(Job("x", settle, work))
     assert [error.message for error in ended] == ["no sync"]

@@ -31,7 +31,7 @@ from interlock.steps.kind import (
 )
 from tests.clocks import settle
 from tests.engine.worlds import restarted
-from tests.operations.desk import CALL, desk
+from tests.operations.operations_client import CALL, operations_client
 from tests.operations.test_receipts import receipt, shape
 
 pytestmark = pytest.mark.anyio
@@ -97,15 +97,15 @@ PROGRESS: dict[Reached, Callable[[Progress], None]] = {
 @pytest.mark.parametrize("reached", Reached)
 async def test_failure_without_http_is_listed_by_what_the_kind_says(reached: Reached, key: str | None) -> None:
     connector = Connector(key)
-    async with desk(more_kinds=[kind_of(connector)]) as ann:
-        execution = await ann.start(await ann.make(SLACK))
+    async with operations_client(more_kinds=[kind_of(connector)]) as admin:
+        execution = await admin.start(await admin.make(SLACK))
         connector.reply.set_result(Failed(ERROR, reached))
         await settle()
-        found = await receipt(ann, execution)
+        found = await receipt(admin, execution)
         where = "unknown" if reached is Reached.UNKNOWN else "failed"
         assert shape(found) == {where: ["tell"]}
         assert found[where][0]["idempotencyKey"] == (key or "")
-        [row] = await ann.engine.store.executions.steps(ann.ref(execution))
+        [row] = await admin.engine.store.executions.steps(admin.ref(execution))
         assert (row.key, row.reached) == (key, reached)
 
 
@@ -119,67 +119,67 @@ async def test_failure_without_http_is_listed_by_what_the_kind_says(reached: Rea
 )
 async def test_interrupt_without_http_is_judged_by_the_progress(reached: Reached, where: str, outcome: str) -> None:
     connector = Connector()
-    async with desk(more_kinds=[kind_of(connector)]) as ann:
-        execution = await ann.start(await ann.make(SLACK))
+    async with operations_client(more_kinds=[kind_of(connector)]) as admin:
+        execution = await admin.start(await admin.make(SLACK))
         PROGRESS[reached](connector.attempts[0].progress)
-        await ann.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
+        await admin.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
         await settle()
-        found = await receipt(ann, execution)
+        found = await receipt(admin, execution)
         assert shape(found) == {where: ["tell"]}
         assert (found[where][0]["outcome"], found[where][0]["idempotencyKey"]) == (outcome, "")
 
 
 async def test_doubt_of_an_earlier_attempt_outlives_a_certain_failure() -> None:
     connector = Connector("key")
-    async with desk(more_kinds=[kind_of(connector)]) as ann:
-        execution = await ann.start(await ann.make(SLACK))
-        now = ann.engine.clock.now()
+    async with operations_client(more_kinds=[kind_of(connector)]) as admin:
+        execution = await admin.start(await admin.make(SLACK))
+        now = admin.engine.clock.now()
         first, connector.reply = connector.reply, asyncio.get_running_loop().create_future()
         first.set_result(Failed(ERROR, Reached.UNKNOWN, retries=WEBHOOK_RETRIES, last_start=now + 10**12))
         await settle()
-        await ann.wait(3_600)
+        await admin.wait(3_600)
         connector.reply.set_result(Failed(ERROR, Reached.NOT_SENT))
         await settle()
         assert [attempt.key for attempt in connector.attempts] == ["key", "key"]
-        assert shape(await receipt(ann, execution)) == {"unknown": ["tell"]}
+        assert shape(await receipt(admin, execution)) == {"unknown": ["tell"]}
 
 
 async def test_call_without_a_key_that_was_accepted_can_be_asked_about_when_its_wait_is_stopped() -> None:
     connector = Connector()
-    async with desk(more_kinds=[kind_of(connector)]) as ann:
-        execution = await ann.start(await ann.make(SLACK))
-        connector.reply.set_result(Accepted(ann.engine.clock.now() + 10**12))
+    async with operations_client(more_kinds=[kind_of(connector)]) as admin:
+        execution = await admin.start(await admin.make(SLACK))
+        connector.reply.set_result(Accepted(admin.engine.clock.now() + 10**12))
         await settle()
-        await ann.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
-        found = await receipt(ann, execution)
+        await admin.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
+        found = await receipt(admin, execution)
         [entry] = found["interrupted"]
         assert (entry["accepted"], entry["idempotencyKey"]) == (True, "")
         assert "to answer it later" in entry["account"]
         body = {"step": "tell", "finding": "HAPPENED", "note": "seen in the channel"}
-        await ann.ask("OwnCreateAddendum", body, id=execution)
-        [entry] = (await receipt(ann, execution))["interrupted"]
+        await admin.ask("OwnCreateAddendum", body, id=execution)
+        [entry] = (await receipt(admin, execution))["interrupted"]
         assert len(entry["addenda"]) == 1
 
 
 async def test_stopped_timer_was_accepted_by_nothing() -> None:
-    async with desk() as ann:
+    async with operations_client() as admin:
         wait = {"stepName": "pause", "waitForDuration": {"duration": "60s"}}
-        execution = await ann.start(await ann.make(wait))
-        await ann.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
-        [entry] = (await receipt(ann, execution))["interrupted"]
+        execution = await admin.start(await admin.make(wait))
+        await admin.ask("TerminateAutomation", {"reason": "enough"}, id=execution)
+        [entry] = (await receipt(admin, execution))["interrupted"]
         assert not entry["accepted"]
 
 
 async def test_key_that_is_shown_is_the_one_that_each_attempt_sent() -> None:
-    async with desk() as ann:
-        execution = await ann.start(await ann.make(CALL))
-        ann.engine.far.calls[0].answer(503)
+    async with operations_client() as admin:
+        execution = await admin.start(await admin.make(CALL))
+        admin.engine.far.calls[0].answer(503)
         await settle()
-        await ann.wait(60)
-        async with restarted(ann.engine) as world:
+        await admin.wait(60)
+        async with restarted(admin.engine) as world:
             await world.clock.pass_time(60)
             keys = {call.request.headers["Idempotency-Key"] for call in world.far.calls}
-            stored = {row.key for row in await world.store.executions.steps(ann.ref(execution))}
+            stored = {row.key for row in await world.store.executions.steps(admin.ref(execution))}
             assert len(world.far.calls) == 3
             assert keys == stored
             assert len(keys) == 1
@@ -188,23 +188,23 @@ async def test_key_that_is_shown_is_the_one_that_each_attempt_sent() -> None:
 @pytest.mark.parametrize("stays_at", [Phase.CONNECTING, Phase.WRITING, Phase.WAITING, Phase.READING])
 @pytest.mark.parametrize("kind", HttpFailureKind)
 async def test_failed_webhook_says_what_is_proven_of_its_request(stays_at: Phase, kind: HttpFailureKind) -> None:
-    async with desk() as ann:
-        ann.engine.far.stays_at = stays_at
-        execution = await ann.start(await ann.make(CALL))
-        ann.engine.far.calls[0].fail(kind)
+    async with operations_client() as admin:
+        admin.engine.far.stays_at = stays_at
+        execution = await admin.start(await admin.make(CALL))
+        admin.engine.far.calls[0].fail(kind)
         await settle()
-        row = (await ann.engine.store.executions.steps(ann.ref(execution)))[0]
+        row = (await admin.engine.store.executions.steps(admin.ref(execution)))[0]
         expected = {Phase.CONNECTING: Reached.NOT_SENT, Phase.READING: Reached.ANSWERED}.get(stays_at, Reached.UNKNOWN)
         assert (row.outcome, row.reached) == (Outcome.FAILED, expected)
 
 
 async def test_step_that_failed_before_it_was_announced_has_no_key_and_no_doubt() -> None:
-    async with desk() as ann:
+    async with operations_client() as admin:
         large = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.trigger.x }}"}}}
-        execution = await ann.start(await ann.make(large), x="y" * 300_000)
-        [row] = await ann.engine.store.executions.steps(ann.ref(execution))
+        execution = await admin.start(await admin.make(large), x="y" * 300_000)
+        [row] = await admin.engine.store.executions.steps(admin.ref(execution))
         assert (row.outcome, row.key, row.reached) == (Outcome.FAILED, None, None)
-        assert (await ann.detail(execution))["steps"][0]["idempotencyKey"] == ""
+        assert (await admin.detail(execution))["steps"][0]["idempotencyKey"] == ""
 
 
 @pytest.mark.parametrize(

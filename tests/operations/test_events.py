@@ -17,7 +17,7 @@ from interlock.operations.executions.events import HEARTBEAT, MAX_STREAM_LIFETIM
 from interlock.operations.operation import NoContent, Stream
 from interlock.rules.model import SECOND, Actor, TerminationRequest
 from tests.clocks import settle
-from tests.operations.desk import BY_NAME, CALL, GREET, WAIT, Desk
+from tests.operations.operations_client import BY_NAME, CALL, GREET, WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -56,10 +56,12 @@ class Following:
 
 
 @asynccontextmanager
-async def following(ann: Desk, run: int | str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Following]:
+async def following(
+    admin: OperationsClient, run: int | str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Following]:
     operation = BY_NAME["OwnFollowExecution"]
-    call = ann.call(operation, {"id": str(run)}, {}, headers or {})
-    answer = await operation.handler(ann.services, call, None)
+    call = admin.call(operation, {"id": str(run)}, {}, headers or {})
+    answer = await operation.handler(admin.services, call, None)
     assert isinstance(answer.message, Stream)
     made = Following(answer.message)
     await settle()
@@ -69,28 +71,28 @@ async def following(ann: Desk, run: int | str, headers: Mapping[str, str] | None
         await made.left()
 
 
-async def every_view_shows_the_stop(ann: Desk) -> None:
+async def every_view_shows_the_stop(admin: OperationsClient) -> None:
     """S14: whoever reads after the 200 sees it."""
-    run = await ann.start(await ann.make(CALL))
-    ann.engine.far.deaf = True
-    before = await views(ann, run)
+    run = await admin.start(await admin.make(CALL))
+    admin.engine.far.deaf = True
+    before = await views(admin, run)
     assert (before["state"], before["ours"], before["listed"]) == ("PROCESS_STEP", "PROCESS_STEP", "PROCESS_STEP")
-    async with following(ann, run) as followed:
-        await ann.ask("TerminateAutomation", {"reason": "enough"}, id=run)
-        assert await views(ann, run) == {**before, "ours": "STOPPING", "reason": "enough"}
-        await ann.wait(10)
+    async with following(admin, run) as followed:
+        await admin.ask("TerminateAutomation", {"reason": "enough"}, id=run)
+        assert await views(admin, run) == {**before, "ours": "STOPPING", "reason": "enough"}
+        await admin.wait(10)
         over = "TERMINATE"
         expected = {"state": over, "ours": over, "listed": over, "found": [str(run)], "reason": "enough"}
-        assert await views(ann, run) == expected
+        assert await views(admin, run) == expected
         assert followed.states == ["PROCESS_STEP", "STOPPING", "TERMINATE"]
 
 
-async def views(ann: Desk, run: int) -> dict[str, Any]:
-    detail = await ann.detail(run)
-    listed = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
-    state = await ann.state(run)
+async def views(admin: OperationsClient, run: int) -> dict[str, Any]:
+    detail = await admin.detail(run)
+    listed = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"]
+    state = await admin.state(run)
     wanted = {"executionStepStates": [f"AUTOMATION_EXECUTION_STATE_{state}"]}
-    found = (await ann.ask("SearchAutomationExecutions", wanted)).body["list"]
+    found = (await admin.ask("SearchAutomationExecutions", wanted)).body["list"]
     return {
         "state": state,
         "ours": detail["state"],
@@ -100,8 +102,8 @@ async def views(ann: Desk, run: int) -> dict[str, Any]:
     }
 
 
-async def test_every_view_shows_a_stop_to_later_readers(ann: Desk) -> None:
-    await every_view_shows_the_stop(ann)
+async def test_every_view_shows_a_stop_to_later_readers(admin: OperationsClient) -> None:
+    await every_view_shows_the_stop(admin)
 
 
 class Remembering:
@@ -138,22 +140,22 @@ class StoreThatRemembers:
 
 
 @pytest.mark.parametrize("read", ["get", "page"])
-async def test_a_view_that_shows_the_run_as_it_was_is_found_out(ann: Desk, read: str) -> None:
-    stale: Any = StoreThatRemembers(ann.services.store, read)
+async def test_a_view_that_shows_the_run_as_it_was_is_found_out(admin: OperationsClient, read: str) -> None:
+    stale: Any = StoreThatRemembers(admin.services.store, read)
     with pytest.raises(AssertionError):
-        await every_view_shows_the_stop(replace(ann, services=replace(ann.services, store=stale)))
+        await every_view_shows_the_stop(replace(admin, services=replace(admin.services, store=stale)))
 
 
-async def test_a_stream_that_hears_of_no_commit_is_found_out(ann: Desk) -> None:
+async def test_a_stream_that_hears_of_no_commit_is_found_out(admin: OperationsClient) -> None:
     with pytest.raises(AssertionError):
-        await every_view_shows_the_stop(replace(ann, services=replace(ann.services, feed=Feed())))
+        await every_view_shows_the_stop(replace(admin, services=replace(admin.services, feed=Feed())))
 
 
-async def test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as followed:
+async def test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as followed:
         assert followed.states == ["WAITING"]
-        await ann.ask("TerminateAutomation", id=run)
+        await admin.ask("TerminateAutomation", id=run)
         await settle()
         assert followed.states == ["WAITING", "TERMINATE"]
         assert followed.over
@@ -162,85 +164,85 @@ async def test_the_run_as_it_is_comes_first_and_then_each_change_until_its_end(a
     assert followed.events[-1][1]["completedAt"]
 
 
-async def test_a_run_that_has_ended_is_told_once(ann: Desk) -> None:
-    async with following(ann, await ann.start(await ann.make(GREET), name="Ann")) as followed:
+async def test_a_run_that_has_ended_is_told_once(admin: OperationsClient) -> None:
+    async with following(admin, await admin.start(await admin.make(GREET), name="Ann")) as followed:
         assert followed.states == ["DONE"]
         assert followed.over
 
 
-async def test_it_goes_on_where_it_was_interrupted(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as first:
+async def test_it_goes_on_where_it_was_interrupted(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as first:
         [(seen, _)] = first.events
-    await ann.ask("TerminateAutomation", id=run)
-    async with following(ann, run, {"last-event-id": str(seen)}) as second:
+    await admin.ask("TerminateAutomation", id=run)
+    async with following(admin, run, {"last-event-id": str(seen)}) as second:
         assert second.states == ["TERMINATE"]
 
 
-async def test_an_id_beyond_the_newest_event_begins_anew_and_hears_the_stop(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run, {"last-event-id": "9" * 18}) as followed:
+async def test_an_id_beyond_the_newest_event_begins_anew_and_hears_the_stop(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run, {"last-event-id": "9" * 18}) as followed:
         assert followed.states == ["WAITING"]
-        await ann.ask("TerminateAutomation", id=run)
+        await admin.ask("TerminateAutomation", id=run)
         await settle()
         assert followed.states == ["WAITING", "TERMINATE"]
-    async with following(ann, run, {"last-event-id": "9" * 18}) as followed:
+    async with following(admin, run, {"last-event-id": "9" * 18}) as followed:
         assert followed.states == ["TERMINATE"]
 
 
-async def test_a_client_that_has_seen_the_end_is_told_not_to_ask_again(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as followed:
-        await ann.ask("TerminateAutomation", id=run)
+async def test_a_client_that_has_seen_the_end_is_told_not_to_ask_again(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as followed:
+        await admin.ask("TerminateAutomation", id=run)
         await settle()
         seen = followed.events
     operation = BY_NAME["OwnFollowExecution"]
     for last, is_over in ((seen[0][0], False), (seen[1][0], True)):
-        call = ann.call(operation, {"id": str(run)}, {}, {"last-event-id": str(last)})
-        answer = await operation.handler(ann.services, call, None)
+        call = admin.call(operation, {"id": str(run)}, {}, {"last-event-id": str(last)})
+        answer = await operation.handler(admin.services, call, None)
         assert isinstance(answer.message, NoContent) is is_over
 
 
-async def test_a_stop_of_many_reaches_those_who_follow_one_of_them(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as followed:
+async def test_a_stop_of_many_reaches_those_who_follow_one_of_them(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as followed:
         order = TerminationRequest(Actor("ann@localhost"), "a flood")
-        await ann.services.store.executions.terminate_many(ann.tenant.id, [run], ann.engine.clock.now(), order)
+        await admin.services.store.executions.terminate_many(admin.tenant.id, [run], admin.engine.clock.now(), order)
         await settle()
         assert followed.states == ["WAITING", "TERMINATE"]
 
 
-async def test_the_line_is_kept_alive_and_ends_in_time(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as followed:
-        await ann.wait(HEARTBEAT / SECOND)
+async def test_the_line_is_kept_alive_and_ends_in_time(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as followed:
+        await admin.wait(HEARTBEAT / SECOND)
         assert ": still here" in followed.text
-        await ann.wait(MAX_STREAM_LIFETIME / SECOND)
+        await admin.wait(MAX_STREAM_LIFETIME / SECOND)
         assert followed.over
         assert followed.states == ["WAITING"]
 
 
-async def test_it_ends_when_the_server_stops(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run) as followed:
-        ann.services.feed.close()
+async def test_it_ends_when_the_server_stops(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run) as followed:
+        admin.services.feed.close()
         await settle()
         assert followed.over
 
 
-async def test_who_leaves_is_forgotten(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
-    async with following(ann, run):
-        assert ann.services.feed.watches == 1
+async def test_who_leaves_is_forgotten(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
+    async with following(admin, run):
+        assert admin.services.feed.watches == 1
     await settle()
-    assert ann.services.feed.watches == 0
+    assert admin.services.feed.watches == 0
 
 
-async def test_what_cannot_be_followed_is_refused(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT))
+async def test_what_cannot_be_followed_is_refused(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT))
     with pytest.raises(InvalidArgument, match="Last-Event-ID"):
-        async with following(ann, run, {"last-event-id": "x"}):
+        async with following(admin, run, {"last-event-id": "x"}):
             pass
     with pytest.raises(NotFound):
-        async with following(await ann.of_another_tenant(), run):
+        async with following(await admin.of_another_tenant(), run):
             pass

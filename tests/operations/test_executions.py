@@ -15,27 +15,27 @@ from interlock.ports import Role
 from interlock.rules.model import SECOND
 from tests.clocks import START, settle
 from tests.engine.worlds import evaluate, run_automation
-from tests.operations.desk import CALL, GREET, WAIT, Desk, Reply
+from tests.operations.operations_client import CALL, GREET, WAIT, OperationsClient, Reply
 
 pytestmark = pytest.mark.anyio
 PREFIX = "AUTOMATION_EXECUTION_STATE_"
 
 
-async def shown(ann: Desk, execution: int) -> Any:
-    return (await ann.ask("GetAutomationExecution", id=execution)).body["automationExecution"]
+async def shown(admin: OperationsClient, execution: int) -> Any:
+    return (await admin.ask("GetAutomationExecution", id=execution)).body["automationExecution"]
 
 
 # --- start ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_has_what_it_was_given_and_answers_with_its_id_as_text(ann: Desk) -> None:
-    automation = await ann.make(GREET)
-    reply = await ann.ask("ExecuteAutomation", {"context": {"context": {"name": "Ann", "x": None}}}, id=automation)
+async def test_a_run_has_what_it_was_given_and_answers_with_its_id_as_text(admin: OperationsClient) -> None:
+    automation = await admin.make(GREET)
+    reply = await admin.ask("ExecuteAutomation", {"context": {"context": {"name": "Ann", "x": None}}}, id=automation)
     assert isinstance(reply.body["executionId"], str)
     await settle()
     execution = int(reply.body["executionId"])
-    assert (await ann.detail(execution))["steps"][0]["output"] == {"text": "hello Ann"}
-    run = await shown(ann, execution)
+    assert (await admin.detail(execution))["steps"][0]["output"] == {"text": "hello Ann"}
+    run = await shown(admin, execution)
     assert run["id"] == str(execution)
     assert (run["state"], run["currentVersion"], run["isDraft"]) == (f"{PREFIX}DONE", 1, False)
     assert run["context"] == {"context": {"name": "Ann", "x": None}}
@@ -43,78 +43,80 @@ async def test_a_run_has_what_it_was_given_and_answers_with_its_id_as_text(ann: 
 
 
 @pytest.mark.parametrize("body", [None, {}, {"context": None}, {"context": {}}, {"context": {"context": {}}}])
-async def test_a_run_needs_no_context(ann: Desk, body: Any) -> None:
-    automation = await ann.make(WAIT)
-    reply = await ann.ask("ExecuteAutomation", body, id=automation)
-    assert (await shown(ann, reply.body["executionId"]))["context"] == {"context": {}}
+async def test_a_run_needs_no_context(admin: OperationsClient, body: Any) -> None:
+    automation = await admin.make(WAIT)
+    reply = await admin.ask("ExecuteAutomation", body, id=automation)
+    assert (await shown(admin, reply.body["executionId"]))["context"] == {"context": {}}
 
 
-async def test_the_automations_context_lies_under_the_runs_own(ann: Desk) -> None:
-    automation = await ann.make(
+async def test_the_automations_context_lies_under_the_runs_own(admin: OperationsClient) -> None:
+    automation = await admin.make(
         evaluate("both", a="ctx.trigger.a", b="ctx.trigger.b"), context={"context": {"a": "default", "b": "default"}}
     )
-    execution = await ann.start(automation, b="own")
-    assert (await ann.detail(execution))["steps"][0]["output"] == {"a": "default", "b": "own"}
+    execution = await admin.start(automation, b="own")
+    assert (await admin.detail(execution))["steps"][0]["output"] == {"a": "default", "b": "own"}
 
 
-async def test_a_run_by_hand_needs_no_enabled_automation_and_is_recorded(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(WAIT, enabled=False))
-    [entry] = await ann.audited("execution.start")
+async def test_a_run_by_hand_needs_no_enabled_automation_and_is_recorded(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(WAIT, enabled=False))
+    [entry] = await admin.audited("execution.start")
     assert (entry.target, entry.actor.client, entry.actor.address) == (str(execution), "ann@localhost", "192.0.2.7")
 
 
 @pytest.mark.parametrize("fields", [{}, {"isDraft": True, "automationSteps": [WAIT]}])
-async def test_without_published_steps_nothing_can_be_run(ann: Desk, fields: dict[str, Any]) -> None:
-    automation = (await ann.ask("CreateAutomation", fields)).body["automation"]["id"]
+async def test_without_published_steps_nothing_can_be_run(admin: OperationsClient, fields: dict[str, Any]) -> None:
+    automation = (await admin.ask("CreateAutomation", fields)).body["automation"]["id"]
     with pytest.raises(FailedPrecondition, match="has no published steps"):
-        await ann.ask("ExecuteAutomation", id=automation)
+        await admin.ask("ExecuteAutomation", id=automation)
 
 
-async def test_an_automation_whose_steps_were_taken_away_does_not_run(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    await ann.ask("UpdateAutomation", {"automation": {}, "updateMask": "automationSteps"}, id=automation)
+async def test_an_automation_whose_steps_were_taken_away_does_not_run(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    await admin.ask("UpdateAutomation", {"automation": {}, "updateMask": "automationSteps"}, id=automation)
     with pytest.raises(FailedPrecondition, match="has no published steps"):
-        await ann.ask("ExecuteAutomation", id=automation)
+        await admin.ask("ExecuteAutomation", id=automation)
 
 
-async def test_the_draft_is_run_when_asked_for_and_stays_as_it_was(ann: Desk) -> None:
-    automation = await ann.make(WAIT, draftAutomationSteps=[WAIT, GREET])
-    reply = await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
+async def test_the_draft_is_run_when_asked_for_and_stays_as_it_was(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT, draftAutomationSteps=[WAIT, GREET])
+    reply = await admin.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
     await settle()
     mask = {"automation": {"draftAutomationSteps": [GREET]}, "updateMask": "draftAutomationSteps"}
-    await ann.ask("UpdateAutomation", mask, id=automation)
-    run = await shown(ann, reply.body["executionId"])
+    await admin.ask("UpdateAutomation", mask, id=automation)
+    run = await shown(admin, reply.body["executionId"])
     assert (run["isDraft"], run["currentVersion"]) == (True, 0)
-    steps = (await ann.detail(reply.body["executionId"]))["steps"]
+    steps = (await admin.detail(reply.body["executionId"]))["steps"]
     assert [step["name"] for step in steps] == ["hold", "greet"]
 
 
-async def test_a_draft_that_could_not_run_is_refused_with_its_findings(ann: Desk) -> None:
-    automation = await ann.make(WAIT, draftAutomationSteps=[{"stepName": "mail", "sendEmail": {}}])
+async def test_a_draft_that_could_not_run_is_refused_with_its_findings(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT, draftAutomationSteps=[{"stepName": "mail", "sendEmail": {}}])
     with pytest.raises(FailedPrecondition, match="sendEmail"):
-        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
-    empty = await ann.make(WAIT, draftAutomationSteps=[])
+        await admin.ask("ExecuteAutomation", {"isDraft": True}, id=automation)
+    empty = await admin.make(WAIT, draftAutomationSteps=[])
     with pytest.raises(FailedPrecondition, match="draft has no steps"):
-        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=empty)
+        await admin.ask("ExecuteAutomation", {"isDraft": True}, id=empty)
 
 
-async def test_a_repeated_key_gives_the_first_run(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
+async def test_a_repeated_key_gives_the_first_run(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
     body = {"context": {"context": {"a": 1, "b": 2}}}
     same = {"context": {"context": {"b": 2, "a": 1}}, "isDraft": False}
-    first = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "k"})
-    second = await ann.ask("ExecuteAutomation", same, id=automation, headers={"idempotency-key": "k"})
+    first = await admin.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "k"})
+    second = await admin.ask("ExecuteAutomation", same, id=automation, headers={"idempotency-key": "k"})
     assert first.body == second.body
     assert (first.headers, second.headers) == ({}, {"Idempotency-Replayed": "true"})
-    third = await ann.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "K"})
+    third = await admin.ask("ExecuteAutomation", body, id=automation, headers={"idempotency-key": "K"})
     assert third.body != first.body
-    await ann.wait(24 * 3600 + 1)
-    assert (await ann.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})).body != first.body
+    await admin.wait(24 * 3600 + 1)
+    assert (
+        await admin.ask("ExecuteAutomation", {}, id=automation, headers={"idempotency-key": "k"})
+    ).body != first.body
 
 
-async def test_a_key_stands_for_the_whole_message(ann: Desk) -> None:
+async def test_a_key_stands_for_the_whole_message(admin: OperationsClient) -> None:
     """Each member of the message, also one that is added tomorrow, tells two requests apart."""
-    automation = await ann.make(WAIT, draftAutomationSteps=[WAIT])
+    automation = await admin.make(WAIT, draftAutomationSteps=[WAIT])
     others: dict[str, dict[str, Any]] = {
         "context": {"context": {"context": {"a": 2}}},
         "is_draft": {"isDraft": True},
@@ -123,101 +125,101 @@ async def test_a_key_stands_for_the_whole_message(ann: Desk) -> None:
     assert set(ExecuteAutomationRequest.model_fields) == set(others)
     body: dict[str, Any] = {"context": {"context": {"a": 1}}, "lease": "3600s"}
     key = {"idempotency-key": "k"}
-    first = await ann.ask("ExecuteAutomation", body, id=automation, headers=key)
+    first = await admin.ask("ExecuteAutomation", body, id=automation, headers=key)
     for member, other in others.items():
         with pytest.raises(AlreadyExists):
-            await ann.ask("ExecuteAutomation", body | other, id=automation, headers=key)
+            await admin.ask("ExecuteAutomation", body | other, id=automation, headers=key)
         left_out = {name: value for name, value in body.items() if name != member}
         if left_out != body:
             with pytest.raises(AlreadyExists):
-                await ann.ask("ExecuteAutomation", left_out, id=automation, headers=key)
+                await admin.ask("ExecuteAutomation", left_out, id=automation, headers=key)
     same = {"lease": "3600.000s", "context": {"context": {"a": 1}}, "unknown": 7}
-    assert (await ann.ask("ExecuteAutomation", same, id=automation, headers=key)).body == first.body
+    assert (await admin.ask("ExecuteAutomation", same, id=automation, headers=key)).body == first.body
 
 
-async def _delete(ann: Desk, automation: str) -> None:
-    await ann.ask("DeleteAutomation", {"terminateRunning": True}, id=automation)
+async def _delete(admin: OperationsClient, automation: str) -> None:
+    await admin.ask("DeleteAutomation", {"terminateRunning": True}, id=automation)
 
 
-async def _disable(ann: Desk, automation: str) -> None:
-    await ann.ask("OwnUpdateSettings", {"automationsDisabled": True})
+async def _disable(admin: OperationsClient, automation: str) -> None:
+    await admin.ask("OwnUpdateSettings", {"automationsDisabled": True})
 
 
 @pytest.mark.parametrize("change", [_delete, _disable], ids=["deleted", "disabled"])
-async def test_a_known_key_is_answered_whatever_became_of_the_automation(ann: Desk, change: Any) -> None:
-    automation = await ann.make(WAIT)
+async def test_a_known_key_is_answered_whatever_became_of_the_automation(admin: OperationsClient, change: Any) -> None:
+    automation = await admin.make(WAIT)
     key = {"idempotency-key": "k"}
-    first = await ann.ask("ExecuteAutomation", id=automation, headers=key)
-    await change(ann, automation)
-    again = await ann.ask("ExecuteAutomation", id=automation, headers=key)
+    first = await admin.ask("ExecuteAutomation", id=automation, headers=key)
+    await change(admin, automation)
+    again = await admin.ask("ExecuteAutomation", id=automation, headers=key)
     assert (again.body, again.headers) == (first.body, {"Idempotency-Replayed": "true"})
     with pytest.raises(AlreadyExists):
-        await ann.ask("ExecuteAutomation", {"isDraft": True}, id=automation, headers=key)
+        await admin.ask("ExecuteAutomation", {"isDraft": True}, id=automation, headers=key)
 
 
-async def test_a_key_known_to_one_client_is_not_another_clients(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
+async def test_a_key_known_to_one_client_is_not_another_clients(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
     key = {"idempotency-key": "k"}
-    first = await ann.ask("ExecuteAutomation", id=automation, headers=key)
-    second = await ann.with_role(Role.SUPER_ADMIN).ask("ExecuteAutomation", id=automation, headers=key)
+    first = await admin.ask("ExecuteAutomation", id=automation, headers=key)
+    second = await admin.with_role(Role.SUPER_ADMIN).ask("ExecuteAutomation", id=automation, headers=key)
     assert second.body != first.body
     with pytest.raises(NotFound):
-        await (await ann.of_another_tenant()).ask("ExecuteAutomation", id=automation, headers=key)
+        await (await admin.of_another_tenant()).ask("ExecuteAutomation", id=automation, headers=key)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\t", "ü"])
-async def test_a_key_is_visible_ascii(ann: Desk, key: str) -> None:
-    automation = await ann.make(WAIT)
+async def test_a_key_is_visible_ascii(admin: OperationsClient, key: str) -> None:
+    automation = await admin.make(WAIT)
     with pytest.raises(InvalidArgument, match="Idempotency-Key"):
-        await ann.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": key})
-    await ann.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": "x" * 255})
+        await admin.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": key})
+    await admin.ask("ExecuteAutomation", id=automation, headers={"idempotency-key": "x" * 255})
 
 
 # --- read -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_ended_shows_when_and_how_long_it_took(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(WAIT))
-    waiting = await shown(ann, execution)
+async def test_a_run_that_ended_shows_when_and_how_long_it_took(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(WAIT))
+    waiting = await shown(admin, execution)
     assert waiting["state"] == f"{PREFIX}WAITING"
     assert "completedAt" not in waiting
     assert "duration" not in waiting
-    await ann.wait(90.5)
-    await ann.ask("TerminateAutomation", id=execution)
-    ended = await shown(ann, execution)
+    await admin.wait(90.5)
+    await admin.ask("TerminateAutomation", id=execution)
+    ended = await shown(admin, execution)
     assert (ended["duration"], ended["completedAt"]) == ("90.500s", "2025-06-15T15:08:10.500Z")
     assert START == 1_750_000_000 * SECOND
 
 
 @pytest.mark.parametrize("id_", ["1_000", " 12", "+5", "0", "-1", "007", "9" * 20, str(2**63), "abc", "١٢"])
-async def test_what_is_no_id_is_refused(ann: Desk, id_: str) -> None:
+async def test_what_is_no_id_is_refused(admin: OperationsClient, id_: str) -> None:
     for name in ("GetAutomationExecution", "TerminateAutomation", "OwnGetExecution"):
         with pytest.raises(InvalidArgument, match="id: must be a whole number"):
-            await ann.ask(name, id=id_)
+            await admin.ask(name, id=id_)
 
 
-async def test_an_unknown_run_is_not_found(ann: Desk) -> None:
+async def test_an_unknown_run_is_not_found(admin: OperationsClient) -> None:
     with pytest.raises(NotFound):
-        await ann.ask("GetAutomationExecution", id=839265)
+        await admin.ask("GetAutomationExecution", id=839265)
 
 
-async def test_lists_are_newest_first(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    runs = [str(await ann.start(automation)) for _ in range(12)]
-    page = (await ann.ask("ListAutomationExecutions", query={"page_size": "10"})).body
-    rest = (await ann.ask("ListAutomationExecutions", query={"page_token": page["nextPageToken"]})).body
+async def test_lists_are_newest_first(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    runs = [str(await admin.start(automation)) for _ in range(12)]
+    page = (await admin.ask("ListAutomationExecutions", query={"page_size": "10"})).body
+    rest = (await admin.ask("ListAutomationExecutions", query={"page_token": page["nextPageToken"]})).body
     found = [row["id"] for row in page["automationExecutions"] + rest["automationExecutions"]]
     assert found == runs[::-1]
 
 
-async def test_searches_narrow_down(ann: Desk) -> None:
-    hello, hold = await ann.make(GREET, displayName="Hello"), await ann.make(WAIT, displayName="Hold", appId="app")
-    done, waiting = await ann.start(hello, name="Ann"), await ann.start(hold)
-    stopped = await ann.start(hold)
-    await ann.ask("TerminateAutomation", id=stopped)
+async def test_searches_narrow_down(admin: OperationsClient) -> None:
+    hello, hold = await admin.make(GREET, displayName="Hello"), await admin.make(WAIT, displayName="Hold", appId="app")
+    done, waiting = await admin.start(hello, name="Ann"), await admin.start(hold)
+    stopped = await admin.start(hold)
+    await admin.ask("TerminateAutomation", id=stopped)
 
     async def found(name: str = "SearchAutomationExecutions", **body: Any) -> list[int]:
-        return [int(row["automationExecution"]["id"]) for row in (await ann.ask(name, body)).body["list"]]
+        return [int(row["automationExecution"]["id"]) for row in (await admin.ask(name, body)).body["list"]]
 
     assert await found() == [stopped, waiting, done]
     assert await found(automationTemplateId=hold) == [stopped, waiting]
@@ -232,7 +234,7 @@ async def test_searches_narrow_down(ann: Desk) -> None:
     assert await found(every, automationTemplateIds=[hello, hold], executionStates=[f"{PREFIX}DONE"]) == [done]
     assert await found(every, appIds=["app"]) == [stopped, waiting]
     assert await found(every, subjectUserIds=["somebody"]) == []
-    about = [await ann.start(automation, user_id="u1") for automation in (hello, hold)]
+    about = [await admin.start(automation, user_id="u1") for automation in (hello, hold)]
     assert await found(every, subjectUserIds=["u1", "somebody"]) == about[::-1]
     assert await found(every, subjectUserIds=["u1"], executionStates=[f"{PREFIX}WAITING"]) == [about[1]]
     assert await found(every, subjectUserIds=["u1"], appIds=["app"]) == [about[1]]
@@ -240,28 +242,28 @@ async def test_searches_narrow_down(ann: Desk) -> None:
 
 
 @pytest.mark.parametrize("field", ["subjectUserIds", "automationTemplateIds"])
-async def test_a_search_that_names_too_many_ids_is_refused(ann: Desk, field: str) -> None:
+async def test_a_search_that_names_too_many_ids_is_refused(admin: OperationsClient, field: str) -> None:
     with pytest.raises(InvalidArgument, match="names 1,001 ids; at most 1,000"):
-        await ann.ask("SearchAllAutomationExecutions", {field: [str(number) for number in range(1_001)]})
+        await admin.ask("SearchAllAutomationExecutions", {field: [str(number) for number in range(1_001)]})
 
 
-async def test_searches_page_through_ids_and_automations_alike(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    runs = [str(await ann.start(automation)) for _ in range(13)]
+async def test_searches_page_through_ids_and_automations_alike(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    runs = [str(await admin.start(automation)) for _ in range(13)]
     for body in ({"refs": [{"id": run} for run in runs]}, {"automationTemplateId": automation}, {}):
-        first = (await ann.ask("SearchAutomationExecutions", {**body, "pageSize": 10})).body
+        first = (await admin.ask("SearchAutomationExecutions", {**body, "pageSize": 10})).body
         token = first["nextPageToken"]
-        rest = (await ann.ask("SearchAutomationExecutions", {**body, "pageSize": 10, "pageToken": token})).body
+        rest = (await admin.ask("SearchAutomationExecutions", {**body, "pageSize": 10, "pageToken": token})).body
         found = [row["automationExecution"]["id"] for row in first["list"] + rest["list"]]
         assert found == runs[::-1]
         assert rest["nextPageToken"] == ""
 
 
-async def test_the_automation_comes_along_when_asked_for(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    await ann.start(automation)
-    await ann.start(automation)
-    reply = (await ann.ask("SearchAutomationExecutions", {"expandMask": {"paths": ["*"]}})).body
+async def test_the_automation_comes_along_when_asked_for(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    await admin.start(automation)
+    await admin.start(automation)
+    reply = (await admin.ask("SearchAutomationExecutions", {"expandMask": {"paths": ["*"]}})).body
     assert [row["automationPath"] for row in reply["list"]] == ["$.expanded[0]"] * 2
     [expanded] = reply["expanded"]
     assert expanded["@type"] == "type.googleapis.com/c1.api.automations.v1.Automation"
@@ -271,22 +273,22 @@ async def test_the_automation_comes_along_when_asked_for(ann: Desk) -> None:
 # --- our own view -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_detail_tells_what_became_of_each_step(ann: Desk) -> None:
-    automation = await ann.make({**GREET, "skipIfTrueCel": "true"}, CALL, WAIT)
-    execution = await ann.start(automation)
-    running = await ann.detail(execution)
+async def test_the_detail_tells_what_became_of_each_step(admin: OperationsClient) -> None:
+    automation = await admin.make({**GREET, "skipIfTrueCel": "true"}, CALL, WAIT)
+    execution = await admin.start(automation)
+    running = await admin.detail(execution)
     assert (running["state"], running["step"]) == ("PROCESS_STEP", 1)
     assert [step["outcome"] for step in running["steps"]] == ["SKIPPED", "", ""]
-    ann.engine.far.calls[0].answer(503, b"busy")
+    admin.engine.far.calls[0].answer(503, b"busy")
     await settle()
-    retrying = await ann.detail(execution)
+    retrying = await admin.detail(execution)
     assert (retrying["state"], retrying["waitingFor"]) == ("WAITING", "retry")
     call = retrying["steps"][1]
     assert (call["outcome"], call["attempts"][0]["outcome"], call["attempts"][0]["status"]) == ("", "FAILED", 503)
-    await ann.wait(30)
-    ann.engine.far.calls[1].answer()
+    await admin.wait(30)
+    admin.engine.far.calls[1].answer()
     await settle()
-    later = await ann.detail(execution)
+    later = await admin.detail(execution)
     assert [step["outcome"] for step in later["steps"]] == ["SKIPPED", "SUCCEEDED", ""]
     assert [attempt["outcome"] for attempt in later["steps"][1]["attempts"]] == ["FAILED", "SUCCEEDED"]
     assert later["steps"][1]["output"] == {"response": {"ok": True}, "status_code": 200}
@@ -295,21 +297,21 @@ async def test_the_detail_tells_what_became_of_each_step(ann: Desk) -> None:
     assert "termination" not in later
 
 
-async def test_the_detail_masks_secrets(ann: Desk) -> None:
+async def test_the_detail_masks_secrets(admin: OperationsClient) -> None:
     steps = [
         evaluate("make", secret=["code"], code='"sword" + "fish"', plain='"shown"'),
         {"stepName": "send", "webhook": {"webhookId": "hook", "payload": {"text": "it is {{ ctx.make.code }}"}}},
     ]
-    execution = await ann.start(await ann.make(*steps))
-    detail = await ann.detail(execution)
+    execution = await admin.start(await admin.make(*steps))
+    detail = await admin.detail(execution)
     assert "swordfish" not in str(detail)
     assert detail["steps"][0]["output"]["plain"] == "shown"
 
 
-async def test_the_detail_shows_a_stop_and_what_never_began(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(WAIT, GREET))
-    await ann.ask("TerminateAutomation", {"reason": "wrong person"}, id=execution)
-    detail = await ann.detail(execution)
+async def test_the_detail_shows_a_stop_and_what_never_began(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(WAIT, GREET))
+    await admin.ask("TerminateAutomation", {"reason": "wrong person"}, id=execution)
+    detail = await admin.detail(execution)
     assert [step["outcome"] for step in detail["steps"]] == ["INTERRUPTED_WAITING", "NOT_STARTED"]
     assert detail["steps"][0]["settledAt"] == detail["completedAt"]
     stop = detail["termination"]
@@ -322,15 +324,15 @@ async def test_the_detail_shows_a_stop_and_what_never_began(ann: Desk) -> None:
     assert stop["actor"] == {"client": "ann@localhost", "principal": "ann@localhost", "address": "192.0.2.7"}
 
 
-async def test_the_detail_lists_children(ann: Desk) -> None:
-    child = await ann.make(WAIT)
-    execution = await ann.start(await ann.make(run_automation("go", child, {"n": 1})))
-    detail = await ann.detail(execution)
+async def test_the_detail_lists_children(admin: OperationsClient) -> None:
+    child = await admin.make(WAIT)
+    execution = await admin.start(await admin.make(run_automation("go", child, {"n": 1})))
+    detail = await admin.detail(execution)
     [started] = detail["children"]
     assert (started["automationTemplateId"], started["state"]) == (child, "WAITING")
-    assert started["automationDisplayName"] == (await ann.detail(int(started["id"])))["automationDisplayName"] != ""
+    assert started["automationDisplayName"] == (await admin.detail(int(started["id"])))["automationDisplayName"] != ""
     assert detail["steps"][0]["output"] == {"execution_id": started["id"]}
-    below = await ann.detail(int(started["id"]))
+    below = await admin.detail(int(started["id"]))
     assert (below["parent"], below["root"], below["depth"]) == (str(execution), str(execution), 1)
     assert below["trigger"] == {"n": 1}
 
@@ -338,70 +340,74 @@ async def test_the_detail_lists_children(ann: Desk) -> None:
 # --- start, and wait for the end --------------------------------------------------------------------------------------
 
 
-def begin(ann: Desk, automation: str, seconds: int, **headers: str) -> asyncio.Task[Reply]:
+def begin(admin: OperationsClient, automation: str, seconds: int, **headers: str) -> asyncio.Task[Reply]:
     asked = {"prefer": f"wait={seconds}", **headers}
-    return asyncio.create_task(ann.ask("ExecuteAutomation", {}, id=automation, headers=asked))
+    return asyncio.create_task(admin.ask("ExecuteAutomation", {}, id=automation, headers=asked))
 
 
 def state_told(headers: Mapping[str, str]) -> tuple[str, str]:
     return headers["Interlock-Execution"], headers["Preference-Applied"]
 
 
-async def test_the_answer_is_held_until_the_run_is_over(ann: Desk) -> None:
-    held = begin(ann, await ann.make(CALL), 30)
+async def test_the_answer_is_held_until_the_run_is_over(admin: OperationsClient) -> None:
+    held = begin(admin, await admin.make(CALL), 30)
     await settle()
     assert not held.done()
-    ann.engine.far.calls[0].answer()
+    admin.engine.far.calls[0].answer()
     reply = await held
     assert state_told(reply.headers) == ("state=DONE", "wait=30")
-    assert await ann.state(int(reply.body["executionId"])) == "DONE"
-    assert ann.services.feed.watches == 0
+    assert await admin.state(int(reply.body["executionId"])) == "DONE"
+    assert admin.services.feed.watches == 0
 
 
 @pytest.mark.parametrize("seconds", [0, 2, 86_400])
-async def test_the_answer_to_a_start_is_held_no_longer_than_preferred_and_permitted(ann: Desk, seconds: int) -> None:
-    held = begin(ann, await ann.make(WAIT), seconds)
+async def test_the_answer_to_a_start_is_held_no_longer_than_preferred_and_permitted(
+    admin: OperationsClient, seconds: int
+) -> None:
+    held = begin(admin, await admin.make(WAIT), seconds)
     await settle()
     limit = min(seconds, MAX_WAIT_SECONDS)
     if limit:
-        await ann.wait(limit - 1)
+        await admin.wait(limit - 1)
         assert not held.done()
-        await ann.wait(1)
+        await admin.wait(1)
     reply = await held
     assert state_told(reply.headers) == ("state=WAITING", f"wait={limit}")
-    assert ann.services.feed.watches == 0
+    assert admin.services.feed.watches == 0
 
 
-async def test_a_run_that_is_terminated_answers_who_waits_for_it(ann: Desk) -> None:
-    held = begin(ann, await ann.make(WAIT), 30)
+async def test_a_run_that_is_terminated_answers_who_waits_for_it(admin: OperationsClient) -> None:
+    held = begin(admin, await admin.make(WAIT), 30)
     await settle()
-    [run] = (await ann.ask("ListAutomationExecutions")).body["automationExecutions"]
-    await ann.ask("TerminateAutomation", id=run["id"])
+    [run] = (await admin.ask("ListAutomationExecutions")).body["automationExecutions"]
+    await admin.ask("TerminateAutomation", id=run["id"])
     assert state_told((await held).headers) == ("state=TERMINATE", "wait=30")
 
 
-async def test_a_server_that_stops_answers_with_how_far_the_run_is(ann: Desk) -> None:
-    held = begin(ann, await ann.make(WAIT), 30)
+async def test_a_server_that_stops_answers_with_how_far_the_run_is(admin: OperationsClient) -> None:
+    held = begin(admin, await admin.make(WAIT), 30)
     await settle()
-    ann.services.feed.close()
+    admin.services.feed.close()
     assert state_told((await held).headers) == ("state=WAITING", "wait=30")
 
 
-async def test_a_repeated_key_waits_for_the_run_that_was_started_first(ann: Desk) -> None:
-    automation = await ann.make(CALL)
-    first = begin(ann, automation, 1, **{"idempotency-key": "k"})
+async def test_a_repeated_key_waits_for_the_run_that_was_started_first(admin: OperationsClient) -> None:
+    automation = await admin.make(CALL)
+    first = begin(admin, automation, 1, **{"idempotency-key": "k"})
     await settle()
-    await ann.wait(1)
+    await admin.wait(1)
     assert (await first).headers["Interlock-Execution"] == "state=PROCESS_STEP"
-    second = begin(ann, automation, 30, **{"idempotency-key": "k"})
+    second = begin(admin, automation, 30, **{"idempotency-key": "k"})
     await settle()
     assert not second.done()
-    ann.engine.far.calls[0].answer()
+    admin.engine.far.calls[0].answer()
     reply = await second
     assert reply.headers["Interlock-Execution"] == "state=DONE"
     assert (reply.headers["Idempotency-Replayed"], reply.body) == ("true", (await first).body)
 
 
-async def test_a_preference_that_is_not_known_holds_nothing_back(ann: Desk) -> None:
-    reply = await ann.ask("ExecuteAutomation", {}, id=await ann.make(WAIT), headers={"prefer": "respond-async, wait=x"})
+async def test_a_preference_that_is_not_known_holds_nothing_back(admin: OperationsClient) -> None:
+    reply = await admin.ask(
+        "ExecuteAutomation", {}, id=await admin.make(WAIT), headers={"prefer": "respond-async, wait=x"}
+    )
     assert "Interlock-Execution" not in reply.headers

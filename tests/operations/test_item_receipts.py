@@ -13,7 +13,7 @@ from interlock.rules.retry import RetryPolicy
 from tests.clocks import settle
 from tests.engine.recipients import MAILS, recipients
 from tests.engine.worlds import FarEnd
-from tests.operations.desk import Desk, desk
+from tests.operations.operations_client import OperationsClient, operations_client
 
 pytestmark = pytest.mark.anyio
 
@@ -21,15 +21,15 @@ LISTS = ("done", "failed", "interrupted", "unknown", "neverStarted", "open")
 
 
 @pytest.fixture
-async def ann() -> AsyncIterator[Desk]:
+async def admin() -> AsyncIterator[OperationsClient]:
     far = FarEnd()
     kind = recipients(far, retries=RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND))
-    async with desk(far=far, more_kinds=[kind]) as made:
+    async with operations_client(far=far, more_kinds=[kind]) as made:
         yield made
 
 
-async def receipt(ann: Desk, execution: int) -> Any:
-    return (await ann.ask("OwnGetReceipt", id=execution)).body
+async def receipt(admin: OperationsClient, execution: int) -> Any:
+    return (await admin.ask("OwnGetReceipt", id=execution)).body
 
 
 def shape(found: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
@@ -37,10 +37,10 @@ def shape(found: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     return {name: [(entry["item"], entry["outcome"]) for entry in found[name]] for name in LISTS if found.get(name)}
 
 
-async def answer(ann: Desk, *statuses: int) -> None:
+async def answer(admin: OperationsClient, *statuses: int) -> None:
     """Answer the items in their order; 0: the connection is lost."""
     for status in statuses:
-        [call] = ann.engine.far.open
+        [call] = admin.engine.far.open
         if status:
             call.answer(status)
         else:
@@ -48,39 +48,39 @@ async def answer(ann: Desk, *statuses: int) -> None:
         await settle()
 
 
-async def test_stop_in_the_middle_tells_of_each_item(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 200)
-    await ann.ask("TerminateAutomation", id=execution)
+async def test_stop_in_the_middle_tells_of_each_item(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 200)
+    await admin.ask("TerminateAutomation", id=execution)
     await settle()
-    found = await receipt(ann, execution)
+    found = await receipt(admin, execution)
     assert shape(found) == {
         "done": [("ann", "SUCCEEDED")],
         "unknown": [("bob", "INTERRUPTED_OUTCOME_UNKNOWN")],
         "neverStarted": [("eve", "NOT_STARTED")],
     }
     [bob] = found["unknown"]
-    assert bob["idempotencyKey"] == ann.engine.far.calls[1].request.headers["Idempotency-Key"]
+    assert bob["idempotencyKey"] == admin.engine.far.calls[1].request.headers["Idempotency-Key"]
     [eve] = found["neverStarted"]
     assert eve["idempotencyKey"] == ""
 
 
-async def test_item_that_ended_in_an_earlier_attempt_stays_in_the_receipt(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 200, 503, 200)
-    await ann.engine.clock.pass_time(1)
-    await answer(ann, 200)
-    found = await receipt(ann, execution)
+async def test_item_that_ended_in_an_earlier_attempt_stays_in_the_receipt(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 200, 503, 200)
+    await admin.engine.clock.pass_time(1)
+    await answer(admin, 200)
+    found = await receipt(admin, execution)
     assert shape(found) == {"done": [("ann", "SUCCEEDED"), ("bob", "SUCCEEDED"), ("eve", "SUCCEEDED")]}
     assert [entry["attempts"] for entry in found["done"]] == [1, 2, 1]
 
 
-async def test_item_without_an_answer_stays_in_doubt_when_its_retry_is_refused(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 200, 0, 200)
-    await ann.engine.clock.pass_time(1)
-    await answer(ann, 400)
-    found = await receipt(ann, execution)
+async def test_item_without_an_answer_stays_in_doubt_when_its_retry_is_refused(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 200, 0, 200)
+    await admin.engine.clock.pass_time(1)
+    await answer(admin, 400)
+    found = await receipt(admin, execution)
     assert shape(found) == {
         "done": [("ann", "SUCCEEDED"), ("eve", "SUCCEEDED")],
         "unknown": [("bob", "FAILED")],
@@ -88,31 +88,31 @@ async def test_item_without_an_answer_stays_in_doubt_when_its_retry_is_refused(a
     assert found["unresolved"] == 1
 
 
-async def test_item_that_waits_for_its_retry_when_the_run_is_stopped_has_failed(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 200, 503, 200)
-    await ann.ask("TerminateAutomation", id=execution)
-    assert shape(await receipt(ann, execution)) == {
+async def test_item_that_waits_for_its_retry_when_the_run_is_stopped_has_failed(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 200, 503, 200)
+    await admin.ask("TerminateAutomation", id=execution)
+    assert shape(await receipt(admin, execution)) == {
         "done": [("ann", "SUCCEEDED"), ("eve", "SUCCEEDED")],
         "failed": [("bob", "FAILED")],
     }
 
 
-async def test_failed_item_leaves_those_after_it_never_started(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 400)
-    assert shape(await receipt(ann, execution)) == {
+async def test_failed_item_leaves_those_after_it_never_started(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 400)
+    assert shape(await receipt(admin, execution)) == {
         "failed": [("ann", "FAILED")],
         "neverStarted": [("bob", "NOT_STARTED"), ("eve", "NOT_STARTED")],
     }
 
 
-async def test_addendum_names_an_item_of_an_earlier_attempt(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(MAILS))
-    await answer(ann, 0, 200, 503)
-    await ann.engine.clock.pass_time(1)
-    await answer(ann, 400)
+async def test_addendum_names_an_item_of_an_earlier_attempt(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(MAILS))
+    await answer(admin, 0, 200, 503)
+    await admin.engine.clock.pass_time(1)
+    await answer(admin, 400)
     body = {"step": "mail", "item": "ann", "finding": "DID_NOT_HAPPEN", "note": "asked"}
-    await ann.ask("OwnCreateAddendum", body, id=execution)
-    found = await receipt(ann, execution)
+    await admin.ask("OwnCreateAddendum", body, id=execution)
+    found = await receipt(admin, execution)
     assert [(entry["item"], entry["resolved"]) for entry in found["unknown"]] == [("ann", True)]

@@ -20,7 +20,7 @@ from interlock.operations.paging import ROWS_PER_TURN
 from interlock.ports import Role
 from interlock.rules.model import SECOND
 from tests.engine.worlds import evaluate
-from tests.operations.desk import CALL, GREET, WAIT, Desk
+from tests.operations.operations_client import CALL, GREET, WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -29,8 +29,8 @@ DEAR = "ctx.trigger.numbers.map(n, n).map(n, n).size() == 2"
 RUINOUS = "[" + "1," * 99 + "1].all(a, ctx.trigger.numbers.all(b, a + b > 0))"
 
 
-async def plan(ann: Desk, **narrowing: Any) -> Any:
-    return (await ann.ask("OwnPlanBulkTermination", {"filter": narrowing})).body
+async def plan(admin: OperationsClient, **narrowing: Any) -> Any:
+    return (await admin.ask("OwnPlanBulkTermination", {"filter": narrowing})).body
 
 
 def planned(plan: Any) -> list[int]:
@@ -38,32 +38,32 @@ def planned(plan: Any) -> list[int]:
     return sorted(int(row["executionId"]) for row in plan["executions"])
 
 
-async def where(ann: Desk, expression: str) -> list[int]:
-    return planned(await plan(ann, expressionCel=expression))
+async def where(admin: OperationsClient, expression: str) -> list[int]:
+    return planned(await plan(admin, expressionCel=expression))
 
 
 # --- by subject -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_subject_finds_the_runs_about_that_person(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    ours = await ann.make(WAIT, context={"context": {"user_id": "u1"}})
-    first = await ann.start(automation, user_id="u1")
-    second = await ann.start(automation, userId="u1")
-    by_default, overlaid = await ann.start(ours), await ann.start(ours, user_id="u2")
+async def test_a_subject_finds_the_runs_about_that_person(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    ours = await admin.make(WAIT, context={"context": {"user_id": "u1"}})
+    first = await admin.start(automation, user_id="u1")
+    second = await admin.start(automation, userId="u1")
+    by_default, overlaid = await admin.start(ours), await admin.start(ours, user_id="u2")
     for trigger in ({"user_id": "u10"}, {"user_id": None}, {"name": "u1"}, {"nested": {"user_id": "u1"}}):
-        await ann.start(automation, **trigger)
-    assert planned(await plan(ann, subjectUserIds=["u1"])) == [first, second, by_default]
-    assert planned(await plan(ann, subjectUserIds=["u1", "u2"])) == [first, second, by_default, overlaid]
-    assert planned(await plan(ann, subjectUserIds=["u1", "u1"], automationTemplateIds=[ours, ours])) == [by_default]
-    assert planned(await plan(ann, subjectUserIds=["nobody"])) == []
+        await admin.start(automation, **trigger)
+    assert planned(await plan(admin, subjectUserIds=["u1"])) == [first, second, by_default]
+    assert planned(await plan(admin, subjectUserIds=["u1", "u2"])) == [first, second, by_default, overlaid]
+    assert planned(await plan(admin, subjectUserIds=["u1", "u1"], automationTemplateIds=[ours, ours])) == [by_default]
+    assert planned(await plan(admin, subjectUserIds=["nobody"])) == []
 
 
-async def test_what_a_run_hands_on_to_its_child_says_whom_that_is_about(ann: Desk) -> None:
-    child = await ann.make(WAIT)
+async def test_what_a_run_hands_on_to_its_child_says_whom_that_is_about(admin: OperationsClient) -> None:
+    child = await admin.make(WAIT)
     begin = {"automationTemplateRef": {"id": child}, "context": {"context": {"user_id": "{{ ctx.trigger.user_id }}"}}}
-    await ann.start(await ann.make({"stepName": "begin", "runAutomation": begin}), user_id="u1")
-    [found] = (await plan(ann, subjectUserIds=["u1"]))["executions"]
+    await admin.start(await admin.make({"stepName": "begin", "runAutomation": begin}), user_id="u1")
+    [found] = (await plan(admin, subjectUserIds=["u1"]))["executions"]
     assert found["automationTemplateId"] == child
 
 
@@ -84,21 +84,21 @@ async def test_what_a_run_hands_on_to_its_child_says_whom_that_is_about(ann: Des
         "ctx.trigger.numbers.map(n, n + 1).map(n, n + 1) == [3, 4] && execution.createdAt < now() - duration('5m')",
     ],
 )
-async def test_an_expression_asks_what_a_run_is_and_what_it_knows(ann: Desk, expression: str) -> None:
-    wanted = await ann.start(await ann.make(GREET, WAIT, displayName="Offboard"), name="Ann", numbers=[1, 2])
-    await ann.wait(600)
-    await ann.start(await ann.make(CALL), name="Bob", numbers=[])
-    assert await where(ann, expression) == [wanted]
+async def test_an_expression_asks_what_a_run_is_and_what_it_knows(admin: OperationsClient, expression: str) -> None:
+    wanted = await admin.start(await admin.make(GREET, WAIT, displayName="Offboard"), name="Ann", numbers=[1, 2])
+    await admin.wait(600)
+    await admin.start(await admin.make(CALL), name="Bob", numbers=[])
+    assert await where(admin, expression) == [wanted]
 
 
-async def test_an_expression_is_one_condition_among_the_others(ann: Desk) -> None:
-    automation, other = await ann.make(WAIT), await ann.make(WAIT)
-    runs = [await ann.start(made, user_id=user, n=1) for made in (automation, other) for user in ("u1", "u2")]
-    done = await ann.start(await ann.make(GREET), name="Ann", user_id="u1", n=1)
-    assert await where(ann, "ctx.trigger.n == 1") == runs
-    both = await plan(ann, automationTemplateIds=[other], subjectUserIds=["u2"], expressionCel="ctx.trigger.n == 1")
+async def test_an_expression_is_one_condition_among_the_others(admin: OperationsClient) -> None:
+    automation, other = await admin.make(WAIT), await admin.make(WAIT)
+    runs = [await admin.start(made, user_id=user, n=1) for made in (automation, other) for user in ("u1", "u2")]
+    done = await admin.start(await admin.make(GREET), name="Ann", user_id="u1", n=1)
+    assert await where(admin, "ctx.trigger.n == 1") == runs
+    both = await plan(admin, automationTemplateIds=[other], subjectUserIds=["u2"], expressionCel="ctx.trigger.n == 1")
     assert planned(both) == [runs[3]]
-    assert await ann.state(done) == "DONE"
+    assert await admin.state(done) == "DONE"
 
 
 def test_what_can_be_asked_of_a_run_is_what_is_declared() -> None:
@@ -109,43 +109,43 @@ def test_what_can_be_asked_of_a_run_is_what_is_declared() -> None:
 # --- an expression that fails -----------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
-    first, wanted, odd = [await ann.start(automation, **trigger) for trigger in ({}, {"n": 5}, {"n": "private"})]
-    found = await plan(ann, expressionCel="ctx.trigger.n > 1")
+async def test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
+    first, wanted, odd = [await admin.start(automation, **trigger) for trigger in ({}, {"n": 5}, {"n": "private"})]
+    found = await plan(admin, expressionCel="ctx.trigger.n > 1")
     assert (planned(found), found["total"]) == ([wanted], 1)
     failures = found["expressionFailures"]
     assert (failures["count"], failures["executionId"]) == (2, str(odd))
     assert "matching overload" in failures["error"]
     assert "private" not in str(found)
-    given = (await ann.ask("OwnCreateBulkTermination", {"filter": {"expressionCel": "ctx.trigger.n > 1"}})).body
+    given = (await admin.ask("OwnCreateBulkTermination", {"filter": {"expressionCel": "ctx.trigger.n > 1"}})).body
     assert (given["bulkTermination"]["total"], given["expressionFailures"]) == (1, failures)
     assert first < wanted < odd
-    assert not (await plan(ann, expressionCel="has(ctx.trigger.n)")).get("expressionFailures")
+    assert not (await plan(admin, expressionCel="has(ctx.trigger.n)")).get("expressionFailures")
 
 
-async def test_an_overrun_and_an_answer_that_is_no_bool_are_failures_too(ann: Desk) -> None:
-    run = await ann.start(await ann.make(WAIT), numbers=list(range(9_999)), text="yes")
+async def test_an_overrun_and_an_answer_that_is_no_bool_are_failures_too(admin: OperationsClient) -> None:
+    run = await admin.start(await admin.make(WAIT), numbers=list(range(9_999)), text="yes")
     for expression, why in ((RUINOUS, "loops more|more time"), ("ctx.trigger.text", "expected type 'bool'")):
-        found = await plan(ann, expressionCel=expression)
+        found = await plan(admin, expressionCel=expression)
         assert (found["total"], found["expressionFailures"]["executionId"]) == (0, str(run))
         assert re.search(why, found["expressionFailures"]["error"])
 
 
-async def test_a_secret_can_be_neither_asked_about_nor_read_in_an_error(ann: Desk) -> None:
+async def test_a_secret_can_be_neither_asked_about_nor_read_in_an_error(admin: OperationsClient) -> None:
     steps = (evaluate("login", secret=["token"], token='"hunter" + "2"', open='"x"'), WAIT)
-    run = await ann.start(await ann.make(*steps))
-    assert await where(ann, 'ctx.login.token.startsWith("hunter")') == []
-    assert await where(ann, 'ctx.login.token == "[secret]" && ctx.login.open == "x"') == [run]
-    found = await plan(ann, expressionCel="int(ctx.login.token) == 1")
+    run = await admin.start(await admin.make(*steps))
+    assert await where(admin, 'ctx.login.token.startsWith("hunter")') == []
+    assert await where(admin, 'ctx.login.token == "[secret]" && ctx.login.open == "x"') == [run]
+    found = await plan(admin, expressionCel="int(ctx.login.token) == 1")
     assert found["expressionFailures"]["count"] == 1
     assert "hunter" not in str(found)
 
 
-async def test_what_a_client_may_not_see_is_not_asked_about(ann: Desk) -> None:
-    theirs = await ann.make(WAIT, appId="app1")
-    runs = [await ann.start(made) for made in (theirs, await ann.make(WAIT), await ann.make(WAIT, appId="app2"))]
-    bob = ann.with_role(Role.APP_ADMIN, apps=["app1"])
+async def test_what_a_client_may_not_see_is_not_asked_about(admin: OperationsClient) -> None:
+    theirs = await admin.make(WAIT, appId="app1")
+    runs = [await admin.start(made) for made in (theirs, await admin.make(WAIT), await admin.make(WAIT, appId="app2"))]
+    bob = admin.with_role(Role.APP_ADMIN, apps=["app1"])
     found = await plan(bob, expressionCel="ctx.trigger.missing")
     assert (found["total"], found["expressionFailures"]["count"]) == (0, 1)
     assert found["expressionFailures"]["executionId"] == str(runs[0])
@@ -169,19 +169,19 @@ async def test_what_a_client_may_not_see_is_not_asked_about(ann: Desk) -> None:
     ],
 )
 async def test_an_expression_that_cannot_be_meant_is_refused_with_its_place(
-    ann: Desk, expression: str, told: str
+    admin: OperationsClient, expression: str, told: str
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await plan(ann, allExecutions=True, expressionCel=expression)
+        await plan(admin, allExecutions=True, expressionCel=expression)
     [problem, *_] = refused.value.problems
     assert problem.field == "filter.expressionCel"
     assert problem.line is not None
     assert told in str(problem)
 
 
-async def test_nobody_is_no_subject(ann: Desk) -> None:
+async def test_nobody_is_no_subject(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument, match=r"subjectUserIds\[1\]"):
-        await plan(ann, subjectUserIds=["u1", ""])
+        await plan(admin, subjectUserIds=["u1", ""])
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -208,35 +208,37 @@ class Counted:
         ("execution.automationDisplayName == ''", {"get_many"}),
     ],
 )
-async def test_what_an_expression_does_not_read_is_not_loaded(ann: Desk, expression: str, read: set[str]) -> None:
-    automation = await ann.make(GREET, WAIT)
+async def test_what_an_expression_does_not_read_is_not_loaded(
+    admin: OperationsClient, expression: str, read: set[str]
+) -> None:
+    automation = await admin.make(GREET, WAIT)
     for _ in range(3):
-        await ann.start(automation, name="Ann", n=1)
+        await admin.start(automation, name="Ann", n=1)
     reads = Counter[str]()
-    ann.services = replace(ann.services, store=Counted(reads, ann.services.store))
-    assert await where(ann, expression) == []
+    admin.services = replace(admin.services, store=Counted(reads, admin.services.store))
+    assert await where(admin, expression) == []
     assert {name for name in reads if name in {"input", "outputs", "definition", "get_many", "load"}} == read
     assert all(reads[name] == (3 if name in ("input", "outputs") else 1) for name in read)
 
 
 class SlowEvaluator(LocalEvaluator):
-    """Takes ten seconds of the desk's time for each batch of runs."""
+    """Takes ten seconds of engine time for each batch of runs."""
 
-    def __init__(self, ann: Desk) -> None:
+    def __init__(self, admin: OperationsClient) -> None:
         super().__init__()
-        self._ann = ann
+        self._ann = admin
 
     async def evaluate_each(self, program: Program, contexts: Sequence[Context]) -> list[object]:
         self._ann.engine.clock.advance(10)
         return await super().evaluate_each(program, contexts)
 
 
-async def test_what_takes_too_long_is_refused_as_a_whole(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
+async def test_what_takes_too_long_is_refused_as_a_whole(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
     batches = MAX_FILTER_TIME // SECOND // 10
-    runs = [await ann.start(automation) for _ in range(batches * ROWS_PER_TURN)]
-    ann.services = replace(ann.services, evaluator=SlowEvaluator(ann))
-    assert await where(ann, "true") == runs
-    await ann.start(automation)
+    runs = [await admin.start(automation) for _ in range(batches * ROWS_PER_TURN)]
+    admin.services = replace(admin.services, evaluator=SlowEvaluator(admin))
+    assert await where(admin, "true") == runs
+    await admin.start(automation)
     with pytest.raises(InvalidArgument, match="longer than 30 s"):
-        await where(ann, "true")
+        await where(admin, "true")

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from interlock.errors import InvalidArgument
 from interlock.operations.paging import MAX_PAGE_BYTES
-from tests.operations.desk import GREET, WAIT, Desk, desk
+from tests.operations.operations_client import GREET, WAIT, OperationsClient, operations_client
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_pages_hold_every_row_once(ann: Desk) -> None:
-    made = {await ann.make(WAIT) for _ in range(23)}
+async def test_pages_hold_every_row_once(admin: OperationsClient) -> None:
+    made = {await admin.make(WAIT) for _ in range(23)}
     seen: list[str] = []
     token = ""
     for size in (10, 10, 3):
-        page = (await ann.ask("ListAutomations", query={"page_size": "10", "page_token": token})).body
+        page = (await admin.ask("ListAutomations", query={"page_size": "10", "page_token": token})).body
         assert len(page["list"]) == size
         seen += [row["id"] for row in page["list"]]
         token = page["nextPageToken"]
@@ -36,46 +36,48 @@ LARGE = 300_000
 """Bytes of an automation's description: three and a bit fill a page."""
 
 
-async def all_pages(ann: Desk, name: str, body: dict[str, Any] | None = None) -> list[list[dict[str, Any]]]:
+async def all_pages(
+    admin: OperationsClient, name: str, body: dict[str, Any] | None = None
+) -> list[list[dict[str, Any]]]:
     """Every page that a list gives, by following its tokens."""
     pages: list[list[dict[str, Any]]] = []
     token = ""
     while not pages or token:
         if body is None:
-            page = (await ann.ask(name, query={"page_size": "100", "page_token": token})).body
+            page = (await admin.ask(name, query={"page_size": "100", "page_token": token})).body
         else:
-            page = (await ann.ask(name, {**body, "pageSize": 100, "pageToken": token})).body
+            page = (await admin.ask(name, {**body, "pageSize": 100, "pageToken": token})).body
         token = page["nextPageToken"]
         pages.append(page["list"])
         assert len(json.dumps(page)) < 2 * MAX_PAGE_BYTES + LARGE
     return pages
 
 
-async def test_pages_of_large_rows_end_early_and_lose_none(ann: Desk) -> None:
-    made = {await ann.make(WAIT, description=f"{number:03}" * (LARGE // 3)) for number in range(11)}
+async def test_pages_of_large_rows_end_early_and_lose_none(admin: OperationsClient) -> None:
+    made = {await admin.make(WAIT, description=f"{number:03}" * (LARGE // 3)) for number in range(11)}
     for name, body in (("ListAutomations", None), ("SearchAutomations", {})):
-        pages = await all_pages(ann, name, body)
+        pages = await all_pages(admin, name, body)
         assert max(map(len, pages)) < 11
         seen = [row["id"] for page in pages for row in page]
         assert len(seen) == 11
         assert set(seen) == made
 
 
-async def test_a_row_larger_than_a_page_is_a_page_of_its_own(ann: Desk) -> None:
+async def test_a_row_larger_than_a_page_is_a_page_of_its_own(admin: OperationsClient) -> None:
     text = "x" * 900_000
-    made = {await ann.make(WAIT, description=text) for _ in range(3)}
-    pages = await all_pages(ann, "ListAutomations")
+    made = {await admin.make(WAIT, description=text) for _ in range(3)}
+    pages = await all_pages(admin, "ListAutomations")
     assert [len(page) for page in pages] == [1, 1, 1]
     assert {row["id"] for page in pages for row in page} == made
 
 
-async def test_pages_of_versions_end_early_and_lose_none(ann: Desk) -> None:
-    automation = await ann.make(GREET)
+async def test_pages_of_versions_end_early_and_lose_none(admin: OperationsClient) -> None:
+    automation = await admin.make(GREET)
     for number in range(7):
         context = {"context": {"text": str(number) * LARGE}}
         sent = {"automation": {"context": context}, "updateMask": "context"}
-        await ann.ask("UpdateAutomation", sent, id=automation)
-    pages = await all_pages(ann, "SearchAutomationTemplateVersions", {"automationTemplateId": automation})
+        await admin.ask("UpdateAutomation", sent, id=automation)
+    pages = await all_pages(admin, "SearchAutomationTemplateVersions", {"automationTemplateId": automation})
     assert max(map(len, pages)) < 8
     assert [int(row["version"]) for page in pages for row in page] == [8, 7, 6, 5, 4, 3, 2, 1]
 
@@ -88,33 +90,33 @@ def test_a_scan_gives_what_there_was_exactly_once_whatever_is_written_meanwhile(
     """Of what there was when it began, less what was deleted meanwhile; nothing twice."""
 
     async def scan() -> None:
-        async with desk() as ann:
-            automations = [await ann.make(WAIT) for _ in range(25)]
-            runs = [await ann.start(automations[0]) for _ in range(25)]
+        async with operations_client() as admin:
+            automations = [await admin.make(WAIT) for _ in range(25)]
+            runs = [await admin.start(automations[0]) for _ in range(25)]
             dropped: set[str] = set()
             seen_runs, seen_automations = [], []
             run_token = automation_token = ""
             todo = list(between)
             for first in (True, False, False, False, False, False, False):
                 if first or run_token:
-                    page = (await ann.ask("ListAutomationExecutions", query=query(run_token))).body
+                    page = (await admin.ask("ListAutomationExecutions", query=query(run_token))).body
                     seen_runs += [int(row["id"]) for row in page["automationExecutions"]]
                     run_token = page["nextPageToken"]
                 if first or automation_token:
-                    page = (await ann.ask("ListAutomations", query=query(automation_token))).body
+                    page = (await admin.ask("ListAutomations", query=query(automation_token))).body
                     seen_automations += [row["id"] for row in page["list"]]
                     automation_token = page["nextPageToken"]
                 for _ in range(5):
                     match todo.pop() if todo else "":
                         case "start":
-                            await ann.start(chance.choice([a for a in automations if a not in dropped]))
+                            await admin.start(chance.choice([a for a in automations if a not in dropped]))
                         case "stop":
-                            await ann.ask("TerminateAutomation", id=chance.choice(runs))
+                            await admin.ask("TerminateAutomation", id=chance.choice(runs))
                         case "make":
-                            await ann.make(WAIT)
+                            await admin.make(WAIT)
                         case "drop" if len(dropped) < 20:
                             automation = chance.choice([a for a in automations if a not in dropped])
-                            await ann.ask("DeleteAutomation", id=automation)
+                            await admin.ask("DeleteAutomation", id=automation)
                             dropped.add(automation)
             assert run_token == automation_token == ""
             assert len(set(seen_runs)) == len(seen_runs)
@@ -129,38 +131,38 @@ def test_a_scan_gives_what_there_was_exactly_once_whatever_is_written_meanwhile(
 
 
 @pytest.mark.parametrize(("asked", "size"), [("", 25), ("0", 25), ("1", 10), ("-5", 10), ("50", 50), ("9999", 100)])
-async def test_the_size_of_a_page_is_clamped(ann: Desk, asked: str, size: int) -> None:
-    automation = await ann.make(GREET)
+async def test_the_size_of_a_page_is_clamped(admin: OperationsClient, asked: str, size: int) -> None:
+    automation = await admin.make(GREET)
     for _ in range(101):
-        await ann.ask("ExecuteAutomation", id=automation)
-    page = (await ann.ask("ListAutomationExecutions", query={"page_size": asked})).body
+        await admin.ask("ExecuteAutomation", id=automation)
+    page = (await admin.ask("ListAutomationExecutions", query={"page_size": asked})).body
     assert len(page["automationExecutions"]) == size
 
 
-async def test_a_size_that_is_no_number_is_named(ann: Desk) -> None:
+async def test_a_size_that_is_no_number_is_named(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument, match="page_size: must be a whole number"):
-        await ann.ask("ListAutomations", query={"page_size": "ten"})
+        await admin.ask("ListAutomations", query={"page_size": "ten"})
 
 
 @pytest.mark.parametrize("token", ["x", "====", "é", "A" * 5000, "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
-async def test_garbage_is_refused_naming_the_field(ann: Desk, token: str) -> None:
+async def test_garbage_is_refused_naming_the_field(admin: OperationsClient, token: str) -> None:
     with pytest.raises(InvalidArgument, match="page_token: is not a token for this query"):
-        await ann.ask("ListAutomations", query={"page_token": token})
+        await admin.ask("ListAutomations", query={"page_token": token})
     with pytest.raises(InvalidArgument, match="pageToken: is not a token for this query"):
-        await ann.ask("SearchAutomations", {"pageToken": token})
+        await admin.ask("SearchAutomations", {"pageToken": token})
 
 
-async def test_a_token_is_good_for_its_query_and_its_tenant_alone(ann: Desk) -> None:
-    eve = await ann.of_another_tenant()
+async def test_a_token_is_good_for_its_query_and_its_tenant_alone(admin: OperationsClient) -> None:
+    eve = await admin.of_another_tenant()
     for _ in range(11):
-        await ann.make(WAIT)
+        await admin.make(WAIT)
         await eve.make(WAIT)
     body = {"pageSize": 10, "query": "automation"}
-    token = (await ann.ask("SearchAutomations", body)).body["nextPageToken"]
-    assert len((await ann.ask("SearchAutomations", {**body, "pageToken": token})).body["list"]) == 1
+    token = (await admin.ask("SearchAutomations", body)).body["nextPageToken"]
+    assert len((await admin.ask("SearchAutomations", {**body, "pageToken": token})).body["list"]) == 1
     with pytest.raises(InvalidArgument):
         await eve.ask("SearchAutomations", {**body, "pageToken": token})
     with pytest.raises(InvalidArgument):
-        await ann.ask("SearchAutomations", {"pageSize": 10, "query": "an", "pageToken": token})
+        await admin.ask("SearchAutomations", {"pageSize": 10, "query": "an", "pageToken": token})
     with pytest.raises(InvalidArgument):
-        await ann.ask("ListAutomations", query={"page_token": token})
+        await admin.ask("ListAutomations", query={"page_token": token})

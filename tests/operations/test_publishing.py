@@ -9,7 +9,7 @@ import pytest
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.triggers import TRIGGER_KINDS
 from interlock.errors import FailedPrecondition, InvalidArgument
-from tests.operations.desk import CALL, GREET, WAIT, Desk
+from tests.operations.operations_client import CALL, GREET, WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ def evaluate(name: str, source: str) -> dict[str, Any]:
     return {"stepName": name, "evaluateExpressions": {"expressions": [{"key": "x", "expressionCel": source}]}}
 
 
-async def test_all_findings_are_told_with_their_place(ann: Desk) -> None:
+async def test_all_findings_are_told_with_their_place(admin: OperationsClient) -> None:
     steps = [
         {**WAIT, "skipIfTrueCel": "ctx.greet.text =="},
         evaluate("early", "ctx.greet.text"),
@@ -28,7 +28,7 @@ async def test_all_findings_are_told_with_their_place(ann: Desk) -> None:
         {"stepName": "say", "webhook": {"webhookId": "hook", "payload": {"a": [{"b": "x {{ ctx.nobody }}"}]}}},
     ]
     with pytest.raises(InvalidArgument) as refused:
-        await ann.make(*steps)
+        await admin.make(*steps)
     found = {(row.field, row.step): (row.line, row.column, row.description) for row in refused.value.problems}
     assert set(found) == {
         ("automationSteps[0].skipIfTrueCel", "hold"),
@@ -39,40 +39,40 @@ async def test_all_findings_are_told_with_their_place(ann: Desk) -> None:
     assert all(line == 1 for line, _, _ in found.values())
     later = found["automationSteps[1].evaluateExpressions.expressions[0].expressionCel", "early"]
     assert "comes later" in later[2]
-    assert (await ann.ask("ListAutomations")).body["list"] == []
+    assert (await admin.ask("ListAutomations")).body["list"] == []
 
 
-async def test_an_update_names_the_fields_below_automation(ann: Desk) -> None:
-    automation = await ann.make(WAIT)
+async def test_an_update_names_the_fields_below_automation(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT)
     body = {"automation": {"automationSteps": [{**WAIT, "skipIfTrueCel": "1 +"}]}, "updateMask": "automationSteps"}
     with pytest.raises(InvalidArgument) as refused:
-        await ann.ask("UpdateAutomation", body, id=automation)
+        await admin.ask("UpdateAutomation", body, id=automation)
     assert [row.field for row in refused.value.problems] == ["automation.automationSteps[0].skipIfTrueCel"]
-    assert (await ann.ask("GetAutomation", id=automation)).body["automation"]["currentVersion"] == "1"
+    assert (await admin.ask("GetAutomation", id=automation)).body["automation"]["currentVersion"] == "1"
 
 
 @pytest.mark.parametrize("kind", sorted(set(STEP_KINDS) - RUNNABLE))
-async def test_a_kind_of_step_that_cannot_run_yet_is_named(ann: Desk, kind: str) -> None:
+async def test_a_kind_of_step_that_cannot_run_yet_is_named(admin: OperationsClient, kind: str) -> None:
     with pytest.raises(FailedPrecondition, match=kind):
-        await ann.make({"stepName": "a", kind: {}})
-    await ann.make({"stepName": "a", kind: {}}, isDraft=True)
+        await admin.make({"stepName": "a", kind: {}})
+    await admin.make({"stepName": "a", kind: {}}, isDraft=True)
 
 
 @pytest.mark.parametrize("kind", [*TRIGGER_KINDS, "form"])
-async def test_a_kind_of_trigger_that_cannot_run_yet_is_named(ann: Desk, kind: str) -> None:
+async def test_a_kind_of_trigger_that_cannot_run_yet_is_named(admin: OperationsClient, kind: str) -> None:
     with pytest.raises(FailedPrecondition, match=kind):
-        await ann.make(WAIT, triggers=[{kind: {}}])
-    await ann.make(WAIT, triggers=[{kind: {}}], isDraft=True)
+        await admin.make(WAIT, triggers=[{kind: {}}])
+    await admin.make(WAIT, triggers=[{kind: {}}], isDraft=True)
 
 
-async def test_on_demand_is_no_trigger_or_the_manual_one(ann: Desk) -> None:
-    await ann.make(WAIT, triggers=[])
-    await ann.make(WAIT, triggers=[{"manual": {}}])
+async def test_on_demand_is_no_trigger_or_the_manual_one(admin: OperationsClient) -> None:
+    await admin.make(WAIT, triggers=[])
+    await admin.make(WAIT, triggers=[{"manual": {}}])
 
 
-async def test_what_cannot_run_yet_is_told_together(ann: Desk) -> None:
+async def test_what_cannot_run_yet_is_told_together(admin: OperationsClient) -> None:
     with pytest.raises(FailedPrecondition) as refused:
-        await ann.make(
+        await admin.make(
             {"stepName": "a", "sendEmail": {}}, {"stepName": "b", "callFunction": {}}, triggers=[{"userCreated": {}}]
         )
     assert [row.field for row in refused.value.problems] == [
@@ -82,40 +82,40 @@ async def test_what_cannot_run_yet_is_told_together(ann: Desk) -> None:
     ]
 
 
-async def test_an_expression_that_needs_the_directory_is_named(ann: Desk) -> None:
+async def test_an_expression_that_needs_the_directory_is_named(admin: OperationsClient) -> None:
     with pytest.raises(FailedPrecondition, match="cannot be evaluated yet"):
-        await ann.make(evaluate("a", 'c1.directory.users.v1.GetByID("x").display_name'))
+        await admin.make(evaluate("a", 'c1.directory.users.v1.GetByID("x").display_name'))
 
 
 @pytest.mark.parametrize("name", ["", "1a", "two words", "a-b", "trigger", "ä", "x" * 129])
-async def test_a_step_needs_a_name_that_expressions_can_use(ann: Desk, name: str) -> None:
+async def test_a_step_needs_a_name_that_expressions_can_use(admin: OperationsClient, name: str) -> None:
     with pytest.raises(InvalidArgument, match="stepName"):
-        await ann.make({**WAIT, "stepName": name})
+        await admin.make({**WAIT, "stepName": name})
 
 
-async def test_two_steps_cannot_share_a_name(ann: Desk) -> None:
+async def test_two_steps_cannot_share_a_name(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument, match="the name of an earlier step"):
-        await ann.make(WAIT, WAIT)
+        await admin.make(WAIT, WAIT)
 
 
-async def test_a_step_names_a_kind_and_so_does_a_trigger(ann: Desk) -> None:
+async def test_a_step_names_a_kind_and_so_does_a_trigger(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await ann.make({"stepName": "a"}, triggers=[{}])
+        await admin.make({"stepName": "a"}, triggers=[{}])
     assert [row.field for row in refused.value.problems] == ["automationSteps[0]", "triggers[0]"]
 
 
-async def test_there_is_a_limit_to_the_number_of_steps(ann: Desk) -> None:
+async def test_there_is_a_limit_to_the_number_of_steps(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument, match="at most 250"):
-        await ann.make(*[{**WAIT, "stepName": f"s{n}"} for n in range(251)])
+        await admin.make(*[{**WAIT, "stepName": f"s{n}"} for n in range(251)])
 
 
-async def test_our_own_view_has_the_findings_of_the_draft_as_warnings(ann: Desk) -> None:
-    automation = await ann.make(
+async def test_our_own_view_has_the_findings_of_the_draft_as_warnings(admin: OperationsClient) -> None:
+    automation = await admin.make(
         WAIT,
         draftAutomationSteps=[{**CALL, "skipIfTrueCel": "ctx.x"}, {"stepName": "mail", "sendEmail": {}}],
         draftTriggers=[{"userCreated": {"condition": "1 +"}}],
     )
-    shown = (await ann.ask("OwnGetAutomation", id=automation)).body
+    shown = (await admin.ask("OwnGetAutomation", id=automation)).body
     assert (shown["publishable"], shown["draftDiffers"]) == (False, True)
     assert [(row["kind"], row["field"]) for row in shown["warnings"]] == [
         ("problem", "draftAutomationSteps[0].skipIfTrueCel"),
@@ -127,6 +127,6 @@ async def test_our_own_view_has_the_findings_of_the_draft_as_warnings(ann: Desk)
     assert shown["automation"]["id"] == automation
 
 
-async def test_our_own_view_of_what_is_ready_has_no_warnings(ann: Desk) -> None:
-    shown = (await ann.ask("OwnGetAutomation", id=await ann.make(WAIT))).body
+async def test_our_own_view_of_what_is_ready_has_no_warnings(admin: OperationsClient) -> None:
+    shown = (await admin.ask("OwnGetAutomation", id=await admin.make(WAIT))).body
     assert (shown["publishable"], shown["draftDiffers"], shown["warnings"]) == (True, False, [])

@@ -19,7 +19,7 @@ from interlock.rules.model import Actor, Cause, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from tests.clocks import settle
 from tests.engine.worlds import Call
-from tests.operations.desk import CALL, GREET, WAIT, CheckedFarEnd, Desk, desk
+from tests.operations.operations_client import CALL, GREET, WAIT, CheckedFarEnd, OperationsClient, operations_client
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +29,13 @@ NEVER = {**AFTER, "stepName": "skipped", "skipIfTrueCel": "true"}
 
 
 @pytest.fixture
-async def ann() -> AsyncIterator[Desk]:
-    async with desk() as made:
+async def admin() -> AsyncIterator[OperationsClient]:
+    async with operations_client() as made:
         yield made
 
 
-async def receipt(ann: Desk, execution: int) -> Any:
-    return (await ann.ask("OwnGetReceipt", id=execution)).body
+async def receipt(admin: OperationsClient, execution: int) -> Any:
+    return (await admin.ask("OwnGetReceipt", id=execution)).body
 
 
 def shape(found: Any) -> dict[str, list[str]]:
@@ -43,17 +43,17 @@ def shape(found: Any) -> dict[str, list[str]]:
     return {name: [entry["step"] for entry in found[name]] for name in LISTS if found[name]}
 
 
-async def stopped_while_calling(ann: Desk, *, phase: Phase) -> Any:
-    ann.engine.far.stays_at = phase
-    execution = await ann.start(await ann.make(GREET, CALL, AFTER), name="Ann")
-    await ann.ask("TerminateAutomation", {"reason": "wrong | person # <b>boo</b>"}, id=execution)
+async def stopped_while_calling(admin: OperationsClient, *, phase: Phase) -> Any:
+    admin.engine.far.stays_at = phase
+    execution = await admin.start(await admin.make(GREET, CALL, AFTER), name="Ann")
+    await admin.ask("TerminateAutomation", {"reason": "wrong | person # <b>boo</b>"}, id=execution)
     await settle()
     return execution
 
 
-async def test_a_run_that_went_through_has_done_everything(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(GREET, NEVER), name="Ann")
-    found = await receipt(ann, execution)
+async def test_a_run_that_went_through_has_done_everything(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(GREET, NEVER), name="Ann")
+    found = await receipt(admin, execution)
     assert (found["state"], found["settled"]) == ("DONE", True)
     assert shape(found) == {"done": ["greet", "skipped"]}
     assert [entry["account"] for entry in found["done"]] == ["Done.", "Skipped by its condition."]
@@ -68,8 +68,10 @@ async def test_a_run_that_went_through_has_done_everything(ann: Desk) -> None:
         (Phase.READING, "interrupted", "INTERRUPTED_RESPONSE"),
     ],
 )
-async def test_what_was_cut_stands_where_the_proof_puts_it(ann: Desk, phase: Phase, where: str, outcome: str) -> None:
-    found = await receipt(ann, await stopped_while_calling(ann, phase=phase))
+async def test_what_was_cut_stands_where_the_proof_puts_it(
+    admin: OperationsClient, phase: Phase, where: str, outcome: str
+) -> None:
+    found = await receipt(admin, await stopped_while_calling(admin, phase=phase))
     assert shape(found) == {"done": ["greet"], where: ["call"], "neverStarted": ["after"]}
     [entry] = found[where]
     assert entry["outcome"] == outcome
@@ -81,27 +83,31 @@ async def test_what_was_cut_stands_where_the_proof_puts_it(ann: Desk, phase: Pha
     ("phase", "begins"),
     [(Phase.WRITING, "The request was still being sent"), (Phase.WAITING, "The whole request was sent")],
 )
-async def test_what_is_not_known_says_how_far_the_request_had_got(ann: Desk, phase: Phase, begins: str) -> None:
-    [entry] = (await receipt(ann, await stopped_while_calling(ann, phase=phase)))["unknown"]
+async def test_what_is_not_known_says_how_far_the_request_had_got(
+    admin: OperationsClient, phase: Phase, begins: str
+) -> None:
+    [entry] = (await receipt(admin, await stopped_while_calling(admin, phase=phase)))["unknown"]
     assert entry["account"].startswith(begins)
     assert entry["account"].endswith("whether the request had its effect is unknown.")
 
 
-async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(WAIT, AFTER))
-    assert shape(await receipt(ann, execution)) == {"open": ["hold", "after"]}
-    await ann.ask("TerminateAutomation", id=execution)
-    found = await receipt(ann, execution)
+async def test_a_stopped_wait_is_interrupted_and_what_follows_never_started(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(WAIT, AFTER))
+    assert shape(await receipt(admin, execution)) == {"open": ["hold", "after"]}
+    await admin.ask("TerminateAutomation", id=execution)
+    found = await receipt(admin, execution)
     assert shape(found) == {"interrupted": ["hold"], "neverStarted": ["after"]}
     assert found["interrupted"][0]["account"] == "Terminated while it waited."
 
 
-async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_attempt_became(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    ann.engine.far.calls[-1].fail()
+async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_attempt_became(
+    admin: OperationsClient,
+) -> None:
+    execution = await admin.start(await admin.make(CALL))
+    admin.engine.far.calls[-1].fail()
     await settle()
-    await ann.ask("TerminateAutomation", id=execution)
-    found = await receipt(ann, execution)
+    await admin.ask("TerminateAutomation", id=execution)
+    found = await receipt(admin, execution)
     assert shape(found) == {"unknown": ["call"]}
     [entry] = found["unknown"]
     assert entry["outcome"] == "FAILED"
@@ -111,41 +117,41 @@ async def test_a_request_without_an_answer_stays_in_doubt_whatever_the_next_atte
 
 @pytest.mark.parametrize(("status", "where"), [(None, "unknown"), (500, "failed")])
 async def test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends(
-    ann: Desk, status: int | None, where: str
+    admin: OperationsClient, status: int | None, where: str
 ) -> None:
-    execution = await ann.start(await ann.make(CALL))
+    execution = await admin.start(await admin.make(CALL))
     if status is None:
-        ann.engine.far.calls[-1].fail()
+        admin.engine.far.calls[-1].fail()
     else:
-        ann.engine.far.calls[-1].answer(status)
+        admin.engine.far.calls[-1].answer(status)
     await settle()
-    ann.engine.far.stays_at = Phase.CONNECTING
-    await ann.wait(3_600)
-    assert len(ann.engine.far.calls) == 2
-    await ann.ask("TerminateAutomation", id=execution)
+    admin.engine.far.stays_at = Phase.CONNECTING
+    await admin.wait(3_600)
+    assert len(admin.engine.far.calls) == 2
+    await admin.ask("TerminateAutomation", id=execution)
     await settle()
-    step = (await ann.detail(execution))["steps"][0]
+    step = (await admin.detail(execution))["steps"][0]
     assert [attempt["outcome"] for attempt in step["attempts"]] == ["FAILED", "INTERRUPTED_NOT_SENT"]
     assert step["outcome"] == "FAILED"
-    found = await receipt(ann, execution)
+    found = await receipt(admin, execution)
     assert shape(found) == {where: ["call"]}
     assert found[where][0]["outcome"] == "FAILED"
 
 
-async def test_a_failure_with_an_answer_is_known(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    ann.engine.far.calls[-1].answer(410)
+async def test_a_failure_with_an_answer_is_known(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(CALL))
+    admin.engine.far.calls[-1].answer(410)
     await settle()
-    found = await receipt(ann, execution)
+    found = await receipt(admin, execution)
     assert shape(found) == {"failed": ["call"]}
     assert (found["failed"][0]["outcome"], found["failed"][0]["status"]) == ("FAILED", 410)
     assert found["failed"][0]["account"] == "Failed: the receiver answered 410: it accepts no more calls."
 
 
-async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None:
-    execution = await stopped_while_calling(ann, phase=Phase.WAITING)
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
-    assert (await ann.ask("OwnGetReceipt", id=execution, headers={"accept": "text/markdown"})).body == text
+async def test_the_text_for_a_person_holds_no_markup_but_ours(admin: OperationsClient) -> None:
+    execution = await stopped_while_calling(admin, phase=Phase.WAITING)
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    assert (await admin.ask("OwnGetReceipt", id=execution, headers={"accept": "text/markdown"})).body == text
     assert text.startswith(f"# Receipt of execution {execution}\n")
     assert "| Reason | wrong \\| person \\# \\<b\\>boo\\</b\\> |" in text
     assert "| By | ann@localhost from 192.0.2.7 |" in text
@@ -156,9 +162,9 @@ async def test_the_text_for_a_person_holds_no_markup_but_ours(ann: Desk) -> None
     ]
 
 
-async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) -> None:
-    execution = await stopped_while_calling(ann, phase=Phase.WAITING)
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+async def test_the_text_says_in_words_what_it_was_and_why_it_ended(admin: OperationsClient) -> None:
+    execution = await stopped_while_calling(admin, phase=Phase.WAITING)
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     for row in (
         "| State | TERMINATE: it was terminated |",
         "| Summary | 1 unknown, 1 done, 1 never started |",
@@ -169,48 +175,50 @@ async def test_the_text_says_in_words_what_it_was_and_why_it_ended(ann: Desk) ->
         assert row in text.splitlines()
 
 
-async def test_the_text_of_a_tree_names_what_was_started_and_says_how_many_were_stopped_with_it(ann: Desk) -> None:
-    child = await ann.make(WAIT)
+async def test_the_text_of_a_tree_names_what_was_started_and_says_how_many_were_stopped_with_it(
+    admin: OperationsClient,
+) -> None:
+    child = await admin.make(WAIT)
     start = {"stepName": "go", "runAutomation": {"automationTemplateRef": {"id": child}}}
-    execution = await ann.start(await ann.make(start, WAIT))
-    await ann.ask("TerminateAutomation", {"cascade": True}, id=execution)
-    found = await receipt(ann, execution)
+    execution = await admin.start(await admin.make(start, WAIT))
+    await admin.ask("TerminateAutomation", {"cascade": True}, id=execution)
+    found = await receipt(admin, execution)
     [below] = found["children"]
     assert found["done"][0]["account"] == f"Done: it started execution {below['id']}."
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     assert "| Terminated with it | 1 descendant |" in text
     assert f"| {below['id']} | {below['automationDisplayName']} | TERMINATE |" in text
 
 
-async def test_a_step_is_told_by_its_display_name_and_by_the_name_it_is_asked_about(ann: Desk) -> None:
+async def test_a_step_is_told_by_its_display_name_and_by_the_name_it_is_asked_about(admin: OperationsClient) -> None:
     step = {**CALL, "stepName": "create_account", "stepDisplayName": "Create the *account*"}
-    execution = await ann.start(await ann.make(step, AFTER))
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    execution = await admin.start(await admin.make(step, AFTER))
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     assert "| 1. Create the \\*account\\* (`create_account`) |" in text
     assert "| 2. after |" in text
 
 
 @pytest.mark.parametrize("cause", Cause)
-async def test_every_cause_of_a_stop_has_its_words(ann: Desk, cause: Cause) -> None:
-    execution = await ann.start(await ann.make(WAIT))
+async def test_every_cause_of_a_stop_has_its_words(admin: OperationsClient, cause: Cause) -> None:
+    execution = await admin.start(await admin.make(WAIT))
     above = 839_265 if cause is Cause.CASCADE else None
     order = TerminationRequest(Actor("ann"), cause=cause, cause_execution=above)
-    await ann.services.store.executions.apply(ann.ref(execution), Terminated(ann.engine.clock.now(), order))
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    await admin.services.store.executions.apply(admin.ref(execution), Terminated(admin.engine.clock.now(), order))
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     [row] = [line for line in text.splitlines() if line.startswith("| Cause | ")]
     assert row != f"| Cause | {cause} |"
     assert row.endswith("execution 839265 |") == (cause is Cause.CASCADE)
 
 
-async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_already(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    accounts = [(await receipt(ann, execution))["open"][0]["account"]]
+async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_already(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(CALL))
+    accounts = [(await receipt(admin, execution))["open"][0]["account"]]
     answers: list[Callable[[Call], None]] = [lambda call: call.answer(503), Call.fail, lambda call: call.answer(202)]
     for answer in answers:
-        answer(ann.engine.far.calls[-1])
+        answer(admin.engine.far.calls[-1])
         await settle()
-        accounts.append((await receipt(ann, execution))["open"][0]["account"])
-        await ann.wait(3_600)
+        accounts.append((await receipt(admin, execution))["open"][0]["account"])
+        await admin.wait(3_600)
     earlier = "An earlier attempt was sent and got no complete answer, so it may have had its effect."
     assert accounts == [
         "In progress.",
@@ -221,21 +229,21 @@ async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_alr
     ]
 
 
-async def test_there_are_two_forms_and_none_for_strangers(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(WAIT))
+async def test_there_are_two_forms_and_none_for_strangers(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(WAIT))
     with pytest.raises(InvalidArgument, match="format"):
-        await ann.ask("OwnGetReceipt", id=execution, query={"format": "pdf"})
+        await admin.ask("OwnGetReceipt", id=execution, query={"format": "pdf"})
     with pytest.raises(NotFound):
-        await (await ann.of_another_tenant()).ask("OwnGetReceipt", id=execution)
+        await (await admin.of_another_tenant()).ask("OwnGetReceipt", id=execution)
 
 
 async def test_what_was_learned_too_late_stands_beside_and_changes_nothing() -> None:
-    async with desk(far=CheckedFarEnd(deaf=True)) as ann:
-        execution = await ann.start(await ann.make(CALL))
-        await ann.ask("TerminateAutomation", {"deadline": "0s"}, id=execution)
-        ann.engine.far.calls[0].answer()
+    async with operations_client(far=CheckedFarEnd(deaf=True)) as admin:
+        execution = await admin.start(await admin.make(CALL))
+        await admin.ask("TerminateAutomation", {"deadline": "0s"}, id=execution)
+        admin.engine.far.calls[0].answer()
         await settle()
-        found = await receipt(ann, execution)
+        found = await receipt(admin, execution)
         assert shape(found) == {"unknown": ["call"], "late": ["call"]}
         assert (found["unknown"][0]["outcome"], found["late"][0]["outcome"]) == ("ABANDONED", "LATE_SUCCEEDED")
 
@@ -243,60 +251,60 @@ async def test_what_was_learned_too_late_stands_beside_and_changes_nothing() -> 
 # --- whom to ask, and what was said -----------------------------------------------------------------------------------
 
 
-async def test_a_refused_call_shows_the_answer_the_receiver_and_when_it_is_tried_again(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    ann.engine.far.calls[-1].answer(503, b"closed for lunch | <b>")
+async def test_a_refused_call_shows_the_answer_the_receiver_and_when_it_is_tried_again(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(CALL))
+    admin.engine.far.calls[-1].answer(503, b"closed for lunch | <b>")
     await settle()
-    [entry] = (await receipt(ann, execution))["open"]
-    detail = await ann.detail(execution)
+    [entry] = (await receipt(admin, execution))["open"]
+    detail = await admin.detail(execution)
     assert (entry["status"], entry["answer"]) == (503, "closed for lunch | <b>")
     assert entry["receiver"] == {"webhookId": "hook", "displayName": "", "url": "https://far.example/in"}
     assert entry["nextAttemptAt"] == detail["wakeAt"]
     assert "waitsUntil" not in entry
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     assert "Receiver: webhook `hook` at `https://far.example/in`." in text
     assert "closed for lunch" in text
-    await ann.wait(3_600)
-    ann.engine.far.calls[-1].answer(202)
+    await admin.wait(3_600)
+    admin.engine.far.calls[-1].answer(202)
     await settle()
-    [entry] = (await receipt(ann, execution))["open"]
-    assert entry["waitsUntil"] == (await ann.detail(execution))["wakeAt"]
+    [entry] = (await receipt(admin, execution))["open"]
+    assert entry["waitsUntil"] == (await admin.detail(execution))["wakeAt"]
     assert "nextAttemptAt" not in entry
 
 
-async def test_a_deleted_webhook_is_still_named(ann: Desk) -> None:
-    made = await ann.ask("CreateWebhook", {"displayName": "Ticket *desk*", "url": "https://far.example/x"})
+async def test_a_deleted_webhook_is_still_named(admin: OperationsClient) -> None:
+    made = await admin.ask("CreateWebhook", {"displayName": "Ticket *desk*", "url": "https://far.example/x"})
     webhook = made.body["webhook"]["id"]
     step = {"stepName": "call", "webhook": {"webhookId": webhook, "payload": {}}}
-    execution = await ann.start(await ann.make(step))
-    ann.engine.far.calls[-1].answer(410)
+    execution = await admin.start(await admin.make(step))
+    admin.engine.far.calls[-1].answer(410)
     await settle()
-    [entry] = (await receipt(ann, execution))["failed"]
+    [entry] = (await receipt(admin, execution))["failed"]
     assert entry["receiver"] == {"webhookId": webhook, "displayName": "Ticket *desk*", "url": "https://far.example/x"}
-    text = (await ann.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
+    text = (await admin.ask("OwnGetReceipt", id=execution, query={"format": "markdown"})).body
     assert f"Receiver: webhook Ticket \\*desk\\* `{webhook}` at `https://far.example/x`." in text
-    await ann.ask("DeleteWebhook", id=webhook)
-    [entry] = (await receipt(ann, execution))["failed"]
+    await admin.ask("DeleteWebhook", id=webhook)
+    [entry] = (await receipt(admin, execution))["failed"]
     assert entry["receiver"] == {"webhookId": webhook, "displayName": "", "url": ""}
 
 
-async def test_a_step_that_sent_nothing_has_no_key_to_ask_by(ann: Desk) -> None:
+async def test_a_step_that_sent_nothing_has_no_key_to_ask_by(admin: OperationsClient) -> None:
     large = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {"x": "{{ ctx.trigger.x }}"}}}
-    execution = await ann.start(await ann.make(GREET, large), name="Ann", x="y" * 300_000)
-    found = await receipt(ann, execution)
+    execution = await admin.start(await admin.make(GREET, large), name="Ann", x="y" * 300_000)
+    found = await receipt(admin, execution)
     assert shape(found) == {"done": ["greet"], "failed": ["call"]}
     assert [entry["idempotencyKey"] for entry in (*found["done"], *found["failed"])] == ["", ""]
 
 
-async def test_a_callback_that_settled_a_refused_call_is_what_the_receipt_says(ann: Desk) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    url = str(ann.engine.far.calls[-1].request.headers["Webhook-Callback-Url"])
+async def test_a_callback_that_settled_a_refused_call_is_what_the_receipt_says(admin: OperationsClient) -> None:
+    execution = await admin.start(await admin.make(CALL))
+    url = str(admin.engine.far.calls[-1].request.headers["Webhook-Callback-Url"])
     path = {"execution": str(execution), "token": url.rpartition("/")[2]}
-    ann.engine.far.calls[-1].answer(503, b"no")
+    admin.engine.far.calls[-1].answer(503, b"no")
     await settle()
-    await ann.ask("OwnReceiveCallback", {"a": 1}, path=path)
+    await admin.ask("OwnReceiveCallback", {"a": 1}, path=path)
     await settle()
-    [entry] = (await receipt(ann, execution))["done"]
+    [entry] = (await receipt(admin, execution))["done"]
     assert (entry["account"], entry["attempts"]) == ("Done: the receiver reported it in a callback.", 1)
 
 
@@ -335,19 +343,19 @@ def test_each_outcome_stands_in_one_list(
 
 @pytest.mark.parametrize("called_back", [True, False])
 async def test_an_accepted_call_keeps_its_status_and_its_key_however_its_wait_ends(
-    ann: Desk, called_back: bool
+    admin: OperationsClient, called_back: bool
 ) -> None:
-    execution = await ann.start(await ann.make(CALL))
-    call = ann.engine.far.calls[-1]
+    execution = await admin.start(await admin.make(CALL))
+    call = admin.engine.far.calls[-1]
     call.answer(202)
     await settle()
     if called_back:
         token = str(call.request.headers["Webhook-Callback-Url"]).rpartition("/")[2]
-        await ann.ask("OwnReceiveCallback", {"a": 1}, path={"execution": str(execution), "token": token})
+        await admin.ask("OwnReceiveCallback", {"a": 1}, path={"execution": str(execution), "token": token})
     else:
-        await ann.engine.clock.jump(8 * 86_400)
+        await admin.engine.clock.jump(8 * 86_400)
     await settle()
-    found = await receipt(ann, execution)
+    found = await receipt(admin, execution)
     [entry] = found["done" if called_back else "failed"]
     assert (entry["attempts"], entry["status"]) == (1, 202)
     assert entry["idempotencyKey"] == call.request.headers["Idempotency-Key"]

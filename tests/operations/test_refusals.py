@@ -18,34 +18,36 @@ from interlock.store.sqlite.refusals import (
     SUMMARY_ACTION,
     Refusals,
 )
-from tests.operations.desk import Desk
+from tests.operations.operations_client import OperationsClient
 
 pytestmark = pytest.mark.anyio
 
 
-async def denied(ann: Desk) -> list[AuditEntry]:
-    rows = await ann.services.store.audit.rows(ann.tenant.id, limit=10_000)
+async def denied(admin: OperationsClient) -> list[AuditEntry]:
+    rows = await admin.services.store.audit.rows(admin.tenant.id, limit=10_000)
     return [row.entry for row in rows if row.entry.outcome in ("denied", "not-found")]
 
 
-async def refused(desk: Desk, name: str, times: int, body: Any = None, path: dict[str, str] | None = None) -> None:
+async def refused(
+    operations_client: OperationsClient, name: str, times: int, body: Any = None, path: dict[str, str] | None = None
+) -> None:
     for _ in range(times):
         with pytest.raises((PermissionDenied, NotFound)):
-            await desk.ask(name, body or {}, path=path)
+            await operations_client.ask(name, body or {}, path=path)
 
 
-async def sum_up(ann: Desk, *, every: bool = False) -> list[AuditEntry]:
-    await ann.services.store.audit.sum_up(ann.engine.clock.now(), every=every)
-    return [entry for entry in await denied(ann) if entry.action == SUMMARY_ACTION]
+async def sum_up(admin: OperationsClient, *, every: bool = False) -> list[AuditEntry]:
+    await admin.services.store.audit.sum_up(admin.engine.clock.now(), every=every)
+    return [entry for entry in await denied(admin) if entry.action == SUMMARY_ACTION]
 
 
-async def test_caller_without_rights_writes_no_more_than_a_few_rows_a_minute(ann: Desk) -> None:
-    bob = ann.with_role(Role.BASIC)
+async def test_caller_without_rights_writes_no_more_than_a_few_rows_a_minute(admin: OperationsClient) -> None:
+    bob = admin.with_role(Role.BASIC)
     await refused(bob, "OwnUpdateSettings", 500)
-    assert len(await denied(ann)) == REFUSALS_RECORDED
-    assert not await sum_up(ann)
-    await ann.wait(61)
-    (summary,) = await sum_up(ann)
+    assert len(await denied(admin)) == REFUSALS_RECORDED
+    assert not await sum_up(admin)
+    await admin.wait(61)
+    (summary,) = await sum_up(admin)
     assert summary.actor.client == "bob@localhost"
     found = json.loads(summary.details or b"")
     assert found["count"] == 500 - REFUSALS_RECORDED
@@ -54,27 +56,27 @@ async def test_caller_without_rights_writes_no_more_than_a_few_rows_a_minute(ann
         or sum(found["actions"].values()) == found["count"]
     )
     await refused(bob, "OwnUpdateSettings", 1)
-    assert len(await denied(ann)) == REFUSALS_RECORDED + 2
+    assert len(await denied(admin)) == REFUSALS_RECORDED + 2
 
 
-async def test_count_is_written_by_the_next_refusal_and_by_an_orderly_end(ann: Desk) -> None:
-    bob = ann.with_role(Role.BASIC)
+async def test_count_is_written_by_the_next_refusal_and_by_an_orderly_end(admin: OperationsClient) -> None:
+    bob = admin.with_role(Role.BASIC)
     await refused(bob, "OwnUpdateSettings", REFUSALS_RECORDED + 3)
-    await ann.wait(61)
+    await admin.wait(61)
     await refused(bob, "OwnUpdateSettings", REFUSALS_RECORDED + 2)
-    assert [json.loads(entry.details or b"")["count"] for entry in await sum_up(ann)] == [3]
-    assert [json.loads(entry.details or b"")["count"] for entry in await sum_up(ann, every=True)] == [3, 2]
+    assert [json.loads(entry.details or b"")["count"] for entry in await sum_up(admin)] == [3]
+    assert [json.loads(entry.details or b"")["count"] for entry in await sum_up(admin, every=True)] == [3, 2]
 
 
-async def test_flood_of_one_caller_hides_no_refusal_of_another(ann: Desk) -> None:
-    await refused(ann.with_role(Role.BASIC), "OwnUpdateSettings", 100)
-    await refused(ann, "TerminateAutomation", 1, path={"id": "123456"})
-    assert (await denied(ann))[-1].actor.client == "ann@localhost"
+async def test_flood_of_one_caller_hides_no_refusal_of_another(admin: OperationsClient) -> None:
+    await refused(admin.with_role(Role.BASIC), "OwnUpdateSettings", 100)
+    await refused(admin, "TerminateAutomation", 1, path={"id": "123456"})
+    assert (await denied(admin))[-1].actor.client == "ann@localhost"
 
 
-async def test_terminations_of_nothing_are_counted_too(ann: Desk) -> None:
-    await refused(ann, "TerminateAutomation", 100, path={"id": "123456"})
-    assert len(await denied(ann)) == REFUSALS_RECORDED
+async def test_terminations_of_nothing_are_counted_too(admin: OperationsClient) -> None:
+    await refused(admin, "TerminateAutomation", 100, path={"id": "123456"})
+    assert len(await denied(admin)) == REFUSALS_RECORDED
 
 
 @pytest.mark.parametrize(
@@ -86,9 +88,9 @@ async def test_terminations_of_nothing_are_counted_too(ann: Desk) -> None:
     ],
 )
 async def test_refused_operation_on_tenants_is_on_record(
-    ann: Desk, name: str, action: str, path: dict[str, str]
+    admin: OperationsClient, name: str, action: str, path: dict[str, str]
 ) -> None:
-    eve = await ann.of_another_tenant()
+    eve = await admin.of_another_tenant()
     await refused(eve, name, 1, {"name": "x", "hosts": ["x.example"]} if "Create" in name else {}, path)
     (entry,) = await denied(eve)
     assert (entry.action, entry.outcome, entry.actor.client) == (action, "denied", "eve")

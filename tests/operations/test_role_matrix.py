@@ -8,7 +8,7 @@ import pytest
 
 from interlock.errors import InterlockError, NotFound, PermissionDenied
 from interlock.ports import Role
-from tests.operations.desk import BY_NAME, WAIT, Desk, names
+from tests.operations.operations_client import BY_NAME, WAIT, OperationsClient, names
 
 pytestmark = pytest.mark.anyio
 
@@ -78,18 +78,20 @@ def test_every_operation_has_a_row() -> None:
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("name", ROWS)
-async def test_an_operation_is_open_to_whom_the_table_says(ann: Desk, name: str, caller: str) -> None:
-    automation = await ann.make(WAIT, appId="crm")
-    execution = await ann.start(automation)
+async def test_an_operation_is_open_to_whom_the_table_says(admin: OperationsClient, name: str, caller: str) -> None:
+    automation = await admin.make(WAIT, appId="crm")
+    execution = await admin.start(automation)
     roles, apps = CALLERS[caller]
-    bob = ann.with_role(*roles, apps=apps)
+    bob = admin.with_role(*roles, apps=apps)
     expected = ROWS[name][list(CALLERS).index(caller)]
     assert await outcome(bob, name, automation, execution) == expected
-    denied = [row.entry for row in await ann.services.store.audit.rows(ann.tenant.id) if row.entry.outcome == "denied"]
+    denied = [
+        row.entry for row in await admin.services.store.audit.rows(admin.tenant.id) if row.entry.outcome == "denied"
+    ]
     assert [entry.actor.client for entry in denied] == (["bob@localhost"] if expected == "403" else [])
 
 
-async def outcome(bob: Desk, name: str, automation: str, execution: int) -> str:
+async def outcome(bob: OperationsClient, name: str, automation: str, execution: int) -> str:
     """`yes` if the operation was open to the caller, whatever came of it."""
     path = {"id": automation}
     if "Execution" in name or name in {"TerminateAutomation", "OwnGetReceipt", "OwnRenewLease", "OwnCreateAddendum"}:
@@ -118,10 +120,10 @@ async def outcome(bob: Desk, name: str, automation: str, execution: int) -> str:
     return "yes"
 
 
-async def test_an_app_admin_sees_its_own_automations_and_their_runs_and_no_others(ann: Desk) -> None:
-    ours, theirs = [await ann.make(WAIT, displayName=app, appId=app) for app in ("crm", "erp")]
-    run, _ = await ann.start(ours), await ann.start(theirs)
-    bob = ann.with_role(Role.APP_ADMIN, apps=("crm",))
+async def test_an_app_admin_sees_its_own_automations_and_their_runs_and_no_others(admin: OperationsClient) -> None:
+    ours, theirs = [await admin.make(WAIT, displayName=app, appId=app) for app in ("crm", "erp")]
+    run, _ = await admin.start(ours), await admin.start(theirs)
+    bob = admin.with_role(Role.APP_ADMIN, apps=("crm",))
     assert names((await bob.ask("ListAutomations")).body["list"]) == ["crm"]
     assert names((await bob.ask("SearchAutomations")).body["list"]) == ["crm"]
     listed = (await bob.ask("ListAutomationExecutions")).body["automationExecutions"]
@@ -129,14 +131,14 @@ async def test_an_app_admin_sees_its_own_automations_and_their_runs_and_no_other
     for search in ("SearchAutomationExecutions", "SearchAllAutomationExecutions"):
         found = (await bob.ask(search)).body["list"]
         assert [row["automationExecution"]["id"] for row in found] == [str(run)]
-    nobody = ann.with_role(Role.APP_ADMIN, apps=("hr",))
+    nobody = admin.with_role(Role.APP_ADMIN, apps=("hr",))
     assert (await nobody.ask("ListAutomationExecutions")).body["automationExecutions"] == []
 
 
-async def test_an_app_admin_pages_through_its_own(ann: Desk) -> None:
+async def test_an_app_admin_pages_through_its_own(admin: OperationsClient) -> None:
     for number in range(60):
-        await ann.make(WAIT, displayName=str(number), appId=("crm", "erp")[number % 2])
-    bob, seen, token = ann.with_role(Role.APP_ADMIN, apps=("crm",)), [], ""
+        await admin.make(WAIT, displayName=str(number), appId=("crm", "erp")[number % 2])
+    bob, seen, token = admin.with_role(Role.APP_ADMIN, apps=("crm",)), [], ""
     for _ in range(4):
         page = (await bob.ask("ListAutomations", query={"page_size": "10", "page_token": token})).body
         seen += names(page["list"])
@@ -146,17 +148,17 @@ async def test_an_app_admin_pages_through_its_own(ann: Desk) -> None:
     assert sorted(map(int, seen)) == list(range(0, 60, 2))
 
 
-async def test_an_app_admin_cannot_move_an_automation_to_another_app(ann: Desk) -> None:
-    automation = await ann.make(WAIT, appId="crm")
-    bob = ann.with_role(Role.APP_ADMIN, apps=("crm",))
+async def test_an_app_admin_cannot_move_an_automation_to_another_app(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT, appId="crm")
+    bob = admin.with_role(Role.APP_ADMIN, apps=("crm",))
     body = {"automation": {"appId": "erp"}, "updateMask": "appId"}
     with pytest.raises(PermissionDenied, match="crm"):
         await bob.ask("UpdateAutomation", body, id=automation)
 
 
-async def test_the_runs_of_a_deleted_automation_stay_with_its_app(ann: Desk) -> None:
-    automation = await ann.make(WAIT, appId="crm")
-    run = await ann.start(automation)
-    await ann.ask("DeleteAutomation", id=automation)
-    await ann.with_role(Role.APP_ADMIN, apps=("crm",)).ask("TerminateAutomation", id=run)
-    assert await ann.state(run) == "TERMINATE"
+async def test_the_runs_of_a_deleted_automation_stay_with_its_app(admin: OperationsClient) -> None:
+    automation = await admin.make(WAIT, appId="crm")
+    run = await admin.start(automation)
+    await admin.ask("DeleteAutomation", id=automation)
+    await admin.with_role(Role.APP_ADMIN, apps=("crm",)).ask("TerminateAutomation", id=run)
+    assert await admin.state(run) == "TERMINATE"

@@ -15,7 +15,7 @@ from interlock.triggers import manual
 from interlock.triggers.kind import Trigger, TriggerContext, TriggerKind
 from interlock.triggers.registry import TriggerRegistry
 from tests.clocks import SECOND, START
-from tests.operations.desk import WAIT, Desk
+from tests.operations.operations_client import WAIT, OperationsClient
 
 pytestmark = pytest.mark.anyio
 
@@ -37,27 +37,27 @@ class EverySeconds(Trigger[ScheduleTrigger]):
 
 
 @pytest.fixture
-def timed(ann: Desk) -> Desk:
+def timed(admin: OperationsClient) -> OperationsClient:
     """A caller of a server that has such triggers."""
     kinds: list[TriggerKind[Any]] = [manual.kind(), TriggerKind(EverySeconds, ScheduleTrigger)]
-    return replace(ann, services=replace(ann.services, triggers=TriggerRegistry(kinds)))
+    return replace(admin, services=replace(admin.services, triggers=TriggerRegistry(kinds)))
 
 
 def every(*seconds: int) -> list[dict[str, Any]]:
     return [{"manual": {}}, *({"schedule": {"cronSpec": str(each)}} for each in seconds)]
 
 
-async def row(desk: Desk, automation: str) -> AutomationRow:
-    found = await desk.services.store.automations.get(desk.tenant.id, automation)
+async def row(operations_client: OperationsClient, automation: str) -> AutomationRow:
+    found = await operations_client.services.store.automations.get(operations_client.tenant.id, automation)
     assert found is not None
     return found
 
 
-async def update(desk: Desk, automation: str, mask: str, **fields: Any) -> None:
-    await desk.ask("UpdateAutomation", {"automation": fields, "updateMask": mask}, id=automation)
+async def update(operations_client: OperationsClient, automation: str, mask: str, **fields: Any) -> None:
+    await operations_client.ask("UpdateAutomation", {"automation": fields, "updateMask": mask}, id=automation)
 
 
-async def test_publishing_stores_the_first_time_of_all_triggers(timed: Desk) -> None:
+async def test_publishing_stores_the_first_time_of_all_triggers(timed: OperationsClient) -> None:
     made = await timed.make(WAIT, triggers=every(9, 5, 7))
     assert (await row(timed, made)).next_fire_at == START + 5 * SECOND
     await timed.wait(1)
@@ -67,14 +67,14 @@ async def test_publishing_stores_the_first_time_of_all_triggers(timed: Desk) -> 
     assert (await row(timed, made)).next_fire_at is None
 
 
-async def test_a_draft_has_no_next_time_until_it_is_published(timed: Desk) -> None:
+async def test_a_draft_has_no_next_time_until_it_is_published(timed: OperationsClient) -> None:
     made = await timed.make(WAIT, triggers=every(5), isDraft=True)
     assert (await row(timed, made)).next_fire_at is None
     await update(timed, made, "isDraft", isDraft=False)
     assert (await row(timed, made)).next_fire_at == START + 5 * SECOND
 
 
-async def test_what_publishes_nothing_leaves_the_next_time(timed: Desk) -> None:
+async def test_what_publishes_nothing_leaves_the_next_time(timed: OperationsClient) -> None:
     made = await timed.make(WAIT, triggers=every(5), enabled=True)
     stored = await row(timed, made)
     assert stored.definition is not None

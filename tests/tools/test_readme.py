@@ -8,11 +8,11 @@ from interlock.contract.parse import read
 from interlock.contract.steps import STEP_KINDS, AutomationStep
 from interlock.contract.triggers import LEGACY_TRIGGER_KINDS, TRIGGER_KINDS, AutomationTrigger
 from interlock.errors import FailedPrecondition, InvalidArgument
-from tests.operations.conftest import ann
-from tests.operations.desk import Desk
+from tests.operations.conftest import admin
+from tests.operations.operations_client import OperationsClient
 from tools.readme import BEGIN, PAGE, page, refused, running
 
-__all__ = ["ann"]
+__all__ = ["admin"]
 pytestmark = pytest.mark.anyio
 FIRST_SCREEN_LINES = 40
 WAIT = {"stepName": "w", "waitForDuration": {"duration": "60s"}}
@@ -31,19 +31,19 @@ def test_every_kind_is_in_the_table_once() -> None:
 
 
 @pytest.mark.parametrize("kind", STEP_KINDS)
-async def test_a_step_kind_is_refused_at_publish_as_the_table_says(kind: str, ann: Desk) -> None:
+async def test_a_step_kind_is_refused_at_publish_as_the_table_says(kind: str, admin: OperationsClient) -> None:
     step = read(AutomationStep, {"stepName": "s", kind: {}})
-    unavailable = ann.services.steps.compile([step], ann.services.environment).unavailable
+    unavailable = admin.services.steps.compile([step], admin.services.environment).unavailable
     assert bool(unavailable) == (kind in refused()[0])
 
 
 @pytest.mark.parametrize("kind", [*TRIGGER_KINDS, *LEGACY_TRIGGER_KINDS])
-async def test_a_trigger_kind_is_refused_at_publish_as_the_table_says(kind: str, ann: Desk) -> None:
+async def test_a_trigger_kind_is_refused_at_publish_as_the_table_says(kind: str, admin: OperationsClient) -> None:
     trigger: dict[str, object] = {kind: {}}
     assert read(AutomationTrigger, trigger).kind is not None
     body = {"displayName": "t", "enabled": True, "automationSteps": [WAIT], "triggers": [trigger]}
     if kind in running()[1]:
-        assert (await ann.ask("CreateAutomation", body)).body["automation"]["id"]
+        assert (await admin.ask("CreateAutomation", body)).body["automation"]["id"]
     else:
         with pytest.raises((FailedPrecondition, InvalidArgument), match="cannot start runs on this server yet"):
-            await ann.ask("CreateAutomation", body)
+            await admin.ask("CreateAutomation", body)

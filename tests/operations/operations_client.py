@@ -1,4 +1,4 @@
-"""Operations over the whole engine in memory: what an edge does for a request, less the HTTP."""
+"""A client that calls operations without HTTP, over the whole engine in memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ CALL = {"stepName": "call", "webhook": {"webhookId": "hook", "payload": {}}}
 
 
 class CheckedFarEnd(FarEnd):
-    """A far end behind the real rules on where calls may go."""
+    """A receiver behind the real egress rules."""
 
     def check_url(self, url: str) -> None:
         POLICY.check_url(url)
@@ -63,15 +63,15 @@ class CheckedFarEnd(FarEnd):
 
 @dataclass
 class Reply:
-    """What came back, as it goes over the wire."""
+    """The answer of an operation in its JSON form."""
 
     body: Any
     headers: dict[str, str]
 
 
 @dataclass
-class Desk:
-    """One tenant's caller."""
+class OperationsClient:
+    """Calls operations as one client of one tenant."""
 
     engine: Engine
     services: Services
@@ -151,7 +151,7 @@ class Desk:
     async def audited(self, action: str) -> list[AuditEntry]:
         return [row.entry for row in await self.services.store.audit.rows(self.tenant.id) if row.entry.action == action]
 
-    def with_role(self, *roles: Role, apps: Sequence[str] = ()) -> Desk:
+    def with_role(self, *roles: Role, apps: Sequence[str] = ()) -> OperationsClient:
         """The same for another client with other roles."""
         principal = Principal(
             self.tenant.id,
@@ -161,16 +161,18 @@ class Desk:
             frozenset(apps),
             app_permissions_of(roles),
         )
-        return Desk(self.engine, self.services, self.tenant, principal)
+        return OperationsClient(self.engine, self.services, self.tenant, principal)
 
-    async def of_another_tenant(self) -> Desk:
+    async def of_another_tenant(self) -> OperationsClient:
         tenant = await self.services.store.access.create_tenant("other", ("other.example",), 1, AUDIT)
         roles = (Role.SUPER_ADMIN,)
-        return Desk(self.engine, self.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles)))
+        return OperationsClient(
+            self.engine, self.services, tenant, Principal(tenant.id, "eve", roles, permissions_of(roles))
+        )
 
 
 @asynccontextmanager
-async def desk(**options: Any) -> AsyncIterator[Desk]:
+async def operations_client(**options: Any) -> AsyncIterator[OperationsClient]:
     async with engine(far=options.pop("far", None) or CheckedFarEnd(), **options) as made:
         feed = Feed()
         made.store.follow(feed)
@@ -196,9 +198,9 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
         roles = (Role.SUPER_ADMIN,)
         principal = Principal(tenant.id, "ann@localhost", roles, permissions_of(roles))
         try:
-            yield Desk(made, services, tenant, principal)
+            yield OperationsClient(made, services, tenant, principal)
         finally:
-            # A far end that is deaf to being cut would hold up the end of the test.
+            # A receiver that ignores cancellation would delay the end of the test.
             made.far.deaf = False
             for call in made.far.calls:
                 call.reply.cancel()
