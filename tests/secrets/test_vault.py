@@ -16,6 +16,7 @@ from interlock.ports import Place, SecretUnreadable
 from interlock.rules.model import Ref, SecretRef
 from interlock.secrets.keys import KEY_FILE, open_vault
 from interlock.secrets.vault import AesVault
+from interlock.store.sqlite.disk import make_private
 from tests.clocks import SequentialIds
 
 RUN = Ref(1, 7)
@@ -94,6 +95,13 @@ def test_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [KEY_FILE]
     assert open_vault(tmp_path, ids).reveal(PLACE, sealed).document == DOCUMENT
+
+
+def test_key_file_that_other_users_can_read_is_made_private_at_the_start(tmp_path: Path) -> None:
+    open_vault(tmp_path, SequentialIds())
+    (tmp_path / KEY_FILE).chmod(0o644)
+    make_private(tmp_path)
+    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
 
 
 def test_key_file_that_was_half_written_is_made_again(tmp_path: Path) -> None:
