@@ -27,7 +27,7 @@ SIMULATED: Final = (
 )
 SABOTAGED: Final = "tests/simulation/test_simulation.py::test_a_deliberately_wrong_server_is_detected"
 HISTORIES: Final = "tests/histories/test_histories.py::test_every_history_of_stop_and_end_is_linearizable"
-LIES: Final = "tests/histories/test_liars.py::test_a_false_answer_is_detected"
+LIES: Final = "tests/histories/test_faulty_proxy.py::test_a_false_answer_is_detected"
 KILLED: Final = "tests/faults/test_kill_points.py::test_a_kill_at_any_point_loses_nothing_and_receipts_stay_true"
 ANSWERED_EARLY: Final = "tests/faults/test_kill_points.py::test_an_answer_before_its_commit_is_detected"
 UNPOWERED: Final = "tests/faults/test_power_loss.py::test_no_disk_image_loses_or_tears_an_acknowledged_change"

@@ -13,7 +13,6 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from tests.histories.checker import OF_ITS_OWN_ACCORD
-from tests.histories.far_end import Asked, FarEnd
 from tests.histories.model import (
     DEADLINE,
     IN_FLIGHT,
@@ -31,6 +30,7 @@ from tests.histories.model import (
     Told,
 )
 from tests.histories.plans import DETAIL, THREADS, Action, Balance, Plan, Position, draw
+from tests.histories.receiver import Asked, Receiver
 from tests.histories.wire import PATIENCE, Address, Connection, Exchange, NotSent, request
 from tests.histories.wire import field as header
 
@@ -89,18 +89,18 @@ class Raced:
 class Recorder:
     """Records one round after the other.
 
-    with Recorder(subject, far_end, seed=1) as recorder:
+    with Recorder(subject, receiver, seed=1) as recorder:
         for runs in recorder.rounds(1_000): ...
     """
 
-    def __init__(self, subject: Subject, far_end: FarEnd, *, seed: int) -> None:
+    def __init__(self, subject: Subject, receiver: Receiver, *, seed: int) -> None:
         self.serving = Event()
         """To be cleared while the server is away."""
         self.serving.set()
         self.raced = 0
         """Runs so far."""
         self._subject = subject
-        self._far_end = far_end
+        self._receiver = receiver
         self._seed = seed
         self._number = 0
         self._balance = Balance()
@@ -129,7 +129,7 @@ class Recorder:
                     run.asked.answer(202)
             self._each(self._race, runs)
             self._each(self._close, runs)
-            self._far_end.forget(run.id for run in runs)
+            self._receiver.forget(run.id for run in runs)
             self._learn(runs)
             yield runs
 
@@ -167,7 +167,7 @@ class Recorder:
                 started.append((int(json.loads(answer.body)["executionId"]), automation))
         plans = [draw(self._seed, self._number + place, subject.actors, self._balance) for place in range(count)]
         self._number += count
-        return [Raced(*run, plan, self._far_end.asked(run[0])) for run, plan in zip(started, plans, strict=True)]
+        return [Raced(*run, plan, self._receiver.asked(run[0])) for run, plan in zip(started, plans, strict=True)]
 
     def _race(self, thread: int, runs: Sequence[Raced]) -> None:
         for run in runs:

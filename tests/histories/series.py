@@ -12,9 +12,9 @@ from time import perf_counter, perf_counter_ns
 from typing import Any
 
 from tests.histories.checker import check, told
-from tests.histories.far_end import FarEnd
 from tests.histories.figures import Figures
 from tests.histories.model import OVER
+from tests.histories.receiver import Receiver
 from tests.histories.recorder import ROUND, Recorder, Subject
 from tests.histories.wire import Address
 from tests.servers import LOOK, ServerProcess
@@ -28,18 +28,18 @@ SHOWN = 5
 
 async def series(directory: Path, count: int, seed: int, *, kill: bool = False) -> Figures:
     """Record `count` histories of a server of its own, and check each. With `kill` it dies about once a round."""
-    with FarEnd() as far_end:
-        async with ServerProcess(directory, egress=[f"127.0.0.1:{far_end.address[1]}"]) as server:
-            subject = await prepare(server, far_end)
+    with Receiver() as receiver:
+        async with ServerProcess(directory, egress=[f"127.0.0.1:{receiver.address[1]}"]) as server:
+            subject = await prepare(server, receiver)
             figures, crashes = Figures(seed), list[int]()
-            with Recorder(subject, far_end, seed=seed) as recorder:
+            with Recorder(subject, receiver, seed=seed) as recorder:
                 async with _killed(server, recorder, crashes, seed) if kill else _left_alone():
                     await asyncio.to_thread(record, recorder, count, figures, crashes)
     figures.kills = len(crashes)
     return figures
 
 
-async def prepare(server: ServerProcess, far_end: FarEnd) -> Subject:
+async def prepare(server: ServerProcess, receiver: Receiver) -> Subject:
     """What is raced: an automation of one call, and two clients who may stop its runs."""
     async with await server.api() as api:
 
@@ -48,7 +48,7 @@ async def prepare(server: ServerProcess, far_end: FarEnd) -> Subject:
             assert answer.status_code == 200, answer.text
             return answer.json()
 
-        far = {"displayName": "far end", "url": f"http://127.0.0.1:{far_end.address[1]}/"}
+        far = {"displayName": "far end", "url": f"http://127.0.0.1:{receiver.address[1]}/"}
         webhook = (await made("/api/v1/webhooks", far))["webhook"]["id"]
         steps = [{"stepName": "call", "webhook": {"webhookId": webhook}}]
         race = {"displayName": "race", "enabled": True, "automationSteps": steps}

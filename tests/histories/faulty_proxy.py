@@ -1,4 +1,4 @@
-"""A server that lies: it stands between the clients and a real one, and now and then says what is not so."""
+"""A proxy between the clients and a real server that falsifies some answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Self
 from tests.histories.wire import Address, field, read
 
 Forward = Callable[[], bytes]
-"""Ask the real server; its whole answer."""
-Lie = Callable[[bytes, Forward], bytes]
-"""A request and the way to the truth; what is answered."""
+"""Forward the request to the real server, and return its whole answer."""
+Fault = Callable[[bytes, Forward], bytes]
+"""Takes a request and a function that forwards it; returns the answer to the client."""
 
 ORDER = b"/actions/terminate "
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
@@ -33,14 +33,14 @@ class Sometimes:
         return self._chance.random() < self._share
 
 
-class Liar:
+class FaultyProxy:
     """Listens on 127.0.0.1, with a thread and a line to the real server for each line that is made to it."""
 
-    def __init__(self, server: Address, lie: Lie) -> None:
-        self._server, self._lie = server, lie
+    def __init__(self, server: Address, fault: Fault) -> None:
+        self._server, self._lie = server, fault
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.address: Address = self._listener.getsockname()
-        self._threads = [Thread(target=self._listen, name="liar")]
+        self._threads = [Thread(target=self._listen, name="faulty proxy")]
 
     def __enter__(self) -> Self:
         self._threads[0].start()
@@ -59,7 +59,7 @@ class Liar:
         with contextlib.suppress(OSError):
             while True:
                 line, _ = self._listener.accept()
-                thread = Thread(target=self._serve, args=(line,), name="liar")
+                thread = Thread(target=self._serve, args=(line,), name="faulty proxy")
                 self._threads.append(thread)
                 thread.start()
 
@@ -91,59 +91,59 @@ def edited(answer: bytes, edit: Callable[[Any], None]) -> bytes:
     return head.replace(length % int(field(head, b"content-length")), length % len(body)) + b"\r\n\r\n" + body
 
 
-# --- lies, by what they break -----------------------------------------------------------------------------------------
+# --- faults, by the property that they break --------------------------------------------------------------------------
 
 
-def honest() -> Lie:
+def honest() -> Fault:
     return lambda request, forward: forward()
 
 
-def loses_orders() -> Lie:
+def loses_orders() -> Fault:
     """S1: an order is answered and forgotten."""
     now = Sometimes(0.3)
 
-    def lie(request: bytes, forward: Forward) -> bytes:
+    def fault(request: bytes, forward: Forward) -> bytes:
         if ORDER in request and now():
             return OK + b"interlock-termination: accepted; state=TERMINATE\r\n\r\n{}"
         return forward()
 
-    return lie
+    return fault
 
 
-def flips() -> Lie:
+def flips() -> Fault:
     """S4: a run that was stopped is shown as one that came to its own end."""
     now = Sometimes(0.2)
 
     def done(shown: Any) -> None:
         shown["automationExecution"]["state"] = "AUTOMATION_EXECUTION_STATE_DONE"
 
-    def lie(request: bytes, forward: Forward) -> bytes:
+    def fault(request: bytes, forward: Forward) -> bytes:
         answer = forward()
         is_stopped = request.startswith(b"GET /api") and b"_STATE_TERMINATE" in answer
         return edited(answer, done) if is_stopped and now() else answer
 
-    return lie
+    return fault
 
 
-def overwrites() -> Lie:
+def overwrites() -> Fault:
     """S5: an order that came after the end is said to have been accepted."""
 
-    def lie(request: bytes, forward: Forward) -> bytes:
+    def fault(request: bytes, forward: Forward) -> bytes:
         return forward().replace(b": already-finished; state=DONE", b": accepted; state=TERMINATE")
 
-    return lie
+    return fault
 
 
-def accepts_twice() -> Lie:
+def accepts_twice() -> Fault:
     """S6: two orders are both said to be the one that counts."""
     return lambda request, forward: forward().replace(b": repeated;", b": accepted;")
 
 
-def names_the_last() -> Lie:
+def names_the_last() -> Fault:
     """S6: the record names the order that came last."""
     reasons: dict[bytes, str] = {}
 
-    def lie(request: bytes, forward: Forward) -> bytes:
+    def fault(request: bytes, forward: Forward) -> bytes:
         parts = path_of(request).split(b"/")
         if ORDER in request:
             reasons[parts[4]] = json.loads(request.partition(b"\r\n\r\n")[2])["reason"]
@@ -152,15 +152,15 @@ def names_the_last() -> Lie:
             return edited(answer, lambda shown: shown["termination"].update(reason=reasons[parts[4]]))
         return answer
 
-    return lie
+    return fault
 
 
-def looks_back() -> Lie:
+def looks_back() -> Fault:
     """S14: a look at a run shows what the first one saw, now and then."""
     now = Sometimes(0.25)
     first: dict[bytes, bytes] = {}
 
-    def lie(request: bytes, forward: Forward) -> bytes:
+    def fault(request: bytes, forward: Forward) -> bytes:
         if not request.startswith(b"GET "):
             return forward()
         path = path_of(request)
@@ -170,4 +170,4 @@ def looks_back() -> Lie:
         first.setdefault(path, answer)
         return answer
 
-    return lie
+    return fault

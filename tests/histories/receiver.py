@@ -1,4 +1,4 @@
-"""The far end of the runs: it takes every request and holds it, until the one who races its run has it answered."""
+"""The receiver of the runs: it holds every request until the test answers it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWERS: Final = {
 
 @dataclass(slots=True)
 class Asked:
-    """What one run has asked of the far end, and how that was answered."""
+    """The request of one run, and its answer."""
 
     line: socket.socket
     callback: str
@@ -49,7 +49,7 @@ class Asked:
             self.answers.append(Operation(Kind.ANSWER, called, argument=status))
 
 
-class FarEnd:
+class Receiver:
     """Listens on 127.0.0.1, in a thread of its own."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class FarEnd:
         self._asked: dict[int, Asked] = {}
         self._arrived = Condition()
         self._ends, self._end = socket.socketpair()
-        self._thread = Thread(target=self._serve, name="far end")
+        self._thread = Thread(target=self._serve, name="receiver")
 
     def __enter__(self) -> Self:
         self._thread.start()
