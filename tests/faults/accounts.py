@@ -38,7 +38,7 @@ async def accounts(play: Play) -> list[str]:
             found = await post(
                 http,
                 "/api/v1/search/automation_executions",
-                {"automationTemplateId": play.ground.automations[automation]},
+                {"automationTemplateId": play.baseline.automations[automation]},
             )
             if len(found["list"]) != 1:
                 problems.append(f"{len(found['list'])} runs of {automation}, and one key")

@@ -1,4 +1,4 @@
-"""A server that is broken on purpose: it answers before the commit. Only a nursery imports this."""
+"""A server that is broken on purpose: it answers before the commit. Only a fork server imports this."""
 
 from __future__ import annotations
 

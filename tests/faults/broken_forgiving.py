@@ -1,4 +1,4 @@
-"""A server that is broken on purpose: after an I/O error it carries on as if it were any other. Only a nursery imports
+"""A server that is broken on purpose: after an I/O error it carries on. Only a fork server imports
 this."""
 
 from __future__ import annotations

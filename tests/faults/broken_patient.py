@@ -1,4 +1,4 @@
-"""A server that is broken on purpose: however late its loop is, it carries on. Only a nursery imports this."""
+"""A server that is broken on purpose: however late its loop is, it carries on. Only a fork server imports this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two grounds to play on at once, each with a far end of its own."""
+"""Two baselines that are played at the same time, each with a receiver of its own."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.nursery import Nursery
-from tests.faults.scenario import Ground
+from tests.faults.fork_server import ForkServer
+from tests.faults.scenario import Baseline
 from tests.receivers import Receiver
 
 
 @pytest.fixture(scope="module")
-async def nursery() -> AsyncIterator[Nursery]:
+async def fork_server() -> AsyncIterator[ForkServer]:
     assert shutil.which("strace"), "these tests need strace: tools/debian.sh strace=strace"
-    async with Nursery() as nursery:
-        yield nursery
+    async with ForkServer() as fork_server:
+        yield fork_server
 
 
 @pytest.fixture(scope="module")
-async def grounds(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Ground]]:
-    place = tmp_path_factory.mktemp("grounds")
+async def baselines(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Baseline]]:
+    place = tmp_path_factory.mktemp("baselines")
     async with Receiver() as one, Receiver() as two:
         yield [
-            await Ground.made(nursery, receiver, place / f"ground-{number}")
+            await Baseline.made(fork_server, receiver, place / f"baseline-{number}")
             for number, receiver in enumerate((one, two))
         ]
 
 
 @pytest.fixture
-async def ground(nursery: Nursery, tmp_path: Path) -> AsyncIterator[Ground]:
+async def baseline(fork_server: ForkServer, tmp_path: Path) -> AsyncIterator[Baseline]:
     async with Receiver() as receiver:
-        yield await Ground.made(nursery, receiver, tmp_path / "ground")
+        yield await Baseline.made(fork_server, receiver, tmp_path / "baseline")

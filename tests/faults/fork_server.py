@@ -1,7 +1,7 @@
-"""Servers at a tenth of their price, and under strace.
+"""Servers that a fork server starts ten times faster, and under strace.
 
-    async with Nursery() as nursery:
-        server = Server(nursery, directory, egress=["127.0.0.1:9000"])
+    async with ForkServer() as fork_server:
+        server = Server(fork_server, directory, egress=["127.0.0.1:9000"])
         await server.start(Injection("pwrite64", "signal=SIGKILL", "17"))
 
 What `interlock serve` takes to start is nearly all imports. So one process imports everything once and forks for each
@@ -71,7 +71,7 @@ NEEDED = ("interlock.cli.serve", "uvicorn.protocols.http.httptools_impl", "uvico
 """What a server imports when it is started."""
 
 
-class Nursery:
+class ForkServer:
     """The process that forks servers. `variant`: a module that, once imported, makes them broken on purpose."""
 
     def __init__(self, *variant: str) -> None:
@@ -133,7 +133,7 @@ class Nursery:
 class Server:
     """One data directory, `directory / "data"`, and the process that serves it at the moment."""
 
-    nursery: Nursery
+    fork_server: ForkServer
     directory: Path
     egress: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Server:
         arguments += ["--data-dir", str(self.directory / "data"), "--log-format", "json", *self.options]
         for entry in self.egress:
             arguments += ["--allow-egress", entry]
-        self.pid, self.ended = await self.nursery.fork(arguments, self.log, held=tracing is not None)
+        self.pid, self.ended = await self.fork_server.fork(arguments, self.log, held=tracing is not None)
         if tracing is not None:
             await self._stands_still()
             await self.trace(tracing)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tests.faults.accounts import accounts
 from tests.faults.facts import look_at, revived
-from tests.faults.nursery import Injection, Log
-from tests.faults.scenario import Ground, Play, Refused
+from tests.faults.fork_server import Injection, Log
+from tests.faults.scenario import Baseline, Play, Refused
 
 KILL = "signal=SIGKILL"
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename", "write", "sendto", "sendmsg", "writev")
@@ -67,11 +67,11 @@ class Tally:
         )
 
 
-async def every_point(ground: Ground, directory: Path) -> list[Point]:
+async def every_point(baseline: Baseline, directory: Path) -> list[Point]:
     """Count the calls of two undisturbed plays, one from the first instruction and one from when the port accepts."""
     points = []
     for starting in (True, False):
-        play = await ground.play(directory / f"counted-{starting}")
+        play = await baseline.play(directory / f"counted-{starting}")
         log = Log(CALLS, play.server.directory / "calls")
         assert await play.server.start(log if starting else None)
         if not starting:
@@ -111,9 +111,9 @@ def chosen(points: Sequence[Point], count: int | None, again: int, seed: int) ->
     return twice + taken[again:]
 
 
-async def kill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -> None:
+async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tally) -> None:
     """Play until the process is killed there; look at what it left; recover, play to the end, and look again."""
-    play = await ground.play(directory)
+    play = await baseline.play(directory)
     server = play.server
     alive = await server.start(point.injection() if point.starting else None)
     if alive and not point.starting:
@@ -124,7 +124,7 @@ async def kill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
         tally.cut[point.call] += 1
     else:
         tally.missed += 1
-    silenced_since = await play.far_end_is_quiet()
+    silenced_since = await play.receiver_is_quiet()
     silenced = set(play.silenced)
     problems: list[str] = []
 
@@ -141,7 +141,7 @@ async def kill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
         if await server.start(Injection(call, KILL, str(number))) and await play.go_on():
             await server.kill()
         await server.wait()
-        await play.far_end_is_quiet()
+        await play.receiver_is_quiet()
         between = look_at(directory / "data", play.facts)
         note([*between.problems, *revived(before, between)])
         before = between
@@ -161,28 +161,28 @@ async def to_the_end(play: Play) -> list[str]:
         return [f"does not live: {play.server.log.read_text()[-2000:]}"]
     problems = await accounts(play)
     await play.server.kill()
-    await play.far_end_is_quiet()
+    await play.receiver_is_quiet()
     return problems
 
 
 async def at_each(
     points: Sequence[Point],
-    grounds: Sequence[Ground],
+    baselines: Sequence[Baseline],
     directory: Path,
     tally: Tally,
-    work: Callable[[Ground, Path, Point, Tally], Awaitable[None]],
+    work: Callable[[Baseline, Path, Point, Tally], Awaitable[None]],
 ) -> None:
-    """Go over the points with one worker for each ground."""
+    """Go over the points with one worker for each baseline."""
     left = list(enumerate(points))[::-1]
 
-    async def worker(ground: Ground) -> None:
+    async def worker(baseline: Baseline) -> None:
         while left:
             index, point = left.pop()
             try:
-                await work(ground, directory / f"point-{index}", point, tally)
+                await work(baseline, directory / f"point-{index}", point, tally)
             except (AssertionError, Refused, TimeoutError) as error:
                 tally.problems.append(f"{point}: {error!r}")
 
     async with asyncio.TaskGroup() as workers:
-        for ground in grounds:
-            workers.create_task(worker(ground))
+        for baseline in baselines:
+            workers.create_task(worker(baseline))

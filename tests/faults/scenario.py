@@ -20,7 +20,7 @@ import apsw
 import httpx2
 
 from tests.faults.facts import Fact, called_back, in_state, ordered, started, stopped
-from tests.faults.nursery import Nursery, Server
+from tests.faults.fork_server import ForkServer, Server
 from tests.receivers import Answer, Held, Received, Receiver
 from tests.servers import LOOK, PATIENCE, http_client
 
@@ -49,10 +49,10 @@ class Told:
 
 
 @dataclass
-class Ground:
+class Baseline:
     """A far end of its own, and a data directory to be copied. `automations` and `runs` are by name."""
 
-    nursery: Nursery
+    fork_server: ForkServer
     receiver: Receiver
     directory: Path
     token: str = ""
@@ -60,25 +60,25 @@ class Ground:
     runs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    async def made(cls, nursery: Nursery, receiver: Receiver, directory: Path) -> Ground:
-        ground = cls(nursery, receiver, directory)
+    async def made(cls, fork_server: ForkServer, receiver: Receiver, directory: Path) -> Baseline:
+        baseline = cls(fork_server, receiver, directory)
         receiver.on("/done", Answer.json({"version": "v1", "context": {"ticket": "INC-1"}}))
         receiver.on("/later", Answer(202))
         receiver.on("/held", Held())
         directory.mkdir(parents=True)
-        server = ground.server(directory)
+        server = baseline.server(directory)
         assert await server.start(), server.log.read_text()
         async with http_client(server.url) as http:
             form = dict(zip(("client_id", "client_secret"), server.credential, strict=True))
             answer = await http.post("/auth/v1/token", data={"grant_type": "client_credentials", **form})
-            ground.token = answer.json()["access_token"]
-            http.headers["Authorization"] = f"Bearer {ground.token}"
-            await ground._prepare(http)
+            baseline.token = answer.json()["access_token"]
+            http.headers["Authorization"] = f"Bearer {baseline.token}"
+            await baseline._prepare(http)
         assert await server.stop() == 0
-        return ground
+        return baseline
 
     def server(self, directory: Path) -> Server:
-        return Server(self.nursery, directory, [f"127.0.0.1:{self.receiver.port}"])
+        return Server(self.fork_server, directory, [f"127.0.0.1:{self.receiver.port}"])
 
     async def play(self, directory: Path, *, lease: float = LEASE) -> Play:
         """A new play, on a copy in `directory`. `lease` is in seconds from now."""
@@ -136,7 +136,7 @@ class Ground:
 class Play:
     """One play of the scenario."""
 
-    ground: Ground
+    baseline: Baseline
     server: Server
     seen_before: int
     runs: dict[str, int]
@@ -155,10 +155,10 @@ class Play:
 
     def requests(self) -> list[Received]:
         """What the far end received in this play."""
-        return self.ground.receiver.requests[self.seen_before :]
+        return self.baseline.receiver.requests[self.seen_before :]
 
     def client(self) -> httpx2.AsyncClient:
-        headers = {"Authorization": f"Bearer {self.ground.token}"}
+        headers = {"Authorization": f"Bearer {self.baseline.token}"}
         return http_client(self.server.url, headers, event_hooks={"response": [self._answered]})
 
     async def _answered(self, response: httpx2.Response) -> None:
@@ -201,7 +201,7 @@ class Play:
         await self._start(http, "held")
 
     async def _start(self, http: httpx2.AsyncClient, name: str) -> None:
-        path, key = f"/api/v1/automations/{self.ground.automations[name]}/execute", f"key-of-{name}"
+        path, key = f"/api/v1/automations/{self.baseline.automations[name]}/execute", f"key-of-{name}"
         body = {"context": {"context": {"who": name}}}
         run = int((await post(http, path, body, {"Idempotency-Key": key}))["executionId"])
         assert self.runs.setdefault(name, run) == run, "one key, two runs"
@@ -280,9 +280,9 @@ class Play:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    async def far_end_is_quiet(self) -> int:
+    async def receiver_is_quiet(self) -> int:
         """Until the far end has seen every connection close, and so has read all that was sent; returns how much."""
-        receiver = self.ground.receiver
+        receiver = self.baseline.receiver
         async with asyncio.timeout(PATIENCE):
             while not all(connection.is_closed for connection in receiver.connections):
                 await asyncio.sleep(LOOK)
@@ -290,7 +290,7 @@ class Play:
 
     def spoke_after_its_stop(self, since: int, silenced: set[int]) -> list[str]:
         """S2: what the far end received from `since` on of runs whose stop had been acknowledged before."""
-        late = [_execution(request) for request in self.ground.receiver.requests[since:]]
+        late = [_execution(request) for request in self.baseline.receiver.requests[since:]]
         return [f"S2: {run} called the far end after its stop" for run in late if run in silenced]
 
 
@@ -317,7 +317,7 @@ async def start_many(play: Play, count: int) -> None:
     Raises:
         Refused, httpx2.TransportError: one was not started.
     """
-    path = f"/api/v1/automations/{play.ground.automations['resting']}/execute"
+    path = f"/api/v1/automations/{play.baseline.automations['resting']}/execute"
     async with play.client() as http:
         for _ in range(count):
             key = f"many-{play.answers}"

@@ -12,7 +12,7 @@ import pytest
 
 from interlock.errors import Fatal
 from interlock.store.sqlite import backup
-from tests.faults.scenario import Ground
+from tests.faults.scenario import Baseline
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
@@ -50,10 +50,10 @@ def is_the_same(file: Path, truth: list[object]) -> bool:
 
 
 async def test_a_flipped_bit_of_a_backup_is_noticed(
-    ground: Ground, tmp_path: Path, figures: Callable[[str], None]
+    baseline: Baseline, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
     sound, damaged = tmp_path / "sound.db", tmp_path / "damaged.db"
-    backup.create(ground.directory / "data", sound)
+    backup.create(baseline.directory / "data", sound)
     beside, sum_ = tmp_path / "damaged.db.sha256", (tmp_path / "sound.db.sha256").read_text()
     content, chance = sound.read_bytes(), random.Random(SEED)
     truth, noticed, without, harmless = everything(sound), 0, 0, 0

@@ -16,9 +16,9 @@ import pytest
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
 from tests.faults.accounts import accounts
 from tests.faults.facts import look_at
-from tests.faults.nursery import Injection, Nursery
+from tests.faults.fork_server import ForkServer, Injection
 from tests.faults.points import Point, Tally, at_each, every_point, to_the_end
-from tests.faults.scenario import Ground, Play, Refused, start_many
+from tests.faults.scenario import Baseline, Play, Refused, start_many
 from tests.servers import LOOK, PATIENCE, http_client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
@@ -49,9 +49,9 @@ class Ends:
     longest: float = 0.0
     """Seconds from the first refusal to the end of the process."""
 
-    async def fail_at(self, ground: Ground, directory: Path, point: Point, tally: Tally, *, lasting: bool) -> None:
+    async def fail_at(self, baseline: Baseline, directory: Path, point: Point, tally: Tally, *, lasting: bool) -> None:
         """Play until the disk fails: nothing is acknowledged from then on, the process ends, and a new one recovers."""
-        play = await ground.play(directory)
+        play = await baseline.play(directory)
         server, injection = play.server, point.injection(EIO, lasting=lasting)
         problems: list[str] = []
         alive = await server.start(injection if point.starting else None)
@@ -119,13 +119,13 @@ def failing(ground_points: list[Point], count: int | None) -> list[tuple[Point, 
 
 
 @pytest.fixture(scope="module")
-async def points(grounds: list[Ground], tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
-    return await every_point(grounds[0], tmp_path_factory.mktemp("counted"))
+async def points(baselines: list[Baseline], tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
+    return await every_point(baselines[0], tmp_path_factory.mktemp("counted"))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_after_an_io_error_nothing_is_acknowledged_and_the_process_ends(
-    grounds: list[Ground],
+    baselines: list[Baseline],
     points: list[Point],
     part: int,
     tmp_path: Path,
@@ -137,10 +137,10 @@ async def test_after_an_io_error_nothing_is_acknowledged_and_the_process_ends(
     for lasting in (False, True):
         mine = [point for point, lasts in taken if lasts is lasting]
 
-        async def fail_at(ground: Ground, directory: Path, point: Point, tally: Tally, on: bool = lasting) -> None:
-            await ends.fail_at(ground, directory, point, tally, lasting=on)
+        async def fail_at(baseline: Baseline, directory: Path, point: Point, tally: Tally, on: bool = lasting) -> None:
+            await ends.fail_at(baseline, directory, point, tally, lasting=on)
 
-        await at_each(mine, grounds, tmp_path / f"lasting-{lasting}", tally, fail_at)
+        await at_each(mine, baselines, tmp_path / f"lasting-{lasting}", tally, fail_at)
     figures(
         f"disk errors, part {part + 1} of {PARTS}: {tally.figures()} refused_to_start={ends.refused_to_start} "
         f"ended={ends.ended} unnoticed={ends.unnoticed} longest_end={ends.longest:.2f}s"
@@ -150,9 +150,9 @@ async def test_after_an_io_error_nothing_is_acknowledged_and_the_process_ends(
 
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
-async def test_when_a_checkpoint_fails_the_process_ends_as_well(ground: Ground, tmp_path: Path, call: str) -> None:
+async def test_when_a_checkpoint_fails_the_process_ends_as_well(baseline: Baseline, tmp_path: Path, call: str) -> None:
     """Nobody waits for a checkpoint: its failure has to be noticed all the same."""
-    play = await ground.play(tmp_path / "play")
+    play = await baseline.play(tmp_path / "play")
     assert await play.server.start()
     await play.server.trace(Injection(call, EIO, file=tmp_path / "play" / "data" / DATABASE))
     assert await play.go_on()
@@ -163,34 +163,34 @@ async def test_when_a_checkpoint_fails_the_process_ends_as_well(ground: Ground, 
     assert not await to_the_end(play)
 
 
-async def test_a_server_that_carries_on_after_an_io_error_is_found_out(ground: Ground, tmp_path: Path) -> None:
+async def test_a_server_that_carries_on_after_an_io_error_is_found_out(baseline: Baseline, tmp_path: Path) -> None:
     """The same, of a server that is broken on purpose."""
-    async with Nursery("tests.faults.broken_forgiving") as broken:
-        ground.nursery = broken
+    async with ForkServer("tests.faults.broken_forgiving") as broken:
+        baseline.fork_server = broken
         tally, ends = Tally(), Ends()
 
-        async def fail_at(ground: Ground, directory: Path, point: Point, tally: Tally) -> None:
-            await ends.fail_at(ground, directory, point, tally, lasting=False)
+        async def fail_at(baseline: Baseline, directory: Path, point: Point, tally: Tally) -> None:
+            await ends.fail_at(baseline, directory, point, tally, lasting=False)
 
-        await at_each([Point("fdatasync", 1, starting=False)], [ground], tmp_path, tally, fail_at)
+        await at_each([Point("fdatasync", 1, starting=False)], [baseline], tmp_path, tally, fail_at)
     assert tally.problems
 
 
 async def test_a_full_disk_refuses_and_goes_on_when_it_has_room(
-    grounds: list[Ground], points: list[Point], tmp_path: Path, figures: Callable[[str], None]
+    baselines: list[Baseline], points: list[Point], tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
     writes = [point for point in points if point.call == "pwrite64" and not point.starting]
     tally = Tally()
-    await at_each(random.Random(SEED).sample(writes, FULL_POINTS), grounds, tmp_path, tally, fill_at)
+    await at_each(random.Random(SEED).sample(writes, FULL_POINTS), baselines, tmp_path, tally, fill_at)
     figures(f"full disk: {tally.figures()}")
     assert not tally.problems
 
 
-async def fill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -> None:
+async def fill_at(baseline: Baseline, directory: Path, point: Point, tally: Tally) -> None:
     """No room from there on, for a while: refused is what cannot be kept, and the same process goes on afterwards."""
     tally.cut[point.call] += 1
     for attempt in range(TRIES):
-        problems = await filled(ground, directory / str(attempt), point)
+        problems = await filled(baseline, directory / str(attempt), point)
         # strace that lets go between a call's entry and its exit leaves ENOSYS behind where it meant ENOSPC.
         if not any(TORN in problem for problem in problems):
             break
@@ -199,9 +199,9 @@ async def fill_at(ground: Ground, directory: Path, point: Point, tally: Tally) -
         shutil.rmtree(directory)
 
 
-async def filled(ground: Ground, directory: Path, point: Point) -> list[str]:
+async def filled(baseline: Baseline, directory: Path, point: Point) -> list[str]:
     """What went wrong when the disk had no room for a while."""
-    play = await ground.play(directory)
+    play = await baseline.play(directory)
     server = play.server
     assert await server.start()
     await server.trace(point.injection(ENOSPC, lasting=True))
@@ -224,14 +224,14 @@ async def filled(ground: Ground, directory: Path, point: Point) -> list[str]:
     if not problems:
         problems += await accounts(play)
     await server.kill()
-    await play.far_end_is_quiet()
+    await play.receiver_is_quiet()
     return [*problems, *look_at(directory / "data", play.facts).problems]
 
 
 async def test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive(
-    ground: Ground, tmp_path: Path, figures: Callable[[str], None]
+    baseline: Baseline, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
-    play = await ground.play(tmp_path / "slow")
+    play = await baseline.play(tmp_path / "slow")
     assert await play.server.start()
     await play.server.trace(Injection("fdatasync", SLOW))
     took: list[float] = []

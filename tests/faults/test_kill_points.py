@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.nursery import Nursery
+from tests.faults.fork_server import ForkServer
 from tests.faults.points import Point, Tally, at_each, chosen, every_point, kill_at
-from tests.faults.scenario import Ground
+from tests.faults.scenario import Baseline
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
@@ -24,9 +24,9 @@ PARTS = 4
 
 @pytest.fixture(scope="module")
 async def points(
-    grounds: list[Ground], tmp_path_factory: pytest.TempPathFactory, kill_points: int | None
+    baselines: list[Baseline], tmp_path_factory: pytest.TempPathFactory, kill_points: int | None
 ) -> list[Point]:
-    every = await every_point(grounds[0], tmp_path_factory.mktemp("counted"))
+    every = await every_point(baselines[0], tmp_path_factory.mktemp("counted"))
     count = len(every) if kill_points is None else min(kill_points, len(every))
     return chosen(every, count, round(AGAIN * count), SEED)
 
@@ -40,20 +40,20 @@ def whole(figures: Callable[[str], None]) -> Iterator[Tally]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_a_kill_at_any_point_loses_nothing_and_receipts_stay_true(
-    grounds: list[Ground], points: list[Point], part: int, whole: Tally, tmp_path: Path
+    baselines: list[Baseline], points: list[Point], part: int, whole: Tally, tmp_path: Path
 ) -> None:
     mine, tally = points[part::PARTS], Tally()
-    await at_each(mine, grounds, tmp_path, tally, kill_at)
+    await at_each(mine, baselines, tmp_path, tally, kill_at)
     whole.add(tally)
     assert not tally.problems
     assert tally.missed <= 2 + len(mine) / 5
 
 
-async def test_an_answer_before_its_commit_is_detected(ground: Ground, tmp_path: Path) -> None:
+async def test_an_answer_before_its_commit_is_detected(baseline: Baseline, tmp_path: Path) -> None:
     """The same, of a server that is broken on purpose."""
-    async with Nursery("tests.faults.broken_early_answers") as broken:
-        ground.nursery = broken
+    async with ForkServer("tests.faults.broken_early_answers") as broken:
+        baseline.fork_server = broken
         points = [Point("pwrite64", number, starting=False) for number in range(1, 42, 4)]
         tally = Tally()
-        await at_each(points, [ground], tmp_path, tally, kill_at)
+        await at_each(points, [baseline], tmp_path, tally, kill_at)
     assert any("told and not true" in problem for problem in tally.problems), tally

@@ -18,6 +18,7 @@ import pytest
 
 from interlock.store.sqlite.disk import DATABASE
 from tests.faults.facts import FILES, Fact, look
+from tests.faults.fork_server import ForkServer, Log
 from tests.faults.images import (
     CALLS,
     CALLS_OF_SOCKETS,
@@ -30,8 +31,7 @@ from tests.faults.images import (
     events,
     without_syncs,
 )
-from tests.faults.nursery import Log, Nursery
-from tests.faults.scenario import Ground, Play, Told, start_many
+from tests.faults.scenario import Baseline, Play, Told, start_many
 from tests.receivers import Receiver
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
@@ -64,8 +64,8 @@ async def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """The scenario, and as many starts as it takes for a checkpoint beside commits and a WAL that is begun anew."""
     place = tmp_path_factory.mktemp("power")
     directory = place / "recorded"
-    async with Nursery() as nursery, Receiver() as receiver:
-        play = await (await Ground.made(nursery, receiver, place / "ground")).play(directory)
+    async with ForkServer() as fork_server, Receiver() as receiver:
+        play = await (await Baseline.made(fork_server, receiver, place / "baseline")).play(directory)
         return await recorded(play, directory)
 
 

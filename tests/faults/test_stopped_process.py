@@ -13,8 +13,8 @@ import pytest
 from interlock.assembly.background import MAX_LOOP_LAG
 from interlock.rules.model import SECOND
 from tests.faults.facts import look_at
-from tests.faults.nursery import Nursery
-from tests.faults.scenario import Ground, Play, detail
+from tests.faults.fork_server import ForkServer
+from tests.faults.scenario import Baseline, Play, detail
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
@@ -53,9 +53,9 @@ SETTLED = {"held": "TERMINATE", "leased": "TERMINATE", "one": "WAITING"}
 
 
 async def test_it_ends_itself_and_the_next_start_settles_what_is_overdue(
-    ground: Ground, tmp_path: Path, stopped_for: float, figures: Callable[[str], None]
+    baseline: Baseline, tmp_path: Path, stopped_for: float, figures: Callable[[str], None]
 ) -> None:
-    play = await ground.play(tmp_path / "play", lease=2)
+    play = await baseline.play(tmp_path / "play", lease=2)
     await stopping(play)
     os.kill(play.server.pid, signal.SIGSTOP)
     await asyncio.sleep(stopped_for)
@@ -70,11 +70,11 @@ async def test_it_ends_itself_and_the_next_start_settles_what_is_overdue(
     await play.server.kill()
 
 
-async def test_a_server_that_does_not_exit_is_detected(ground: Ground, tmp_path: Path, stopped_for: float) -> None:
+async def test_a_server_that_does_not_exit_is_detected(baseline: Baseline, tmp_path: Path, stopped_for: float) -> None:
     """The same, of a server that is broken on purpose."""
-    async with Nursery("tests.faults.broken_patient") as broken:
-        ground.nursery = broken
-        play = await ground.play(tmp_path / "play")
+    async with ForkServer("tests.faults.broken_patient") as broken:
+        baseline.fork_server = broken
+        play = await baseline.play(tmp_path / "play")
         await stopping(play)
         os.kill(play.server.pid, signal.SIGSTOP)
         await asyncio.sleep(stopped_for)
@@ -84,8 +84,8 @@ async def test_a_server_that_does_not_exit_is_detected(ground: Ground, tmp_path:
         await play.server.kill()
 
 
-async def test_overdue_work_is_settled_before_the_first_answer(ground: Ground, tmp_path: Path) -> None:
-    play = await ground.play(tmp_path / "play", lease=1)
+async def test_overdue_work_is_settled_before_the_first_answer(baseline: Baseline, tmp_path: Path) -> None:
+    play = await baseline.play(tmp_path / "play", lease=1)
     await stopping(play)
     os.kill(play.server.pid, signal.SIGSTOP)
     await asyncio.sleep(1.5 * DEADLINE)
@@ -94,8 +94,8 @@ async def test_overdue_work_is_settled_before_the_first_answer(ground: Ground, t
     await play.server.kill()
 
 
-async def test_one_that_stands_still_for_less_goes_on(ground: Ground, tmp_path: Path) -> None:
-    play = await ground.play(tmp_path / "play", lease=1)
+async def test_one_that_stands_still_for_less_goes_on(baseline: Baseline, tmp_path: Path) -> None:
+    play = await baseline.play(tmp_path / "play", lease=1)
     await stopping(play)
     os.kill(play.server.pid, signal.SIGSTOP)
     await asyncio.sleep(1.5 * DEADLINE)
