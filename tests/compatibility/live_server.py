@@ -1,4 +1,4 @@
-"""Where the recordings are played again: a running server, and requests put on the wire byte by byte."""
+"""A running server for the recordings, and a client that sends their requests byte by byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAIT: Final = {"stepName": "hold", "waitForDuration": {"duration": "1209600s"}}
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """An answer as it came."""
+    """An answer, unparsed."""
 
     status: int
     headers: dict[str, str]
@@ -62,7 +62,7 @@ class Wire:
         ]
 
 
-class Ground:
+class LiveServer:
     """A server, and one caller of it."""
 
     def __init__(self, server: ServerProcess, token: str) -> None:
@@ -70,7 +70,7 @@ class Ground:
         self._token = token
 
     @classmethod
-    async def of(cls, server: ServerProcess) -> Ground:
+    async def of(cls, server: ServerProcess) -> LiveServer:
         return cls(server, await server.token())
 
     async def send(

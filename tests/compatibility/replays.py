@@ -12,7 +12,7 @@ from conductorone_sdk.utils import unmarshal_json
 from interlock.contract.base import Message
 from interlock.operations.table import OPERATIONS as TABLE
 from tests.compatibility.forms import lost
-from tests.compatibility.ground import Ground, Wire
+from tests.compatibility.live_server import LiveServer, Wire
 from tests.compatibility.transcripts import Exchange, response_of
 
 PYTHON: Final = "python-0.17.2"
@@ -51,31 +51,31 @@ class Row:
         return self.result.startswith(AS_DRAFT)
 
 
-async def replay(ground: Ground, exchange: Exchange) -> Row:
+async def replay(live_server: LiveServer, exchange: Exchange) -> Row:
     """Send what was recorded, and look at what comes back."""
-    automation = await ground.automation()
+    automation = await live_server.automation()
     path, body = exchange.path, exchange.body
     for known in AUTOMATIONS:
         path = path.replace(f"/automations/{known}", f"/automations/{automation}")
         body = body.replace(f'"automationTemplateId":"{known}"', f'"automationTemplateId":"{automation}"')
     if f"/{EXECUTION}" in path:
-        path = path.replace(EXECUTION, await ground.execution(automation))
-    answer = await ground.send(exchange.method, path, exchange.headers, body)
+        path = path.replace(EXECUTION, await live_server.execution(automation))
+    answer = await live_server.send(exchange.method, path, exchange.headers, body)
     if answer.status == 200:
         return _row(exchange, "accepted", *_faults(exchange, answer, body))
     if answer.status == 404 and (exchange.client, exchange.call) in _NOT_FOUND:
         return _row(exchange, "404, as nothing has that id", *answer.wrong_with_error())
     if answer.status == 400 and answer.wrong_with_error() == []:
-        return await _refused(ground, exchange, path, body, answer)
+        return await _refused(live_server, exchange, path, body, answer)
     return _row(exchange, f"{answer.status}", answer.body)
 
 
-async def _refused(ground: Ground, exchange: Exchange, path: str, body: str, answer: Wire) -> Row:
+async def _refused(live_server: LiveServer, exchange: Exchange, path: str, body: str, answer: Wire) -> Row:
     """What is refused for a reason has to be taken once the reason is gone."""
     tree = json.loads(body or "{}")
     if answer.named == ["pageToken"]:
         del tree["pageToken"]
-        again = await ground.send(exchange.method, path, exchange.headers, json.dumps(tree))
+        again = await live_server.send(exchange.method, path, exchange.headers, json.dumps(tree))
         faults = _faults(exchange, again, "")
         return _row(exchange, "accepted; its made-up page token is refused by name", *faults)
     if answer.named == ["automation"] and not tree:
@@ -83,7 +83,7 @@ async def _refused(ground: Ground, exchange: Exchange, path: str, body: str, ans
     if exchange.operation == "CreateAutomation" and answer.tree["code"] in UNPUBLISHED:
         tree["isDraft"] = True
         draft = json.dumps(tree)
-        again = await ground.send(exchange.method, path, exchange.headers, draft)
+        again = await live_server.send(exchange.method, path, exchange.headers, draft)
         why = "what cannot run here yet" if answer.tree["code"] == 9 else "what must be fixed"
         named = ", ".join(f"`{field}`" for field in answer.named)
         faults = _faults(exchange, again, draft)

@@ -15,7 +15,7 @@ from interlock.contract.steps import AutomationStep
 from interlock.contract.triggers import AutomationTrigger
 from tests.compatibility.fields import names, reachable, variants
 from tests.compatibility.forms import lost
-from tests.compatibility.ground import Ground
+from tests.compatibility.live_server import LiveServer
 from tests.compatibility.replays import AS_DRAFT, Row, replay
 from tests.compatibility.sdk import CLIENT as SDK_CLIENT
 from tests.compatibility.sdk import sdk_rows
@@ -67,18 +67,20 @@ class Measured:
 async def measure(directory: Path) -> Measured:
     """Start a server in an empty directory, and put all clients to it."""
     async with ServerProcess(directory) as server:
-        ground = await Ground.of(server)
+        live_server = await LiveServer.of(server)
         rows = await sdk_rows(server)
-        rows += [await replay(ground, exchange) for exchange in exchanges()]
+        rows += [await replay(live_server, exchange) for exchange in exchanges()]
         for name, (configured, changed) in CONFIGURATIONS.items():
-            rows += await _terraform(ground, name, configured, changed)
-        made = await ground.json("POST", "/api/v1/automations", _DRAFT)
-        found = await ground.json("GET", f"/api/v1/automations/{made['automation']['id']}")
+            rows += await _terraform(live_server, name, configured, changed)
+        made = await live_server.json("POST", "/api/v1/automations", _DRAFT)
+        found = await live_server.json("GET", f"/api/v1/automations/{made['automation']['id']}")
     return Measured(tuple(rows), tuple(lost(_DRAFT, found["automation"])))
 
 
-async def _terraform(ground: Ground, name: str, configured: dict[str, Any], changed: dict[str, Any]) -> list[Row]:
-    lived = await life(ground, configured, changed)
+async def _terraform(
+    live_server: LiveServer, name: str, configured: dict[str, Any], changed: dict[str, Any]
+) -> list[Row]:
+    lived = await life(live_server, configured, changed)
     taken = AS_DRAFT if lived.draft else "accepted"
     told = {
         "CreateAutomation": (f"{name}: created", lived.plans["create"]),

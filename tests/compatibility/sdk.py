@@ -9,7 +9,7 @@ from conductorone_sdk import SDK
 from conductorone_sdk.models import errors, shared
 from conductorone_sdk.utils import unmarshal_json
 
-from tests.compatibility.ground import WAIT
+from tests.compatibility.live_server import WAIT
 from tests.compatibility.replays import Row
 from tests.servers import ServerProcess
 

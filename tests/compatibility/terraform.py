@@ -19,7 +19,7 @@ from interlock.contract.automations import (
 )
 from interlock.contract.base import Message, Shape, shape_of
 from tests.compatibility.forms import lost
-from tests.compatibility.ground import Ground, Wire
+from tests.compatibility.live_server import LiveServer, Wire
 from tests.compatibility.transcripts import load
 
 HEADERS: Final = {
@@ -90,7 +90,7 @@ class Refused(Exception):
 class Resource:
     """One resource block, in the API's spelling, and what Terraform remembers of it."""
 
-    ground: Ground
+    live_server: LiveServer
     configured: dict[str, Any]
     id: str = ""
     state: dict[str, Any] | None = None
@@ -146,7 +146,7 @@ class Resource:
 
     async def _call(self, method: str, path: str, model: type[Message], body: Any = None) -> Any:
         text = None if body is None else json.dumps(body)
-        answer = await self.ground.send(method, path, _JSON if text else HEADERS, text)
+        answer = await self.live_server.send(method, path, _JSON if text else HEADERS, text)
         if answer.status != 200:
             raise Refused(answer)
         self.faults += answer.faults(model)
@@ -189,15 +189,15 @@ def _seen(shape: Shape, tree: dict[str, Any]) -> dict[str, Any]:
     return seen
 
 
-async def created(ground: Ground, configured: dict[str, Any]) -> tuple[Resource, bool]:
+async def created(live_server: LiveServer, configured: dict[str, Any]) -> tuple[Resource, bool]:
     """The resource, and whether it had to be a draft: what cannot run here yet cannot be published."""
-    resource = Resource(ground, configured)
+    resource = Resource(live_server, configured)
     try:
         await resource.create()
     except Refused as refused:
         if refused.answer.tree["code"] != 9:
             raise
-        resource = Resource(ground, {**configured, "isDraft": True})
+        resource = Resource(live_server, {**configured, "isDraft": True})
         await resource.create()
         return resource, True
     return resource, False
@@ -218,9 +218,9 @@ class Life:
         return self.removed and not self.faults and not any(self.plans.values())
 
 
-async def life(ground: Ground, configured: dict[str, Any], changed: dict[str, Any]) -> Life:
+async def life(live_server: LiveServer, configured: dict[str, Any], changed: dict[str, Any]) -> Life:
     """Create, refresh, update, refresh, import, delete, read (404), delete again, with the plan after each step."""
-    resource, draft = await created(ground, configured)
+    resource, draft = await created(live_server, configured)
     plans: dict[str, list[str]] = {}
     await resource.refresh()
     plans["create"] = resource.plan()

@@ -12,7 +12,7 @@ import pytest
 from interlock.contract.automations import CreateAutomationRequest, CreateAutomationResponse, GetAutomationResponse
 from interlock.contract.parse import parse
 from tests.compatibility.forms import lost
-from tests.compatibility.ground import Ground
+from tests.compatibility.live_server import LiveServer
 from tests.servers import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -29,44 +29,44 @@ JSON: Final = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+async def live_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveServer]:
     directory: Path = tmp_path_factory.mktemp("examples")
     async with ServerProcess(directory) as server:
-        yield await Ground.of(server)
+        yield await LiveServer.of(server)
 
 
-async def applied(ground: Ground, document: dict[str, Any]) -> dict[str, Any]:
+async def applied(live_server: LiveServer, document: dict[str, Any]) -> dict[str, Any]:
     """The automation as it is read back."""
-    made = await ground.send("POST", "/api/v1/automations", JSON, json.dumps(document))
+    made = await live_server.send("POST", "/api/v1/automations", JSON, json.dumps(document))
     assert made.status == 200, made.body
     assert made.faults(CreateAutomationResponse) == []
-    read = await ground.send("GET", f"/api/v1/automations/{made.tree['automation']['id']}")
+    read = await live_server.send("GET", f"/api/v1/automations/{made.tree['automation']['id']}")
     assert read.faults(GetAutomationResponse) == []
     found: dict[str, Any] = read.tree["automation"]
     return found
 
 
 @pytest.mark.parametrize("name", OURS)
-async def test_an_example_of_ours_comes_back_as_it_stands(ground: Ground, name: str) -> None:
+async def test_an_example_of_ours_comes_back_as_it_stands(live_server: LiveServer, name: str) -> None:
     document = OURS[name]
-    automation = await applied(ground, document)
+    automation = await applied(live_server, document)
     assert lost(document, automation) == []
     assert automation["draftAutomationSteps"] == automation["automationSteps"]
     assert automation["currentVersion"] == ("0" if document.get("isDraft") else "1")
 
 
 @pytest.mark.parametrize("name", OURS)
-async def test_an_example_of_ours_has_nothing_to_mend(ground: Ground, name: str) -> None:
-    automation = await applied(ground, OURS[name])
-    detail = await ground.json("GET", f"/interlock/v1/automations/{automation['id']}")
+async def test_an_example_of_ours_has_nothing_to_mend(live_server: LiveServer, name: str) -> None:
+    automation = await applied(live_server, OURS[name])
+    detail = await live_server.json("GET", f"/interlock/v1/automations/{automation['id']}")
     assert [finding for finding in detail["warnings"] if finding["kind"] != "unavailable"] == []
     assert detail["publishable"] != automation["isDraft"], "an example that can be published should be"
 
 
 @pytest.mark.parametrize("name", GIVEN)
-async def test_a_given_example_comes_back_as_it_stands(ground: Ground, name: str) -> None:
+async def test_a_given_example_comes_back_as_it_stands(live_server: LiveServer, name: str) -> None:
     document = GIVEN[name] | {"isDraft": True}
-    assert lost(document, await applied(ground, document)) == []
+    assert lost(document, await applied(live_server, document)) == []
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compatibility.ground import Ground
+from tests.compatibility.live_server import LiveServer
 from tests.compatibility.replays import OFFERED, replay
 from tests.compatibility.transcripts import OPERATIONS, Exchange, exchanges
 from tests.servers import ServerProcess
@@ -16,15 +16,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")
-async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+async def live_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveServer]:
     directory: Path = tmp_path_factory.mktemp("replays")
     async with ServerProcess(directory) as server:
-        yield await Ground.of(server)
+        yield await LiveServer.of(server)
 
 
 @pytest.mark.parametrize("exchange", exchanges(), ids=str)
-async def test_a_recorded_call_is_answered_as_its_client_needs_it(ground: Ground, exchange: Exchange) -> None:
-    row = await replay(ground, exchange)
+async def test_a_recorded_call_is_answered_as_its_client_needs_it(live_server: LiveServer, exchange: Exchange) -> None:
+    row = await replay(live_server, exchange)
     assert row.faults == ()
 
 

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interlock.auth.credentials import SECRET_PREFIX
-from tests.compatibility.ground import Ground, Wire
+from tests.compatibility.live_server import LiveServer, Wire
 from tests.compatibility.transcripts import load
 from tests.servers import ServerProcess
 
@@ -52,7 +52,7 @@ def signed(server: ServerProcess, assertion: dict[str, Any], now: int) -> str:
 async def asked(server: ServerProcess, exchange: dict[str, Any]) -> Wire:
     assertion = signed(server, exchange["assertion"], int(time.time()))
     form = urlencode({**exchange["form"], "client_id": server.client_id, "client_assertion": assertion})
-    return await Ground(server, "").send("POST", exchange["path"], exchange["headers"], form)
+    return await LiveServer(server, "").send("POST", exchange["path"], exchange["headers"], form)
 
 
 @pytest.mark.parametrize("exchange", SIGNED, ids=lambda exchange: exchange["client"])
@@ -69,20 +69,20 @@ async def test_a_signed_assertion_gets_a_token_that_every_client_can_use(
 
 @pytest.mark.parametrize("exchange", CALLS, ids=[f"{at}: {call['client']}" for at, call in enumerate(CALLS)])
 async def test_the_call_that_followed_is_let_in(server: ServerProcess, exchange: dict[str, Any]) -> None:
-    answer = await (await Ground.of(server)).send(exchange["method"], exchange["path"], exchange["headers"])
+    answer = await (await LiveServer.of(server)).send(exchange["method"], exchange["path"], exchange["headers"])
     assert answer.status == 200
 
 
 async def test_the_double_slash_of_a_server_url_with_one_at_its_end_is_told_from_a_token_request(
     server: ServerProcess,
 ) -> None:
-    answer = await Ground(server, "").send("POST", "//auth/v1/token", SIGNED[0]["headers"], "")
+    answer = await LiveServer(server, "").send("POST", "//auth/v1/token", SIGNED[0]["headers"], "")
     assert answer.status in {400, 404}
     assert answer.tree
 
 
 async def test_a_token_exchange_is_refused_in_the_form_of_the_standard(server: ServerProcess) -> None:
     """RFC 6749, section 5.2. Federated identities are not offered yet."""
-    answer = await Ground(server, "").send("POST", EXCHANGED["path"], EXCHANGED["headers"], EXCHANGED["body"])
+    answer = await LiveServer(server, "").send("POST", EXCHANGED["path"], EXCHANGED["headers"], EXCHANGED["body"])
     assert answer.status in {400, 401}
     assert answer.tree["error"] in {"unsupported_grant_type", "invalid_client"}
