@@ -1,4 +1,4 @@
-"""The doors of `advance`, one by one, with nobody else at work: what each puts to the rules, and what it answers."""
+"""Each operation of `advance` alone: the event that it applies, and its answer."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from interlock.rules.states import State
 from interlock.steps.kind import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
-from tests.engine.test_doors import a_run, quiet
+from tests.engine.test_advance_operations import a_run, quiet
 from tests.engine.turns import REF, Nothing, Turns, ended, running
 from tests.engine.worlds import engine, wait, webhook
 

@@ -19,7 +19,7 @@ from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
-from tests.engine.test_doors import HOLDER, INPUT, a_run, quiet, turn
+from tests.engine.test_advance_operations import HOLDER, INPUT, a_run, quiet, turn
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine
 from tests.store.stores import sqlite
 
