@@ -1,4 +1,4 @@
-"""The ASGI application over the whole engine in memory: what a server does for a request, less the socket."""
+"""The ASGI application over the whole engine in memory: a server without its socket."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Headers = Iterable[tuple[str, str]]
 
 
 @dataclass
-class Edge:
-    """The application, and a caller with every right."""
+class AppClient:
+    """A client of the ASGI application with all permissions."""
 
     api: Api
     operations_client: OperationsClient
@@ -62,7 +62,7 @@ class Edge:
 
 
 @asynccontextmanager
-async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> AsyncIterator[Edge]:
+async def app_client(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> AsyncIterator[AppClient]:
     async with operations_client(**options) as admin:
         services, access = admin.services, admin.services.store.access
         bearer, metrics = Bearer(access, services.clock), Metrics()
@@ -98,7 +98,7 @@ async def edge(operations: Iterable[Operation] = OPERATIONS, **options: Any) -> 
             given[role] = new_token(services.ids)
             now = services.clock.wall()
             await access.issue(admin.tenant.id, client.id, digest_of(given[role]), now, now + HOUR, None, AUDIT)
-        made = Edge(api, admin, given[Role.SUPER_ADMIN], given)
+        made = AppClient(api, admin, given[Role.SUPER_ADMIN], given)
         yield made
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.edge import Edge, edge
+from tests.api.app_client import AppClient, app_client
 
 
 @pytest.fixture
-async def admin() -> AsyncIterator[Edge]:
-    async with edge() as made:
+async def admin() -> AsyncIterator[AppClient]:
+    async with app_client() as made:
         yield made

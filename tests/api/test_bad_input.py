@@ -13,7 +13,7 @@ from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from interlock.rules.model import Ref
 from simulation.asgi import Caller
-from tests.api.edge import Edge, edge, path_of
+from tests.api.app_client import AppClient, app_client, path_of
 from tests.clocks import settle
 from tests.operations.operations_client import CALL, WAIT
 from tests.store.stores import sqlite
@@ -33,7 +33,7 @@ NO_IDS = ["1_000", "%2012", "+5", "0", "-1", "9" * 20, "9223372036854775808", "1
 
 @named(WITH_NUMBER)
 @pytest.mark.parametrize("ident", NO_IDS)
-async def test_what_is_no_id_is_refused_and_the_field_named(admin: Edge, operation: Operation, ident: str) -> None:
+async def test_what_is_no_id_is_refused_and_the_field_named(admin: AppClient, operation: Operation, ident: str) -> None:
     answer = await admin.ask(operation.method, path_of(operation, ident))
     assert (answer.status, answer.tree["code"], answer.fields) == (400, 3, ["id"])
 
@@ -57,7 +57,7 @@ BAD_BODIES: dict[str, tuple[bytes, int]] = {
 
 @named(WITH_BODY)
 @pytest.mark.parametrize("body", BAD_BODIES)
-async def test_a_body_that_is_none_is_refused(admin: Edge, operation: Operation, body: str) -> None:
+async def test_a_body_that_is_none_is_refused(admin: AppClient, operation: Operation, body: str) -> None:
     raw, status = BAD_BODIES[body]
     answer = await admin.ask(operation.method, path_of(operation), raw)
     expected = status if len(raw) <= operation.body_limit else 413
@@ -65,7 +65,7 @@ async def test_a_body_that_is_none_is_refused(admin: Edge, operation: Operation,
     assert answer.tree["message"]
 
 
-async def test_a_body_without_a_length_is_held_to_the_same_limit(admin: Edge) -> None:
+async def test_a_body_without_a_length_is_held_to_the_same_limit(admin: AppClient) -> None:
     caller = Caller([b'{"a": "', *([b"x" * 300_000] * 4), b'"}'])
     answer = await admin.ask("POST", "/api/v1/automations", headers=[("transfer-encoding", "chunked")], caller=caller)
     assert answer.status == 413
@@ -83,12 +83,12 @@ async def test_a_body_without_a_length_is_held_to_the_same_limit(admin: Edge) ->
         ({"content-length": "many"}, 400),
     ],
 )
-async def test_a_body_is_plain_json(admin: Edge, headers: dict[str, str], status: int) -> None:
+async def test_a_body_is_plain_json(admin: AppClient, headers: dict[str, str], status: int) -> None:
     answer = await admin.ask("POST", "/api/v1/search/automations", {"query": "x"}, headers=headers.items())
     assert answer.status == status
 
 
-async def test_an_empty_body_may_say_what_it_likes(admin: Edge) -> None:
+async def test_an_empty_body_may_say_what_it_likes(admin: AppClient) -> None:
     answer = await admin.ask("POST", "/api/v1/search/automations", b"", headers=[("content-type", "text/plain")])
     assert answer.status == 200
 
@@ -96,24 +96,24 @@ async def test_an_empty_body_may_say_what_it_likes(admin: Edge) -> None:
 @pytest.mark.parametrize(
     "query", ["page_size=x", "page_size=1_0", "page_size=10&page_size=20", "page_token=%FF", "page_token=abc"]
 )
-async def test_what_is_wrong_in_a_query_is_named(admin: Edge, query: str) -> None:
+async def test_what_is_wrong_in_a_query_is_named(admin: AppClient, query: str) -> None:
     answer = await admin.ask("GET", f"/api/v1/automations?{query}")
     assert (answer.status, answer.fields) == (400, [query.partition("=")[0]])
 
 
-async def test_unknown_fields_and_parameters_are_ignored(admin: Edge) -> None:
+async def test_unknown_fields_and_parameters_are_ignored(admin: AppClient) -> None:
     body = {"displayName": "n", "isDraft": True, "fromTheFuture": {"deep": [1]}}
     assert (await admin.ask("POST", "/api/v1/automations?future=1", body)).status == 200
 
 
-async def test_null_is_absent_except_in_a_struct_where_it_comes_back(admin: Edge) -> None:
+async def test_null_is_absent_except_in_a_struct_where_it_comes_back(admin: AppClient) -> None:
     body = {"displayName": "n", "description": None, "triggers": None, "context": {"context": {"a": None, "b": [None]}}}
     made = (await admin.ask("POST", "/api/v1/automations", {**body, "isDraft": True})).tree["automation"]
     assert made["context"] == {"context": {"a": None, "b": [None]}}
     assert made["description"] == ""
 
 
-async def test_two_arms_of_a_oneof_are_both_named(admin: Edge) -> None:
+async def test_two_arms_of_a_oneof_are_both_named(admin: AppClient) -> None:
     step = {"stepName": "x", "waitForDuration": {"duration": "1s"}, "webhook": {"webhookId": "w"}}
     answer = await admin.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
     assert answer.status == 400
@@ -121,7 +121,7 @@ async def test_two_arms_of_a_oneof_are_both_named(admin: Edge) -> None:
     assert "webhook" in answer.tree["message"]
 
 
-async def test_all_problems_are_told_at_once_each_with_its_field(admin: Edge) -> None:
+async def test_all_problems_are_told_at_once_each_with_its_field(admin: AppClient) -> None:
     wait = {"stepName": "a", "waitForDuration": {"duration": "soon"}}
     steps = [wait, {"stepName": 5}, {"webhook": {"webhookId": []}}]
     answer = await admin.ask("POST", "/api/v1/automations", {"enabled": "yes", "automationSteps": steps})
@@ -134,7 +134,7 @@ async def test_all_problems_are_told_at_once_each_with_its_field(admin: Edge) ->
     }
 
 
-async def a_foreign_id_is_as_good_as_an_unknown_one(admin: Edge) -> None:
+async def a_foreign_id_is_as_good_as_an_unknown_one(admin: AppClient) -> None:
     eve = await admin.operations_client.of_another_tenant()
     automation = await eve.make(WAIT)
     execution = await eve.start(automation)
@@ -153,7 +153,7 @@ async def a_foreign_id_is_as_good_as_an_unknown_one(admin: Edge) -> None:
 
 
 async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_disk_is_no_fault_of_it(
-    admin: Edge,
+    admin: AppClient,
 ) -> None:
     run = await admin.operations_client.start(await admin.operations_client.make(CALL))
     path = f"/interlock/v1/executions/{run}/addenda"
@@ -171,7 +171,7 @@ async def test_an_addendum_that_cannot_be_is_refused_as_what_it_is_and_a_full_di
     assert (await admin.ask("POST", path, finding)).status == 200
 
 
-async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(admin: Edge) -> None:
+async def test_an_unknown_id_and_another_tenants_id_get_the_same_bytes(admin: AppClient) -> None:
     await a_foreign_id_is_as_good_as_an_unknown_one(admin)
 
 
@@ -188,12 +188,12 @@ async def denies_what_is_there(services: Services, call: Call, body: Any) -> Ans
 @pytest.mark.parametrize("handler", [names_the_id, denies_what_is_there])
 async def test_an_answer_that_tells_another_tenants_id_from_an_unknown_one_is_found_out(handler: Handler) -> None:
     rows = [replace(row, handler=handler) if row.id.endswith(".TerminateAutomation") else row for row in OPERATIONS]
-    async with edge(rows) as admin:
+    async with app_client(rows) as admin:
         with pytest.raises(AssertionError):
             await a_foreign_id_is_as_good_as_an_unknown_one(admin)
 
 
-async def test_a_header_that_means_nothing_twice_is_refused(admin: Edge) -> None:
+async def test_a_header_that_means_nothing_twice_is_refused(admin: AppClient) -> None:
     scope_headers = [("host", "localhost"), ("host", "acme.example")]
     caller = Caller([b""])
     scope = {

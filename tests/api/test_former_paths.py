@@ -6,7 +6,7 @@ import pytest
 
 from interlock.api.openapi import document
 from interlock.operations.table import FORMER, OPERATIONS
-from tests.api.edge import edge
+from tests.api.app_client import app_client
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def test_former_paths_are_not_in_the_document() -> None:
 
 
 async def test_former_path_gives_the_member_its_former_name() -> None:
-    async with edge((*OPERATIONS, *FORMER)) as admin:
+    async with app_client((*OPERATIONS, *FORMER)) as admin:
         created = await admin.ask("POST", FORMER_PATH, {"filter": {"allExecutions": True}, "reason": "over"})
         assert created.status == 200
         id_ = created.tree["terminations"]["id"]

@@ -8,7 +8,7 @@ from interlock.api.app import resource_of
 from interlock.errors import FailedPrecondition, InvalidArgument, Problem
 from interlock.operations.table import OPERATIONS
 from simulation.asgi import Caller
-from tests.api.edge import EVERY, Edge
+from tests.api.app_client import EVERY, AppClient
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ ENDPOINTS = [
 CHANGING = {"x-request-id", "content-length"}
 
 
-async def head_of(admin: Edge, method: str, path: str, token: str | None) -> tuple[int, list[tuple[str, str]]]:
+async def head_of(admin: AppClient, method: str, path: str, token: str | None) -> tuple[int, list[tuple[str, str]]]:
     caller = Caller([b""])
     await admin.ask(method, path, token=token, caller=caller)
     start = caller.sent[0]
@@ -28,7 +28,7 @@ async def head_of(admin: Edge, method: str, path: str, token: str | None) -> tup
 
 @pytest.mark.parametrize("token", ["", None], ids=["with a token", "without"])
 @pytest.mark.parametrize(("method", "path"), EVERY + ENDPOINTS, ids=lambda value: value)
-async def test_three_answers_have_the_same_head(admin: Edge, method: str, path: str, token: str | None) -> None:
+async def test_three_answers_have_the_same_head(admin: AppClient, method: str, path: str, token: str | None) -> None:
     heads = [await head_of(admin, method, path, token) for _ in range(3)]
     for _, head in heads:
         names = [name for name, _ in head]
@@ -43,31 +43,31 @@ async def test_three_answers_have_the_same_head(admin: Edge, method: str, path: 
     assert len({value for _, head in heads for name, value in head if name == "x-request-id"}) == 3
 
 
-async def test_key_set_says_once_how_long_it_may_be_kept(admin: Edge) -> None:
+async def test_key_set_says_once_how_long_it_may_be_kept(admin: AppClient) -> None:
     _, head = await head_of(admin, "GET", "/auth/v1/jwks", None)
     assert [value for name, value in head if name == "cache-control"] == ["max-age=300"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/openapi.json", "/auth/v1/jwks", "/api/v1/automations"])
-async def test_head_is_answered_as_get_would_be(admin: Edge, path: str) -> None:
+async def test_head_is_answered_as_get_would_be(admin: AppClient, path: str) -> None:
     get, head = await admin.ask("GET", path), await admin.ask("HEAD", path)
     assert head.status == get.status
     assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH", "DELETE", "BREW"])
-async def test_other_methods_hear_which_ones_the_path_takes(admin: Edge, method: str) -> None:
+async def test_other_methods_hear_which_ones_the_path_takes(admin: AppClient, method: str) -> None:
     answer = await admin.ask(method, "/api/v1/automations")
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     assert (await admin.ask(method, "/auth/v1/token", token=None)).headers["allow"] == "POST"
 
 
-async def test_head_of_a_path_that_takes_only_post_is_refused(admin: Edge) -> None:
+async def test_head_of_a_path_that_takes_only_post_is_refused(admin: AppClient) -> None:
     answer = await admin.ask("HEAD", "/auth/v1/token", token=None)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_what_is_not_found_is_named(admin: Edge) -> None:
+async def test_what_is_not_found_is_named(admin: AppClient) -> None:
     for path, what in (
         ("/api/v1/automation_executions/839265", "execution not found"),
         ("/api/v1/automations/none", "automation not found"),
@@ -102,7 +102,7 @@ def test_a_problem_reads_well_whatever_it_lacks(problem: Problem, text: str) -> 
     assert InvalidArgument(problems=(problem,)).message == text
 
 
-async def test_precondition_failures_have_a_type(admin: Edge) -> None:
+async def test_precondition_failures_have_a_type(admin: AppClient) -> None:
     step = {"stepName": "x", "sendEmail": {"subject": "a", "body": "b", "useSubjectUser": True}}
     answer = await admin.ask("POST", "/api/v1/automations", {"displayName": "n", "automationSteps": [step]})
     [detail] = answer.tree["details"]
@@ -111,17 +111,17 @@ async def test_precondition_failures_have_a_type(admin: Edge) -> None:
 
 
 @pytest.mark.parametrize("query", ["page_size=10&page_token=abc", "pageSize=10&pageToken=abc", "pageToken=abc&x=%zz"])
-async def test_query_members_are_known_in_both_spellings(admin: Edge, query: str) -> None:
+async def test_query_members_are_known_in_both_spellings(admin: AppClient, query: str) -> None:
     answer = await admin.ask("GET", f"/api/v1/automations?{query}")
     assert (answer.status, answer.fields) == (400, ["page_token"])
 
 
-async def test_a_member_in_two_spellings_is_given_twice(admin: Edge) -> None:
+async def test_a_member_in_two_spellings_is_given_twice(admin: AppClient) -> None:
     answer = await admin.ask("GET", "/api/v1/automations?page_size=10&pageSize=20")
     assert (answer.status, answer.fields) == (400, ["page_size"])
 
 
-async def test_streams_and_lost_callers_are_counted(admin: Edge) -> None:
+async def test_streams_and_lost_callers_are_counted(admin: AppClient) -> None:
     caller = Caller([b""])
     caller.gone.set()
     await admin.ask("GET", "/interlock/v1/executions/839265/events", caller=caller)

@@ -23,7 +23,7 @@ from interlock.operations.operation import Answer, Call, Lane, NoContent
 from interlock.operations.services import Services
 from interlock.operations.table import OPERATIONS
 from simulation.asgi import Caller
-from tests.api.edge import Edge, edge
+from tests.api.app_client import AppClient, app_client
 from tests.clocks import ManualClock, Turns, expect_apart, settle
 from tests.operations.operations_client import WAIT
 
@@ -187,7 +187,7 @@ async def test_large_bodies_that_come_together_are_read_turns_apart() -> None:
     path = "/api/v1/automations/{id}/execute"
     rows = [replace(row, handler=note) if row.path == path else row for row in OPERATIONS]
     body = {"context": {"context": {"text": "a" * LARGE_BODY_BYTES}}}
-    async with edge(rows) as admin:
+    async with app_client(rows) as admin:
         with turns.counted():
             asked = [admin.ask("POST", path.format(id="some"), body) for _ in range(8)]
             answers = await asyncio.gather(*asked)
@@ -195,7 +195,7 @@ async def test_large_bodies_that_come_together_are_read_turns_apart() -> None:
     expect_apart(at)
 
 
-async def the_stop_goes_past_the_readers(admin: Edge) -> None:
+async def the_stop_goes_past_the_readers(admin: AppClient) -> None:
     execution = await admin.operations_client.start(await admin.operations_client.make(WAIT))
     reading = admin.api._reading
     for _ in range(READING_PERMITS):
@@ -220,19 +220,19 @@ async def the_stop_goes_past_the_readers(admin: Edge) -> None:
     assert [answer.status for answer in await asyncio.gather(*readers)] == [200, 200, 200]
 
 
-async def test_a_stop_goes_through_while_the_readers_have_all_there_is(admin: Edge) -> None:
+async def test_a_stop_goes_through_while_the_readers_have_all_there_is(admin: AppClient) -> None:
     await the_stop_goes_past_the_readers(admin)
 
 
 async def test_a_stop_that_queues_with_the_readers_is_found_out() -> None:
     rows = [replace(row, lane=Lane.READING) if row.lane is Lane.STOP else row for row in OPERATIONS]
-    async with edge(rows) as admin:
+    async with app_client(rows) as admin:
         with pytest.raises(AssertionError):
             await the_stop_goes_past_the_readers(admin)
 
 
 async def test_answers_that_are_held_back_take_no_permit_and_end_when_their_callers_leave() -> None:
-    async with edge() as admin:
+    async with app_client() as admin:
         path = f"/api/v1/automations/{await admin.operations_client.make(WAIT)}/execute"
         callers = [Caller([b""]) for _ in range(WORK_PERMITS + 1)]
         held = [

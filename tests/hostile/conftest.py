@@ -11,7 +11,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from interlock.api.connection import Connection
-from tests.api.edge import Edge, edge
+from tests.api.app_client import AppClient, app_client
 from tests.cli.conftest import interlock, server
 from tests.operations.conftest import admin
 
@@ -22,14 +22,14 @@ __all__ = ["Port", "admin", "interlock", "port", "server"]
 class Port:
     """The application and the engine in memory, behind a real socket."""
 
-    edge: Edge
+    app_client: AppClient
     url: str
     state: ServerState
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[Port]:
-    async with edge() as made:
+    async with app_client() as made:
         loop = asyncio.get_running_loop()
         config = Config(made.api, log_config=None, access_log=False, date_header=False, server_header=False, ws="none")
         config.load()

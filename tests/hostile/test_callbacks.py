@@ -34,7 +34,7 @@ def called_by(admin: OperationsClient, execution: int) -> str:
 
 async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Port) -> None:
     """`POST callback; return 202` in one handler, many times over, while nothing else moves and no time passes."""
-    admin = port.edge.operations_client
+    admin = port.app_client.operations_client
     automation, other = await admin.make(CALL, WAIT), await admin.make(WAIT)
     runs = [await admin.start(automation) for _ in range(EARLY)]
     limits = httpx2.Limits(max_connections=50)
@@ -45,7 +45,7 @@ async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Por
     async with made as client:
         callbacks = [client.post(called_by(admin, execution), json=BODY) for execution in runs]
         start = client.post(
-            f"/api/v1/automations/{other}/execute", headers={"Authorization": f"Bearer {port.edge.token}"}
+            f"/api/v1/automations/{other}/execute", headers={"Authorization": f"Bearer {port.app_client.token}"}
         )
         *answers, started = await asyncio.gather(*callbacks, start)
     assert {answer.status_code for answer in answers} == {200}
@@ -61,7 +61,7 @@ async def test_early_callbacks_are_answered_at_once_and_delay_no_start(port: Por
 
 
 async def test_of_many_callbacks_at_once_one_is_accepted(port: Port) -> None:
-    admin = port.edge.operations_client
+    admin = port.app_client.operations_client
     execution = await admin.start(await admin.make(CALL, WAIT))
     path = called_by(admin, execution)
     async with httpx2.AsyncClient(verify=False, base_url=port.url, headers={"Host": "localhost"}) as client:
@@ -99,7 +99,7 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
 @pytest.mark.parametrize("early", [True, False], ids=["early", "in time"])
 async def test_what_a_callback_contains_is_refused_or_can_be_read_again(port: Port, name: str, early: bool) -> None:
     """A refused callback leaves the URL good; an accepted one is stored, shown and evaluated."""
-    admin = port.edge.operations_client
+    admin = port.app_client.operations_client
     read = {"expressions": [{"key": "code", "expressionCel": "ctx.call.status_code"}]}
     execution = await admin.start(await admin.make(CALL, {"stepName": "read", "evaluateExpressions": read}))
     path = called_by(admin, execution)

@@ -138,14 +138,14 @@ def test_a_target_in_absolute_form_names_the_host(target: bytes, path: bytes, ho
 
 async def authorised(port: Port, tail: bytes) -> tuple[bytes, int]:
     """A chunked terminate that ends in `tail`, and the run that it is for."""
-    operations_client = port.edge.operations_client
+    operations_client = port.app_client.operations_client
     run = await operations_client.start(await operations_client.make(WAIT))
     head = b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" % run
     return head + tail, run
 
 
 async def test_a_trailer_is_no_header(port: Port) -> None:
-    token = port.edge.token.encode()
+    token = port.app_client.token.encode()
     for field, trailer, status in (
         (HOST, b"Authorization: Bearer " + token, 401),
         (b"Authorization: Bearer " + token + b"\r\n", b"Host: localhost", 400),
@@ -164,12 +164,12 @@ async def test_a_trailer_is_no_header(port: Port) -> None:
 async def test_a_body_is_read_whatever_else_is_asked(port: Port, upgrade: bytes) -> None:
     """Some clients offer an upgrade with each first request: its body must not be lost."""
     body = b'{"reason": "a flood"}'
-    operations_client = port.edge.operations_client
+    operations_client = port.app_client.operations_client
     run = await operations_client.start(await operations_client.make(WAIT))
     raw = (
         b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\n" % run
         + HOST
-        + b"Authorization: Bearer %b\r\nContent-Length: %d\r\n" % (port.edge.token.encode(), len(body))
+        + b"Authorization: Bearer %b\r\nContent-Length: %d\r\n" % (port.app_client.token.encode(), len(body))
         + upgrade
         + b"\r\n"
     )
@@ -189,7 +189,7 @@ async def test_a_half_closed_caller_gets_its_answers(port: Port) -> None:
 
 
 async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
-    operations_client = port.edge.operations_client
+    operations_client = port.app_client.operations_client
     operations_client.engine.far.deaf = True
     run = await operations_client.start(
         await operations_client.make({"stepName": "call", "webhook": {"webhookId": "hook", "payload": {}}})
@@ -197,7 +197,7 @@ async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
     raw = (
         b"POST /api/v1/automation_executions/%d/actions/terminate HTTP/1.1\r\n" % run
         + HOST
-        + b"Authorization: Bearer %b\r\nPrefer: wait=30\r\n\r\n" % port.edge.token.encode()
+        + b"Authorization: Bearer %b\r\nPrefer: wait=30\r\n\r\n" % port.app_client.token.encode()
     )
     async with line_to(port.url) as line:
         await line.send(raw)
@@ -211,13 +211,13 @@ async def test_a_half_closed_caller_waits_for_a_held_answer(port: Port) -> None:
 
 
 async def test_a_request_that_is_cut_off_changes_nothing(port: Port) -> None:
-    token = port.edge.token.encode()
+    token = port.app_client.token.encode()
     raw, run = await authorised(port, HOST + b"Authorization: Bearer " + token + b"\r\n\r\n2\r\n{}\r\n")
     async with line_to(port.url) as line:
         await line.send(raw)
         line.writer.write_eof()
         assert await line.response() is None
-    assert await port.edge.operations_client.state(run) == "WAITING"
+    assert await port.app_client.operations_client.state(run) == "WAITING"
 
 
 async def test_many_requests_in_one_read_are_answered_in_order(port: Port) -> None:
