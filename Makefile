@@ -52,7 +52,7 @@ pytest-processes:
 pytest-rest:
 	$(BIN)/pytest -q -m "not long" -o cache_dir=.pytest_cache/rest $(addprefix --ignore=,$(PROCESS_TESTS))
 
-simulate: install ## live 5,000 small lives of a server, with everything that can befall it
+simulate: install ## simulate a server with faults for 5,000 seeds
 	$(BIN)/python -m simulation run
 
 mutants: install ## change the rules and the stop in every small way, and see that a test notices

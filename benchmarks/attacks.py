@@ -89,7 +89,7 @@ async def _prefer(subject: Subject, receiver: str) -> Wires:
 
 async def _tokens(subject: Subject, receiver: str) -> Wires:
     fields = [("Host", ":".join(map(str, subject.address))), ("Content-Type", "application/x-www-form-urlencoded")]
-    form = b"grant_type=client_credentials&client_id=nobody@127.0.0.1/pcc&client_secret=" + b"x" * 2_000
+    form = b"grant_type=client_credentials&client_id=unknown@127.0.0.1/pcc&client_secret=" + b"x" * 2_000
     wire = request("POST", "/auth/v1/token", form, headers=fields)
     return iter(lambda: wire, b"")
 
@@ -175,7 +175,7 @@ async def _answered_nulls(subject: Subject, receiver: str) -> Wires:
 ATTACKS: Final = (
     Attack("a `Prefer` header of blanks and quotes", _prefer),
     Attack("wrong requests for a token", _tokens),
-    Attack("pages that nobody reads", _pages, is_read=False),
+    Attack("pages that are not read", _pages, is_read=False),
     Attack("a template with an open text of 32 kB", _template),
     Attack("automations of 0.7 MB, each with 3,000 new expressions", _large),
     Attack("three regular expressions over 0.4 MB", _matches),

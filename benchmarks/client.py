@@ -65,14 +65,14 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with at most one request under way."""
+    """One keep-alive connection with at most one request in progress."""
 
     __slots__ = ("_buffer", "_needed", "_transport", "done", "head", "lost", "since")
 
     def __init__(self) -> None:
         self.done: Callable[[Connection, int, bytes], None] = _ignore
         self.lost: Callable[[Exception], None] | None = None
-        """Told once if the peer closes the connection; whoever closes it here sets it to None before."""
+        """Told once if the peer closes the connection; code that closes it here sets it to None before."""
         self.since = 0.0
         self.head = b""
         """Of the newest answer."""

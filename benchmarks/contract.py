@@ -64,7 +64,9 @@ def _creation(subject: Subject, mark: str) -> bytes:
             "stepName": f"step_{number}",
             "stepDisplayName": f"Step {number}",
             "evaluateExpressions": {
-                "expressions": [{"key": "greeting", "expressionCel": f'"Dear {mark} {number} " + ctx.trigger.employee'}]
+                "expressions": [
+                    {"key": "greeting", "expressionCel": f'"Hello {mark} {number} " + ctx.trigger.employee'}
+                ]
             },
         }
         for number in range(STEPS)

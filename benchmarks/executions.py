@@ -25,7 +25,7 @@ TEXT = (
 
 async def measure(setting: Setting) -> Section:
     section = Section("Executions of three steps", TEXT)
-    subject = Subject(setting.directory / "no-far-end", without_network=True)
+    subject = Subject(setting.directory / "no-receiver", without_network=True)
     with running(subject.process):
         await subject.log_in()
         automation = await subject.three_webhooks("http://127.0.0.1:9/answer")
@@ -37,7 +37,7 @@ async def measure(setting: Setting) -> Section:
     directory = setting.directory / "receiver"
     directory.mkdir(parents=True, exist_ok=True)
     with running(Started(module("benchmarks.receiver"), directory)) as receiver:
-        subject = Subject(setting.directory / "far-end", egress=(f"127.0.0.1:{receiver.address[1]}",))
+        subject = Subject(setting.directory / "receiver", egress=(f"127.0.0.1:{receiver.address[1]}",))
         with running(subject.process):
             await subject.log_in()
             automation = await subject.three_webhooks(f"http://127.0.0.1:{receiver.address[1]}/answer")

@@ -1,4 +1,4 @@
-"""The far end, in a process of its own: answers webhooks, or holds them open and tells when they are closed.
+"""The receiver, in a process of its own: answers webhooks, or holds them open and tells when they are closed.
 
     python -m benchmarks.receiver --ready-file FILE
 

@@ -1,6 +1,6 @@
 """The real server with another way out: its webhooks are answered at once, without I/O.
 
-So each step is announced, performed and recorded as ever, and only the far end is missing.
+So each step is announced, performed and recorded as ever, and only the receiver is missing.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ _MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=128m,mode=700 none "$0" && exe
 
 def within(data: Path) -> list[str]:
     """The command that runs another with such a one at `data`, in name spaces of its own: no rights are needed for
-    that where the system lets everybody make name spaces."""
+    that where the system lets every user make name spaces."""
     return ["unshare", "--map-root-user", "--mount", "sh", "-c", _MOUNT, str(data)]
 
 

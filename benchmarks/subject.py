@@ -29,7 +29,7 @@ class Subject:
     Args:
         directory: for the data, the log and the ready file; emptied before the first start.
         without_network: use the server of benchmarks/server.py, whose outbound requests are answered at once without
-            I/O. Otherwise it is `interlock serve`, as everybody starts it.
+            I/O. Otherwise it is `interlock serve`, as users start it.
         egress: what `interlock serve` may call.
         within: the command that runs the server, such as `unshare …`.
     """
@@ -106,7 +106,7 @@ class Subject:
     async def webhook(self, url: str) -> str:
         """Make an outbound webhook; returns its id."""
         caller = self.caller()
-        made = await caller.call("POST", "/api/v1/webhooks", {"displayName": "far end", "url": url})
+        made = await caller.call("POST", "/api/v1/webhooks", {"displayName": "receiver", "url": url})
         caller.close()
         return str(made["webhook"]["id"])
 

@@ -1,4 +1,4 @@
-"""The stop: how many, how soon, and how soon the far end knows."""
+"""Terminate: the rate, the latency, and the time until the receiver sees it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TEXT = (
 
 @dataclass(slots=True)
 class Cut:
-    """Seconds from the request until the answer says `TERMINATE`, and until the far end has seen the close."""
+    """Seconds from the request until the answer says `TERMINATE`, and until the receiver has seen the close."""
 
     settled: Histogram = field(default_factory=Histogram)
-    far_end: Histogram = field(default_factory=Histogram)
+    receiver_closed: Histogram = field(default_factory=Histogram)
 
 
 async def measure(setting: Setting) -> Section:
@@ -135,7 +135,7 @@ def _waiting_figures(setting: Setting, alone: Load, steady: Load, beside: str = 
 
 
 def _bounds(found: Histogram, p99: float, beside: str) -> Target:
-    """The median is promised to those who are alone, the 99th percentile to everybody."""
+    """The median is a target without other load, the 99th percentile with it, too."""
     if beside:
         return at_most(found.p99, p99, f"{p99 * 1000:.0f} ms p99")
     return Target(f"p50 ≤ 1 ms, p99 ≤ {p99 * 1000:.0f} ms", found.p50 <= 0.001 and found.p99 <= p99)
@@ -145,7 +145,7 @@ def _bounds(found: Histogram, p99: float, beside: str) -> Target:
 
 
 async def held_call(subject: Subject, receiver: Started) -> str:
-    """An automation whose one call the far end never answers."""
+    """An automation whose one call the receiver never answers."""
     webhook = await subject.webhook(f"http://127.0.0.1:{receiver.address[1]}/hold")
     return await subject.automation("Held call", [{"stepName": "call", "webhook": {"webhookId": webhook}}])
 
@@ -175,14 +175,14 @@ class _FarEnd:
                     raise Failed(f"terminate: {status} {body[:200].decode(errors='replace')}")
             closes = await until_all(far, "/closed", ids)
             for each in ids:
-                found.far_end.add(closes[each] - began[each])
+                found.receiver_closed.add(closes[each] - began[each])
         for line in (caller, far):
             line.close()
         return found
 
 
 async def until_all(far: Caller, path: str, ids: Sequence[str]) -> dict[str, float]:
-    """Look again until the far end tells of all of them."""
+    """Poll until the receiver has seen all of them."""
     async with asyncio.timeout(60):
         while True:
             told: dict[str, float] = await far.call("GET", path)
@@ -195,8 +195,8 @@ def _cut_figures(cut: Cut, beside: str = "") -> list[Figure]:
     return [
         Figure(
             f"webhook in flight → receiver sees the close{beside}",
-            latency(Load(latency=cut.far_end)),
-            target=_bounds(cut.far_end, 0.050, beside),
+            latency(Load(latency=cut.receiver_closed)),
+            target=_bounds(cut.receiver_closed, 0.050, beside),
         ),
         Figure(
             f"webhook in flight → `TERMINATE`{beside}",

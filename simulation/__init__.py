@@ -1,8 +1,8 @@
 """A deterministic simulator: the real system on a machine whose time, disk and network are made of a seed.
 
-    python -m simulation run --seeds 5000      many small lives of a server, each with its own faults
-    python -m simulation replay --seed 8123    one of them again, told as it happens
-    python -m simulation shrink --seed 8123    the least of it that still goes wrong
+    python -m simulation run --seeds 5000      many short runs of a server, each with its own faults
+    python -m simulation replay --seed 8123    one of them again, with its events
+    python -m simulation shrink --seed 8123    the smallest part of it that still fails
 
 What runs is `interlock.assembly.assemble.assembled`: the API, the operations, the engine, the steps, the rules and the
 SQLite store on a real file. What is simulated lies around it: `loop` (time, and dying), `disk`, `network`, and the

@@ -134,7 +134,7 @@ class Account:
         self._explained(row, termination)
 
     def _explained(self, row: Execution, termination: Termination) -> None:
-        """Somebody asked for it, in just the way that the record says."""
+        """Check that a client requested the termination as the record says."""
         clients, request, cause = self._world.clients, termination.request, termination.request.cause
         named = (request.actor.client, request.reason)
         by_one = {(order.client, order.reason) for order in clients.orders if order.execution == row.id}
@@ -159,7 +159,7 @@ class Account:
                 fine = row.automation in clients.cancellations
             case Cause.TENANT_REVOKED:
                 fine = False
-        require(fine, "S11", f"{row.id} was terminated by {cause} ({named}), and nobody asked for that")
+        require(fine, "S11", f"{row.id} was terminated by {cause} ({named}), and no client requested it")
         if cause in _BY_CAUSE:
             self._world.saw(_BY_CAUSE[cause])
 
@@ -173,7 +173,7 @@ class Account:
             row = above
         return found
 
-    # --- the receipt, against the ledgers of the far ends ---------------------------------------------------------
+    # --- the receipt, against the ledgers of the receivers ---------------------------------------------------------
 
     async def _receipt(self, row: Execution) -> None:
         answer = await self._world.clients.ask_as_admin("GET", f"/interlock/v1/executions/{row.id}/receipt")
@@ -201,14 +201,12 @@ class Account:
         return [call for call in self._world.calls() if (call.execution, call.step) == (execution, step)]
 
     def _entry(self, row: Execution, name: str, entry: dict[str, Any], ledger: list[Call], receipt: Any) -> None:
-        """One line of the receipt, against what the far end knows."""
+        """Compare one entry of the receipt with the ledger of the receiver."""
         outcome, status = entry["outcome"], entry.get("status", 0)
         sent = [call for call in ledger if call.first_byte_at is not None]
         acted = [call for call in ledger if call.acted_at is not None]
         in_doubt = [call for call in sent if not call.seen]
-        how = (
-            f"{row.id} {entry['step']}: {name} {outcome} {status}, and the far end: {[_brief(call) for call in ledger]}"
-        )
+        how = f"{row.id} {entry['step']}: {name} {outcome} {status}; receiver: {[_brief(call) for call in ledger]}"
         require(entry.get("attempts", 0) >= len(sent), "S3", how)
         called_back = any(200 in call.callbacks for call in ledger)
         if outcome in {Outcome.NOT_STARTED, Outcome.SKIPPED}:

@@ -31,11 +31,11 @@ class Clients:
     orders: list[Order] = field(default_factory=list)
     bulks: list[BulkOrder] = field(default_factory=list)
     disabled_at: list[int] = field(default_factory=list)
-    """When somebody asked for the tenant's switch to be turned."""
+    """When a client requested that the tenant's switch be turned."""
     deletions: dict[str, str] = field(default_factory=dict)
-    """Automations that somebody asked to be deleted with their runs, and by whom."""
+    """Automations that a client requested to delete with their runs, and the client."""
     cancellations: set[str] = field(default_factory=set)
-    """Automations whose held back runs somebody asked to be cancelled."""
+    """Automations whose paused runs a client requested to cancel."""
 
     async def _ask(
         self, client: int, method: str, path: str, body: Any = None, *, patience: int | None = None, **headers: Any
@@ -71,7 +71,7 @@ class Clients:
         self.automations = [ids[f"automation-{number}"] for number in range(len(scenario.automations))]
 
     async def tidy(self) -> None:
-        """Undo what keeps runs from their end: the switch, and decisions that nobody has taken."""
+        """Undo what keeps runs from their end: the switch, and decisions that no client has made."""
         await self._ask(0, "POST", "/interlock/v1/settings", {"automationsDisabled": False})
         for automation in self.automations:
             path = f"/api/v1/automations/{automation}/circuit_breaker/clear"
@@ -237,7 +237,7 @@ class Clients:
         await self._ask(action.client, "POST", path, body)
 
     async def _foreign(self, action: Action) -> None:
-        """The other tenant's client must not be able to tell this run from one that nobody has."""
+        """The other tenant's client must not be able to tell this run from one that does not exist."""
         execution = self._execution(action)
         if execution is None:
             return

@@ -39,7 +39,7 @@ class Operation(StrEnum):
 
 
 class Strike(StrEnum):
-    """What befalls one operation of the disk."""
+    """The fault of one operation of the disk."""
 
     POWER = "power"
     """The machine stops before it."""
@@ -56,7 +56,7 @@ class Disk:
 
     Args:
         name: of the VFS, one of its own for each machine.
-        struck: asked before each operation of SQLite; an answer befalls the operation.
+        struck: asked before each operation of SQLite; an answer is the fault of the operation.
         lies: a sync of a file that ends in one of these only says that it was done.
     """
 
@@ -157,7 +157,7 @@ class _Kept:
             if fate == "none" or (fate == "first" and number > first) or (fate == "some" and chance.random() < 0.5):
                 continue
             if data is not None and fate == "first" and number == first:
-                # The write that was under way: some of its sectors.
+                # The write in progress: some of its sectors.
                 for start in range(0, len(data), SECTOR):
                     if chance.random() < 0.5:
                         _apply(found, offset + start, data[start : start + SECTOR])

@@ -1,4 +1,4 @@
-"""The simulated machine: its disk and its wall clock, the server on it, who starts that again, what befalls them."""
+"""The simulated machine: its disk and its wall clock, the server on it, its restarts, and their faults."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from simulation.server import Conditions, Server, Wall
 from simulation.template import START
 
 LATER: Final = 9 * DAY
-"""Longer than any wait and any callback: when the server is started again after that, nobody waits any longer."""
+"""Longer than any wait and any callback: when the server is started again after that, no run waits any longer."""
 _SITUATIONS: Final = {Operation.DATABASE: Situation.CHECKPOINT, Operation.LOG_ANEW: Situation.LOG_ANEW}
 
 
 class Host:
-    """One machine with one server, in a directory of its own. `calm` while nothing is to befall it."""
+    """One machine with one server, in a directory of its own. `calm` while it has no faults."""
 
     def __init__(self, world: World, directory: Path) -> None:
         sabotage = world.sabotage
@@ -73,7 +73,7 @@ class Host:
         return self.server.system
 
     def calm_down(self) -> None:
-        """From now on nothing befalls the machine any more."""
+        """Stop the faults of the machine."""
         self.calm = True
         self.conditions.commit_delays = (0,)
         self._disks[-1].full = False
@@ -89,7 +89,7 @@ class Host:
             await self._restarted.wait()
 
     async def much_later(self) -> None:
-        """Stop the server in order, and start it again when nobody waits any longer."""
+        """Stop the server in order, and start it again when no run waits any longer."""
         server = self.server
         assert server is not None
         server.stop()
@@ -225,7 +225,7 @@ class Host:
         self._world.saw(Situation.CRASH_BETWEEN_COMMIT_AND_ANSWER)
         return True
 
-    async def befall(self, action: Action) -> None:
+    async def inject(self, action: Action) -> None:
         server, options = self.server, action.options
         if server is None:
             return

@@ -24,7 +24,7 @@ PROCESS: ContextVar[Mortal | None] = ContextVar("process", default=None)
 
 
 class NothingEver(Exception):
-    """Nobody waits for a time, and nothing is left to do: whoever is still waited for will never come."""
+    """No task waits for a time, and nothing is left to do: the remaining waits never end."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):

@@ -1,6 +1,6 @@
-"""The way out, and the far ends behind it: `ports.Http` over a network that does to a call whatever its seed says.
+"""Outbound HTTP and the receivers: `ports.Http` over a network that does to a call whatever its seed says.
 
-Each far end keeps a ledger of its own. It is the truth that receipts are held against.
+Each receiver keeps a ledger of its own. It is the truth that receipts are held against.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _STATUS: Final = {Fate.FAILS: 500, Fate.CALLED_FAILS: 500, Fate.GONE: 410, **dic
 
 @dataclass(slots=True)
 class Call:
-    """One attempt to reach a far end, as it truly went. Times are virtual microseconds."""
+    """One attempt to reach a receiver, as it truly went. Times are virtual microseconds."""
 
     key: str
     """The idempotency key: execution, step and occurrence."""
@@ -88,7 +88,7 @@ class Call:
     begun_at: int
     first_byte_at: int | None = None
     complete_at: int | None = None
-    """The far end has the whole request."""
+    """The receiver has the whole request."""
     acted_at: int | None = None
     status: int = 0
     """What it answered; 0: nothing."""
@@ -99,7 +99,7 @@ class Call:
     closed_at: int | None = None
     cut: bool = False
     callbacks: list[int] = field(default_factory=list)
-    """HTTP status of each callback that somebody took; 0 if its answer was lost."""
+    """HTTP status of each callback that the server took; 0 if its answer was lost."""
     reply: asyncio.Future[int] | None = None
 
     @property
@@ -108,12 +108,12 @@ class Call:
 
 
 class Network:
-    """`ports.Http`, and every far end.
+    """`ports.Http`, and every receiver.
 
     Args:
         chance: for a name, the numbers that are its own whatever else happens.
         sent: told of each call whose first byte is about to leave.
-        call_back: POSTs a callback and returns the status; 0 if the answer was lost, None if nobody was there.
+        call_back: POSTs a callback and returns the status; 0 if the answer was lost, None if no server was there.
         misreport: sabotage: falsifies what is noted of a call that is cut.
     """
 
@@ -229,10 +229,10 @@ class Network:
         body = _BODIES.get(call.fate) or json.dumps({"version": "v1", "context": {"n": call.number}}).encode()
         return HttpResponse(status, {}, body if 200 <= status < 300 else b"no")
 
-    # --- the far end ----------------------------------------------------------------------------------------------
+    # --- the receiver ---------------------------------------------------------------------------------------------
 
     async def _serve(self, call: Call, chance: Random, reply: asyncio.Future[int]) -> None:
-        """What the far end does once it has the whole request."""
+        """The action of the receiver once it has the whole request."""
         notices = chance.random() < 0.2
         await self._pause(chance.choice((0, 0, 1, 5, 50, 400)) * MILLISECOND)
         if call.fate is Fate.RESET_BEFORE:
@@ -241,7 +241,7 @@ class Network:
         if call.closed_at is not None and notices:
             return
         call.acted_at = self._loop.microseconds
-        self._note(f"far end acted on {call.execution} {call.step} #{call.number}: {call.fate}")
+        self._note(f"receiver acted on {call.execution} {call.step} #{call.number}: {call.fate}")
         if call.fate in CALLS_FIRST:
             await self._deliver(call, chance)
         if call.fate in _RESET:
@@ -266,7 +266,7 @@ class Network:
                 await self._deliver(call, chance)
 
     async def _deliver(self, call: Call, chance: Random) -> None:
-        """POST the callback, and try again while nobody is there to take it."""
+        """POST the callback, and retry while no server takes it."""
         body = json.dumps({"version": "v1", "context": {"called": call.number}}).encode()
         for _ in range(6):
             status = await self._call_back(call.callback_url, body)

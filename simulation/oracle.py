@@ -130,7 +130,7 @@ class Oracle:
         row, loop = seen.row, self._world.loop
         termination = finished(system.store.executions.termination(row.ref))
         if termination is None:
-            self.break_("S16", f"{row.id} is {row.state}, and nobody ordered it")
+            self.break_("S16", f"{row.id} is {row.state}, and no client requested it")
             return
         if seen.stopped_at is None:
             seen.stopped_at = loop.microseconds
@@ -302,7 +302,7 @@ class Oracle:
             self.require(known, "S1", f"{started.execution} was acknowledged, and is not there")
 
     def at_rest(self, system: System) -> None:
-        """Nothing has gone wrong for a while: no stop is under way any more."""
+        """Nothing has gone wrong for a while: no stop is in progress any more."""
         rows = finished(system.store.executions.page(system.tenant.id, states=(State.STOPPING,), limit=1))
         self.require(not rows, "L1", "a run is still stopping long after the last fault")
 

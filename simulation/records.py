@@ -26,7 +26,7 @@ class Order:
 
 @dataclass(slots=True)
 class BulkOrder:
-    """An order about many that a client sent, or a decision that stops runs."""
+    """A bulk termination that a client sent, or a decision that stops runs."""
 
     client: str
     reason: str

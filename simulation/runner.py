@@ -70,7 +70,7 @@ class Summary:
 
 @cache
 def _ready() -> None:
-    """What every world needs is made once; nobody need look through it when the remains of a world are collected."""
+    """What every world needs is made once; the collector skips it when the remains of a world are collected."""
     template()
     gc.collect()
     gc.freeze()
@@ -78,7 +78,7 @@ def _ready() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What dies with a simulated process complains of it, to nobody's use."""
+    """Objects that die with a simulated process log useless complaints."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -119,7 +119,7 @@ def run_batch(seeds: Sequence[int], again: bool) -> list[tuple[Result, bool]]:
 
 
 def _collect() -> None:
-    """A world is one large cycle, and what has died in it complains when it is collected: to nobody."""
+    """A world is one large cycle, and what has died in it complains uselessly when it is collected."""
     with _quiet():
         gc.collect()
 

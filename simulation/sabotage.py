@@ -29,11 +29,11 @@ class Sabotage:
     disk_lies: tuple[str, ...] = ()
     """How the names of files end whose syncs only say that they were done."""
     reads_late: bool = False
-    """Everybody is shown a run as it was when it was last looked at."""
+    """Reads show a run as it was at the previous read."""
     children_escape: bool = False
     """A cascade stops the named run alone."""
     tells_tenants_apart: bool = False
-    """Another tenant's id is refused in other words than one that nobody has."""
+    """Another tenant's id is refused in other words than an unknown one."""
     misreports: Callable[[Progress], None] | None = None
     """What is noted, when a call is cut, of how far it had got."""
 
@@ -76,7 +76,7 @@ def takes_over(situation: Situation, event: Event) -> Decision:
 
 
 def late_result_counts(situation: Situation, event: Event) -> Decision:
-    """Whoever answers a waiting run is believed, whatever the run has become since."""
+    """Every answer to a waiting run is believed, whatever the run has become since."""
     execution = situation.execution
     if isinstance(event, CalledBack) and execution.state is State.TERMINATE:
         waits = WaitingFor.CALLBACK
@@ -156,7 +156,7 @@ def keeps_a_timer(situation: Situation, event: Event) -> Decision:
     return decision
 
 
-def tells_nobody(situation: Situation, event: Event) -> Decision:
+def sends_no_interrupt(situation: Situation, event: Event) -> Decision:
     """An order is recorded, and the interrupt forgotten."""
     decision = decide(situation, event)
     return replace(decision, effects=tuple(effect for effect in decision.effects if not isinstance(effect, Interrupt)))
@@ -200,12 +200,12 @@ SABOTAGES: Final = (
     Sabotage("no outcome", _named("S9", "S10"), settles_nothing),
     Sabotage("stopping with nothing in flight", _named("S12"), always_stopping),
     Sabotage("a timer left behind", _named("S13"), keeps_a_timer),
-    Sabotage("an interrupt that nobody sends", _named("S2"), tells_nobody),
+    Sabotage("an interrupt that is not sent", _named("S2"), sends_no_interrupt),
     Sabotage("cut is called not sent", _named("S9"), misreports=nothing_was_sent),
     Sabotage("not sent is called unknown", _named("S9"), misreports=everything_was_sent),
     Sabotage("children that escape the cascade", _named("S11"), children_escape=True),
     Sabotage("reads behind the commit", _named("S14"), reads_late=True),
-    Sabotage("a tenant that can be told from nobody", _named("S15"), tells_tenants_apart=True),
+    Sabotage("a tenant that can be told from an unknown one", _named("S15"), tells_tenants_apart=True),
     Sabotage("no recovery", _named("L1"), recovers_nothing),
 )
 """Each property is broken by at least one of them."""

@@ -1,4 +1,4 @@
-"""What a seed stands for: automations, what clients do when, and which faults befall the machine."""
+"""What a seed stands for: automations, what clients do when, and which faults the machine has."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 SECOND: Final = 1_000_000
 HOST: Final = "localhost"
 GRACE: Final = 2.0
-"""Seconds that what is under way is given at an orderly stop."""
+"""Seconds in which work in progress may finish at an orderly stop."""
 CHECKPOINT_PAGES: Final = 200
 """Pages in the log that make a checkpoint due: few, because a life is short."""
 PUBLIC_URL: Final = "https://interlock.example"
@@ -42,7 +42,7 @@ class Lost(Exception):
 
 
 class Refused(Lost):
-    """Nobody was there: what was asked for did not happen."""
+    """No server was there: the request had no effect."""
 
 
 class Wall:
@@ -118,7 +118,7 @@ class SeededIds:
 
 @dataclass(slots=True)
 class Conditions:
-    """How the machine is at the moment; whoever simulates changes it."""
+    """How the machine is at the moment; the simulation changes it."""
 
     commit_delays: tuple[int, ...] = (0, 0, 0, 200, 1_000)
     """Microseconds that a commit takes, one of these."""
@@ -206,7 +206,7 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """Whether the port is open: until all that was under way at an orderly stop has ended."""
+        """Whether the port is open: until all work in progress at an orderly stop has ended."""
         return not self.dead and self.system is not None and not self._port_closed
 
     @property
@@ -257,7 +257,7 @@ class Server:
         """Send a request, and wait for the whole answer for up to `patience` microseconds.
 
         Raises:
-            Refused: nobody is there.
+            Refused: No server is there.
             Lost: none came.
         """
         if self.system is None or not self.serving:

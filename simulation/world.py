@@ -99,11 +99,11 @@ class World:
         shutil.copytree(template(), self.host.place)
         asyncio.set_event_loop(self.loop)
         self.network.outside = copy_context()
-        self.loop.call_later(LONGEST, self.oracle.break_, "L1", "somebody waits for ever")
+        self.loop.call_later(LONGEST, self.oracle.break_, "L1", "a client waits for ever")
         try:
             self.loop.run_until_complete(self._live())
         except NothingEver:
-            self.oracle.break_("L1", "nothing is left to do, and somebody waits for ever")
+            self.oracle.break_("L1", "nothing is left to do, and a client waits for ever")
         except Exception:  # noqa: BLE001 - whatever the world stumbles over is a finding, with its seed
             self.oracle.break_("simulator", traceback.format_exc(limit=-4))
         finally:
@@ -155,7 +155,7 @@ class World:
             raise Broken
 
     async def _end(self) -> None:
-        """Faults are over: everything settles, then the time comes for whoever still waits."""
+        """Faults are over: everything settles, then the time of every remaining wait comes."""
         self.host.calm_down()
         self.network.fates, self.network.deaf = CALM, 0.0
         await self.sleep(AFTERMATH)
@@ -181,7 +181,7 @@ class World:
         await self.sleep(max(0, wait))
         if action.kind in MACHINE:
             self.note(str(action))
-            await self.host.befall(action)
+            await self.host.inject(action)
         else:
             await self.clients.act(action)
 

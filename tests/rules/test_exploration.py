@@ -13,7 +13,7 @@ from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, Termin
 from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
 from interlock.rules.stop import cut_off
-from simulation.sabotage import goes_on, leaves_no_audit, never_started, revives, tells_nobody
+from simulation.sabotage import goes_on, leaves_no_audit, never_started, revives, sends_no_interrupt
 from tests.rules.exploration import Protocol, explore
 from tests.rules.runs import attempt_of
 
@@ -201,7 +201,7 @@ BROKEN: list[tuple[Callable[[Situation, Event], Decision], set[str]]] = [
     (revives, {"S8"}),
     (interrupt_counts_as_outcome, {"an interrupt is never an outcome"}),
     (order_keeps_the_epoch, {"every move raises the epoch"}),
-    (tells_nobody, {"S2"}),
+    (sends_no_interrupt, {"S2"}),
     (second_order_takes_over, {"S6"}),
     (never_started, {"S9"}),
     (deadline_forgets_the_attempt, {"S10"}),
