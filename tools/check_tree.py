@@ -76,8 +76,18 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "src/interlock/ports/",
     "src/interlock/assembly/",
     "src/interlock/api/",
+    "src/interlock/triggers/",
+    "src/interlock/secrets/",
+    "src/interlock/settings.py",
+    "src/interlock/errors.py",
+    "src/interlock/system.py",
     "benchmarks/",
     "simulation/",
+    "tests/audit/",
+    "tests/benchmarks/",
+    "tests/contributing/",
+    "tests/secrets/",
+    "tests/triggers/",
     "tools/",
 )
 """Path prefixes in which `WORDS` are an error. A room is added in the commit that rewrites it."""

@@ -56,7 +56,7 @@ class Settings:
     ca_file: Path | None = None
     """More certificate authorities that outbound requests trust."""
     public_url: str = ""
-    """Where far ends reach this server, if that is not where it listens."""
+    """URL at which remotes reach this server, if it differs from the one that it listens on."""
     confirm_clock: str = ""
     """Today's date in UTC, where an operator has to say that the clock is right."""
     new_client: bool = False
