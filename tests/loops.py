@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -117,6 +118,25 @@ METER: Final = Meter()
 """The meter of this process."""
 
 
+class _LoopWithProcesses(uvloop.Loop):
+    """Names the processes that still run when it is closed: uvloop's own warning of them does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: list[tuple[asyncio.SubprocessTransport, tuple[object, ...]]] = []
+
+    async def subprocess_exec(self, protocol_factory: Any, *command: Any, **options: Any) -> Any:
+        transport, protocol = await super().subprocess_exec(protocol_factory, *command, **options)
+        self._processes.append((cast(asyncio.SubprocessTransport, transport), command))
+        return transport, protocol
+
+    def close(self) -> None:
+        for transport, command in self._processes:
+            if transport.get_returncode() is None:
+                sys.stderr.write(f"still running at the end of the loop: {command}\n")
+        super().close()
+
+
 def measured_loop(meter: Meter) -> type[uvloop.Loop]:
     """uvloop with every callback of tasks, timers, files and protocols measured."""
 
@@ -129,7 +149,7 @@ def measured_loop(meter: Meter) -> type[uvloop.Loop]:
         return call
 
     def factory(name: str) -> Callable[..., Any]:
-        method = getattr(uvloop.Loop, name)
+        method = getattr(_LoopWithProcesses, name)
 
         def call(self: object, make: Callable[[], object], *args: Any, **named: Any) -> Any:
             def made() -> object:
@@ -144,7 +164,7 @@ def measured_loop(meter: Meter) -> type[uvloop.Loop]:
     methods = {name: callback(name, 0) for name in ("call_soon", "call_soon_threadsafe")}
     methods |= {name: callback(name, 1) for name in ("call_later", "call_at", "add_reader", "add_writer")}
     methods |= {name: factory(name) for name in ("create_server", "create_connection", "subprocess_exec")}
-    return type("MeasuredLoop", (uvloop.Loop,), methods)
+    return type("MeasuredLoop", (_LoopWithProcesses,), methods)
 
 
 MeasuredLoop: Final = measured_loop(METER)
