@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -248,13 +247,12 @@ AT_THE_LIMITS = {
 @pytest.mark.parametrize("raw", AT_THE_LIMITS.values(), ids=AT_THE_LIMITS)
 def test_reading_at_the_limits_is_a_small_slice_of_work(raw: bytes) -> None:
     assert len(raw) <= MAX_BODY_BYTES
-    tries = []
-    for _ in range(3):
-        began = time.thread_time()
+
+    def read() -> None:
         with suppress(InvalidArgument):
             loads(raw)
-        tries.append(time.thread_time() - began)
-    assert METER.alone(min(tries)) < MAX_READING_CPU_SECONDS
+
+    assert METER.least(read, MAX_READING_CPU_SECONDS) < MAX_READING_CPU_SECONDS
 
 
 @pytest.mark.own_work
@@ -585,11 +583,13 @@ def test_masking_is_linear_in_what_is_masked() -> None:
     tree = {f"a{number}": ["{{ ctx.s.pw }}", "{{ ctx.s.open }}"] for number in range(250)}
     template = compile_template(environment, tree, Scope())
     value = {f"a{number}": [many, ["x"]] for number in range(250)}
-    began = time.thread_time()
-    shown = masked_copy(template, value, frozenset({("s", "pw")}))
-    members = secret_members({"masked": shown, "texts": many})
-    masked = masked_members({"pw": many, "texts": many}, frozenset({"pw"}))
-    assert METER.alone(time.thread_time() - began) < MAX_MASKING_CPU_SECONDS
-    assert shown == {f"a{number}": ["[secret]", ["x"]] for number in range(250)}
-    assert members == {"masked"}
-    assert masked == {"pw": "[secret]", "texts": many}
+
+    def mask() -> None:
+        shown = masked_copy(template, value, frozenset({("s", "pw")}))
+        members = secret_members({"masked": shown, "texts": many})
+        masked = masked_members({"pw": many, "texts": many}, frozenset({"pw"}))
+        assert shown == {f"a{number}": ["[secret]", ["x"]] for number in range(250)}
+        assert members == {"masked"}
+        assert masked == {"pw": "[secret]", "texts": many}
+
+    assert METER.least(mask, MAX_MASKING_CPU_SECONDS) < MAX_MASKING_CPU_SECONDS
