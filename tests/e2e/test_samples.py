@@ -54,8 +54,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -
 async def in_doubt(api: httpx2.AsyncClient, receiver: Receiver) -> int:
     """A run that was stopped while the far end was silent about its call."""
     calling = await given.automation(api, "calling", given.call("create_account", await given.webhook(api, receiver)))
+    before = len(receiver.requests)
     execution = await given.execute(api, calling)
-    await receiver.received(len(receiver.requests) + 1)
+    await receiver.received(before + 1)
     await given.terminate(api, execution)
     await given.until(api, execution, "TERMINATE")
     return execution
