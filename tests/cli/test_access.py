@@ -27,14 +27,14 @@ def test_a_client_is_made_as_asked_and_its_secret_printed(server: Server, interl
 
 def test_a_secret_that_is_saved_is_not_printed(server: Server, interlock: CommandLine, tmp_path: Path) -> None:
     server.on("POST", CLIENTS, ok(MADE))
-    file = tmp_path / "ci.json"
     for person in (True, False):
+        file = tmp_path / f"{person}.json"
         made = interlock("clients", "create", "--role", "read_only", "--save", str(file), person=person)
         assert made.exit_code == Exit.OK
         assert "secret-token" not in made.output
-    assert read_profile(file).client_secret == "secret-token:x"
-    assert read_profile(file).url == server.url
-    assert file.stat().st_mode & 0o777 == 0o600
+        assert read_profile(file).client_secret == "secret-token:x"
+        assert read_profile(file).url == server.url
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,29 @@ def test_nothing_is_made_whose_secret_would_not_be_shown(
     assert interlock(*command, "-o", "ids", "--save", str(tmp_path / "a.json")).stdout == f"{IDENT}\n"
     if command[0] == "clients":
         assert interlock(*command, "-o", "ids", "--public-key", "x").stdout == f"{IDENT}\n"
+
+
+@pytest.mark.parametrize(
+    "command", [("clients", "create", "--role", "basic"), ("tenants", "create", "a", "--host", "a.b")]
+)
+@pytest.mark.parametrize("kind", ["file", "link", "link to nothing", "directory"])
+def test_secret_is_never_saved_over_something_else(
+    command: tuple[str, ...], kind: str, server: Server, interlock: CommandLine, tmp_path: Path
+) -> None:
+    """It may be the only copy of another secret."""
+    there, other = tmp_path / "there", tmp_path / "other"
+    if kind == "directory":
+        there.mkdir()
+    elif kind == "file":
+        there.write_text("kept")
+    else:
+        there.symlink_to(other)
+    if kind == "link":
+        other.write_text("kept")
+    refused = interlock(*command, "--save", str(there))
+    assert refused.exit_code == Exit.USAGE
+    assert not server.calls
+    assert not there.is_file() or there.read_text() == "kept"
 
 
 def test_a_client_is_made_with_a_role_or_not_at_all(server: Server, interlock: CommandLine) -> None:

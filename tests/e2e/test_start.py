@@ -25,8 +25,8 @@ from tests.servers import PATIENCE, ServerProcess
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
 
-async def refused(directory: Path, *options: str) -> str:
-    """What `interlock serve` says when it ends by itself with an error."""
+async def refused(directory: Path, *options: str, code: int = 1) -> str:
+    """What `interlock serve` says when it ends by itself with an error, with this exit code."""
     command = [str(Path(sys.executable).with_name("interlock")), "serve", "--data-dir", str(directory / "data")]
     process = await asyncio.create_subprocess_exec(
         *command, *options, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
@@ -34,7 +34,7 @@ async def refused(directory: Path, *options: str) -> str:
     async with asyncio.timeout(PATIENCE):
         _, errors = await process.communicate()
     text = errors.decode()
-    assert process.returncode == 1, text
+    assert process.returncode == code, text
     assert "Traceback" not in text
     return text
 
@@ -68,7 +68,7 @@ async def test_key_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, content
     (tmp_path / "cert.pem").write_bytes(certificate(KEY))
     (tmp_path / "key.pem").write_bytes(content)
     options = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
-    text = await refused(tmp_path, "--listen", "127.0.0.1:0", *options)
+    text = await refused(tmp_path, "--listen", "127.0.0.1:0", *options, code=2)
     assert why in text
     assert "--tls-key" in text
     assert text.count("\n") == 1
@@ -76,21 +76,21 @@ async def test_key_that_cannot_be_used_is_told_in_a_line(tmp_path: Path, content
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("options", "code", "why"),
     [
-        (("--listen", "nonsense"), "must be HOST:PORT, such as 127.0.0.1:8080; got 'nonsense'"),
-        (("--listen", "a..b:80"), "cannot listen on a..b:80"),
-        (("--listen", "127.0.0.1:99999"), "must be HOST:PORT"),
-        (("--listen", "192.0.2.1:0"), "cannot listen on 192.0.2.1:0: Cannot assign requested address"),
-        (("--listen", "127.0.0.1:0", "--public-url", "nonsense here"), "--public-url: 'nonsense here' is not where"),
-        (("--listen", "127.0.0.1:0", "--host", "a b"), "--host: 'a b' is not the name or address of a host"),
-        (("--listen", "127.0.0.1:0", "--allow-egress", "10.0.0.0/33"), "10.0.0.0/33"),
+        (("--listen", "nonsense"), 2, "must be HOST:PORT, such as 127.0.0.1:8080; got 'nonsense'"),
+        (("--listen", "a..b:80"), 1, "cannot listen on a..b:80"),
+        (("--listen", "127.0.0.1:99999"), 2, "must be HOST:PORT"),
+        (("--listen", "192.0.2.1:0"), 1, "cannot listen on 192.0.2.1:0: Cannot assign requested address"),
+        (("--listen", "127.0.0.1:0", "--public-url", "nonsense here"), 2, "--public-url: 'nonsense here' is not where"),
+        (("--listen", "127.0.0.1:0", "--host", "a b"), 2, "--host: 'a b' is not the name or address of a host"),
+        (("--listen", "127.0.0.1:0", "--allow-egress", "10.0.0.0/33"), 2, "10.0.0.0/33"),
     ],
 )
 async def test_setting_that_makes_no_sense_is_told_in_a_line(
-    tmp_path: Path, options: tuple[str, ...], why: str
+    tmp_path: Path, options: tuple[str, ...], code: int, why: str
 ) -> None:
-    text = await refused(tmp_path, *options)
+    text = await refused(tmp_path, *options, code=code)
     assert why in text
     assert text.count("\n") == 1
 

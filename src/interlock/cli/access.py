@@ -42,7 +42,7 @@ _save_option = click.option(
     "--save",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a profile with the secret to FILE (mode 0600) instead of printing it.",
+    help="Write a profile with the secret to a new FILE (mode 0600) instead of printing it.",
 )
 
 
@@ -191,10 +191,13 @@ def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> 
     try:
         if save.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if os.path.lexists(save):
+            # It may be the only copy of another client's secret.
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         with tempfile.TemporaryFile(dir=save.parent):
             pass
     except (OSError, ValueError) as error:
-        hint = "Name a file in a directory that is there and that you may write to. Nothing was made."
+        hint = "Name a file that does not exist, in a directory that you may write to. Nothing was made."
         raise Failure(f"--save: cannot write {str(save)!r}: {reason_of(error)}", Exit.USAGE, hint=hint) from error
 
 

@@ -187,7 +187,7 @@ def _told(error: BaseException) -> Exit:
         tell(f"interlock: {error.filename}: {reason_of(error)}" if error.filename else f"interlock: {reason_of(error)}")
     elif isinstance(error, DriverError):
         tell(f"interlock: the database cannot be read: {error}; restore a backup: interlock backup restore --help")
-    return Exit.ERROR
+    return Exit.USAGE if isinstance(error, InvalidArgument) else Exit.ERROR
 
 
 async def run_server(settings: Settings, ready_file: Path | None, *, http: Http | None = None) -> int:

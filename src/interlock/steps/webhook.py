@@ -221,11 +221,19 @@ def answer_output(body: bytes, status: int) -> dict[str, object]:
 
 @lru_cache(maxsize=4_096)
 def host_of(url: str) -> str | None:
-    """Host and port of a URL, as slots are shared by them."""
+    """Host and port of a URL, as slots are shared by them; without the port that its scheme implies."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower() or None
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return None
+    if not host:
+        return None
+    named = f"[{host}]" if ":" in host else host
+    return named if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{named}:{port}"
+
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def usable(webhook: WebhookRow | None, apps: frozenset[str] | None) -> bool:
