@@ -138,7 +138,6 @@ def test_what_was_done_decides_the_exit_code_and_no_command_ends_in_a_traceback(
         "name": name,
         "file": str(tmp_path / "a.json"),
         "id": running.call("automations", "run", name, "-o", "ids").strip(),
-        "save": str(tmp_path / "saved.json"),
         "tenant": f"t{sum(map(ord, streams))}",
         "data": str(running.directory / "data"),
         "backup": str(tmp_path / "b.db"),
@@ -146,7 +145,7 @@ def test_what_was_done_decides_the_exit_code_and_no_command_ends_in_a_traceback(
     }
     cases = []
     for index, (command, _, _, arguments) in enumerate(COMMANDS):
-        given_ = [argument.format_map(values) for argument in arguments]
+        given_ = [argument.format_map(values | {"save": str(tmp_path / f"{index}.json")}) for argument in arguments]
         errors = str(tmp_path / f"{index}.err")
         cases.append({"arguments": [*command.split(), *given_], "streams": STREAMS[streams], "errors": errors})
     done = subprocess.run(
