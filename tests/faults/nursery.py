@@ -81,7 +81,7 @@ class Nursery:
         self._born: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
         self._ends: dict[int, asyncio.Future[int]] = {}
         self._turn = asyncio.Lock()
-        self.servers: list[Server] = []
+        self.servers: set[Server] = set()
         """Those whose end has not been waited for."""
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ class Nursery:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._reader is not None
-        for server in self.servers[:]:
+        for server in tuple(self.servers):
             # With its strace, which otherwise would outlive the event loop.
             await server.kill()
         self._process.stdin.close()
@@ -158,8 +158,7 @@ class Server:
         for entry in self.egress:
             arguments += ["--allow-egress", entry]
         self.pid, self.ended = await self.nursery.fork(arguments, self.log, held=tracing is not None)
-        if self not in self.nursery.servers:
-            self.nursery.servers.append(self)
+        self.nursery.servers.add(self)
         if tracing is not None:
             await self._stands_still()
             await self.trace(tracing)
@@ -235,8 +234,7 @@ class Server:
             if self.tracer is not None:
                 await self.tracer.wait()
                 self.tracer = None
-        if self in self.nursery.servers:
-            self.nursery.servers.remove(self)
+        self.nursery.servers.discard(self)
         return code
 
 

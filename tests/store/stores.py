@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
@@ -19,9 +20,20 @@ from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
 
+T = TypeVar("T")
+
 ANN = Actor("ann@localhost/pcc", "127.0.0.1")
 AUDIT = AuditEntry(ANN, "test.change", "x")
 PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
+
+
+class AtOnce:
+    """An `Offload` that does its work where it is given it."""
+
+    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        then(work())
+
+    def close(self) -> None: ...
 
 
 @dataclass

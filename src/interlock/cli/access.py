@@ -189,8 +189,6 @@ def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> 
             raise Failure("-o ids shows no secret, and it cannot be shown later", Exit.USAGE, hint=hint)
         return
     try:
-        if save.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if os.path.lexists(save):
             # It may be the only copy of another client's secret.
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
