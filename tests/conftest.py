@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -68,6 +69,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell lets its background jobs ignore Ctrl-C, and the commands that the tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     METER.watch_collections()
     config.stash[_FIGURES] = []
 

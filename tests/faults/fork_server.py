@@ -81,6 +81,8 @@ class ForkServer:
         self._born: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
         self._ends: dict[int, asyncio.Future[int]] = {}
         self._turn = asyncio.Lock()
+        self.servers: set[Server] = set()
+        """Those whose end has not been waited for."""
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -100,6 +102,9 @@ class ForkServer:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._reader is not None
+        for server in tuple(self.servers):
+            # With its strace, which otherwise would outlive the event loop.
+            await server.kill()
         self._process.stdin.close()
         await self._process.wait()
         await self._reader
@@ -129,7 +134,7 @@ class ForkServer:
                 self._born.put_nowait((told["pid"], end))
 
 
-@dataclass
+@dataclass(eq=False)
 class Server:
     """One data directory, `directory / "data"`, and the process that serves it at the moment."""
 
@@ -153,6 +158,7 @@ class Server:
         for entry in self.egress:
             arguments += ["--allow-egress", entry]
         self.pid, self.ended = await self.fork_server.fork(arguments, self.log, held=tracing is not None)
+        self.fork_server.servers.add(self)
         if tracing is not None:
             await self._stands_still()
             await self.trace(tracing)
@@ -228,6 +234,7 @@ class Server:
             if self.tracer is not None:
                 await self.tracer.wait()
                 self.tracer = None
+        self.fork_server.servers.discard(self)
         return code
 
 

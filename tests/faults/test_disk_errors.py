@@ -240,6 +240,7 @@ async def test_on_a_slow_disk_runs_are_stopped_and_the_server_is_alive(
         assert await play.go_on()
         asked.cancel()
     assert not await accounts(play)
+    await play.server.kill()
     figures(f"slow disk: liveness asked {len(took)} times, slowest {1000 * max(took):.0f} ms")
     assert took
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
@@ -23,9 +24,20 @@ from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.writer import Form
 
+T = TypeVar("T")
+
 ANN = Actor("ann@localhost/pcc", "127.0.0.1")
 AUDIT = AuditEntry(actor=ANN, action="test.change", target="x")
 PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
+
+
+class AtOnce:
+    """An `Offload` that does its work where it is given it."""
+
+    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        then(work())
+
+    def close(self) -> None: ...
 
 
 @dataclass

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 import pytest
@@ -13,11 +11,10 @@ from anyio.lowlevel import checkpoint
 
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
 from tests.clocks import settle
-from tests.store.stores import opened, sqlite
+from tests.store.stores import AtOnce, opened, sqlite
 
 pytestmark = pytest.mark.anyio
 
-T = TypeVar("T")
 
 PAGE = 4_096
 PATIENCE = 30.0
@@ -32,15 +29,6 @@ def write_much(connection: apsw.Connection) -> None:
 
 def write_little(connection: apsw.Connection) -> None:
     connection.execute("INSERT INTO much VALUES (1)")
-
-
-class AtOnce:
-    """An `Offload` that does its work where it is given it."""
-
-    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        then(work())
-
-    def close(self) -> None: ...
 
 
 async def test_a_long_wal_is_moved_into_the_database_and_begun_anew(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import apsw
 import pytest
@@ -21,10 +20,9 @@ from interlock.store.sqlite.room import SIZES, Sizes
 from interlock.store.sqlite.store import SqliteStore
 from simulation.disk import Disk, Operation
 from tests.clocks import settle
+from tests.store.stores import AtOnce
 
 pytestmark = pytest.mark.anyio
-
-T = TypeVar("T")
 
 SMALL = Sizes(log=256 * 1024, pages=1024 * 1024, chunk=256 * 1024)
 
@@ -50,16 +48,6 @@ class Full:
 
     def _about_to(self, operation: Operation) -> None:
         self.then(operation)
-
-
-class AtOnce:
-    """Does the work where it is asked for, before anything else."""
-
-    def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        then(work())
-
-    def close(self) -> None:
-        pass
 
 
 @asynccontextmanager

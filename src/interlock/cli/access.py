@@ -196,15 +196,13 @@ def _check_can_keep(save: Path | None, output: Form, *, needed: bool = True) -> 
             raise Failure("-o ids shows no secret, and it cannot be shown later", Exit.USAGE, hint=hint)
         return
     try:
-        if save.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if os.path.lexists(save):
             # It may be the only copy of another client's secret.
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         with tempfile.TemporaryFile(dir=save.parent):
             pass
     except (OSError, ValueError) as error:
-        hint = "Name a new file in a directory that you may write to. Nothing was created."
+        hint = "Name a file that does not exist, in a directory that you may write to. Nothing was created."
         raise Failure(f"--save: cannot write {str(save)!r}: {reason_of(error)}", Exit.USAGE, hint=hint) from error
 
 

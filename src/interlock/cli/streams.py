@@ -25,19 +25,18 @@ class GuardedWriter(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write all of the data, as bytes; once a write has failed, take everything and write nothing."""
-        left = memoryview(data)
+        whole = left = memoryview(data)
         while left.nbytes and self.lost is None:
             try:
                 written = super().write(left)
             except OSError as error:
                 self.lost = error
-            else:
-                if written is None:
-                    # Another process has made the descriptor non-blocking, and it is full.
-                    select.select((), (self,), ())
-                else:
-                    left = left[written:]
-        return memoryview(data).nbytes
+                break
+            if written is None:
+                # Another process has set the descriptor to not block, and it is full.
+                select.select((), (self,), ())
+            left = left[written or 0 :]
+        return whole.nbytes
 
 
 def attach_streams() -> None:

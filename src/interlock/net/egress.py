@@ -36,6 +36,14 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _DOTS = re.compile("[\u3002\uff0e\uff61]")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def authority(scheme: str, host: str, port: int | None) -> str:
+    """Host and port as a URL has them, without a port that the scheme implies (RFC 3986, section 3.2)."""
+    named = f"[{host}]" if ":" in host else host
+    return named if port in (None, _DEFAULT_PORTS.get(scheme)) else f"{named}:{port}"
+
+
 _FLAG = "--allow-egress"
 
 

@@ -30,7 +30,7 @@ from typing import Any, Final, Self
 from interlock.errors import InvalidArgument
 from interlock.net.answers import AnswerReader
 from interlock.net.connections import Connection
-from interlock.net.egress import EgressPolicy, Target
+from interlock.net.egress import EgressPolicy, Target, authority
 from interlock.net.names import MAX_ADDRESSES, Resolver, SystemResolver, in_turn
 from interlock.net.trust import tls_context
 from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
@@ -59,7 +59,6 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 s
 _NOT_IN_FIELD_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _DEFAULTS = (("user-agent", "User-Agent: Interlock"), ("accept", "Accept: */*"))
 _DEFAULT_CODING = ("accept-encoding", "Accept-Encoding: identity")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _NOT_ALLOWED: Final = "the destination is not allowed"
 
 
@@ -84,9 +83,7 @@ class _Destination:
     def __init__(self, target: Target, origin: _Origin) -> None:
         self.origin = origin
         self.path = target.path + (f"?{target.query}" if target.query else "")
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        port = "" if target.port == _DEFAULT_PORTS[target.scheme] else f":{target.port}"
-        self.host_line = f" HTTP/1.1\r\nHost: {host}{port}\r\n"
+        self.host_line = f" HTTP/1.1\r\nHost: {authority(target.scheme, target.host, target.port)}\r\n"
 
 
 class GuardedHttp:

@@ -33,6 +33,7 @@ from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
+from interlock.net.egress import authority
 from interlock.ports import Clock, Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Progress, WebhookRow
 from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
@@ -260,13 +261,7 @@ def host_of(url: str) -> str | None:
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return None
-    if not host:
-        return None
-    named = f"[{host}]" if ":" in host else host
-    return named if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f"{named}:{port}"
-
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+    return authority(parts.scheme, host, port) if host else None
 
 
 def usable(webhook: WebhookRow | None, apps: frozenset[str] | None) -> bool:
