@@ -47,13 +47,14 @@ class ClockWatch:
     def __init__(self, clocks: Clocks, clock: Clock, moved: Callable[[int], None] = lambda by: None) -> None:
         self._clocks = clocks
         self._clock = clock
-        self._moved = moved
+        self._tell_moved = moved
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
         self._held: int | None = None
         self._newest: int | None = None
         """As the last process has left it: what this one writes has the time that is in doubt."""
-        self._unmoved = 0
-        """By how much the stored times are still to be moved, because the clock was changed before the start."""
+        self.unmoved = 0
+        """Microseconds by which the stored times are still to be moved: engine time has been, or the clock was changed
+        before the start."""
         self._look_at = self._mark_at = clock.uptime()
 
     async def read_record(self) -> None:
@@ -101,7 +102,7 @@ class ClockWatch:
             self._hold(newest)
         if known is not None and known.boot == clock.boot():
             # The machine has counted on while no process did.
-            self._unmoved = clock.now() - (known.now + clock.uptime() - known.uptime)
+            self.unmoved = clock.now() - (known.now + clock.uptime() - known.uptime)
             await self._catch_up()
         if self._held is not None and confirmed == _date(clock.now()):
             await self._clocks.confirm(
@@ -125,9 +126,9 @@ class ClockWatch:
             await self._mark()
 
     async def _catch_up(self) -> None:
-        if abs(self._unmoved) > CLOCK_DRIFT_MICROSECONDS:
-            await self._move(self._unmoved, 0)
-        self._unmoved = 0
+        if abs(self.unmoved) > CLOCK_DRIFT_MICROSECONDS:
+            await self._move(self.unmoved, 0)
+        self.unmoved = 0
 
     async def _move(self, by: int, clock_by: int) -> None:
         """Move the stored times by `by`, and engine time by `clock_by`."""
@@ -142,11 +143,17 @@ class ClockWatch:
         _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
         # In the same turn: what was submitted before it has the old time and is moved, what follows has the new one.
         clock.move(clock_by)
+        self.unmoved = by
         try:
             await moving
         except InterlockError:
             clock.move(-clock_by)
+            self.unmoved -= clock_by
             raise
+
+    def _moved(self, by: int) -> None:
+        self.unmoved = 0
+        self._tell_moved(by)
 
     def _hold(self, newest: int) -> None:
         """Remove nothing until it is confirmed. The commit that keeps the next mark keeps this too."""
