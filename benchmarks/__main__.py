@@ -1,10 +1,11 @@
 """Measure, beside raw baselines of the same run.
 
     python -m benchmarks [--quick] [PART...]
+    python -m benchmarks compare REV [--bench NAME...] [--tries N]
 
 Parts: executions, calls, evaluation, terminate, stops, overload, hostile, waiting, starting, contract; all of them if
 none is named. The table goes to standard output; a full run of all parts also writes benchmarks/RESULTS.md. Everything
-is sent to this machine only, and it ends by itself.
+is sent to this machine only, and it ends by itself. `compare` measures the working tree and another commit alternately.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import uvloop
 from benchmarks import (
     baselines,
     calls,
+    compare,
     contract,
     evaluation,
     executions,
@@ -52,6 +54,8 @@ DIRECTORY = ROOT / ".interlock" / "benchmarks"
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,7 +64,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=DIRECTORY, help="where the servers keep their data")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
-    setting = Setting(given.data_dir, QUICK if given.quick else FULL, Baselines())
+    setting = Setting(given.data_dir.absolute(), QUICK if given.quick else FULL, Baselines())
     sections = []
     try:
         for name in parts:

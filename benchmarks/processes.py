@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.client import Address, Failed
+from benchmarks.report import ROOT
 
 PATIENCE = 120.0
 """Seconds within which a process has to be ready, and to have ended."""
 LOOK = 0.001
-_TICKS = os.sysconf("SC_CLK_TCK")
+_CPUCLOCK_SCHED = 2
+"""The clock of Linux that counts the CPU time of a process in nanoseconds (`clock_getcpuclockid`)."""
 _SCRIPTS = Path(sys.executable).parent
 
 
@@ -39,9 +41,10 @@ class Started:
     Args:
         command: what to run; `--ready-file FILE` is appended.
         directory: for its log and its ready file.
+        tree: the checkout whose source runs; this one by default.
     """
 
-    def __init__(self, command: Sequence[str], directory: Path) -> None:
+    def __init__(self, command: Sequence[str], directory: Path, tree: Path = ROOT) -> None:
         ready = directory / "ready.json"
         ready.unlink(missing_ok=True)
         self._log = directory / "output.log"
@@ -51,7 +54,8 @@ class Started:
                 [*command, "--ready-file", str(ready)],
                 stdout=log,
                 stderr=log,
-                env=_environment(directory),
+                cwd=tree,
+                env=environment(directory, tree),
             )
         try:
             while not ready.exists():
@@ -62,6 +66,8 @@ class Started:
             self.kill()
             raise
         self.seconds_to_ready = time.perf_counter() - began
+        self.cpu_to_ready = _cpu(self.process.pid)
+        """Seconds of CPU of the process alone, without its children."""
         self.told: dict[str, Any] = json.loads(ready.read_text())
 
     @property
@@ -102,10 +108,13 @@ class Started:
             raise Failed(f"a process ended with {code}:\n{self._log.read_text()[-3000:]}")
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """Ours, with a home of its own, and with byte code kept: otherwise each start would compile all modules anew."""
+def environment(home: Path, tree: Path) -> dict[str, str]:
+    """Return the variables of a process: ours, a home of its own, the source of a tree, and byte code that is kept.
+
+    Without byte code each start would compile all modules again.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "HOME": str(home)}
+    return {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join([str(tree / "src"), str(tree)])}
 
 
 @contextlib.contextmanager
@@ -152,8 +161,8 @@ def _family(pid: int) -> list[int]:
 
 
 def _cpu(pid: int) -> float:
+    """Return the seconds of CPU of a process and all its threads, those that have ended included."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+        return time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)
+    except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS

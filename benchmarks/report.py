@@ -134,13 +134,20 @@ def document(sections: Sequence[Section], date: str, command: str) -> str:
         "[README.md](README.md).",
         "",
         f"- date: {date}; commit: {_commit()}",
-        f"- machine: {os.cpu_count()} cores ({_processor()}), {_memory()}, {platform.system()} {platform.release()}",
-        f"- Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}; load average at the end: "
-        + ", ".join(f"{value:.1f}" for value in os.getloadavg()),
+        *machine(),
         f"- repeat it with: `{command}`",
         "- client, server and receiver share these cores: the CPU figures and the ratios are steadier than the rates.",
     ]
     return "\n".join([*head, "", *(f"{section.markdown()}\n" for section in sections)])
+
+
+def machine() -> list[str]:
+    """Return the lines that name the processor, the system and the load of this machine."""
+    return [
+        f"- machine: {os.cpu_count()} cores ({processor()}), {_memory()}, {platform.system()} {platform.release()}",
+        f"- Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}; load average at the end: "
+        + ", ".join(f"{value:.1f}" for value in os.getloadavg()),
+    ]
 
 
 def _commit() -> str:
@@ -153,14 +160,24 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _processor() -> str:
+def processor(description: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name, family, model, clock and cache.
+
+    A virtual machine often hides the name of the product; family and model still tell the generation.
+    """
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = description.read_text().partition("\n\n")[0].splitlines()
     except OSError:
-        pass
-    return platform.machine()
+        lines = []
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    parts = [known.get("model name", platform.machine())]
+    if "cpu family" in known and "model" in known:
+        parts.append(f"family {known['cpu family']} model {known['model']}")
+    if "cpu MHz" in known:
+        parts.append(f"{float(known['cpu MHz']) / 1000:.2f} GHz")
+    if "cache size" in known:
+        parts.append(f"cache {known['cache size']}")
+    return ", ".join(parts)
 
 
 def _memory() -> str:

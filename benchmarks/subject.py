@@ -13,6 +13,7 @@ from typing import Any, Final
 from benchmarks.baselines import headers
 from benchmarks.client import Address, Caller, Failed, Load, closed, request
 from benchmarks.processes import Started, module, script
+from benchmarks.report import ROOT
 
 FOURTEEN_DAYS: Final = "1209600s"
 NOT_OVER: Final = ["PENDING", "PROCESS_STEP", "WAITING", "CREATING", "GET_STEP", "COMPLETE_STEP"]
@@ -32,12 +33,14 @@ class Subject:
             I/O. Otherwise it is `interlock serve`, as users start it.
         egress: what `interlock serve` may call.
         within: the command that runs the server, such as `unshare …`.
+        tree: the checkout whose server runs; this one by default.
     """
 
     directory: Path
     without_network: bool = False
     egress: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
+    tree: Path = ROOT
     process: Started = field(init=False)
     token: str = ""
     _secret: tuple[str, str] = ("", "")
@@ -55,7 +58,7 @@ class Subject:
         else:
             permitted = [word for entry in self.egress for word in ("--allow-egress", entry)]
             command = script("interlock", "serve", *arguments, *permitted)
-        self.process = Started([*self.within, *command], self.directory)
+        self.process = Started([*self.within, *command], self.directory, self.tree)
         if self.process.told.get("client_secret"):
             self._secret = (self.process.told["client_id"], self.process.told["client_secret"])
 
