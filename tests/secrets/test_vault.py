@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from base64 import b64encode
@@ -11,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.errors import Fatal
+from interlock.errors import Fatal, Unavailable
 from interlock.ports import Place, SecretUnreadable
 from interlock.rules.model import Ref, SecretRef
-from interlock.secrets.keys import KEY_FILE, open_vault
+from interlock.secrets.keys import KEY_FILE, open_vault, write_private
 from interlock.secrets.vault import AesVault
 from interlock.store.sqlite.disk import make_private
 from tests.clocks import SequentialIds
@@ -130,3 +131,34 @@ def test_key_file_that_is_a_link_prevents_the_start(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Fatal, match="cannot be used"):
         open_vault(tmp_path, SequentialIds())
+
+
+class Disk:
+    """A disk that fails as it is told to."""
+
+    def __init__(self, error: int | None) -> None:
+        self.error = error
+
+    def write(self, file: Path, text: bytes) -> None:
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error), str(file))
+        write_private(file, text)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_first_start_on_a_full_disk_seals_nothing_until_there_is_room(tmp_path: Path, error: int) -> None:
+    disk = Disk(error)
+    opened = open_vault(tmp_path, SequentialIds(), disk.write)
+    with pytest.raises(Unavailable, match="cannot be written"):
+        opened.seal(PLACE, DOCUMENT, MEMBERS)
+    with pytest.raises(SecretUnreadable, match="not in the key file"):
+        opened.reveal(PLACE, vault().seal(PLACE, DOCUMENT, MEMBERS))
+    disk.error = None
+    sealed = opened.seal(PLACE, DOCUMENT, MEMBERS)
+    assert open_vault(tmp_path, SequentialIds()).reveal(PLACE, sealed).document == DOCUMENT
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_key_file_that_cannot_be_written_for_another_reason_prevents_the_start(tmp_path: Path, error: int) -> None:
+    with pytest.raises(Fatal, match="cannot be used"):
+        open_vault(tmp_path, SequentialIds(), Disk(error).write)

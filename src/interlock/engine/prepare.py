@@ -28,9 +28,17 @@ _EXPRESSIONS_AT_ONCE: Final = 64
 
 
 class Preparer:
-    """Evaluates what follows."""
+    """Evaluates what follows.
 
-    def __init__(self, clock: Clock, evaluator: Evaluator, vault: Vault) -> None:
+    Args:
+        clock: for the pause before a step is prepared again.
+        evaluator: evaluates expressions.
+        vault: seals secrets.
+        waits: whether `following` waits while a step cannot be prepared at present, or raises Unavailable.
+    """
+
+    def __init__(self, clock: Clock, evaluator: Evaluator, vault: Vault, *, waits: bool = True) -> None:
+        self._waits = waits
         self._clock = clock
         self._evaluator = evaluator
         self._vault = vault
@@ -42,6 +50,9 @@ class Preparer:
 
         None: `stopped` said that the run is stopped. It is asked between expressions, and while they are evaluated
         elsewhere.
+
+        Raises:
+            Unavailable: a step cannot be prepared at present, and this preparer does not wait.
         """
         passed: tuple[Passed, ...] = ()
         steps = plan.steps
@@ -71,7 +82,9 @@ class Preparer:
             except EvaluationStopped:
                 return None
             except Unavailable:
-                # No evaluator process can be had: nothing is wrong with the run.
+                # No evaluator process can be had, or no secret can be stored: nothing is wrong with the run.
+                if not self._waits:
+                    raise
                 if stopped():
                     return None
                 await self._clock.sleep_until(self._clock.now() + SECOND)

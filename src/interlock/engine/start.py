@@ -79,7 +79,7 @@ class Starter:
     ) -> None:
         self._executions = executions
         self._plans = plans
-        self._preparer = Preparer(clock, _WithoutProcess(), vault)
+        self._preparer = Preparer(clock, _WithoutProcess(), vault, waits=False)
         self._slots = slots
         self._clock = clock
         self._ids = ids
@@ -184,7 +184,7 @@ class Starter:
         """What comes first. None: the run has to exist before. An unusable plan is told of by the run itself.
 
         A change rests until the run exists. So does what needs an evaluator process: until the commit the run has no
-        id, and nothing of it can be stopped.
+        id, and nothing of it can be stopped. The same holds for a step that cannot be prepared at present.
         """
         try:
             plan = await self._plans.get(request.tenant, request.definition, at_once=True)
@@ -193,7 +193,7 @@ class Starter:
         context = RunContext(plan, request.trigger)
         try:
             following = await self._preparer.following(ref, plan, 0, context, self._clock.now())
-        except NeedsProcess:
+        except (NeedsProcess, Unavailable):
             following = None
         if following is None or isinstance(following, Change):
             return plan, RunContext(plan, request.trigger), None

@@ -56,6 +56,9 @@ class Vault(Protocol):
             place: where it is stored.
             document: JSON text with its secrets.
             secret: the members of the document that hold secrets.
+
+        Raises:
+            Unavailable: the key cannot be stored at present; nothing may be sealed with a key that could be lost.
         """
         ...
 

@@ -8,7 +8,7 @@ the plain document, as a release without encryption stored it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from hashlib import sha256
 from typing import Final
 
@@ -37,14 +37,20 @@ class AesVault:
     Args:
         keys: the first seals, and all of them open; at least one.
         ids: gives the random bits of nonces.
+        save: stores the first key, which is not stored yet. It is called before a document is sealed, until it
+            succeeds; it raises Unavailable.
     """
 
-    def __init__(self, keys: Sequence[bytes], ids: Ids) -> None:
+    def __init__(self, keys: Sequence[bytes], ids: Ids, save: Callable[[], None] | None = None) -> None:
+        self._save = save
         self._keys = {_key_id(key): key for key in keys}
         self._newest = _key_id(keys[0])
         self._ids = ids
 
     def seal(self, place: Place, document: bytes, secret: Set[str]) -> SecretRef:
+        if self._save is not None:
+            self._save()
+            self._save = None
         nonce = sha256(self._ids.secret().encode()).digest()[:_NONCE_BYTES]
         plain = json.dumps(sorted(secret)).encode() + b"\n" + document
         cipher = _cipher(self._keys[self._newest], place.run)
