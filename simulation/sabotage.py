@@ -10,7 +10,7 @@ from interlock.ports import Phase, Progress
 from interlock.rules.decide import decide
 from interlock.rules.decision import AuditRecord, CallbackTaken, Decision, Interrupt, StepSettled, Verdict, WakeAt
 from interlock.rules.events import CalledBack, DeadlinePassed, Event, Prepared, Recovered, Settled, Terminated
-from interlock.rules.follow import follow, hand_over
+from interlock.rules.follow import follow, make_ready
 from interlock.rules.model import Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
@@ -46,7 +46,7 @@ def revives(situation: Situation, event: Event) -> Decision:
     execution = situation.execution
     if isinstance(event, Recovered) and execution.state is State.STOPPING:
         running = replace(execution, state=State.PROCESS_STEP)
-        return hand_over(replace(situation, execution=running), running.step, event.at, ())
+        return make_ready(replace(situation, execution=running), running.step, event.at, ())
     return decide(situation, event)
 
 

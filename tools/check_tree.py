@@ -74,6 +74,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "src/interlock/steps/",
     "src/interlock/operations/",
     "src/interlock/ports/",
+    "src/interlock/rules/",
     "src/interlock/assembly/",
     "src/interlock/api/",
     "src/interlock/triggers/",

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.rules.breaker import LENGTH, Breaker, Period, too_many
+from interlock.rules.breaker import PERIOD_MICROSECONDS, Breaker, Period, too_many
 from interlock.rules.model import SECOND
 
-HOUR = LENGTH[Period.HOUR]
+HOUR = PERIOD_MICROSECONDS[Period.HOUR]
 
 
 @pytest.mark.parametrize(
     ("period", "hours"), [(Period.HOUR, 1), (Period.DAY, 24), (Period.WEEK, 168), (Period.MONTH, 720)]
 )
 def test_a_period_is_never_a_calendar_unit(period: Period, hours: int) -> None:
-    assert LENGTH[period] == hours * 3_600 * SECOND
+    assert PERIOD_MICROSECONDS[period] == hours * 3_600 * SECOND
 
 
 @given(

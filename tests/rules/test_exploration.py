@@ -12,7 +12,7 @@ from interlock.rules.follow import follow
 from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
-from interlock.rules.stop import cut_off
+from interlock.rules.stop import end_stopping
 from simulation.sabotage import goes_on, leaves_no_audit, never_started, revives, sends_no_interrupt
 from tests.rules.exploration import Protocol, explore
 from tests.rules.runs import attempt_of
@@ -107,7 +107,7 @@ def second_order_takes_over(situation: Situation, event: Event) -> Decision:
 def deadline_forgets_the_attempt(situation: Situation, event: Event) -> Decision:
     """A stop without a settled outcome for the attempt it cut off."""
     decision = decide(situation, event)
-    if situation.execution.state is State.STOPPING and decision.moved and decision == cut_off(situation, event.at):
+    if situation.execution.state is State.STOPPING and decision.moved and decision == end_stopping(situation, event.at):
         return replace(decision, records=())
     return decision
 
@@ -139,7 +139,7 @@ def order_is_told_that_the_run_had_ended(situation: Situation, event: Event) -> 
 def crash_counts_as_order(situation: Situation, event: Event) -> Decision:
     """A run whose process died is terminated, although nobody ordered it."""
     if isinstance(event, Recovered) and situation.execution.state is State.PROCESS_STEP:
-        return cut_off(situation, event.at)
+        return end_stopping(situation, event.at)
     return decide(situation, event)
 
 

@@ -33,7 +33,7 @@ from interlock.rules.events import (
     Wait,
     Woken,
 )
-from interlock.rules.model import HOLD, MAX_DEPTH, SECOND, Cause, Result, TerminationRequest
+from interlock.rules.model import HOLD_MICROSECONDS, MAX_DEPTH, SECOND, Cause, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome, shown
 from interlock.rules.states import State, WaitingFor
 from tests.rules.runs import ACCEPTED, BORN, NEWCOMER, SUCCEEDED, Ledger, a_run, attempt_of, order
@@ -111,9 +111,9 @@ def test_an_ancestors_order_is_noticed_between_two_items() -> None:
 def test_a_full_disk_admits_results_and_keeps_the_next_step_ready(following: Next) -> None:
     run = a_run()
     decision = run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, following), hold=True)
-    assert (run.row.state, run.row.step, run.row.wake_at) == (State.PENDING, 1, LATER + HOLD)
+    assert (run.row.state, run.row.step, run.row.wake_at) == (State.PENDING, 1, LATER + HOLD_MICROSECONDS)
     assert (run.outcome(0), run.changes) == (Outcome.SUCCEEDED, [])
-    assert decision.effects == (WakeAt(run.row.ref, LATER + HOLD),)
+    assert decision.effects == (WakeAt(run.row.ref, LATER + HOLD_MICROSECONDS),)
 
 
 def test_steps_passed_on_the_way_to_a_held_one_are_evaluated_again_later() -> None:

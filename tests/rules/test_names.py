@@ -11,7 +11,7 @@ from interlock.rules.decide import OUTCOME_UNKNOWN, RESULT_LOST
 from interlock.rules.decision import Verdict
 from interlock.rules.events import Announce, Created
 from interlock.rules.model import (
-    HOLD,
+    HOLD_MICROSECONDS,
     MAX_DEADLINE,
     MAX_DEPTH,
     SECOND,
@@ -48,7 +48,7 @@ def test_a_stored_name_never_changes(members: type[StrEnum], names: str) -> None
 
 
 def test_the_figures_of_the_contract() -> None:
-    assert (SECOND, HOLD, MAX_DEADLINE, MAX_DEPTH) == (1_000_000, 1_000_000, 300_000_000, 10)
+    assert (SECOND, HOLD_MICROSECONDS, MAX_DEADLINE, MAX_DEPTH) == (1_000_000, 1_000_000, 300_000_000, 10)
 
 
 def test_an_order_that_says_nothing_else_is_a_persons_and_interrupts_within_ten_seconds() -> None:

@@ -47,7 +47,7 @@ from interlock.rules.events import (
     Woken,
 )
 from interlock.rules.model import (
-    HOLD,
+    HOLD_MICROSECONDS,
     SECOND,
     Cause,
     Execution,
@@ -279,8 +279,10 @@ def test_a_first_step_in_the_commit_that_lets_the_run_in() -> None:
 
 def test_what_comes_next_is_not_yet_tried_if_the_disk_is_full() -> None:
     before, decision = going_on(Announce(1), hold=True)
-    row = replace(moved(before, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER + HOLD)
-    assert decision == whole(row, (SETTLED,), WakeAt(row.ref, LATER + HOLD))
+    row = replace(
+        moved(before, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER + HOLD_MICROSECONDS
+    )
+    assert decision == whole(row, (SETTLED,), WakeAt(row.ref, LATER + HOLD_MICROSECONDS))
 
 
 def lost_once() -> Ledger:

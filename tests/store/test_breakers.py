@@ -12,7 +12,7 @@ import pytest
 from interlock.errors import NotFound
 from interlock.ports import BulkAction, BulkKind
 from interlock.ports.bulk import EVERY_AUTOMATION
-from interlock.rules.breaker import LENGTH, Period, Trip
+from interlock.rules.breaker import PERIOD_MICROSECONDS, Period, Trip
 from interlock.rules.events import Announce, Terminated
 from interlock.rules.model import Cause, TerminationRequest
 from interlock.rules.states import State
@@ -23,7 +23,7 @@ from tests.store.stores import ANN, AUDIT, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
-HOUR = LENGTH[Period.HOUR]
+HOUR = PERIOD_MICROSECONDS[Period.HOUR]
 AT = 10 * HOUR
 PAUSED = State.PAUSED_BY_CIRCUIT_BREAKER
 

@@ -1,1 +1,1 @@
-"""The rules: what may happen to a run, and what then follows. Pure: no clock, no I/O, no async, no third party."""
+"""The rules of a run: which events are valid, and what each changes. Pure: no clock, no I/O, no async code."""

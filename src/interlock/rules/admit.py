@@ -1,4 +1,4 @@
-"""How runs, and the runs that they start, are let in."""
+"""Admission: the first row of a new run, for runs that a client or a trigger starts and for children alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWITCHED_OFF = TerminationRequest(
 
 @value(frozen=True, slots=True)
 class Newcomer:
-    """A run before it exists."""
+    """The data of a run that is about to be created."""
 
     tenant: int
     id: int
@@ -26,14 +26,24 @@ class Newcomer:
     is_draft: bool = False
     parent: int | None = None
     root: int | None = None
-    """None: it starts a tree of its own."""
+    """The id of the first ancestor; None if the run has no parent."""
     depth: int = 0
     names: SubjectNames = NO_NAMES
-    """What its own data say of its subject."""
+    """The subject as the run's own data name it."""
 
 
 def admit(newcomer: Newcomer, at: int, *, disabled: bool, paused: bool) -> Decision:
-    """Let a run in: ready for a slot, held back by the open breaker, or, while automations are disabled, terminated."""
+    """Decide the first state of a new run.
+
+    Args:
+        newcomer: The run to create.
+        at: Engine time in microseconds.
+        disabled: Whether the tenant has disabled automations. The run is then created in `TERMINATE`.
+        paused: Whether the automation's circuit breaker is open. The run is then created paused.
+
+    Returns:
+        The row of the run, ready for a slot unless `disabled` or `paused`, and its records.
+    """
     row = Execution(
         tenant=newcomer.tenant,
         id=newcomer.id,

@@ -1,4 +1,4 @@
-"""The circuit breaker: when an automation has been started too often."""
+"""The circuit breaker: it pauses new runs of an automation that starts too often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from interlock.rules.values import value
 
 
 class Period(StrEnum):
-    """How far the trailing window reaches back; a month is 30 days."""
+    """The length of the trailing window; a month is 30 days."""
 
     HOUR = "HOUR"
     DAY = "DAY"
@@ -19,15 +19,20 @@ class Period(StrEnum):
 
 
 _HOUR: Final = 3_600 * SECOND
-LENGTH: Final = {Period.HOUR: _HOUR, Period.DAY: 24 * _HOUR, Period.WEEK: 7 * 24 * _HOUR, Period.MONTH: 30 * 24 * _HOUR}
-"""In microseconds."""
+PERIOD_MICROSECONDS: Final = {
+    Period.HOUR: _HOUR,
+    Period.DAY: 24 * _HOUR,
+    Period.WEEK: 7 * 24 * _HOUR,
+    Period.MONTH: 30 * 24 * _HOUR,
+}
+"""Microseconds in each period."""
 
 
 @value(frozen=True, slots=True)
 class Trip:
-    """How a breaker came to trip: the settings as they were then, and how many runs there were with the last one.
+    """Why a circuit breaker opened: its settings at that time, and the number of runs in the window.
 
-    Somebody who terminates many runs can trip it by hand: then there is no number, and no period.
+    An operator who terminates many runs can open it by hand. Then `count` is zero and `period` is None.
     """
 
     at: int
@@ -38,23 +43,29 @@ class Trip:
 
 @value(frozen=True, slots=True)
 class Breaker:
-    """An automation's breaker. With `maximum` zero it never trips by itself."""
+    """The circuit breaker of an automation. With `maximum` zero it opens only by hand."""
 
     maximum: int
     period: Period | None = None
     since: int = 0
-    """The window never reaches back behind this moment: the last time it was reset."""
+    """When the circuit breaker was last reset. The window never begins earlier."""
     trip: Trip | None = None
 
     def window_from(self, at: int) -> int:
-        """Where the trailing window begins; what was started before, or at, that moment does not count."""
-        return self.since if self.period is None else max(at - LENGTH[self.period], self.since)
+        """Return the time at which the trailing window begins; only runs that started later count.
+
+        Args:
+            at: Engine time in microseconds: the end of the window.
+        """
+        return self.since if self.period is None else max(at - PERIOD_MICROSECONDS[self.period], self.since)
 
 
 def too_many(breaker: Breaker, at: int, earlier: int | None) -> bool:
-    """Whether a run that starts now is one too many.
+    """Return whether a run that starts now exceeds the limit of the circuit breaker.
 
     Args:
-        earlier: when the run was started that lies `breaker.maximum` starts before this one; None if there were fewer.
+        breaker: The circuit breaker of the automation.
+        at: Engine time in microseconds.
+        earlier: The time of the start that lies `breaker.maximum` starts before this one; None if there were fewer.
     """
     return earlier is not None and earlier > breaker.window_from(at)

@@ -1,9 +1,9 @@
 """The early callback: a remote that calls back before its own answer is recorded.
 
-Such a callback is accepted at once and kept with its step. It settles the step as soon as the attempt in flight ends
-without an answer of its own: accepted with 202, failed, cut, lost with its server, or given up at a deadline. The work
-is known to be done then, so there is no retry and no doubt. An attempt that succeeds has answered for itself; the
-callback is evidence beside that answer.
+The callback is accepted immediately and stored with its step. It settles the step if the attempt in flight does not
+succeed: if it is answered with 202, fails, is interrupted, is lost with its server, or is abandoned at a deadline. The
+work is then known to be done, so the attempt is neither retried nor in doubt. If the attempt succeeds, its own answer
+counts, and the callback is stored as evidence.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ from interlock.rules.states import WaitingFor
 def settle_attempt(
     situation: Situation, attempt: AttemptRef, at: int, result: Result, accepted: WaitingFor | None = None
 ) -> tuple[Record, ...]:
-    """The records that settle the attempt in flight with `result`, or with the callback that its step has kept.
+    """Return the records that settle the attempt in flight with `result`, or with the stored callback of its step.
 
-    `accepted` marks an attempt that was answered with 202 and stays open; with a callback it does not stay open.
+    Args:
+        situation: The run, and the stored callback if there is one.
+        attempt: The attempt in flight.
+        at: Engine time in microseconds.
+        result: The result that the attempt reported.
+        accepted: What the step waits for if the receiver answered 202 and the attempt stays open. A stored callback
+            closes the attempt all the same.
     """
     kept = situation.callback
     if kept is None:
         return (StepSettled(attempt.position, attempt.number, at, result, accepted),)
     taken = CallbackTaken(attempt.position)
     if result.outcome is Outcome.SUCCEEDED:
-        evidence = LateEvidence(attempt, kept.at, Outcome.LATE_SUCCEEDED, told(kept.result))
+        evidence = LateEvidence(attempt, kept.at, Outcome.LATE_SUCCEEDED, without_status(kept.result))
         return (StepSettled(attempt.position, attempt.number, at, result), evidence, taken)
     done = replace(kept.result, status=result.status, phase=result.phase)
     settled = StepSettled(attempt.position, attempt.number, at, done)
@@ -38,11 +44,11 @@ def settle_attempt(
     return (settled, LateEvidence(attempt, at, outcome, result), taken)
 
 
-def told(result: Result) -> Result:
-    """The result of a callback as evidence: no status of an answer belongs to it, for the remote sent a request."""
+def without_status(result: Result) -> Result:
+    """Return the result of a callback without an HTTP status, which only an answer has: a callback is a request."""
     return replace(result, status=None)
 
 
 def settled_by_callback(situation: Situation, result: Result) -> bool:
-    """Whether the kept callback, and not `result`, is what settles the attempt in flight."""
+    """Return whether the stored callback settles the attempt in flight, instead of `result`."""
     return situation.callback is not None and result.outcome is not Outcome.SUCCEEDED

@@ -1,7 +1,7 @@
 """Changes that a transactional step makes in the store, in the commit that records its outcome.
 
-The rules decide whether a change is made and what its answer means for the run. What is changed is unknown to them: the
-store has an applier for each type of mutation, and gives its answer to the rules within the same transaction.
+The rules decide whether a change is made and what its answer means for the run. They do not know what is changed: the
+store has an applier for each type of mutation and passes its answer to the rules in the same transaction.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from interlock.rules.values import value
 
 
 class Mutation(Protocol):
-    """A change of the store, with all that its applier needs to make it."""
+    """A change of the store, with everything that its applier needs."""
 
     name: ClassVar[str]
-    """The name of the type, for messages."""
+    """The name of the type, for log lines."""
 
 
 @value(frozen=True, slots=True)
 class Applied:
-    """The change is made. `output` (JSON text) is what the step returns; None if the step then waits."""
+    """The change was made. `output` (JSON text) is the output of the step; None if the step waits after the change."""
 
     output: bytes | None = None
 
 
 @value(frozen=True, slots=True)
 class Refused:
-    """The change cannot be made, and nothing was written. `error` (JSON text) is recorded on the step."""
+    """The change is impossible, and nothing was written. `error` (JSON text) is recorded on the step."""
 
     error: bytes

@@ -1,4 +1,4 @@
-"""Runs that steps of other runs start, in the commit of the step: whether they may start, and how they are let in."""
+"""Children: runs that a step of another run starts, in the commit of that step."""
 
 from __future__ import annotations
 
@@ -22,30 +22,40 @@ class StartChild:
     automation: str
     input: bytes
     output: bytes
-    """What the step returns if the child is started."""
+    """The output of the step if the child is started."""
     sealed: SecretRef | None = None
-    """The input with the secrets that `input` masks; None: it masks none."""
+    """The input with the secrets that `input` masks; None if `input` masks none."""
     names: SubjectNames = NO_NAMES
-    """What the input says of the subject. A secret names none."""
+    """The subject as the input names it. A secret member names no subject."""
 
 
 @value(frozen=True, slots=True)
 class ChildTarget:
-    """What a Run automation step finds when it looks for its target, inside the transaction."""
+    """The target of a Run automation step, as the transaction reads it."""
 
     definition: int | None
-    """The published definition, or None: unknown, deleted, or nothing published."""
+    """The published definition; None if the target is unknown, deleted or unpublished."""
     on_demand: bool = True
     disabled: bool = False
-    """The tenant's switch "disable automations" is on."""
+    """Whether the tenant has disabled automations."""
     paused: bool = False
-    """The target's circuit breaker is open, or this run trips it."""
+    """Whether the circuit breaker of the target is open, or this run opens it."""
     names: SubjectNames = NO_NAMES
-    """What the context of the published definition says of the subject."""
+    """The subject as the context of the published definition names it."""
 
 
 def admit_child(parent: Execution, child: StartChild, target: ChildTarget, at: int) -> Decision | Refused:
-    """Let a child in by the rules for every run, or say why it cannot be started."""
+    """Admit a child by the rules for every run, or refuse it.
+
+    Args:
+        parent: The run whose step starts the child.
+        child: The child to create.
+        target: The automation to run, as the transaction reads it.
+        at: Engine time in microseconds.
+
+    Returns:
+        The decision that creates the child, or the error to record on the step of the parent.
+    """
     if target.definition is None:
         return CHILD_MISSING
     if not target.on_demand:

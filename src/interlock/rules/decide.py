@@ -1,7 +1,7 @@
-"""`decide`: the one owner of what happens to a run.
+"""`decide`: the one function that decides every change of a run.
 
-Everything that can happen to an execution is an event; `decide` answers what follows from it in the situation at hand.
-The store calls it inside the transaction that writes the answer, so between the reading and the writing nothing moves.
+Everything that can happen to a run is an event. `decide` returns what the event changes in the given situation. The
+store calls it in the transaction that writes the decision, so nothing changes between the read and the write.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interlock.rules.admit import Newcomer, admit
-from interlock.rules.callbacks import settle_attempt, settled_by_callback, told
+from interlock.rules.callbacks import settle_attempt, settled_by_callback, without_status
 from interlock.rules.decision import (
     CallbackKept,
     Decision,
@@ -35,18 +35,32 @@ from interlock.rules.events import (
     Wait,
     Woken,
 )
-from interlock.rules.follow import end_in_error, follow, hand_over
+from interlock.rules.follow import end_in_error, follow, make_ready
 from interlock.rules.model import AttemptRef, Cause, Execution, Result, Situation
 from interlock.rules.outcomes import INTERRUPTED, Outcome, derive, late
 from interlock.rules.states import State, WaitingFor
-from interlock.rules.stop import abandon, cut_off, settle_stopped, stop_at_boundary, stopped_waiting, terminate
+from interlock.rules.stop import (
+    abandon_attempt,
+    end_stopping,
+    settle_stopped,
+    stop_at_boundary,
+    stopped_waiting,
+    terminate,
+)
 
 
 def decide(situation: Situation, event: Event) -> Decision:
-    """What follows from the event. Never raises for anything a caller or a far end can do.
+    """Decide what an event changes. No request of a client and no answer of a remote makes this raise.
+
+    Args:
+        situation: The run and everything that the decision depends on, read in the same transaction.
+        event: What happened to the run.
+
+    Returns:
+        The new row, the records to write beside it, and the effects to attempt after the commit.
 
     Raises:
-        IllegalMove: a defect in these rules.
+        IllegalMove: A defect in these rules.
     """
     match event:
         case Settled():
@@ -70,17 +84,24 @@ def decide(situation: Situation, event: Event) -> Decision:
 
 
 def begin(newcomer: Newcomer, event: Created, *, disabled: bool = False, paused: bool = False) -> Decision:
-    """Create a run: let it in and, if a slot was free, move it on to what comes first in the same commit.
+    """Decide the creation of a run and, if it has a slot, its first step in the same commit.
 
-    A change is made for a run that exists: one that begins with a change is let in ready.
+    A run whose first step is a change is created ready, because an applier needs a run that exists.
+
+    Args:
+        newcomer: The run to create.
+        event: The creation, with the first step if a slot was free.
+        disabled: Whether the tenant has disabled automations.
+        paused: Whether the automation's circuit breaker is open.
     """
-    let_in = admit(newcomer, event.at, disabled=disabled, paused=paused)
-    if event.next is None or isinstance(event.next, Change) or let_in.execution.state is not State.PENDING:
-        return let_in
-    return follow(Situation(let_in.execution), event.next, event.at, event.holder)
+    admitted = admit(newcomer, event.at, disabled=disabled, paused=paused)
+    if event.next is None or isinstance(event.next, Change) or admitted.execution.state is not State.PENDING:
+        return admitted
+    return follow(Situation(admitted.execution), event.next, event.at, event.holder)
 
 
 def superseded(execution: Execution, *records: Record) -> Decision:
+    """Return the decision that leaves the run as it is and only writes `records`."""
     return Decision(Verdict.SUPERSEDED, execution, records)
 
 
@@ -100,14 +121,14 @@ def _settled(situation: Situation, event: Settled) -> Decision:
     called_back = settled_by_callback(situation, result)
     unfinished = event.next is None and result.outcome is not Outcome.SUCCEEDED
     if result.outcome in INTERRUPTED or (unfinished and not called_back):
-        # An interrupt is never an outcome: nothing was terminated, so nothing is settled.
+        # No termination was accepted, and without one an interrupt is no outcome: the attempt is not settled.
         return superseded(execution)
     accepted = None
     if result.outcome is None:
         accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.CALLBACK
     settled = settle_attempt(situation, event.attempt, event.at, result, accepted)
     if event.next is None or called_back:
-        return hand_over(situation, execution.step + 1, event.at, settled)
+        return make_ready(situation, execution.step + 1, event.at, settled)
     return follow(situation, event.next, event.at, event.holder, settled)
 
 
@@ -137,19 +158,19 @@ def _woken(situation: Situation, event: Woken) -> Decision:
     if early and by in {WaitingFor.TIMER, WaitingFor.RETRY}:
         return superseded(execution)
     if by is WaitingFor.TIMER and result is None:
-        result = _TIME_HAS_COME
+        result = _TIMER_PASSED
     records: tuple[Record, ...] = ()
     if result is not None and by is not WaitingFor.RETRY:
         records = (StepSettled(execution.step, execution.attempt, event.at, result),)
     if event.next is not None:
         return follow(situation, event.next, event.at, event.holder, records)
     if by is WaitingFor.RETRY:
-        return hand_over(situation, execution.step, event.at, records, attempt=execution.attempt)
-    return hand_over(situation, execution.step + 1, event.at, records)
+        return make_ready(situation, execution.step, event.at, records, attempt=execution.attempt)
+    return make_ready(situation, execution.step + 1, event.at, records)
 
 
 def _called_back(situation: Situation, event: CalledBack) -> Decision:
-    """The answer that a remote gives later: it settles its step once, whenever it comes before the run has moved on."""
+    """Decide a callback: it settles its step once, if it arrives before the run has moved on."""
     execution, called, kept = situation.execution, situation.called, situation.callback
     if called is None:
         return superseded(execution)
@@ -159,16 +180,16 @@ def _called_back(situation: Situation, event: CalledBack) -> Decision:
             return Decision(Verdict.ACCEPTED, execution, (CallbackKept(event.position, at, event.result),))
         if waiting_for is WaitingFor.CALLBACK and (execution.wake_at is None or at < execution.wake_at):
             settled = StepSettled(execution.step, execution.attempt, at, event.result)
-            return hand_over(situation, execution.step + 1, at, (settled,))
+            return make_ready(situation, execution.step + 1, at, (settled,))
         if waiting_for in {WaitingFor.READY, WaitingFor.RETRY} and situation.fence is None:
-            # Between two attempts there is no open row: what the remote says has one of its own, and no call is made.
+            # No row is open between two attempts, so the callback gets a row of its own. No other call is made.
             number = execution.attempt + 1
             opened = StepOpened(event.position, number, execution.epoch + 1, at, None, WaitingFor.CALLBACK)
-            settled = StepSettled(event.position, number, at, told(event.result))
-            return hand_over(situation, execution.step + 1, at, (opened, settled))
+            settled = StepSettled(event.position, number, at, without_status(event.result))
+            return make_ready(situation, execution.step + 1, at, (opened, settled))
     if kept is not None or called.outcome is Outcome.SUCCEEDED or called.late:
         return superseded(execution)
-    return _evidence(execution, called.attempt, told(event.result), at)
+    return _evidence(execution, called.attempt, without_status(event.result), at)
 
 
 def _deadline_passed(situation: Situation, event: DeadlinePassed) -> Decision:
@@ -177,7 +198,7 @@ def _deadline_passed(situation: Situation, event: DeadlinePassed) -> Decision:
         return superseded(execution)
     if execution.wake_at is not None and event.at < execution.wake_at:
         return superseded(execution)
-    return cut_off(situation, event.at)
+    return end_stopping(situation, event.at)
 
 
 def _recovered(situation: Situation, event: Recovered) -> Decision:
@@ -185,12 +206,12 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
     if execution.epoch != event.epoch or not execution.in_flight:
         return superseded(execution)
     if execution.state is State.STOPPING:
-        return cut_off(situation, event.at)
-    abandoned = abandon(situation, event.at)
+        return end_stopping(situation, event.at)
+    abandoned = abandon_attempt(situation, event.at)
     if situation.callback is not None:
-        return hand_over(situation, execution.step + 1, event.at, abandoned)
+        return make_ready(situation, execution.step + 1, event.at, abandoned)
     if event.repeatable:
-        return hand_over(situation, execution.step, event.at, abandoned, attempt=execution.attempt)
+        return make_ready(situation, execution.step, event.at, abandoned, attempt=execution.attempt)
     fence = situation.fence
     if fence is not None and fence.cause is Cause.CASCADE:
         return stop_at_boundary(situation, event.at, abandoned)
@@ -198,12 +219,12 @@ def _recovered(situation: Situation, event: Recovered) -> Decision:
     if settled and len(settled) == len(situation.items):
         result = Result(derive(settled), error=RESULT_LOST)
     else:
-        # As items settle one by one, one at most is in doubt; those that had not begun do not change the whole.
+        # Items settle one by one, so at most one is in doubt. Items that had not begun do not change the outcome.
         result = Result(derive([*settled, Outcome.INTERRUPTED_OUTCOME_UNKNOWN]), error=OUTCOME_UNKNOWN)
     return end_in_error(execution, event.at, (StepSettled(execution.step, execution.attempt, event.at, result),))
 
 
-_TIME_HAS_COME = Result(Outcome.SUCCEEDED)
+_TIMER_PASSED = Result(Outcome.SUCCEEDED)
 
 OUTCOME_UNKNOWN = (
     b'{"code":"OUTCOME_UNKNOWN","message":"the server stopped or failed while this step was at work; '
@@ -221,7 +242,7 @@ def _released(situation: Situation, event: Released) -> Decision:
         return superseded(execution)
     if event.cancel is not None:
         return terminate(situation, event.cancel, event.at)
-    return hand_over(situation, execution.step, event.at, ())
+    return make_ready(situation, execution.step, event.at, ())
 
 
 def _current(execution: Execution, attempt: AttemptRef) -> bool:

@@ -1,4 +1,4 @@
-"""What the rules answer: the new row, the records to write beside it, and the effects to attempt after the commit."""
+"""Decisions: the new row of a run, the records to write beside it, and the effects to attempt after the commit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from interlock.rules.values import value
 
 
 class Verdict(StrEnum):
-    """How the event fared."""
+    """What the event did to the run."""
 
     ACCEPTED = "accepted"
     REPEATED = "repeated"
-    """A termination of a run that has one already."""
+    """The run already has a termination."""
     ALREADY_FINISHED = "already-finished"
-    """A termination of a run that is DONE or in ERROR."""
+    """The run to terminate is in `DONE` or `ERROR`."""
     SUPERSEDED = "superseded"
-    """Prepared from a reading that is no longer true, or a result nobody waits for; at most evidence is written."""
+    """The event is out of date: the run has moved, or no longer waits for it. At most evidence is written."""
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 @value(frozen=True, slots=True)
 class StepOpened:
-    """A new row for an attempt in flight or a step that waits; its outcome is open."""
+    """A new row, without an outcome, for an attempt in flight or for a step that waits."""
 
     position: int
     attempt: int
@@ -53,7 +53,7 @@ class StepOpened:
 
 @value(frozen=True, slots=True)
 class StepClosed:
-    """A new row for a step that settled in the commit that reached it."""
+    """A new row for a step that settled in the same commit that reached it."""
 
     position: int
     attempt: int
@@ -68,7 +68,7 @@ class StepClosed:
 
 @value(frozen=True, slots=True)
 class StepSettled:
-    """An open row gets its outcome; `accepted` instead marks it as answered with 202 and still open."""
+    """The outcome of an open row. With `accepted`, the row stays open instead: the receiver answered 202."""
 
     position: int
     attempt: int
@@ -79,19 +79,19 @@ class StepSettled:
 
 @value(frozen=True, slots=True)
 class LateEvidence:
-    """A result that came when the attempt was no longer the current one."""
+    """A result that arrived when its attempt was no longer the current one."""
 
     attempt: AttemptRef
     at: int
     outcome: Outcome
     result: Result
     item: int | None = None
-    """Which of several items it tells of; None: of the attempt."""
+    """The number of the item that the result is about; None if it is about the attempt."""
 
 
 @value(frozen=True, slots=True)
 class CallbackKept:
-    """A callback that came while its step was being attempted is kept until the attempt ends."""
+    """A callback that arrived during an attempt at its step; it is stored until the attempt ends."""
 
     position: int
     at: int
@@ -100,14 +100,14 @@ class CallbackKept:
 
 @value(frozen=True, slots=True)
 class CallbackTaken:
-    """The attempt has ended: what was kept stands with the step now, as its outcome or as evidence."""
+    """The removal of a stored callback, which has become the outcome of its step or evidence beside it."""
 
     position: int
 
 
 @value(frozen=True, slots=True)
 class ItemRecord:
-    """One item of an attempt has its outcome. `again`: it failed, and the next attempt announces it again."""
+    """The outcome of one item of an attempt. With `again`, the next attempt announces the item again."""
 
     position: int
     attempt: int
@@ -119,7 +119,7 @@ class ItemRecord:
 
 @value(frozen=True, slots=True)
 class TerminationRecord:
-    """The order is accepted (`new`), or a repeated one sharpened it."""
+    """A new termination (`new`), or one with an earlier deadline or a stricter mode from a repeated request."""
 
     termination: Termination
     new: bool
@@ -127,7 +127,7 @@ class TerminationRecord:
 
 @value(frozen=True, slots=True)
 class AuditRecord:
-    """One row of the audit record, in the transaction of what it tells of."""
+    """One row of the audit record, in the same transaction as the change that it records."""
 
     action: str
     request: TerminationRequest
@@ -152,7 +152,7 @@ Record = (
 
 @value(frozen=True, slots=True)
 class Perform:
-    """Carry out the announced attempt."""
+    """Perform the announced attempt."""
 
     ref: Ref
     attempt: AttemptRef
@@ -160,7 +160,7 @@ class Perform:
 
 @value(frozen=True, slots=True)
 class Interrupt:
-    """Cut whatever of this run was announced with a lower epoch."""
+    """Cancel every attempt of this run that was announced with a lower epoch."""
 
     ref: Ref
     epoch: int
@@ -168,7 +168,7 @@ class Interrupt:
 
 @value(frozen=True, slots=True)
 class WakeAt:
-    """Look at this run at that time; now, if it has passed."""
+    """Advance this run at that time, or immediately if the time has passed."""
 
     ref: Ref
     at: int
@@ -179,14 +179,14 @@ Effect = Perform | Interrupt | WakeAt
 
 @value(frozen=True, slots=True)
 class Decision:
-    """One answer of `decide`. `execution` is the row as it is to be; the same object as before if it stays."""
+    """The result of `decide`. `execution` is the new row, or the same object as before if the row stays."""
 
     verdict: Verdict
     execution: Execution
     records: tuple[Record, ...] = ()
     effects: tuple[Effect, ...] = ()
     moved: bool = False
-    """Whether the row changed and has to be written."""
+    """Whether the row changed and must be written."""
     mutation: Mutation | None = None
-    """Nothing is decided yet: the change is to be applied in this transaction, and the rules are to be asked again with
-    the same event and the answer in the situation."""
+    """A change to apply before anything is decided. The store applies it in this transaction and calls `decide` again
+    with the same event and the applier's answer in the situation."""

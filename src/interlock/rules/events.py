@@ -1,4 +1,4 @@
-"""What can happen to a run, and what its plan says comes next."""
+"""Events: everything that can happen to a run, and what the engine prepared to come next."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from interlock.rules.values import value
 
 @value(frozen=True, slots=True)
 class Passed:
-    """A step settled on the way to the next one that takes time: skipped, or evaluated at once."""
+    """A step that settled without an attempt: it was skipped, or it only evaluates expressions."""
 
     position: int
     outcome: Outcome
     input: bytes | None = None
     output: bytes | None = None
     sealed: SecretRef | None = None
-    """The output with the secrets that `output` masks; None: it masks none."""
+    """The output with the secrets that `output` masks; None if `output` masks none."""
 
 
 @value(frozen=True, slots=True)
 class Announce:
-    """Start an attempt at the step, after this commit. `items` are those that are open; most steps have none."""
+    """Announce an attempt, which starts after this commit. `items` are the open items; most steps have none."""
 
     position: int
     input: bytes | None = None
     items: tuple[Item, ...] = ()
     passed: tuple[Passed, ...] = ()
     sealed: SecretRef | None = None
-    """The input with the secrets that `input` masks; None: it masks none."""
+    """The input with the secrets that `input` masks; None if `input` masks none."""
     key: str | None = None
-    """The idempotency key that the attempt sends; None: it sends none."""
+    """The idempotency key that the attempt sends; None if it sends none."""
 
 
 @value(frozen=True, slots=True)
 class Wait:
-    """Rest until `until` (None: no limit), or until what is waited for comes."""
+    """Wait until `until` (None: no time limit), or until the event that the step waits for."""
 
     position: int
     waiting_for: WaitingFor
@@ -50,20 +50,20 @@ class Wait:
 
 @value(frozen=True, slots=True)
 class Change:
-    """Make a change in this very commit. The run then rests: ready for the next step, or waiting at this one."""
+    """Make a change in this commit. Afterwards the run is ready for the next step, or waits at this one."""
 
     position: int
     mutation: Mutation
     input: bytes | None = None
-    """What is shown beside the step."""
+    """The input that is shown with the step."""
     passed: tuple[Passed, ...] = ()
     then: Wait | None = None
-    """The wait that the change begins, if the step does not end with it: its `waiting_for` and `until` count."""
+    """The wait after the change; None if the change ends the step. Only its `waiting_for` and `until` are used."""
 
 
 @value(frozen=True, slots=True)
 class Retry:
-    """Try the same step again at `until`."""
+    """Retry the same step at `until`."""
 
     position: int
     until: int
@@ -71,7 +71,7 @@ class Retry:
 
 @value(frozen=True, slots=True)
 class Finish:
-    """No step is left. `steps` is how many the plan has."""
+    """End the run in `DONE`. `steps` is the number of steps of the automation."""
 
     steps: int
     passed: tuple[Passed, ...] = ()
@@ -79,7 +79,7 @@ class Finish:
 
 @value(frozen=True, slots=True)
 class Fail:
-    """The run cannot go on. `error` (JSON text) is recorded on the step; None if the step's own result says it."""
+    """End the run in `ERROR`. `error` (JSON text) is recorded on the step; None if the step's result has the error."""
 
     position: int
     error: bytes | None = None
@@ -94,7 +94,7 @@ Next = Announce | Change | Wait | Retry | Finish | Fail
 
 @value(frozen=True, slots=True)
 class Created:
-    """A run is let in. `next` is given only if a slot was free to carry it out."""
+    """A run is created. `next` is given only if the run has a slot."""
 
     at: int
     next: Next | None = None
@@ -103,7 +103,7 @@ class Created:
 
 @value(frozen=True, slots=True)
 class Prepared:
-    """A run that was ready has been taken on."""
+    """A ready run got a slot, and its next step was prepared."""
 
     at: int
     epoch: int
@@ -113,7 +113,7 @@ class Prepared:
 
 @value(frozen=True, slots=True)
 class ItemSettled:
-    """One item of the attempt in flight has ended. `again`: it failed, and the next attempt announces it again."""
+    """One item of the attempt in flight has ended. With `again`, the next attempt announces the item again."""
 
     at: int
     attempt: AttemptRef
@@ -124,9 +124,9 @@ class ItemSettled:
 
 @value(frozen=True, slots=True)
 class Settled:
-    """The attempt has reported. `next` is what follows if the run still stands where the attempt began.
+    """The attempt in flight has reported a result. `next` follows if the run has not moved since the announcement.
 
-    Without one, a success leaves the run ready for the step after it, and anything else moves nothing.
+    Without `next`, a success makes the run ready for the following step, and any other result changes nothing.
     """
 
     at: int
@@ -138,10 +138,10 @@ class Settled:
 
 @value(frozen=True, slots=True)
 class Woken:
-    """What a waiting run waited for has come; without `next` the run is ready.
+    """A waiting run has what it waited for. Without `next` the run becomes ready.
 
-    `result` settles the waiting step. A timer needs none (it succeeded), and a retry has none (its step's last attempt
-    is settled).
+    `result` settles the waiting step. It is optional for a timer, which succeeded, and None for a retry, whose last
+    attempt is settled already.
     """
 
     at: int
@@ -154,7 +154,7 @@ class Woken:
 
 @value(frozen=True, slots=True)
 class CalledBack:
-    """A remote called the callback URL of the step at `position`, wherever the run stands by now."""
+    """A remote called the callback URL of the step at `position`. The run may have moved on."""
 
     at: int
     position: int
@@ -163,7 +163,7 @@ class CalledBack:
 
 @value(frozen=True, slots=True)
 class Recovered:
-    """A run was found in flight and its holder is known to be dead."""
+    """A run was found in flight, and its holder no longer exists."""
 
     at: int
     epoch: int
@@ -172,7 +172,7 @@ class Recovered:
 
 @value(frozen=True, slots=True)
 class Terminated:
-    """Somebody, or something, ordered the run to stop."""
+    """A terminate of the run was requested, by a client or by the server."""
 
     at: int
     request: TerminationRequest
@@ -180,7 +180,7 @@ class Terminated:
 
 @value(frozen=True, slots=True)
 class DeadlinePassed:
-    """A stopping run's attempt has not settled in time."""
+    """The deadline of a stopping run has passed, and its attempt has not settled."""
 
     at: int
     epoch: int
@@ -188,7 +188,7 @@ class DeadlinePassed:
 
 @value(frozen=True, slots=True)
 class Released:
-    """A paused run is let go. With `cancel` it is terminated instead."""
+    """A paused run is resumed. With `cancel` it is terminated instead."""
 
     at: int
     cancel: TerminationRequest | None = None

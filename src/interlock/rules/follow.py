@@ -1,4 +1,4 @@
-"""From what comes next to the row that says so: the steps passed on the way, then the move."""
+"""Moves of a run to what comes next: the records of the steps that it passed, and the new row."""
 
 from __future__ import annotations
 
@@ -16,25 +16,38 @@ from interlock.rules.decision import (
     WakeAt,
 )
 from interlock.rules.events import Announce, Change, Fail, Finish, Next, Passed, Retry, Wait
-from interlock.rules.model import HOLD, AttemptRef, Cause, Execution, Situation
+from interlock.rules.model import HOLD_MICROSECONDS, AttemptRef, Cause, Execution, Situation
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.rules.stop import stop_at_boundary
 
 
 def follow(situation: Situation, following: Next, at: int, holder: str, records: tuple[Record, ...] = ()) -> Decision:
-    """Move the run on to what comes next, unless a standing order or a full disk forbids starting anything."""
+    """Move the run to what comes next, unless a fence or a full disk forbids a start.
+
+    Args:
+        situation: The run, and the fence that covers it.
+        following: What the engine prepared to come next.
+        at: Engine time in microseconds.
+        holder: The node that performs an announced attempt.
+        records: Records that precede those of the move.
+    """
     execution = situation.execution
     fence = situation.fence
     if fence is not None and (fence.cause is Cause.CASCADE or not isinstance(following, Finish | Fail)):
-        # An ancestor's order was accepted before this: as if it had reached the run, not even its end is its own.
+        # The cascade of an ancestor was accepted earlier. It counts as if it had reached this run, even at its end.
         return stop_at_boundary(situation, at, records)
     if situation.hold and _starts(execution, following, records):
-        # What was evaluated on the way is dropped: the steps passed are evaluated again when the run is taken on.
+        # The values of the passed steps are dropped; they are evaluated again when the run continues.
         assert not isinstance(following, Retry | Finish | Fail)
         first = following.passed[0].position if following.passed else following.position
-        return hand_over(
-            situation, first, at, records, attempt=execution.attempt if first == execution.step else 0, after=HOLD
+        return make_ready(
+            situation,
+            first,
+            at,
+            records,
+            attempt=execution.attempt if first == execution.step else 0,
+            after=HOLD_MICROSECONDS,
         )
     match following:
         case Announce():
@@ -51,10 +64,19 @@ def follow(situation: Situation, following: Next, at: int, holder: str, records:
             return _change(situation, following, at, records)
 
 
-def hand_over(
+def make_ready(
     situation: Situation, step: int, at: int, records: tuple[Record, ...], *, attempt: int = 0, after: int = 0
 ) -> Decision:
-    """Rest the run, ready for anybody who has a free slot, `after` microseconds from now."""
+    """Make the run ready for any free slot; under a fence, terminate it instead.
+
+    Args:
+        situation: The run, and the fence that covers it.
+        step: The position at which the run continues.
+        at: Engine time in microseconds.
+        records: Records to write with the move.
+        attempt: The number of the last attempt at that step; 0 if there was none.
+        after: Microseconds until the run may continue.
+    """
     if situation.fence is not None:
         return stop_at_boundary(situation, at, records)
     wake_at = at + after
@@ -65,7 +87,7 @@ def hand_over(
 
 
 def end_in_error(execution: Execution, at: int, records: tuple[Record, ...]) -> Decision:
-    """The run cannot go on from where it stands, and the records say why."""
+    """End the run in `ERROR` at its current step; `records` hold the reason."""
     return _end(execution, State.ERROR, execution.step, at, records, attempt=execution.attempt)
 
 
@@ -133,7 +155,7 @@ def _end(
 
 
 def _change(situation: Situation, change: Change, at: int, records: tuple[Record, ...]) -> Decision:
-    """Have the change made, and go on by the answer: in the commit of the change the step ends, or begins to wait."""
+    """Ask for the change first; with its answer, end the step or begin its wait in the same commit."""
     execution, answer = situation.execution, situation.answer
     if answer is None:
         return Decision(Verdict.ACCEPTED, execution, mutation=change.mutation)
@@ -148,25 +170,25 @@ def _change(situation: Situation, change: Change, at: int, records: tuple[Record
         failed = StepClosed(change.position, number, epoch, at, Outcome.FAILED, change.input, None, answer.error)
         return _end(execution, State.ERROR, change.position, at, (*records, failed), attempt=number)
     done = StepClosed(change.position, number, epoch, at, Outcome.SUCCEEDED, change.input, answer.output)
-    return hand_over(situation, change.position + 1, at, (*records, done))
+    return make_ready(situation, change.position + 1, at, (*records, done))
 
 
 def _starts(execution: Execution, following: Next, records: tuple[Record, ...]) -> bool:
-    """Whether something new would begin; to wait for the answer to a call that was made is not new."""
+    """Return whether the move starts something; waiting for the answer to a call that was made starts nothing."""
     if isinstance(following, Wait):
         return not _open_at(execution, following.position, records)
     return isinstance(following, Announce | Change)
 
 
 def _open_at(execution: Execution, position: int, records: tuple[Record, ...]) -> bool:
-    """Whether the newest attempt at that step stays open: accepted by the far end (202), or waited for already."""
+    """Return whether the newest attempt at the step stays open, after a 202 or because the step waits."""
     if position != execution.step or execution.state is State.PENDING or execution.waiting_for is WaitingFor.RETRY:
         return False
     return not any(isinstance(record, StepSettled) and record.accepted is None for record in records)
 
 
 def _next_number(execution: Execution, position: int) -> int:
-    """Attempts are numbered through at a step, over crashes and retries, so that no row is ever written over."""
+    """Return the number of the next attempt; numbers continue over crashes and retries, so no row is overwritten."""
     return execution.attempt + 1 if position == execution.step else 1
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of a run, as the rules see it. Times are integer microseconds since 1970-01-01T00:00:00Z."""
+"""The records of a run that the rules read. Times are integer microseconds since 1970-01-01T00:00:00Z."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from interlock.rules.values import value
 SECOND = 1_000_000
 DEFAULT_DEADLINE = 10 * SECOND
 MAX_DEADLINE = 300 * SECOND
-HOLD = SECOND
-"""How long a run rests before it is tried again while nothing new may start."""
+HOLD_MICROSECONDS = SECOND
+"""Microseconds until a run is tried again that may start nothing because the disk is full."""
 MAX_DEPTH = 10
-"""Runs started by runs started by runs: the automation that would make an eleventh generation fails its step."""
+"""Generations of children below a run; a step that would start one more fails."""
 
 
 class Mode(StrEnum):
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a run was terminated. Whatever the cause, the transition is the same one."""
+    """Why a run was terminated. The transition is the same for every cause."""
 
     PERSON = "person"
     CASCADE = "cascade"
@@ -40,7 +40,7 @@ class Cause(StrEnum):
 
 @value(frozen=True, slots=True)
 class Ref:
-    """Which execution: tenant first."""
+    """The tenant and the id of an execution."""
 
     tenant: int
     id: int
@@ -48,7 +48,7 @@ class Ref:
 
 @value(frozen=True, slots=True)
 class Actor:
-    """Who asked, as the audit record names them."""
+    """The client that made a request, as the audit record names it."""
 
     client: str
     address: str = ""
@@ -60,36 +60,36 @@ SYSTEM = Actor(client="system")
 
 @value(frozen=True, slots=True)
 class Execution:
-    """The execution row."""
+    """The row of an execution."""
 
     tenant: int
     id: int
     automation: str
     definition: int
-    """The immutable plan it runs."""
+    """The immutable version or draft that it runs."""
     state: State
     epoch: int
-    """Raised by every event that moves state or step."""
+    """The version of the row: raised by every event that changes the state or the step."""
     step: int
     """Position (0-based) of the current step; the number of steps once DONE."""
     attempt: int
-    """Number of the newest attempt at the current step; 0 before the first."""
+    """The number of the newest attempt at the current step; 0 before the first."""
     attempt_epoch: int
-    """The epoch the attempt in flight was announced with; 0 when none is in flight."""
+    """The epoch with which the attempt in flight was announced; 0 if none is in flight."""
     items: int
-    """How many items the attempt in flight has, 1 if its step has no items; 0 when none is in flight."""
+    """The number of items of the attempt in flight, 1 if its step has no items; 0 if none is in flight."""
     waiting_for: WaitingFor | None
     wake_at: int | None
-    """Queue, timer, retry, callback timeout and stop deadline in one; None once terminal."""
+    """When the run is due: for a slot, a timer, a retry, the end of a callback URL or a deadline; None if terminal."""
     holder: str | None
-    """The process that announced the attempt in flight."""
+    """The node that announced the attempt in flight."""
     created_at: int
     updated_at: int
     completed_at: int | None
     is_draft: bool
     parent: int | None
     root: int
-    """The first ancestor; its own id for a run that nobody's step started."""
+    """The first ancestor; the run's own id if no step started it."""
     depth: int
 
     def moved(
@@ -105,12 +105,13 @@ class Execution:
         wake_at: int | None = None,
         holder: str | None = None,
     ) -> Execution:
-        """The row after a move: its epoch raised, and what belonged to an attempt or a wait gone unless given.
+        """Return the row after a move, with the next epoch.
 
-        The holder stays as it is unless given. Field by field, because `dataclasses.replace` costs ten times as much.
+        Fields of an attempt or a wait are cleared unless they are given; `holder` keeps its value. The row is built
+        field by field because `dataclasses.replace` takes ten times as long.
 
         Raises:
-            IllegalMove: the table has no such move.
+            IllegalMove: The table of transitions has no such move.
         """
         return Execution(
             self.tenant,
@@ -146,7 +147,7 @@ class Execution:
 
 @value(frozen=True, slots=True)
 class AttemptRef:
-    """Which attempt a result belongs to. `epoch` is the one it was announced with."""
+    """The position, number and epoch that identify an announced attempt."""
 
     position: int
     number: int
@@ -155,21 +156,21 @@ class AttemptRef:
 
 @value(frozen=True, slots=True)
 class Item:
-    """One of several items of a step. Its number is the same in every attempt at the step."""
+    """One of several targets of a step. Its number is the same in every attempt."""
 
     number: int
     name: str
 
 
 SecretRef = NewType("SecretRef", bytes)
-"""Stands for a document that holds secrets: its ciphertext, which `ports.Vault` alone can open."""
+"""The ciphertext of a document that holds secrets; only `ports.Vault` can open it."""
 
 
 @value(frozen=True, slots=True)
 class Result:
-    """What an attempt reported. `output` and `error` are JSON text; `status` is the far end's HTTP status.
+    """The result of an attempt. `output` and `error` are JSON text; `status` is the HTTP status of the receiver.
 
-    An outcome of None means: accepted by the far end, which will answer later (202, a task).
+    An outcome of None means that the receiver accepted the work and answers later (202, a task).
     """
 
     outcome: Outcome | None
@@ -178,14 +179,14 @@ class Result:
     status: int | None = None
     phase: str | None = None
     reached: Reached | None = None
-    """Of a failed attempt; None if nothing was attempted."""
+    """How far a failed attempt got; None if nothing was attempted."""
     sealed: SecretRef | None = None
-    """The output with the secrets that `output` masks; None: it masks none."""
+    """The output with the secrets that `output` masks; None if `output` masks none."""
 
 
 @value(frozen=True, slots=True)
 class KeptCallback:
-    """A callback that was accepted while its step was being attempted."""
+    """A stored callback, which arrived during an attempt at its step."""
 
     at: int
     result: Result
@@ -193,17 +194,17 @@ class KeptCallback:
 
 @value(frozen=True, slots=True)
 class CalledStep:
-    """The newest attempt at the step that a callback is for."""
+    """The newest attempt at the step that a callback belongs to."""
 
     attempt: AttemptRef
     outcome: Outcome | None
     late: bool
-    """Evidence stands beside it already."""
+    """Whether evidence is stored beside it already."""
 
 
 @value(frozen=True, slots=True)
 class TerminationRequest:
-    """An order to stop. `deadline` is microseconds from acceptance, 0 to `MAX_DEADLINE`."""
+    """A request to terminate a run. `deadline` is microseconds after acceptance, 0 to `MAX_DEADLINE`."""
 
     actor: Actor
     reason: str = ""
@@ -212,41 +213,41 @@ class TerminationRequest:
     deadline: int = DEFAULT_DEADLINE
     cause: Cause = Cause.PERSON
     cause_execution: int | None = None
-    """For `Cause.CASCADE`: the run that was named."""
+    """For `Cause.CASCADE`: the run that the client terminated."""
 
 
 @value(frozen=True, slots=True)
 class Termination:
-    """The record of an accepted order; the first one stands."""
+    """The record of the first accepted terminate of a run."""
 
     request: TerminationRequest
     accepted_at: int
     deadline_at: int
-    """The nearest deadline asked for so far."""
+    """The earliest deadline of all requests."""
     mode: Mode
-    """The sharper of the modes asked for so far."""
+    """The strictest mode of all requests: interrupt before drain."""
     found: State
-    """The state the run was in when the order was accepted."""
+    """The state of the run when the terminate was accepted."""
     below: int = 0
-    """How many runs below were stopped because of it; set once they are."""
+    """The number of descendants that the cascade terminated; set when it has reached them."""
 
 
 @value(frozen=True, slots=True)
 class Situation:
-    """What `apply` reads in its transaction, before it asks for a decision."""
+    """Everything that `decide` depends on, read in the transaction that writes the decision."""
 
     execution: Execution
     termination: Termination | None = None
-    """Read for stopping runs."""
+    """The termination of a stopping run; None for any other run."""
     items: tuple[tuple[int, Outcome | None], ...] = ()
-    """(number, outcome) of the items of the attempt in flight, if its step has items."""
+    """The number and outcome of each item of the attempt in flight; empty if its step has no items."""
     fence: TerminationRequest | None = None
-    """A standing order that covers this run: an ancestor's cascade that has not reached it, or the tenant's switch."""
+    """A termination that covers this run and has not reached it: an ancestor's cascade or the tenant's switch."""
     hold: bool = False
-    """Nothing new may start (the disk is full)."""
+    """Whether nothing new may start, because the disk is full."""
     answer: Applied | Refused | None = None
-    """Of the applier of a change, once the rules have asked for it."""
+    """The answer of the applier to the change that the rules asked for; None before."""
     callback: KeptCallback | None = None
-    """What the step of the attempt in flight has been told by an early callback."""
+    """The early callback that is stored with the step of the attempt in flight."""
     called: CalledStep | None = None
-    """For a callback: the step that it is for, if that was ever attempted."""
+    """For a callback event: the newest attempt at its step; None if there was no attempt."""

@@ -1,4 +1,4 @@
-"""What became of an attempt, an item or a step: a closed set, told truthfully and in doubt as unknown."""
+"""Outcomes: how an attempt, an item or a step ended. An outcome that is not proven is unknown."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from interlock.rules.states import TERMINAL, State
 
 
 class Outcome(StrEnum):
-    """What became of it. The two `LATE_*` members are evidence beside an outcome and replace none."""
+    """How an attempt, an item or a step ended. The two `LATE_*` members are evidence and replace no outcome."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
     NOT_STARTED = "NOT_STARTED"
     INTERRUPTED_NOT_SENT = "INTERRUPTED_NOT_SENT"
-    """Proven: not one byte left."""
+    """Proven: not one byte was sent."""
     INTERRUPTED_OUTCOME_UNKNOWN = "INTERRUPTED_OUTCOME_UNKNOWN"
-    """Something left and no complete answer came. The default whenever in doubt."""
+    """Something was sent, and no complete answer arrived. The default if nothing is proven."""
     INTERRUPTED_RESPONSE = "INTERRUPTED_RESPONSE"
-    """The status was seen, the body was cut."""
+    """The status arrived; the body was cut."""
     INTERRUPTED_WAITING = "INTERRUPTED_WAITING"
-    """The call had been accepted (202, a timer, an open task) and we stopped waiting."""
+    """The step was waiting (after a 202, for a timer or a task) when the run was stopped."""
     INTERRUPTED_PARTLY = "INTERRUPTED_PARTLY"
-    """Derived: some items are done, others are not."""
+    """Derived from items: some are done, others are not."""
     ABANDONED = "ABANDONED"
-    """The worker was lost, or the deadline passed before it answered."""
+    """The node that performed the attempt was lost, or the deadline passed before it reported."""
     LATE_SUCCEEDED = "LATE_SUCCEEDED"
     LATE_FAILED = "LATE_FAILED"
 
 
 class Reached(StrEnum):
-    """How far an attempt got towards its effect, in terms that hold for a request, a mail and a process alike."""
+    """How far an attempt got towards its effect; the terms apply to a request, a mail and a process alike."""
 
     NOT_SENT = "not_sent"
-    """Proven: nothing that could have an effect left this server."""
+    """Proven: nothing that could have an effect was sent."""
     ANSWERED = "answered"
-    """The receiver said what it did with it."""
+    """The receiver answered what it did."""
     UNKNOWN = "unknown"
-    """It may have had its effect, and no answer tells. The default whenever in doubt."""
+    """It may have had its effect, and no answer says so. The default if nothing is proven."""
 
 
 INTERRUPTED = frozenset(
@@ -51,7 +51,7 @@ INTERRUPTED = frozenset(
         Outcome.INTERRUPTED_PARTLY,
     }
 )
-"""Outcomes that only a stop can give."""
+"""Outcomes that only a termination causes."""
 
 _LATE: dict[Outcome | None, Outcome] = {Outcome.SUCCEEDED: Outcome.LATE_SUCCEEDED, Outcome.FAILED: Outcome.LATE_FAILED}
 
@@ -66,9 +66,13 @@ _DOUBTFUL_FIRST = (
 
 
 def derive(items: Iterable[Outcome]) -> Outcome:
-    """The outcome of an attempt, from the outcomes of its items (at least one).
+    """Derive the outcome of an attempt from the outcomes of its items.
 
-    One that says "partly" knows of an item that is done; where none is, the most doubtful item speaks for all.
+    `INTERRUPTED_PARTLY` requires at least one item that is done. If no item is done, the most doubtful outcome of the
+    items is the outcome of the attempt.
+
+    Args:
+        items: The outcomes of the items; at least one.
     """
     seen = set(items)
     if len(seen) == 1:
@@ -85,23 +89,23 @@ def derive(items: Iterable[Outcome]) -> Outcome:
 
 
 def late(outcome: Outcome | None) -> Outcome | None:
-    """The evidence that a result which nobody waits for any more leaves behind, or None if it proves nothing."""
+    """Return the `LATE_*` outcome to record for a result that arrived too late; None if the result proves nothing."""
     return _LATE.get(outcome)
 
 
 def shown_items(
     recorded: Iterable[Outcome | None], attempt: Outcome | None, reached: Reached | None, state: State
 ) -> tuple[Outcome | None, ...]:
-    """The outcomes to show for the items of an attempt, in their order.
+    """Return the outcomes to show for the items of an attempt, in their order.
 
-    Items are performed one after the other. So of those that were open when their attempt ended, the first is in doubt
-    as the attempt is, and those after it were never started; with one that was cut, none of the others had begun.
+    Items are performed one after the other. If their attempt ended with open items, the first of them has the doubt of
+    the attempt and the others were not started. If an item was interrupted, none of the open items was started.
 
     Args:
-        recorded: the outcomes on record; None: open.
-        attempt: the outcome of their attempt; None: it is open.
-        reached: how far their attempt had got, if it failed.
-        state: the state of the run.
+        recorded: The recorded outcomes in order; None for an open item.
+        attempt: The outcome of the attempt; None if it is open.
+        reached: How far the attempt got, if it failed.
+        state: The state of the run.
     """
     found: list[Outcome | None] = list(recorded)
     if attempt is None:
@@ -116,7 +120,7 @@ def shown_items(
 
 
 def _first_open(attempt: Outcome, reached: Reached | None) -> Outcome:
-    """What the outcome of an attempt says of the first item that it left open."""
+    """Return the outcome to show for the first item that an attempt with this outcome left open."""
     if attempt is Outcome.ABANDONED:
         return attempt
     if attempt in {Outcome.INTERRUPTED_NOT_SENT, Outcome.NOT_STARTED}:
@@ -127,10 +131,14 @@ def _first_open(attempt: Outcome, reached: Reached | None) -> Outcome:
 
 
 def shown(recorded: Outcome | None, state: State) -> Outcome | None:
-    """The outcome to show for a step row.
+    """Return the outcome to show for the row of a step; None if the step is still open.
 
-    A row of a waiting step stays open when its run is stopped, so that stopping needs to touch one row only; what that
-    means is derived here. None: still open.
+    The row of a waiting step stays open when its run is terminated, so that a termination updates one row only. It is
+    shown as `INTERRUPTED_WAITING`.
+
+    Args:
+        recorded: The outcome in the row; None if the row is open.
+        state: The state of the run.
     """
     if recorded is None and state in TERMINAL:
         return Outcome.INTERRUPTED_WAITING

@@ -1,4 +1,4 @@
-"""When a failed attempt is worth another one."""
+"""Retries: whether and when a failed attempt is followed by another one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from interlock.rules.values import value
 
 @value(frozen=True, slots=True)
 class RetryPolicy:
-    """At most `attempts` in all (1 or more), with a random gap of `min_gap` to `max_gap` microseconds between two."""
+    """At most `attempts` attempts (1 or more), with a random gap of `min_gap` to `max_gap` microseconds between two."""
 
     attempts: int
     min_gap: int
@@ -22,9 +22,14 @@ NO_RETRIES = RetryPolicy(attempts=1, min_gap=0, max_gap=0)
 def next_attempt(
     policy: RetryPolicy, attempt: int, at: int, chance: float, last_start: int | None = None
 ) -> int | None:
-    """The time of the next attempt after number `attempt` failed at `at`, or None: it was the last one.
+    """Return the time of the next attempt, or None if no attempt follows.
 
-    `chance` is a random number in [0, 1); no attempt starts after `last_start`.
+    Args:
+        policy: The number of attempts and the gap between them.
+        attempt: The number of the attempt that failed.
+        at: When it failed, in microseconds of engine time.
+        chance: A random number in [0, 1), which selects the gap.
+        last_start: The latest time at which an attempt may start; None if there is no limit.
     """
     if attempt >= policy.attempts:
         return None

@@ -1,4 +1,4 @@
-"""The states of an execution, the moves between them, and what a resting execution waits for."""
+"""The states of an execution, the transitions between them, and what a waiting execution waits for."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """A stored state. `CREATING`, `GET_STEP` and `COMPLETE_STEP` of C1's API are passed through, never stored."""
+    """A stored state. The states `CREATING`, `GET_STEP` and `COMPLETE_STEP` of C1's API are never stored."""
 
     PENDING = "PENDING"
-    """Recorded, and ready for somebody to take it on; also between two steps when no one could."""
+    """Recorded and ready for a slot; also between two steps if no slot was free."""
     PROCESS_STEP = "PROCESS_STEP"
     """An attempt has been announced and is in flight."""
     WAITING = "WAITING"
-    """Nothing in flight; a time, a callback or a person must come first."""
+    """Nothing is in flight; the run waits for a time, a callback or a person."""
     PAUSED_BY_CIRCUIT_BREAKER = "PAUSED_BY_CIRCUIT_BREAKER"
-    """Held back at its creation; no step has run."""
+    """Paused at its creation; no step has run."""
     STOPPING = "STOPPING"
-    """A termination is accepted and the attempt in flight has not settled. Shown to C1's clients as PROCESS_STEP."""
+    """A termination is accepted, and the attempt in flight has not settled. C1's API shows `PROCESS_STEP`."""
     DONE = "DONE"
     ERROR = "ERROR"
     TERMINATE = "TERMINATE"
 
 
 class WaitingFor(StrEnum):
-    """What a resting execution waits for; `wake_at` says until when at the latest."""
+    """What an execution waits for. It waits until `wake_at` at the latest."""
 
     READY = "ready"
-    """Nobody in particular: any free slot may take it on."""
+    """A free slot."""
     TIMER = "timer"
     CALLBACK = "callback"
-    """The far end answered 202; `wake_at` is the moment the callback URL expires."""
+    """A callback, after the receiver answered 202; `wake_at` is when the callback URL expires."""
     RETRY = "retry"
     TASK = "task"
-    """A person; `wake_at` may be absent."""
+    """A person; `wake_at` may be None."""
     DEADLINE = "deadline"
-    """The attempt in flight of a stopping run; at `wake_at` it is given up."""
+    """The end of the attempt in flight of a stopping run; at `wake_at` the attempt is abandoned."""
 
 
 class IllegalMove(Exception):
-    """The rules were about to make a move that the table does not have: a defect, never a caller's mistake."""
+    """A move that the table of transitions does not have: a defect of the rules, never an error of a caller."""
 
 
 TERMINAL = frozenset({State.DONE, State.ERROR, State.TERMINATE})
@@ -60,14 +60,14 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.ERROR: frozenset(),
     State.TERMINATE: frozenset(),
 }
-"""Every move there is; `None` is the moment before creation. A state that lists itself may go to another step."""
+"""Every permitted move; `None` stands for the time before creation. A state that lists itself may change its step."""
 
 
 def move(state: State | None, to: State) -> State:
-    """The one way from a state to another.
+    """Return `to` if the table of transitions permits the move. Every change of a state passes through here.
 
     Raises:
-        IllegalMove: the table has no such move.
+        IllegalMove: The table of transitions has no such move.
     """
     if to not in TRANSITIONS[state]:
         raise IllegalMove(f"{state} -> {to}")

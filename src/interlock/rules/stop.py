@@ -1,7 +1,7 @@
-"""The stop: what an order to terminate does in each situation, and how a stopping run comes to rest.
+"""Terminations: what a terminate does in each state, and how a stopping run becomes terminal.
 
-The set-based form of these rules, for trees and batches, stands in the store's SQL; a property test holds the two
-against each other in every state.
+The store's SQL has the set-based form of these rules, for trees and batches. A property test compares the two in every
+state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ TERMINATE_ACTION = "execution.terminate"
 
 
 def terminate(situation: Situation, request: TerminationRequest, at: int) -> Decision:
-    """Accept the order, whatever state the run is in."""
+    """Decide a terminate, which is accepted in every state.
+
+    Args:
+        situation: The run, and its termination if it is stopping.
+        request: The terminate.
+        at: Engine time in microseconds.
+    """
     execution = situation.execution
     match execution.state:
         case State.DONE | State.ERROR:
@@ -46,32 +52,32 @@ def terminate(situation: Situation, request: TerminationRequest, at: int) -> Dec
 
 
 def settle_stopped(situation: Situation, attempt: AttemptRef, result: Result, at: int) -> Decision:
-    """The attempt in flight of a stopping run has reported: that is what it is recorded as, and the run is at rest."""
-    # The output is kept with the step as evidence; a terminated run never assembles a context again.
+    """Record the result of the attempt in flight of a stopping run, which becomes `TERMINATE`."""
+    # The output is stored with the step as evidence; no context is assembled for a terminated run.
     settled = settle_attempt(situation, attempt, at, stopped_waiting(result))
     return Decision(Verdict.ACCEPTED, _terminated(situation.execution, at), settled, moved=True)
 
 
 def stopped_waiting(result: Result) -> Result:
-    """What a stopping run records: a call that was accepted and will be answered later is not waited for."""
+    """Return the result to record for a stopping run, which does not wait for an answer that comes later."""
     return result if result.outcome is not None else replace(result, outcome=Outcome.INTERRUPTED_WAITING)
 
 
-def cut_off(situation: Situation, at: int) -> Decision:
-    """Give up on the attempt in flight of a stopping run: its deadline has passed, or its holder is dead."""
+def end_stopping(situation: Situation, at: int) -> Decision:
+    """Abandon the attempt in flight of a stopping run, because its deadline passed or its holder no longer exists."""
     row = _terminated(situation.execution, at)
-    return Decision(Verdict.ACCEPTED, row, abandon(situation, at), (Interrupt(row.ref, row.epoch),), moved=True)
+    return Decision(Verdict.ACCEPTED, row, abandon_attempt(situation, at), (Interrupt(row.ref, row.epoch),), moved=True)
 
 
-def abandon(situation: Situation, at: int) -> tuple[Record, ...]:
-    """The records of an attempt in flight that is given up: in doubt, unless its step was called back."""
+def abandon_attempt(situation: Situation, at: int) -> tuple[Record, ...]:
+    """Return the records that abandon the attempt in flight; a stored callback settles it instead."""
     execution = situation.execution
     attempt = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
     return settle_attempt(situation, attempt, at, Result(Outcome.ABANDONED))
 
 
 def stop_at_boundary(situation: Situation, at: int, records: tuple[Record, ...]) -> Decision:
-    """A standing order covers this run and it was about to start something: it ends here instead."""
+    """Terminate a run that a fence covers, at the point where it would start its next step."""
     execution, request = situation.execution, situation.fence
     assert request is not None
     accepted = (_accepted(request, at, at, execution.state), _audit(request, Verdict.ACCEPTED, execution))
@@ -86,8 +92,8 @@ def _in_flight(situation: Situation, request: TerminationRequest, at: int) -> De
         _audit(request, Verdict.ACCEPTED, execution),
     )
     if request.deadline == 0:
-        cut = cut_off(situation, at)
-        return replace(cut, records=(*records, *cut.records))
+        ended = end_stopping(situation, at)
+        return replace(ended, records=(*records, *ended.records))
     row = execution.moved(
         State.STOPPING,
         at,
@@ -105,23 +111,23 @@ def _in_flight(situation: Situation, request: TerminationRequest, at: int) -> De
 
 
 def _repeated(situation: Situation, request: TerminationRequest, at: int) -> Decision:
-    """The first order stands; a nearer deadline or a sharper mode is taken over from this one."""
+    """Keep the first termination; take over an earlier deadline or a stricter mode from this request."""
     execution, termination = situation.execution, situation.termination
     assert termination is not None
     audit = _audit(request, Verdict.REPEATED, execution)
-    nearer = min(termination.deadline_at, at + request.deadline)
-    sharper = Mode.INTERRUPT if request.mode is Mode.INTERRUPT else termination.mode
-    if nearer == termination.deadline_at and sharper is termination.mode:
+    earliest = min(termination.deadline_at, at + request.deadline)
+    strictest = Mode.INTERRUPT if request.mode is Mode.INTERRUPT else termination.mode
+    if earliest == termination.deadline_at and strictest is termination.mode:
         return Decision(Verdict.REPEATED, execution, (audit,))
-    sharpened = TerminationRecord(replace(termination, deadline_at=nearer, mode=sharper), new=False)
-    if nearer <= at:
-        cut = cut_off(situation, at)
-        return replace(cut, verdict=Verdict.REPEATED, records=(sharpened, audit, *cut.records))
-    row = replace(execution, wake_at=nearer, updated_at=at)
-    effects: tuple[Effect, ...] = (WakeAt(row.ref, nearer),)
-    if sharper is Mode.INTERRUPT:
+    updated = TerminationRecord(replace(termination, deadline_at=earliest, mode=strictest), new=False)
+    if earliest <= at:
+        ended = end_stopping(situation, at)
+        return replace(ended, verdict=Verdict.REPEATED, records=(updated, audit, *ended.records))
+    row = replace(execution, wake_at=earliest, updated_at=at)
+    effects: tuple[Effect, ...] = (WakeAt(row.ref, earliest),)
+    if strictest is Mode.INTERRUPT:
         effects = (Interrupt(row.ref, row.epoch), *effects)
-    return Decision(Verdict.REPEATED, row, (sharpened, audit), effects, moved=True)
+    return Decision(Verdict.REPEATED, row, (updated, audit), effects, moved=True)
 
 
 def _terminated(execution: Execution, at: int) -> Execution:

@@ -1,7 +1,7 @@
-"""The subject of a run: the person whom its data name.
+"""The subject of a run: the person that its data name.
 
-This module alone works it out, for runs that are started, for children and for those of a trigger. The store keeps the
-result beside the run, so that runs are found and stopped by it.
+Only this module determines it, for runs that a client starts, for children and for runs of a trigger. The store keeps
+it in the row of the run, so that runs can be found and stopped by their subject.
 """
 
 from __future__ import annotations
@@ -9,52 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-NAMES: Final = ("user_id", "userId")
-"""Members of the trigger data that name the subject; the first that does counts."""
+SUBJECT_MEMBERS: Final = ("user_id", "userId")
+"""Members of the trigger data that name the subject, in the order of their precedence."""
 
-REFUSAL: Final = (
+UNUSABLE_SUBJECT: Final = (
     "names the subject of the run, by which it is found and stopped; it must be text without U+0000, or an integer"
 )
+"""Why a trigger document is refused; the name of the member comes before it."""
 
 
 SubjectNames = tuple[str | None, ...]
-"""What data say under each of `NAMES`: None if the member is missing, "" if it is there and names no subject."""
+"""The subject under each of `SUBJECT_MEMBERS`: None if the member is missing, "" if its value names no subject."""
 
-NO_NAMES: Final[SubjectNames] = (None,) * len(NAMES)
+NO_NAMES: Final[SubjectNames] = (None,) * len(SUBJECT_MEMBERS)
 
 
 def subject_names(data: object) -> SubjectNames:
-    """What trigger data, or the context of an automation, say of the subject."""
+    """Return the subject as trigger data, or the context of an automation, name it."""
     return (
-        tuple(_name(data[name]) if name in data else None for name in NAMES) if isinstance(data, Mapping) else NO_NAMES
+        tuple(_name(data[name]) if name in data else None for name in SUBJECT_MEMBERS)
+        if isinstance(data, Mapping)
+        else NO_NAMES
     )
 
 
 def subject_of(own: SubjectNames, defaults: SubjectNames) -> str | None:
-    """The subject of a run: its own data lie over the context of its automation, member by member."""
-    for said, by_default in zip(own, defaults, strict=True):
-        name = by_default if said is None else said
+    """Return the subject of a run; each member of its own data takes precedence over the automation's context."""
+    for given, by_default in zip(own, defaults, strict=True):
+        name = by_default if given is None else given
         if name:
             return name
     return None
 
 
 def _name(value: object) -> str:
-    """A text names the subject, and so does an integer, by its decimal digits."""
+    """Return the subject that a value names: the text, or the decimal digits of an integer; else ""."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def unusable_subject(trigger: Mapping[str, object]) -> str | None:
-    """The member that should name the subject and cannot be asked for; None if there is no such member.
+    """Return the member whose value cannot be searched for as a subject; None if there is no such member.
 
-    No filter and no expression can carry a NUL character.
+    Filters and expressions cannot contain a NUL character.
     """
-    return next((name for name in NAMES if not _names_one(trigger.get(name))), None)
+    return next((name for name in SUBJECT_MEMBERS if not _is_usable(trigger.get(name))), None)
 
 
-def _names_one(value: object) -> bool:
+def _is_usable(value: object) -> bool:
     if isinstance(value, str):
         return "\0" not in value
     return value is None or (isinstance(value, int) and not isinstance(value, bool))

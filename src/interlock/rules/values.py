@@ -1,4 +1,4 @@
-"""The kind of class that this room is made of: values, which nobody changes once they are made."""
+"""The decorator of the classes of this room: values that do not change after they are made."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 else:
 
     def value(*, frozen: bool, slots: bool):
-        """`dataclasses.dataclass`, frozen in the eyes of the type checker alone.
+        """Make a dataclass that is frozen for the type checker only.
 
-        A dataclass that is frozen while the program runs sets each field through `object.__setattr__`, which makes it
-        eight times as dear to build; a decision builds about ten of them, and every event of every run is a decision.
+        A dataclass that is frozen at run time sets each field through `object.__setattr__`, which makes it eight times
+        as expensive to build. A decision builds about ten of them, and every event of every run is a decision.
         """
         assert frozen, "values do not change"
         return dataclasses.dataclass(slots=slots, unsafe_hash=True)

@@ -13,7 +13,7 @@ from interlock.ports import Ids, Place
 from interlock.rules.children import StartChild
 from interlock.rules.events import Change
 from interlock.rules.model import Ref
-from interlock.rules.subject import REFUSAL, subject_names, unusable_subject
+from interlock.rules.subject import UNUSABLE_SUBJECT, subject_names, unusable_subject
 from interlock.steps.documents import StepFailed, encode, encode_made
 from interlock.steps.kind import (
     CompileContext,
@@ -61,7 +61,9 @@ class RunAutomationStep(Step[RunAutomation]):
         data = await context.render(self.data)
         wrong = unusable_subject(data) if isinstance(data, dict) else None
         if wrong is not None:
-            raise StepFailed("INVALID_SUBJECT", f"context.context.{wrong} {REFUSAL}", field=f"context.context.{wrong}")
+            raise StepFailed(
+                "INVALID_SUBJECT", f"context.context.{wrong} {UNUSABLE_SUBJECT}", field=f"context.context.{wrong}"
+            )
         masked = context.masked(self.data, data)
         shown = data if masked is None else masked.shown
         input_ = encode({"automationTemplateId": MASK if context.hides(self.target) else target, "context": shown})

@@ -19,7 +19,7 @@ from interlock.operations.operation import Call
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
-from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.rules.subject import UNUSABLE_SUBJECT, unusable_subject
 from interlock.steps.kind import reference
 from interlock.steps.webhook import usable
 from interlock.triggers.registry import TriggerCompilation
@@ -81,7 +81,7 @@ async def check(
     problems = (*compiled.problems, *started.problems, *out_of_reach)
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
-        problems = (*problems, Problem(f"{prefix}context.context.{wrong}", REFUSAL))
+        problems = (*problems, Problem(f"{prefix}context.context.{wrong}", UNUSABLE_SUBJECT))
     return Findings(problems, compiled.unavailable + started.unavailable, started)
 
 

@@ -37,7 +37,7 @@ from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Idempotency, Reads
 from interlock.rules.model import SECOND, Execution, Ref
 from interlock.rules.states import TERMINAL, State
-from interlock.rules.subject import REFUSAL, unusable_subject
+from interlock.rules.subject import UNUSABLE_SUBJECT, unusable_subject
 from interlock.system import yield_to_loop
 
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
@@ -148,7 +148,7 @@ def _check_subject(trigger: dict[str, Any], by_default: str | None) -> None:
     if wrong is None and by_default is not None and by_default not in trigger:
         wrong = by_default
     if wrong is not None:
-        raise InvalidArgument.at(f"context.context.{wrong}", REFUSAL)
+        raise InvalidArgument.at(f"context.context.{wrong}", UNUSABLE_SUBJECT)
 
 
 async def _draft(services: Services, call: Call, row: AutomationRow) -> int:
