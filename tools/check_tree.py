@@ -84,6 +84,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "src/interlock/system.py",
     "benchmarks/",
     "simulation/",
+    "tests/api/",
     "tests/audit/",
     "tests/benchmarks/",
     "tests/contributing/",

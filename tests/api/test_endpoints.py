@@ -58,7 +58,7 @@ async def test_a_page_that_made_a_browser_ask_by_another_name_sees_no_metrics(ad
     assert (await admin.ask("GET", "/metrics", host="interlock.example", token=None)).status == 401
 
 
-async def test_the_keys_can_be_read_by_everybody(admin: AppClient) -> None:
+async def test_the_keys_are_public(admin: AppClient) -> None:
     answer = await admin.ask("GET", "/auth/v1/jwks", token=None)
     assert (answer.status, answer.headers["content-type"]) == (200, "application/jwk-set+json")
     assert [key["kty"] for key in answer.tree["keys"]] == ["OKP"]
@@ -91,7 +91,7 @@ async def test_an_installation_without_pages_says_so(admin: AppClient, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["json", "yaml"])
-async def test_the_document_can_be_read_by_everybody(admin: AppClient, name: str) -> None:
+async def test_the_openapi_document_is_public(admin: AppClient, name: str) -> None:
     answer = await admin.ask("GET", f"/openapi.{name}", token=None)
     assert answer.status == 200
     assert answer.headers["content-type"] == {"json": "application/json", "yaml": "application/yaml"}[name]

@@ -1,5 +1,4 @@
-"""Under load: the stop goes through, work and reading wait their turn or are turned away, and nobody keeps a place
-that he has left."""
+"""Permits under load: stops are served, work and reads wait or are refused, and a caller that left keeps no place."""
 
 from __future__ import annotations
 
@@ -113,7 +112,7 @@ async def test_who_is_late_gives_way_and_is_turned_away_at_the_pace_at_which_oth
     assert lane.waiting == 0
 
 
-async def test_if_all_are_late_the_oldest_is_let_in_and_nobody_is_turned_away() -> None:
+async def test_if_all_are_late_the_oldest_is_served_and_none_is_refused() -> None:
     clock = ManualClock()
     lane = permits(clock)
     await lane.acquire(Caller([]).receive)

@@ -16,7 +16,7 @@ ids = [row.id for row in GUARDED]
 POISON = b'{"a": NaN'
 
 
-async def test_a_host_that_nobody_answers_to_is_not_found_whoever_asks(admin: AppClient) -> None:
+async def test_an_unknown_host_is_not_found_for_any_caller(admin: AppClient) -> None:
     for path in ("/healthz", "/api/v1/automations", "/nothing"):
         answer = await admin.ask("GET", path, host="acme.example")
         assert (answer.status, answer.tree["code"]) == (404, 5)
@@ -78,7 +78,7 @@ async def test_a_right_is_looked_at_before_the_body(admin: AppClient, operation:
     assert (answer.status == 403) == (not reads)
 
 
-async def test_every_answer_is_json_that_nobody_keeps_and_has_an_id_of_its_own(admin: AppClient) -> None:
+async def test_every_answer_is_json_uncacheable_and_has_its_own_id(admin: AppClient) -> None:
     answers = [await admin.ask("GET", path) for path in ("/api/v1/automations", "/nothing", "/healthz")]
     for answer in answers:
         assert answer.headers["content-type"] == "application/json"
