@@ -87,6 +87,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/api/",
     "tests/audit/",
     "tests/benchmarks/",
+    "tests/cli/",
     "tests/contributing/",
     "tests/secrets/",
     "tests/triggers/",

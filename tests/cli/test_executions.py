@@ -172,7 +172,7 @@ def test_a_person_is_shown_what_would_be_stopped_and_asked(server: Server, inter
     assert interlock("executions", "terminate", "7", "--yes", person=True).exit_code == Exit.OK
 
 
-def test_nobody_is_asked_about_what_has_ended(server: Server, interlock: CommandLine) -> None:
+def test_terminating_an_ended_run_asks_for_no_confirmation(server: Server, interlock: CommandLine) -> None:
     server.on("GET", f"{ALL}/7", in_state("DONE"))
     server.on("POST", terminating("7"), stopped("already-finished", "DONE"))
     result = interlock("executions", "terminate", "7", person=True, stdin="")

@@ -79,7 +79,7 @@ def test_what_is_given_and_empty_is_sent_and_widens_nothing(
     assert not planned.asked("POST", PATH)
 
 
-def test_everybody_is_told_what_an_expression_failed_for(planned: Server, interlock: CommandLine) -> None:
+def test_a_failed_expression_is_reported_with_its_execution(planned: Server, interlock: CommandLine) -> None:
     failures = {"count": 3, "executionId": "8", "error": "line 1, column 5: field 'site' is missing"}
     planned.on("POST", f"{PATH}/plan", ok({**PLAN, "expressionFailures": failures}))
     result = interlock("executions", "terminate", "--where", "ctx.trigger.site == 1")

@@ -26,7 +26,7 @@ def states(result: Result) -> list[str]:
     return [row["state"].removeprefix("AUTOMATION_EXECUTION_STATE_") for row in lines(result)]
 
 
-def test_each_state_that_is_told_is_printed_and_nobody_looks_meanwhile(server: Server, interlock: CommandLine) -> None:
+def test_each_state_of_the_stream_is_printed_without_polling(server: Server, interlock: CommandLine) -> None:
     server.on("GET", RUN, run("PENDING"), run("TERMINATE"))
     told = stream((2, "PROCESS_STEP"), (3, "PROCESS_STEP"), (4, "STOPPING"), (5, "TERMINATE"))
     server.on("GET", EVENTS, told)
