@@ -89,6 +89,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/benchmarks/",
     "tests/cli/",
     "tests/contributing/",
+    "tests/e2e/",
     "tests/secrets/",
     "tests/triggers/",
     "tools/",

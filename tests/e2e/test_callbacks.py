@@ -1,4 +1,4 @@
-"""A far end that answers 202 and calls back later: in time, too late, and after the stop."""
+"""A receiver that answers 202 and calls back later: in time, too late, and after the stop."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def waiting(api: httpx2.AsyncClient, receiver: Receiver) -> tuple[int, str
 
 
 async def call_back(url: str, ticket: str) -> httpx2.Response:
-    async with httpx2.AsyncClient() as far_end:
-        return await far_end.post(url, json={"version": "v1", "context": {"ticket": ticket}})
+    async with httpx2.AsyncClient() as client:
+        return await client.post(url, json={"version": "v1", "context": {"ticket": ticket}})
 
 
 async def test_the_run_goes_on_with_what_the_callback_brought(api: httpx2.AsyncClient, receiver: Receiver) -> None:

@@ -35,7 +35,7 @@ async def test_a_second_server_on_the_same_directory_says_so_and_ends(server: Se
         assert (await http.get(f"{server.url}/readyz")).json()["status"] == "ready"
 
 
-async def test_a_server_that_can_tell_nobody_where_it_is_says_so_and_ends(tmp_path: Path) -> None:
+async def test_a_server_that_cannot_write_its_ready_file_says_so_and_ends(tmp_path: Path) -> None:
     (tmp_path / "data" / "profile.json").mkdir(parents=True)
     server = ServerProcess(tmp_path)
     with pytest.raises(AssertionError, match="cannot write the profile or the ready file") as failed:
@@ -228,7 +228,7 @@ async def test_neighbour_that_fills_the_disk_takes_no_room_from_stops(small: Ser
                     pass
             verdicts = [await terminate(api, execution) for execution in waiting]
             assert verdicts == ["accepted; state=TERMINATE" for _ in waiting]
-            # Whoever is to stop more needs a token, and what was refused is audited.
+            # Further terminations need a token, and refusals are audited.
             assert await small.token()
             assert (await api.post(f"/api/v1/automation_executions/{1 << 50}/actions/terminate")).status_code == 404
             assert (await api.get("/readyz")).json()["status"] == "degraded"
@@ -269,7 +269,7 @@ async def test_a_restored_server_is_frozen_and_can_still_stop_runs(tmp_path: Pat
         assert (refused.status_code, refused.json()["code"]) == (400, 9)
         await terminate(api, in_flight)
         shown = await until(api, in_flight, "TERMINATE")
-        finding = {"step": "call", "finding": "HAPPENED", "note": "the far end has it"}
+        finding = {"step": "call", "finding": "HAPPENED", "note": "the receiver has it"}
         added = await api.post(f"/interlock/v1/executions/{in_flight}/addenda", json=finding)
         assert (added.status_code, added.json()["number"]) == (200, 1)
         receipt = (await api.get(f"/interlock/v1/executions/{in_flight}/receipt")).json()

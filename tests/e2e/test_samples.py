@@ -52,7 +52,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -
 
 
 async def in_doubt(api: httpx2.AsyncClient, receiver: Receiver) -> int:
-    """A run that was stopped while the far end was silent about its call."""
+    """Stop a run while the receiver has not answered its call, and return its id."""
     calling = await given.automation(api, "calling", given.call("create_account", await given.webhook(api, receiver)))
     before = len(receiver.requests)
     execution = await given.execute(api, calling)
@@ -76,14 +76,14 @@ async def ids(api: httpx2.AsyncClient, receiver: Receiver, operation: Operation,
     if operation.path.endswith("/addenda"):
         found["EXECUTION_ID"] = str(await in_doubt(api, receiver))
     if operation.path.endswith("/events"):
-        # Whoever follows a run stays until it has ended.
+        # The stream of a run ends only with the run.
         await api.post(f"/api/v1/automation_executions/{found['EXECUTION_ID']}/actions/terminate", json={})
     if "BULK_TERMINATION_ID" in wanted:
         body = {"executionIds": [found["EXECUTION_ID"]]}
         made = await api.post("/interlock/v1/bulkTerminations", json=body)
         found["BULK_TERMINATION_ID"] = made.json()["bulkTermination"]["id"]
     if "WEBHOOK_ID" in wanted:
-        body = {"displayName": "far end", "url": "https://far.example/hook"}
+        body = {"displayName": "receiver", "url": "https://far.example/hook"}
         found["WEBHOOK_ID"] = (await api.post("/api/v1/webhooks", json=body)).json()["webhook"]["id"]
     if "CLIENT_ID" in wanted:
         made = await api.post("/interlock/v1/clients", json={"roles": ["read_only"]})

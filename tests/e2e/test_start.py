@@ -114,7 +114,7 @@ async def test_damaged_profile_keeps_no_server_from_starting(tmp_path: Path, con
         await server.start()
         async with await server.api() as api:
             assert (await api.get("/readyz")).status_code == 200
-        # It may be the only copy of a secret that can still be mended by hand.
+        # It may be the only copy of a secret, and an operator can still repair it by hand.
         assert profile.read_bytes() == content
         assert "profile" in (tmp_path / "server.log").read_text()
 

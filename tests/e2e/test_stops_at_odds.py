@@ -1,4 +1,4 @@
-"""A stop works although what the run hangs on is gone, or everybody who could carry it on is busy."""
+"""A stop works although a resource that the run needs is gone, or every slot is taken."""
 
 from __future__ import annotations
 
