@@ -88,6 +88,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/audit/",
     "tests/benchmarks/",
     "tests/cli/",
+    "tests/compatibility/",
     "tests/contributing/",
     "tests/e2e/",
     "tests/secrets/",

@@ -14,7 +14,7 @@ from tests.compatibility.replays import Row
 from tests.servers import ServerProcess
 
 CLIENT: Final = "python-sdk"
-NOBODY: Final = "2nobody"
+UNKNOWN_ID: Final = "2unknown"
 UNKNOWN: Final = 839265
 
 _ID: Final = "id"
@@ -49,13 +49,13 @@ async def _rows(sdk: Any, stranger: SDK) -> list[Row]:
         ("automation_search", "search_automation_template_versions", of_it),
     ]
     unknown: list[tuple[str, str, Any]] = [
-        ("automation", "get_automation", {_ID: NOBODY}),
-        ("automation", "update_automation", {_ID: NOBODY, **change}),
-        ("automation", "delete_automation", {_ID: NOBODY}),
-        ("automation", "execute_automation", {_ID: NOBODY}),
+        ("automation", "get_automation", {_ID: UNKNOWN_ID}),
+        ("automation", "update_automation", {_ID: UNKNOWN_ID, **change}),
+        ("automation", "delete_automation", {_ID: UNKNOWN_ID}),
+        ("automation", "execute_automation", {_ID: UNKNOWN_ID}),
         ("automation_execution", "get_automation_execution", {_ID: UNKNOWN}),
         ("automation_execution_actions", "terminate_automation", {_ID: UNKNOWN}),
-        ("automation_search", "search_automation_template_versions", {"automation_template_id": NOBODY}),
+        ("automation_search", "search_automation_template_versions", {"automation_template_id": UNKNOWN_ID}),
     ]
     return [
         *[await _row(sdk, group, call, request, "", 200) for group, call, request in accepted],

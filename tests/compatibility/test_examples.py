@@ -56,7 +56,7 @@ async def test_an_example_of_ours_comes_back_as_it_stands(live_server: LiveServe
 
 
 @pytest.mark.parametrize("name", OURS)
-async def test_an_example_of_ours_has_nothing_to_mend(live_server: LiveServer, name: str) -> None:
+async def test_an_example_of_ours_has_no_warnings(live_server: LiveServer, name: str) -> None:
     automation = await applied(live_server, OURS[name])
     detail = await live_server.json("GET", f"/interlock/v1/automations/{automation['id']}")
     assert [finding for finding in detail["warnings"] if finding["kind"] != "unavailable"] == []
