@@ -91,6 +91,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/compatibility/",
     "tests/contributing/",
     "tests/e2e/",
+    "tests/expressions/",
     "tests/secrets/",
     "tests/triggers/",
     "tools/",

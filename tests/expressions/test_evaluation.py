@@ -200,7 +200,7 @@ def test_an_optional_as_a_result_fails_and_does_not_end_the_process() -> None:
     assert evaluate('{"a": [ctx.?b.orValue(2)]}') == {"a": [2]}
 
 
-def test_values_an_engine_does_not_take_are_mended() -> None:
+def test_values_that_the_engine_cannot_hold_are_replaced() -> None:
     odd = {"big": 2**70, "broken": "a\ud800b", "times": (NOW,), "fine": 1}
     assert evaluate("ctx.a.fine", {"a": odd}) == 1
     assert evaluate("ctx.a.big > 1e20", {"a": odd}) is True
@@ -243,7 +243,7 @@ class Directory:
         self.asked.append(user_id)
         if user_id == "down":
             raise Unavailable("the disk is away")
-        return {"id": user_id, "email": f"{user_id}@example.com"} if user_id != "nobody" else None
+        return {"id": user_id, "email": f"{user_id}@example.com"} if user_id != "unknown" else None
 
     def find_user_by_name(self, name: str) -> Mapping[str, object] | None:
         return None
@@ -264,10 +264,10 @@ def test_the_directory_is_asked_once_for_each_question() -> None:
     assert directory.asked == ["a", "b"]
 
 
-def test_nobody_found_fails_or_is_null_as_documented() -> None:
+def test_an_unknown_user_fails_or_is_null_as_documented() -> None:
     with pytest.raises(ExpressionFailed, match="no user with this id"):
-        ask('c1.directory.users.v1.GetByID("nobody").email')
-    assert ask('c1.directory.users.v1.FindByName("nobody") == null') is True
+        ask('c1.directory.users.v1.GetByID("unknown").email')
+    assert ask('c1.directory.users.v1.FindByName("unknown") == null') is True
 
 
 def test_direct_reports_of_one_and_of_many() -> None:
