@@ -1,4 +1,4 @@
-"""A clock that stands still until it is moved, and the little that goes with it."""
+"""A clock that moves only when a test moves it, and its helpers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ManualClock:
         await future
 
     def advance(self, seconds: float) -> None:
-        """Move on; whoever's time has come goes on when the loop next turns."""
+        """Advance the clock; sleepers whose time has come continue at the next turn of the loop."""
         self.set(self._now + round(seconds * SECOND))
 
     def set(self, at: int) -> None:

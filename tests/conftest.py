@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kill-points", default="all", metavar="all|N", help="points at which the server is killed")
     group.addoption("--images", default=5_000, type=int, metavar="N", help="images of a disk that lost its power")
     group.addoption("--disk-errors", default="80", metavar="all|N", help="points at which the disk fails")
-    group.addoption("--stopped", default=7.0, type=float, metavar="SECONDS", help="how long a process stands still")
+    group.addoption("--stopped", default=7.0, type=float, metavar="SECONDS", help="how long a process is stopped")
 
 
 def pytest_configure(config: pytest.Config) -> None:

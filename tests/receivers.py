@@ -1,4 +1,4 @@
-"""A small real HTTP/1.1 server on 127.0.0.1: the far end of every test that sends something.
+"""A small real HTTP/1.1 server on 127.0.0.1: the receiver of every test that sends something.
 
     async with Receiver(Answer.json({"ok": True})) as receiver:
         ...                               # send to receiver.url("/path")

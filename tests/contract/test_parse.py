@@ -1,4 +1,4 @@
-"""Bodies as clients send them, and bodies that nobody should: each problem is named, all at once."""
+"""Valid and invalid bodies: the answer names every problem of a body at once."""
 
 import json
 from contextlib import suppress

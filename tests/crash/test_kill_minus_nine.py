@@ -24,7 +24,7 @@ SEED = 20_260_820
 
 @dataclass
 class Ledger:
-    """What the clients were told, and what the far end answered in full."""
+    """The answers that the clients received, and the answers that the receiver sent in full."""
 
     started: set[int] = field(default_factory=set)
     terminated: set[int] = field(default_factory=set)
@@ -99,7 +99,7 @@ async def test_twenty_kills_at_random_moments_under_load(tmp_path: Path) -> None
 
 
 def check(shown: dict[str, object], ledger: Ledger) -> None:
-    """The account of a run against what the far end saw of it."""
+    """Compare the receipt of a run with the requests that the receiver saw."""
     steps = shown["steps"]
     assert isinstance(steps, list)
     for step in steps:

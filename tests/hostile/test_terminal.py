@@ -60,7 +60,7 @@ COMMANDS: list[tuple[str, str, int, list[str]]] = [
     ("bulk-terminations abort", READS, 3, ["0"]),
     ("clients create", ACTS, 0, ["--role", "read_only", "--save", "{save}"]),
     ("clients list", READS, 0, []),
-    ("clients revoke", READS, 3, ["nobody@127.0.0.1/spc"]),
+    ("clients revoke", READS, 3, ["unknown@127.0.0.1/spc"]),
     ("tenants create", ACTS, 0, ["{tenant}", "--host", "{tenant}.test", "--save", "{save}"]),
     ("tenants list", READS, 0, []),
     ("tenants revoke", ACTS, 0, ["{tenant}"]),

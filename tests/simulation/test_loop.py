@@ -66,7 +66,7 @@ def test_nothing_of_a_dead_process_runs_not_even_its_end(loop: SimulatedLoop) ->
     assert done == []
 
 
-def test_whoever_waits_for_nothing_is_told(loop: SimulatedLoop) -> None:
+def test_waiting_for_an_event_that_cannot_come_fails(loop: SimulatedLoop) -> None:
     async def forever() -> None:
         await loop.create_future()
 

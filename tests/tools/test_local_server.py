@@ -87,8 +87,8 @@ def test_stopped_is_said_only_when_the_process_has_ended(data_dir: Path, capsys:
 
 
 def test_a_new_server_has_the_examples_and_keeps_what_is_deleted_deleted(tmp_path: Path) -> None:
-    nobody = {name: value for name, value in os.environ.items() if not name.startswith("CONDUCTORONE_")}
-    environment = nobody | {
+    without_profile = {name: value for name, value in os.environ.items() if not name.startswith("CONDUCTORONE_")}
+    environment = without_profile | {
         "INTERLOCK_DATA_DIR": str(tmp_path / "data"),
         "INTERLOCK_LISTEN": "127.0.0.1:0",
         "XDG_CONFIG_HOME": str(tmp_path / "home"),
