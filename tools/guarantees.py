@@ -179,7 +179,7 @@ GUARANTEES: Final = (
             "tests/operations/test_receipts.py::test_what_was_cut_stands_where_the_proof_puts_it",
             "tests/operations/test_receipts.py::"
             "test_what_an_attempt_sent_is_not_forgotten_when_the_next_one_is_cut_before_it_sends",
-            "tests/operations/test_addenda.py::test_what_was_learned_stands_beside_the_outcome_and_changes_none_of_it",
+            "tests/operations/test_addenda.py::test_an_addendum_stands_beside_the_outcome_and_does_not_change_it",
         ),
         (BROKEN, SABOTAGED),
     ),

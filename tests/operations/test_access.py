@@ -84,10 +84,10 @@ async def test_a_revoked_client_stays_on_record(admin: OperationsClient) -> None
     assert (await admin.ask("OwnRevokeClient", id=made["client"]["id"])).body["client"] == revoked
     assert len(await admin.audited("client.revoke")) == 1
     with pytest.raises(NotFound):
-        await admin.ask("OwnRevokeClient", id="nobody@localhost/spc")
+        await admin.ask("OwnRevokeClient", id="unknown@localhost/spc")
 
 
-async def test_somebody_who_can_let_others_in_is_always_left(admin: OperationsClient) -> None:
+async def test_the_last_client_that_can_create_clients_cannot_be_revoked(admin: OperationsClient) -> None:
     first = (await make(admin, roles=["super_admin"], name="first"))["client"]["id"]
     await make(admin, roles=["super_admin"], name="for-a-day", expiresIn="86400s")
     with pytest.raises(FailedPrecondition, match="last client"):
@@ -176,10 +176,10 @@ async def test_the_default_tenant_stays(admin: OperationsClient) -> None:
     with pytest.raises(FailedPrecondition):
         await admin.ask("OwnRevokeTenant", path={"name": admin.tenant.name})
     with pytest.raises(NotFound):
-        await admin.ask("OwnRevokeTenant", path={"name": "nobody"})
+        await admin.ask("OwnRevokeTenant", path={"name": "unknown"})
 
 
-async def test_tenants_are_nobody_elses_affair(admin: OperationsClient) -> None:
+async def test_another_tenant_cannot_manage_tenants(admin: OperationsClient) -> None:
     eve = await admin.of_another_tenant()
     for name, options in (
         ("OwnListTenants", {}),

@@ -1,4 +1,4 @@
-"""Addenda: what a person learned later stands beside what was recorded, and changes none of it."""
+"""Addenda: a later finding is recorded beside the outcome and never changes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEPT = ("outcome", "account", "idempotencyKey", "attempts", "settledAt")
 
 @pytest.fixture
 async def run(admin: OperationsClient) -> int:
-    """Stopped while a call was under way: nobody knows whether it had its effect."""
+    """Start a run and stop it while its call is in flight, so that the effect of the call is unknown."""
     return await stopped(admin, GREET, CALL, WAIT)
 
 
@@ -53,9 +53,7 @@ async def text(admin: OperationsClient, run: int) -> str:
     return str((await admin.ask("OwnGetReceipt", id=run, query={"format": "markdown"})).body)
 
 
-async def test_what_was_learned_stands_beside_the_outcome_and_changes_none_of_it(
-    admin: OperationsClient, run: int
-) -> None:
+async def test_an_addendum_stands_beside_the_outcome_and_does_not_change_it(admin: OperationsClient, run: int) -> None:
     [before] = (await receipt(admin, run))["unknown"]
     assert (before["resolved"], before["since"], before["addenda"]) == (False, "", [])
     added = await add(admin, run, note="ticket 42 shows it")
@@ -158,7 +156,7 @@ async def test_a_call_that_was_to_be_answered_later_can_be_asked_about(admin: Op
     assert (entry["outcome"], len(entry["addenda"]), found["unresolved"]) == ("INTERRUPTED_WAITING", 1, 0)
 
 
-async def test_a_stopped_timer_has_nobody_to_be_asked(admin: OperationsClient) -> None:
+async def test_a_stopped_timer_takes_no_addendum(admin: OperationsClient) -> None:
     with pytest.raises(FailedPrecondition, match="INTERRUPTED_WAITING"):
         await add(admin, await stopped(admin, WAIT), step="hold")
 
@@ -185,7 +183,7 @@ async def test_of_several_attempts_each_one_in_doubt_wants_an_answer(admin: Oper
     assert (await receipt(admin, execution))["unresolved"] == 0
 
 
-async def test_what_the_far_end_told_too_late_leaves_no_question(admin: OperationsClient) -> None:
+async def test_a_late_answer_of_the_receiver_resolves_the_outcome(admin: OperationsClient) -> None:
     async with operations_client(far=CheckedFarEnd(deaf=True)) as bob:
         execution = await stopped(bob, CALL, deadline="0s")
         assert (await receipt(bob, execution))["unresolved"] == 1
@@ -311,7 +309,7 @@ async def test_what_is_learned_too_late_of_an_item_stands_beside_it(admin: Opera
 
 
 async def test_an_item_is_named_and_only_one_in_doubt_takes_an_addendum(admin: OperationsClient, mailed: int) -> None:
-    for named in ({}, {"item": "nobody"}):
+    for named in ({}, {"item": "unknown"}):
         with pytest.raises(InvalidArgument, match="must be one of ann, bob, eve"):
             await add(admin, mailed, **named)
     for attempt in (0, 1):

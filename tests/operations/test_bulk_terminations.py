@@ -1,4 +1,4 @@
-"""Many executions by one order: looked at first, carried out in batches, followed, aborted."""
+"""Bulk terminations: planned, carried out in batches, followed and aborted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = bytes(31) + b"\x02"
 
 @pytest.fixture(autouse=True)
 async def known(admin: OperationsClient) -> None:
-    """Whoever gives an order is looked up again when it is carried out."""
+    """Create the client of the bulk terminations; each batch looks its permissions up again."""
     await add_client(admin, "ann@localhost", Role.SUPER_ADMIN)
 
 
@@ -231,7 +231,7 @@ async def test_an_order_can_be_aborted_between_two_batches(admin: OperationsClie
     assert again == aborted
 
 
-async def test_an_abort_waits_for_no_batch_but_the_one_under_way(admin: OperationsClient) -> None:
+async def test_an_abort_waits_only_for_the_batch_in_progress(admin: OperationsClient) -> None:
     automation = await admin.make(WAIT)
     runs = [await admin.start(automation) for _ in range(4)]
     given = await order(admin, filter={"automationTemplateIds": [automation]})
@@ -250,7 +250,7 @@ async def test_an_abort_waits_for_no_batch_but_the_one_under_way(admin: Operatio
     assert (found["state"], found["accepted"]) == ("ABORTED", 2)
 
 
-async def test_whoever_may_no_longer_terminate_stops_nobody(admin: OperationsClient) -> None:
+async def test_a_client_that_lost_its_permission_terminates_no_run(admin: OperationsClient) -> None:
     _, runs = await waiting(admin, 2)
     given = await order(admin, filter={"allExecutions": True})
     await admin.services.store.access.revoke_client(
@@ -306,7 +306,7 @@ async def test_an_order_outlives_the_process() -> None:
         await add_client(admin, "ann@localhost", Role.SUPER_ADMIN)
         _, (run,) = await waiting(admin, 1)
         given = await order(admin, filter={"allExecutions": True})
-        # Nothing of an order is kept in memory: whoever looks next finds it.
+        # No bulk termination is kept in memory: the next read of the store finds it.
         assert await admin.services.store.bulk_terminations.next() is not None
         assert (await carried_out(admin, given["id"]))["state"] == "DONE"
         assert await admin.state(run) == "TERMINATE"

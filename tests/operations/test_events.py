@@ -1,4 +1,4 @@
-"""The changes of a run, as whoever follows it gets them."""
+"""The stream of the changes of a run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def following(
 
 
 async def every_view_shows_the_stop(admin: OperationsClient) -> None:
-    """S14: whoever reads after the 200 sees it."""
+    """S14: every read that begins after the 200 shows the stop."""
     run = await admin.start(await admin.make(CALL))
     admin.engine.far.deaf = True
     before = await views(admin, run)
@@ -129,7 +129,7 @@ class Remembering:
 
 
 class StoreThatRemembers:
-    """A store whose runs are read through a cache that nobody empties."""
+    """A store whose runs are read through a cache that is never invalidated."""
 
     def __init__(self, real: Any, name: str) -> None:
         self._real = real

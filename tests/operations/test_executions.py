@@ -233,9 +233,9 @@ async def test_searches_narrow_down(admin: OperationsClient) -> None:
     every = "SearchAllAutomationExecutions"
     assert await found(every, automationTemplateIds=[hello, hold], executionStates=[f"{PREFIX}DONE"]) == [done]
     assert await found(every, appIds=["app"]) == [stopped, waiting]
-    assert await found(every, subjectUserIds=["somebody"]) == []
+    assert await found(every, subjectUserIds=["unknown"]) == []
     about = [await admin.start(automation, user_id="u1") for automation in (hello, hold)]
-    assert await found(every, subjectUserIds=["u1", "somebody"]) == about[::-1]
+    assert await found(every, subjectUserIds=["u1", "unknown"]) == about[::-1]
     assert await found(every, subjectUserIds=["u1"], executionStates=[f"{PREFIX}WAITING"]) == [about[1]]
     assert await found(every, subjectUserIds=["u1"], appIds=["app"]) == [about[1]]
     assert await found(every, subjectUserIds=["u1"], appIds=["another"]) == []

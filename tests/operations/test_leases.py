@@ -1,4 +1,4 @@
-"""A run with a lease is terminated unless somebody keeps saying that it is wanted."""
+"""A run with a lease is terminated unless a client renews the lease in time."""
 
 from __future__ import annotations
 

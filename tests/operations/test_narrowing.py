@@ -24,9 +24,9 @@ from tests.operations.operations_client import CALL, GREET, WAIT, OperationsClie
 
 pytestmark = pytest.mark.anyio
 
-DEAR = "ctx.trigger.numbers.map(n, n).map(n, n).size() == 2"
-"""Two loops: too dear for the event loop."""
-RUINOUS = "[" + "1," * 99 + "1].all(a, ctx.trigger.numbers.all(b, a + b > 0))"
+EXPENSIVE = "ctx.trigger.numbers.map(n, n).map(n, n).size() == 2"
+"""Two loops: too expensive for the event loop."""
+TOO_EXPENSIVE = "[" + "1," * 99 + "1].all(a, ctx.trigger.numbers.all(b, a + b > 0))"
 
 
 async def plan(admin: OperationsClient, **narrowing: Any) -> Any:
@@ -56,7 +56,7 @@ async def test_a_subject_finds_the_runs_about_that_person(admin: OperationsClien
     assert planned(await plan(admin, subjectUserIds=["u1"])) == [first, second, by_default]
     assert planned(await plan(admin, subjectUserIds=["u1", "u2"])) == [first, second, by_default, overlaid]
     assert planned(await plan(admin, subjectUserIds=["u1", "u1"], automationTemplateIds=[ours, ours])) == [by_default]
-    assert planned(await plan(admin, subjectUserIds=["nobody"])) == []
+    assert planned(await plan(admin, subjectUserIds=["unknown"])) == []
 
 
 async def test_what_a_run_hands_on_to_its_child_says_whom_that_is_about(admin: OperationsClient) -> None:
@@ -126,7 +126,7 @@ async def test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted(
 
 async def test_an_overrun_and_an_answer_that_is_no_bool_are_failures_too(admin: OperationsClient) -> None:
     run = await admin.start(await admin.make(WAIT), numbers=list(range(9_999)), text="yes")
-    for expression, why in ((RUINOUS, "loops more|more time"), ("ctx.trigger.text", "expected type 'bool'")):
+    for expression, why in ((TOO_EXPENSIVE, "loops more|more time"), ("ctx.trigger.text", "expected type 'bool'")):
         found = await plan(admin, expressionCel=expression)
         assert (found["total"], found["expressionFailures"]["executionId"]) == (0, str(run))
         assert re.search(why, found["expressionFailures"]["error"])
@@ -179,7 +179,7 @@ async def test_an_expression_that_cannot_be_meant_is_refused_with_its_place(
     assert told in str(problem)
 
 
-async def test_nobody_is_no_subject(admin: OperationsClient) -> None:
+async def test_an_empty_subject_is_refused(admin: OperationsClient) -> None:
     with pytest.raises(InvalidArgument, match=r"subjectUserIds\[1\]"):
         await plan(admin, subjectUserIds=["u1", ""])
 

@@ -25,7 +25,7 @@ async def test_all_findings_are_told_with_their_place(admin: OperationsClient) -
         {**WAIT, "skipIfTrueCel": "ctx.greet.text =="},
         evaluate("early", "ctx.greet.text"),
         {**GREET, "skipIfTrueCel": "nonsense"},
-        {"stepName": "say", "webhook": {"webhookId": "hook", "payload": {"a": [{"b": "x {{ ctx.nobody }}"}]}}},
+        {"stepName": "say", "webhook": {"webhookId": "hook", "payload": {"a": [{"b": "x {{ ctx.unknown }}"}]}}},
     ]
     with pytest.raises(InvalidArgument) as refused:
         await admin.make(*steps)

@@ -102,7 +102,7 @@ async def test_a_reference_that_is_computed_reaches_no_further(admin: Operations
 
 
 async def test_what_an_administrator_of_everything_published_reaches_everything(admin: OperationsClient) -> None:
-    """Whoever runs it: the reach is the publisher's."""
+    """The reach is that of the publisher, whichever client starts the run."""
     other, webhook = await admin.make(WAIT, appId="b"), await hook(admin)
     starts = await admin.make(begin(other), WAIT, appId="a")
     calls = await admin.make(call(webhook), WAIT, appId="a")

@@ -210,7 +210,7 @@ async def test_every_cause_of_a_stop_has_its_words(admin: OperationsClient, caus
     assert row.endswith("execution 839265 |") == (cause is Cause.CASCADE)
 
 
-async def test_what_is_under_way_says_what_it_waits_for_and_what_is_in_doubt_already(admin: OperationsClient) -> None:
+async def test_a_receipt_of_an_active_run_says_what_it_waits_for_and_doubts(admin: OperationsClient) -> None:
     execution = await admin.start(await admin.make(CALL))
     accounts = [(await receipt(admin, execution))["open"][0]["account"]]
     answers: list[Callable[[Call], None]] = [lambda call: call.answer(503), Call.fail, lambda call: call.answer(202)]

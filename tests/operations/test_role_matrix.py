@@ -18,10 +18,10 @@ CALLERS = {
     "admin of another app": ((Role.APP_ADMIN,), ("erp",)),
     "reader": ((Role.READ_ONLY,), ()),
     "basic": ((Role.BASIC,), ()),
-    "nobody": ((), ()),
+    "none": ((), ()),
 }
 MATRIX = """
-                                    super  app    other  reader basic  nobody
+                                    super  app    other  reader basic  none
 ListAutomations                     yes    yes    yes    yes    403    403
 CreateAutomation                    yes    yes    403    403    403    403
 GetAutomation                       yes    yes    404    yes    403    403
@@ -103,7 +103,7 @@ async def outcome(bob: OperationsClient, name: str, automation: str, execution: 
     if name == "OwnReceiveCallback":
         path = {"execution": str(execution), "token": "wrong"}
     if name == "OwnRevokeTenant":
-        path = {"name": "nobody"}
+        path = {"name": "unknown"}
     bodies: dict[str, Any] = {
         "CreateAutomation": {"appId": "crm", "automationSteps": [WAIT]},
         "UpdateAutomation": {"automation": {"displayName": "B"}, "updateMask": "displayName"},
@@ -131,8 +131,8 @@ async def test_an_app_admin_sees_its_own_automations_and_their_runs_and_no_other
     for search in ("SearchAutomationExecutions", "SearchAllAutomationExecutions"):
         found = (await bob.ask(search)).body["list"]
         assert [row["automationExecution"]["id"] for row in found] == [str(run)]
-    nobody = admin.with_role(Role.APP_ADMIN, apps=("hr",))
-    assert (await nobody.ask("ListAutomationExecutions")).body["automationExecutions"] == []
+    stranger = admin.with_role(Role.APP_ADMIN, apps=("hr",))
+    assert (await stranger.ask("ListAutomationExecutions")).body["automationExecutions"] == []
 
 
 async def test_an_app_admin_pages_through_its_own(admin: OperationsClient) -> None:

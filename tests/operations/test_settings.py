@@ -43,17 +43,17 @@ async def test_lengths_without_sense_are_refused(admin: OperationsClient, fields
     assert (await admin.ask("OwnGetSettings")).body["settings"] == DEFAULTS
 
 
-async def test_with_the_switch_on_new_runs_end_at_once_and_those_under_way_at_their_next_step(
+async def test_the_switch_ends_new_runs_immediately_and_active_ones_at_a_step(
     admin: OperationsClient,
 ) -> None:
     automation = await admin.make({"stepName": "pause", "waitForDuration": {"duration": "60s"}}, WAIT)
-    under_way = await admin.start(automation)
+    active = await admin.start(automation)
     await change(admin, automationsDisabled=True)
     late = await admin.start(automation)
-    assert [await admin.state(run) for run in (under_way, late)] == ["WAITING", "TERMINATE"]
+    assert [await admin.state(run) for run in (active, late)] == ["WAITING", "TERMINATE"]
     await admin.wait(61)
-    assert await admin.state(under_way) == "TERMINATE"
-    assert (await admin.detail(under_way))["termination"]["cause"] == "tenant_switch"
+    assert await admin.state(active) == "TERMINATE"
+    assert (await admin.detail(active))["termination"]["cause"] == "tenant_switch"
     await change(admin, automationsDisabled=False)
     assert await admin.state(await admin.start(automation)) == "WAITING"
 
