@@ -100,6 +100,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/hostile/",
     "tests/loops.py",
     "tests/measured.py",
+    "tests/net/",
     "tests/operations/",
     "tests/overload/",
     "tests/receivers.py",

@@ -121,7 +121,7 @@ PUBLIC = [
 ]
 
 ROWS = [row.split(maxsplit=1) for row in BLOCKED.strip().splitlines()]
-NOBODY = EgressPolicy.parse([])
+EMPTY = EgressPolicy.parse([])
 
 
 def test_the_table_is_long_enough() -> None:
@@ -130,15 +130,15 @@ def test_the_table_is_long_enough() -> None:
 
 @pytest.mark.parametrize(("address", "why"), ROWS)
 def test_it_is_blocked_without_an_entry(address: str, why: str) -> None:
-    assert not NOBODY.permits(address, 443, "hooks.example"), why
+    assert not EMPTY.permits(address, 443, "hooks.example"), why
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_it_is_open_to_https_on_443_only(address: str) -> None:
-    assert NOBODY.permits(address, 443, "hooks.example")
-    assert not NOBODY.permits(address, 443, "hooks.example", scheme="http")
-    assert not NOBODY.permits(address, 80, "hooks.example")
-    assert not NOBODY.permits(address, 8443, "hooks.example")
+    assert EMPTY.permits(address, 443, "hooks.example")
+    assert not EMPTY.permits(address, 443, "hooks.example", scheme="http")
+    assert not EMPTY.permits(address, 80, "hooks.example")
+    assert not EMPTY.permits(address, 8443, "hooks.example")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_entry_opens_what_it_names_for_http_too(entry: str, address: str, por
         ("169.254.169.254:80", "169.254.169.254", 443, "any.example"),
         # what a tunnel hides inside must be allowed by itself
         ("2002::/16", "2002:7f00:1::", 443, "any.example"),
-        # never, whoever names it
+        # never, whichever entry names it
         ("hooks.corp.example", "0.0.0.0", 443, "hooks.corp.example"),
         ("0.0.0.0/0", "0.0.0.0", 443, "any.example"),
         ("0.0.0.0/0", "255.255.255.255", 443, "any.example"),
@@ -210,7 +210,7 @@ def test_an_entry_opens_nothing_else(entry: str, address: str, port: int, host: 
 @given(st.ip_addresses(v=4))
 def test_mapping_an_address_changes_nothing(address: IPv4Address) -> None:
     mapped = f"::ffff:{address}"
-    assert NOBODY.refusal(mapped, 443) == NOBODY.refusal(str(address), 443)
+    assert EMPTY.refusal(mapped, 443) == EMPTY.refusal(str(address), 443)
 
 
 @given(st.ip_addresses(v=4))
@@ -230,10 +230,10 @@ def test_what_is_hidden_inside_is_found(inner: IPv4Address) -> None:
     for carrier in carriers:
         assert inner in forms(carrier)
     if reach(inner) is not Reach.PUBLIC:
-        assert not any(NOBODY.permits(str(carrier), 443) for carrier in carriers)
+        assert not any(EMPTY.permits(str(carrier), 443) for carrier in carriers)
 
 
 @given(st.ip_addresses(v=6))
 def test_outside_global_unicast_only_what_stands_for_public_ipv4_is_open(address: IPv6Address) -> None:
-    if NOBODY.permits(str(address), 443) and direct(address) is address:
+    if EMPTY.permits(str(address), 443) and direct(address) is address:
         assert int(address) >> 125 == 1 or int(address) >> 32 == 0x64FF9B << 64

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from interlock.errors import InvalidArgument
 from interlock.net.egress import MAX_URL, EgressPolicy
 
-NOBODY = EgressPolicy.parse([])
+EMPTY = EgressPolicy.parse([])
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_all_bad_entries_are_named_at_once() -> None:
     ],
 )
 def test_an_ordinary_https_url_is_accepted(url: str) -> None:
-    NOBODY.check_url(url)
+    EMPTY.check_url(url)
 
 
 def test_a_url_is_taken_apart_in_one_form() -> None:
-    target = NOBODY.check_url("HTTPS://BÜCHER.Example?x=1")
+    target = EMPTY.check_url("HTTPS://BÜCHER.Example?x=1")
     assert (target.scheme, target.host, target.port, target.path, target.query) == (
         "https",
         "xn--bcher-kva.example",
@@ -164,7 +164,7 @@ def test_a_url_is_taken_apart_in_one_form() -> None:
 )
 def test_anything_else_is_refused_with_its_reason(url: str, says: str) -> None:
     with pytest.raises(InvalidArgument, match=says) as refused:
-        NOBODY.check_url(url, "webhook.url")
+        EMPTY.check_url(url, "webhook.url")
     assert refused.value.problems[0].field == "webhook.url"
 
 
@@ -183,7 +183,7 @@ def test_anything_else_is_refused_with_its_reason(url: str, says: str) -> None:
 )
 def test_an_entry_of_the_allow_list_lets_its_target_through(entry: str, url: str) -> None:
     with pytest.raises(InvalidArgument):
-        NOBODY.check_url(url)
+        EMPTY.check_url(url)
     EgressPolicy.parse([entry]).check_url(url)
 
 
@@ -210,7 +210,7 @@ def test_and_nothing_beside_it(entry: str, url: str) -> None:
 )
 def test_no_text_does_anything_but_pass_or_be_refused(url: str) -> None:
     try:
-        target = NOBODY.check_url(url)
+        target = EMPTY.check_url(url)
     except InvalidArgument:
         return
     assert target.scheme == "https"

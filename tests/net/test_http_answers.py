@@ -313,7 +313,7 @@ async def test_nothing_is_sent_twice_when_a_kept_connection_turns_out_dead(metho
         assert len(receiver.connections) == 1
 
 
-async def test_a_connection_that_the_far_end_closed_in_between_is_not_used() -> None:
+async def test_a_connection_that_the_remote_closed_is_not_used_again() -> None:
     async with Receiver(Answer(headers={"Connection": "close"})) as receiver, local() as http:
         for number in range(3):
             assert (await http.send(post(receiver.url()), Progress())).status == 200
@@ -323,7 +323,7 @@ async def test_a_connection_that_the_far_end_closed_in_between_is_not_used() -> 
 
 
 async def test_an_early_answer_to_a_long_request_is_taken_and_the_rest_not_sent() -> None:
-    """A far end that refuses a body without reading it."""
+    """The remote refuses a body without reading it."""
     refused = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
     async with Receiver(stalled=True) as receiver, local() as http:
         progress = Progress()
@@ -420,7 +420,7 @@ async def test_bytes_between_two_requests_end_the_connection(size: int) -> None:
         assert len(receiver.connections) == 2
 
 
-async def test_closing_the_client_ends_what_is_under_way() -> None:
+async def test_closing_the_client_ends_its_requests() -> None:
     async with Receiver(HANG) as receiver:
         async with local() as http:
             progress = Progress()

@@ -1,4 +1,4 @@
-"""Interrupting a request: the far end sees it at once, and `Progress` tells the truth about what left.
+"""Interrupting a request: the remote sees it immediately, and `Progress` is true about the bytes that were sent.
 
 On both loops: they buffer and close in different ways.
 """
@@ -106,7 +106,7 @@ async def test_while_the_handshake_hangs_nothing_of_the_request_was_sent() -> No
 
 
 @pytest.mark.parametrize("name", ["waiting", "kept"])
-async def test_while_waiting_the_outcome_is_unknown_and_the_far_end_sees_it(http: GuardedHttp, name: str) -> None:
+async def test_an_interrupt_while_waiting_is_unknown_and_seen_by_the_remote(http: GuardedHttp, name: str) -> None:
     async with Receiver(HANG) as receiver:
         if name == "kept":
             receiver.then(Answer(), HANG)
@@ -165,7 +165,7 @@ async def test_a_request_without_a_body_is_counted_too(http: GuardedHttp) -> Non
         assert progress == Progress(Phase.WAITING, receiver.bytes_received, None)
 
 
-async def test_while_writing_to_a_far_end_that_does_not_read(http: GuardedHttp) -> None:
+async def test_an_interrupt_while_writing_to_a_remote_that_does_not_read(http: GuardedHttp) -> None:
     async with Receiver(stalled=True) as receiver:
         task, progress = start(http, post(receiver.url(), LARGE))
         await receiver.connected(1)
@@ -215,7 +215,7 @@ async def test_one_interrupt_leaves_the_others_alone(http: GuardedHttp) -> None:
 
 
 async def test_cancelled_at_every_turn_it_claims_nothing_sent_only_if_nothing_arrived() -> None:
-    """NOT_SENT is a proof: whatever turn of the loop the interrupt falls into, 0 means that the far end saw nothing."""
+    """NOT_SENT is a proof: whatever turn of the loop the interrupt falls into, 0 means that the remote saw nothing."""
     claims = set()
     for turns in range(40):
         async with Receiver(HANG) as receiver, local() as http:

@@ -1,4 +1,4 @@
-"""HTTPS: who is at the far end is verified, by the name in the URL and the trusted authorities."""
+"""HTTPS: the certificate of the remote is verified against the name in the URL and the trusted authorities."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_any_other_is_refused_by_name_and_sees_nothing_of_the_request(
         assert receiver.bytes_received == 0
 
 
-async def test_a_far_end_that_does_not_speak_tls(authority: Authority) -> None:
+async def test_a_remote_that_does_not_speak_tls(authority: Authority) -> None:
     for behaviour in (Answer.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"),):
         async with Receiver(behaviour, name="hooks.example") as receiver, client(authority) as http:
             progress = Progress()
@@ -204,7 +204,7 @@ def test_what_a_receiver_lacks_is_named(authority: Authority) -> None:
     assert "it closed the connection during the TLS handshake; check the port" in tls_fault("hooks.example", None)
 
 
-async def test_a_far_end_that_resets_the_handshake(authority: Authority) -> None:
+async def test_a_remote_that_resets_the_handshake(authority: Authority) -> None:
     async with Receiver(name="hooks.example") as receiver, client(authority) as http:
         progress = Progress()
         task = asyncio.create_task(http.send(post(receiver.url().replace("http:", "https:")), progress))
