@@ -24,7 +24,7 @@ class Figures:
     histories: int = 0
     concurrent: int = 0
     open: int = 0
-    """Histories with an order or callback whose answer nobody heard."""
+    """Histories with a terminate or a callback whose answer was lost."""
     kills: int = 0
     survived: int = 0
     """Histories with a crash in them."""
@@ -76,10 +76,10 @@ class Figures:
 
 
 def met(history: Sequence[Operation]) -> bool:
-    """Whether a stop and what ends the run were under way at the same time.
+    """Whether a stop and an end of the run were concurrent.
 
-    What ends it is under way from when it was sent until its answer, or, where the far end sent it, until somebody was
-    told that the run was over.
+    The end lasts from its sending until its answer. If the receiver sent it, the end lasts until a client was told that
+    the run is terminal.
     """
     told = min(
         (o.returned for o in history if isinstance(o.result, Shown | Detail) and o.result.state in OVER), default=inf

@@ -1,9 +1,9 @@
-"""What a run is to those who look at it from outside: a register on which the first commit wins.
+"""A run as its clients see it: a register on which the first commit wins.
 
-A history is a set of operations, each with the time it was called and the time its answer was there. It is right if
-each can be given one moment within its interval so that, one after the other, they do what `after` says. An operation
-without an answer may have happened at any time after its call, or never: a lost reply, what a far end sends, and the
-what the server does of its own accord (`SETTLE` and those after it).
+A history is a set of operations, each with the time of its call and the time of its answer. It is linearizable if each
+operation can be given one moment within its interval so that, one after the other, they do what `after` says. An
+operation without an answer may have happened at any time after its call, or never: a lost reply, an answer of the
+receiver, and a move of the server itself (`SETTLE` and those after it).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ OVER: Final = frozenset({DONE, ERROR, TERMINATE})
 CUT: Final = "CUT"
 """The attempt was told to stop. What it made of that is learned by the first look at it."""
 _OF_A_CUT: Final = frozenset({"INTERRUPTED_OUTCOME_UNKNOWN", "INTERRUPTED_RESPONSE", "ABANDONED"})
-"""Not INTERRUPTED_NOT_SENT, except of a repeated attempt: the far end had the first one before the history began."""
+"""Not INTERRUPTED_NOT_SENT, except of a retry: the receiver had the first attempt before the history began."""
 _TO_FINISH: Final = (PENDING, "SUCCEEDED")
 _TO_REPEAT: Final = (PENDING, "ABANDONED")
 
 
 class Kind(StrEnum):
-    ANSWER = "far end answers"
+    ANSWER = "receiver answers"
     CALLBACK = "callback"
     TERMINATE = "terminate"
     GET = "get"
@@ -100,7 +100,7 @@ class Operation:
     called: float
     returned: float = inf
     argument: Order | int | None = None
-    """The order; the status that the far end answers with."""
+    """The terminate; the status that the receiver answers with."""
     result: Told | Shown | Detail | int | None = None
     client: int = -1
 

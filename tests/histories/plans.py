@@ -1,6 +1,6 @@
-"""What is done to a run, by whom and in which order: drawn from a seed, so that a history can be told again.
+"""The actions on a run, their clients and their order: drawn from a seed, so that a history can be repeated.
 
-The run is in one of three positions when the race begins: its call is in flight and the far end will answer
+The run is in one of three positions when the race begins: its call is in flight and the receiver will answer
 (`ANSWERED`), it waits for its callback (`WAITED`), or its callback overtakes the 202 that announces it (`OVERTAKEN`).
 """
 
@@ -49,9 +49,10 @@ class Plan:
 
 
 class Balance:
-    """How many looks come before an order, so that the stop and the end win equally often on this machine.
+    """How many reads come before a terminate, so that the stop and the end win equally often on this machine.
 
-    An order is quicker than a callback, and much quicker than a far end's answer; by how much, nobody knows beforehand.
+    A terminate is quicker than a callback, and much quicker than an answer of the receiver; the difference depends on
+    the machine.
     """
 
     def __init__(self) -> None:

@@ -74,7 +74,7 @@ class Receiver:
     def asked(self, run: int) -> Asked:
         """What the run asks; waits until it does."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: run in self._asked, PATIENCE), f"run {run} called nobody"
+            assert self._arrived.wait_for(lambda: run in self._asked, PATIENCE), f"run {run} made no call"
             return self._asked[run]
 
     def forget(self, runs: Iterable[int]) -> None:

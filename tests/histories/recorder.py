@@ -145,7 +145,7 @@ class Recorder:
             done.result()
 
     def _whole(self, work: Callable[[int, Sequence[Raced]], None], thread: int, runs: Sequence[Raced]) -> None:
-        """The work of one thread; if it fails, nobody waits for it at the barrier."""
+        """Do the work of one thread; if it fails, no other thread waits for it at the barrier."""
         try:
             work(thread, runs)
         except BrokenBarrierError:
@@ -155,14 +155,14 @@ class Recorder:
             raise
 
     def _start(self, count: int) -> list[Raced]:
-        """Start runs, and wait until the far end has been asked by each."""
+        """Start runs, and wait until the receiver has a call of each."""
         subject = self._subject
         token = subject.tokens[subject.actors[0]]
         started: list[tuple[int, str]] = []
         while len(started) < count:
             automation = subject.automations[len(started) % len(subject.automations)]
             path = f"/api/v1/automations/{automation}/execute"
-            # One whose answer is lost in a crash is nobody's.
+            # A run whose answer is lost in a crash is in no history.
             if (answer := self._send(THREADS, request("POST", path, subject.address, token, b"{}"))).status == 200:
                 started.append((int(json.loads(answer.body)["executionId"]), automation))
         plans = [draw(self._seed, self._number + place, subject.actors, self._balance) for place in range(count)]
@@ -186,7 +186,7 @@ class Recorder:
         return exchange
 
     def _send(self, thread: int, wire: bytes, *, is_lost: bool = False) -> Exchange:
-        """Send it as soon as somebody listens."""
+        """Send the request as soon as a server listens."""
         line = self._lines[thread]
         while True:
             assert self.serving.wait(PATIENCE), "the server did not come back"
@@ -218,8 +218,8 @@ class Recorder:
         return request("POST", path, subject.address, subject.tokens[order.actor], json.dumps(body).encode())
 
     def _close(self, thread: int, runs: Sequence[Raced]) -> None:
-        """Look at each of this thread's runs until it is over; where nobody was heard who would end it, stop it."""
-        stop = Action(Kind.TERMINATE, Order(self._subject.actors[0], "nobody else did"))
+        """Read each of this thread's runs until it is terminal, and stop those that no received action will end."""
+        stop = Action(Kind.TERMINATE, Order(self._subject.actors[0], "no other action did"))
         for run in runs[thread::THREADS]:
             until = perf_counter_ns() + PATIENCE * 1e9
             while run.state not in OVER and perf_counter_ns() < until:

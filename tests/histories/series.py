@@ -48,8 +48,8 @@ async def prepare(server: ServerProcess, receiver: Receiver) -> Subject:
             assert answer.status_code == 200, answer.text
             return answer.json()
 
-        far = {"displayName": "far end", "url": f"http://127.0.0.1:{receiver.address[1]}/"}
-        webhook = (await made("/api/v1/webhooks", far))["webhook"]["id"]
+        hook = {"displayName": "receiver", "url": f"http://127.0.0.1:{receiver.address[1]}/"}
+        webhook = (await made("/api/v1/webhooks", hook))["webhook"]["id"]
         steps = [{"stepName": "call", "webhook": {"webhookId": webhook}}]
         race = {"displayName": "race", "enabled": True, "automationSteps": steps}
         automations = [(await made("/api/v1/automations", race))["automation"]["id"] for _ in range(AUTOMATIONS)]

@@ -37,7 +37,7 @@ END = "12:00"
 
 
 def orders(at: float, until: float, verdict: str = "", state: str = "", order: Order = ANN) -> Operation:
-    """A terminate, and what it was told; without a verdict nobody heard."""
+    """A terminate with its answer; without a verdict, the answer was lost."""
     result = Told(verdict, state) if verdict else None
     return Operation(Kind.TERMINATE, at, until if verdict else inf, order, result)
 
@@ -82,8 +82,8 @@ GOOD = {
         details(3, 4, TERMINATE, "SUCCEEDED"),
     ],
     "a stop that comes too late": [answers(0), orders(1, 5, "already-finished", DONE), gets(2, 6, IN_FLIGHT)],
-    "a stop that nobody heard of, and that came true": [orders(0, 1), gets(2, 3, IN_FLIGHT), gets(8, 9, TERMINATE)],
-    "a stop that nobody heard of, and that was lost": [orders(0, 1), answers(2), gets(8, 9, DONE)],
+    "a stop whose answer was lost and that took effect": [orders(0, 1), gets(2, 3, IN_FLIGHT), gets(8, 9, TERMINATE)],
+    "a stop whose answer was lost and that had no effect": [orders(0, 1), answers(2), gets(8, 9, DONE)],
     "two orders": [
         orders(0, 9, "repeated", STOPPING),
         orders(1, 8, "accepted", STOPPING, BOB),
@@ -193,7 +193,7 @@ BAD = {
         orders(2, 3, "repeated", STOPPING, BOB),
         details(4, 5, STOPPING, "", BOB),
     ],
-    "S9 what the far end has is shown as not sent": [
+    "S9 what the receiver has is shown as not sent": [
         orders(0, 1, "accepted", STOPPING),
         details(2, 3, TERMINATE, "INTERRUPTED_NOT_SENT"),
     ],

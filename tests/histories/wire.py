@@ -64,7 +64,7 @@ class Connection:
         """Send it and read the answer.
 
         Raises:
-            NotSent: nobody listens.
+            NotSent: no server listens.
         """
         line = self.connect()
         called = perf_counter_ns()
@@ -77,7 +77,7 @@ class Connection:
         return Exchange(called, perf_counter_ns(), int(head[9:12]), head, body)
 
     def lose(self, request: bytes) -> Exchange:
-        """Send it and hang up: the server has it, perhaps, and nobody hears what becomes of it."""
+        """Send the request and close the connection: the server may have it, and its answer is lost."""
         line = self.connect()
         called = perf_counter_ns()
         with contextlib.suppress(OSError):
