@@ -97,6 +97,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/crash/",
     "tests/e2e/",
     "tests/expressions/",
+    "tests/faults/",
     "tests/histories/",
     "tests/hostile/",
     "tests/loops.py",

@@ -1,4 +1,4 @@
-"""What a server says of every run of a play that is over, against what was expected and what the far end saw."""
+"""Compare the answers of a server about every run of a finished play with the requests that the receiver saw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from tests.faults.scenario import Play, detail, post
 
 
 async def accounts(play: Play) -> list[str]:
-    """What the server says of every run, against what was expected and what the far end saw."""
+    """Compare the state and the receipt of every run with the expected ones and with what the receiver saw.
+
+    Returns:
+        One text for each problem.
+    """
     problems: list[str] = []
     seen = Counter(request.headers["idempotency-key"] for request in play.requests())
     async with play.client() as http:
@@ -27,7 +31,7 @@ async def accounts(play: Play) -> list[str]:
             receipt = (await http.get(f"/interlock/v1/executions/{run['id']}/receipt")).json()
             problems += _untrue(name, run, receipt, seen)
             known |= {step["idempotencyKey"] for step in run["steps"] if step.get("idempotencyKey")}
-        problems += [f"S3: the far end knows {key}, and we do not" for key in set(seen) - known]
+        problems += [f"S3: the receiver knows {key}, and the server does not" for key in set(seen) - known]
         cause = shown["leased"].get("termination", {}).get("cause")
         if cause != "lease_expired":
             problems.append(f"the lease's end is shown as {cause}")
@@ -46,7 +50,7 @@ async def accounts(play: Play) -> list[str]:
 
 
 def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
-    """S9 and S10: the account of one run that is over, against what the far end saw of it."""
+    """Check S9 and S10: the receipt of one terminal run against the requests that the receiver saw of it."""
     problems = []
     for step in run["steps"]:
         calls, outcome, attempts = seen[step.get("idempotencyKey", "")], step["outcome"], step["attempts"]
@@ -56,7 +60,7 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
         if not step.get("idempotencyKey"):
             continue
         if outcome == "SUCCEEDED" and not calls:
-            problems.append(f"S9: {name}.{step['name']} is said to be done, and nobody was called")
+            problems.append(f"S9: {name}.{step['name']} is shown as done, and the receiver was not called")
         if outcome in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and calls:
             problems.append(f"S9: {name}.{step['name']} is {outcome}, and was called {calls} times")
         if [attempt["outcome"] for attempt in attempts[:-1]].count("SUCCEEDED"):
@@ -68,7 +72,7 @@ def _untrue(name: str, run: Any, receipt: Any, seen: Counter[str]) -> list[str]:
     if receipt.get("open"):
         problems.append(f"S10: the receipt of {name} leaves {receipt['open']} open")
     problems += [
-        f"S9: the receipt of {name} says that nobody was called: {entry}"
+        f"S9: the receipt of {name} says that the receiver was not called: {entry}"
         for entry in (*receipt.get("neverStarted", ()), *receipt.get("interrupted", ()))
         if entry["outcome"] in {"NOT_STARTED", "INTERRUPTED_NOT_SENT"} and seen[entry.get("idempotencyKey", "")]
     ]

@@ -112,7 +112,7 @@ class Look:
 
 
 def look(connection: apsw.Connection, facts: Iterable[Fact]) -> Look:
-    """Check the database, as it is, against all that is always true and all that somebody was told."""
+    """Check the database against the invariants and against all facts that a client was told."""
     problems = []
     found = connection.execute("PRAGMA integrity_check").fetchall()
     if found != [("ok",)]:

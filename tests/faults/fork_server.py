@@ -110,9 +110,13 @@ class ForkServer:
         await self._reader
 
     async def fork(self, arguments: list[str], log: Path, *, held: bool) -> tuple[int, asyncio.Future[int]]:
-        """A new server; its process id, and what becomes its exit code (negative: the signal it died by).
+        """Start a new server.
 
-        With `held` it stands still until it is sent SIGCONT.
+        Args:
+            held: The server stops itself before its first step and waits for SIGCONT.
+
+        Returns:
+            The process id, and a future of the exit code (negative: the number of the signal that ended it).
         """
         assert self._process is not None
         assert self._process.stdin is not None
@@ -160,7 +164,7 @@ class Server:
         self.pid, self.ended = await self.fork_server.fork(arguments, self.log, held=tracing is not None)
         self.fork_server.servers.add(self)
         if tracing is not None:
-            await self._stands_still()
+            await self._until_stopped()
             await self.trace(tracing)
             os.kill(self.pid, signal.SIGCONT)
         async with asyncio.timeout(PATIENCE):
@@ -177,8 +181,8 @@ class Server:
             self.credential = told["client_id"], told["client_secret"]
         return True
 
-    async def _stands_still(self) -> None:
-        """Until it has stopped itself: a SIGCONT that comes before that is lost."""
+    async def _until_stopped(self) -> None:
+        """Wait until the server has stopped itself: an earlier SIGCONT is lost."""
         async with asyncio.timeout(PATIENCE):
             while "State:\tT" not in Path(f"/proc/{self.pid}/status").read_text():
                 await asyncio.sleep(LOOK)
@@ -315,7 +319,7 @@ def _become_server(arguments: list[str], log: str, held: bool) -> None:
     real = Platform.real
     Platform.real = lambda http=None: replace(real(http), evaluator=LocalEvaluator)  # type: ignore[method-assign]
     sys.argv = ["interlock", *arguments]
-    # Ends in SystemExit, which nobody catches here: the process ends as the command does.
+    # SystemExit is not caught here: the process ends as the command does.
     interlock()
 
 

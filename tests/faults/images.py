@@ -178,7 +178,7 @@ def _path(arguments: str, directory: Path) -> str | None:
 
 @dataclass
 class Disk:
-    """What is safe, what has been changed since, and how much of that each sync under way will make safe."""
+    """The synced content, the changes since then, and how many of them each sync in progress covers."""
 
     files: dict[str, bytearray]
     pending: list[Change] = field(default_factory=list)

@@ -1,8 +1,8 @@
-"""The scenario that is cut off everywhere: a run of six steps, and every way to be stopped.
+"""The scenario that is interrupted at every point: a run of six steps, and every way to stop a run.
 
-A `Ground` is made once: a far end, and a data directory that holds automations, webhooks and the runs that are to be
-stopped. A `Play` is one play on a copy of it. It keeps what it was told (`facts`), can go on where it was cut off, as a
-client does who repeats what was not answered, and says at the end what is not as it has to be.
+A `Baseline` is made once: a receiver, and a data directory with automations, webhooks and the runs to stop. A `Play` is
+one play on a copy of it. It keeps the facts that it was told, continues where it was interrupted, as a client that
+repeats unanswered requests does, and reports at the end what is wrong.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Told:
 
 @dataclass
 class Baseline:
-    """A far end of its own, and a data directory to be copied. `automations` and `runs` are by name."""
+    """A receiver, and a data directory to copy. `automations` and `runs` are by name."""
 
     fork_server: ForkServer
     receiver: Receiver
@@ -145,16 +145,16 @@ class Play:
     told: list[Told] = field(default_factory=list)
     scene: int = 0
     interrupted: bool = False
-    """The scene that comes next was begun before, and nobody knows how far it came."""
+    """The next scene was begun before, and its progress is unknown."""
     silenced: set[int] = field(default_factory=set)
-    """Runs whose stop was acknowledged: the far end must hear no more of them."""
+    """Runs whose stop was acknowledged: the receiver must get no further request of them."""
 
     @property
     def is_over(self) -> bool:
         return self.scene == len(SCENES)
 
     def requests(self) -> list[Received]:
-        """What the far end received in this play."""
+        """Return the requests that the receiver got in this play."""
         return self.baseline.receiver.requests[self.seen_before :]
 
     def client(self) -> httpx2.AsyncClient:
@@ -272,7 +272,7 @@ class Play:
         return [request for request in self.requests() if request.path == f"/{path}"]
 
     async def _until_received(self, path: str, http: httpx2.AsyncClient) -> None:
-        """Until the far end has one; asks the server as well, so that its end does not go unnoticed."""
+        """Wait until the receiver has a request for the path; ask the server meanwhile, to notice its end."""
         async with asyncio.timeout(PATIENCE):
             while not self._received(path):
                 await http.get("/healthz")
@@ -281,7 +281,7 @@ class Play:
     # --- the end --------------------------------------------------------------------------------------------------
 
     async def receiver_is_quiet(self) -> int:
-        """Until the far end has seen every connection close, and so has read all that was sent; returns how much."""
+        """Wait until every connection to the receiver is closed, so that it has read all, and count its requests."""
         receiver = self.baseline.receiver
         async with asyncio.timeout(PATIENCE):
             while not all(connection.is_closed for connection in receiver.connections):
@@ -289,9 +289,9 @@ class Play:
         return len(receiver.requests)
 
     def spoke_after_its_stop(self, since: int, silenced: set[int]) -> list[str]:
-        """S2: what the far end received from `since` on of runs whose stop had been acknowledged before."""
+        """Check S2: the receiver got no request from `since` on of a run whose stop was acknowledged before."""
         late = [_execution(request) for request in self.baseline.receiver.requests[since:]]
-        return [f"S2: {run} called the far end after its stop" for run in late if run in silenced]
+        return [f"S2: {run} called the receiver after its stop" for run in late if run in silenced]
 
 
 SCENES: tuple[Callable[[Play, httpx2.AsyncClient], Awaitable[None]], ...] = (

@@ -109,9 +109,9 @@ async def goes_through(play: Play) -> bool:
         return False
 
 
-def failing(ground_points: list[Point], count: int | None) -> list[tuple[Point, bool]]:
+def failing(baseline_points: list[Point], count: int | None) -> list[tuple[Point, bool]]:
     """The points, each with whether the disk goes on failing: all syncs once, and as many others as were asked for."""
-    every = [(point, lasting) for point in ground_points if point.call in ON_DISK for lasting in (False, True)]
+    every = [(point, lasting) for point in baseline_points if point.call in ON_DISK for lasting in (False, True)]
     random.Random(SEED).shuffle(every)
     first = [(point, lasting) for point, lasting in every if point.call in SYNCS and not lasting]
     rest = [entry for entry in every if entry not in first]
@@ -151,7 +151,7 @@ async def test_after_an_io_error_nothing_is_acknowledged_and_the_process_ends(
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 async def test_when_a_checkpoint_fails_the_process_ends_as_well(baseline: Baseline, tmp_path: Path, call: str) -> None:
-    """Nobody waits for a checkpoint: its failure has to be noticed all the same."""
+    """No caller waits for a checkpoint, and its failure must be noticed all the same."""
     play = await baseline.play(tmp_path / "play")
     assert await play.server.start()
     await play.server.trace(Injection(call, EIO, file=tmp_path / "play" / "data" / DATABASE))

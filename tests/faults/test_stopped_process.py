@@ -1,4 +1,4 @@
-"""A process that stands still for a while (SIGSTOP, a machine that sleeps) keeps no promise about a stop meanwhile."""
+"""A process that was stopped for a while (SIGSTOP, a machine that slept) breaks no promise about a termination."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.servers import PATIENCE
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 DEADLINE = 1.0
-"""Seconds for which the attempt in flight is given time; they pass while the process stands still."""
+"""Seconds that a drain gives the attempt in flight; they pass while the process is stopped."""
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_overdue_work_is_settled_before_the_first_answer(baseline: Baselin
     await play.server.kill()
 
 
-async def test_one_that_stands_still_for_less_goes_on(baseline: Baseline, tmp_path: Path) -> None:
+async def test_a_process_that_was_stopped_for_less_continues(baseline: Baseline, tmp_path: Path) -> None:
     play = await baseline.play(tmp_path / "play", lease=1)
     await stopping(play)
     os.kill(play.server.pid, signal.SIGSTOP)
