@@ -106,6 +106,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/operations/",
     "tests/overload/",
     "tests/receivers.py",
+    "tests/rules/",
     "tests/secrets/",
     "tests/servers.py",
     "tests/simulation/",

@@ -1,10 +1,11 @@
-"""An exhaustive search of the small protocol: two clients order a stop while one run works through its plan.
+"""An exhaustive search of the small protocol: two clients terminate one run while it works through its steps.
 
-A `World` is everything there is: what is on disk, the process with its one worker, what is on its way, what the far
-end saw and what the clients were told. `steps_from` lists everything that can happen next: a commit whose answer
-arrives, one whose answer is lost, a crash before or after it, a result that outlives its process, a deadline, a
-callback. Every commit asks the `decide` of the `Protocol`, and every property of the stop is checked in every world
-that can be reached. A broken protocol has another `decide`, or a wrong order of things: the search has to find it out.
+A `World` is a whole state: the disk, the process with its one worker, the messages on their way, the requests that the
+receiver saw and the answers that the clients got. `steps_from` lists everything that can happen next: a commit whose
+answer arrives, a commit whose answer is lost, a crash before or after it, a result that outlives its process, a
+deadline, a callback. Every commit asks the `decide` of the `Protocol`, and every property of a termination is checked
+in every world that can be reached. A broken protocol has another `decide`, or a wrong order of events: the search must
+detect it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Row(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A perform under way."""
+    """A perform in progress."""
 
     attempt: AttemptRef
     sent: bool = False
@@ -120,7 +121,7 @@ class World(NamedTuple):
     reported: tuple[Settled, ...] = ()
     """Results on their way to the disk; one may outlive its process."""
     sent: frozenset[Key] = frozenset()
-    """What the far end has seen."""
+    """The attempts that the receiver has seen."""
     told: tuple[Verdict | None, ...] = (None, None)
     crashes: int = 0
     losses: int = 0
@@ -450,11 +451,11 @@ def check(world: World) -> World:
     require(not world.taken or world.kept is not None or done, "a callback that was accepted is never lost")
     ended = row.state in {State.DONE, State.ERROR}
     for verdict in world.told:
-        require(not ended or verdict is not Verdict.ACCEPTED, "S5 nobody gets a false answer")
+        require(not ended or verdict is not Verdict.ACCEPTED, "S5 no caller gets a false answer")
         if verdict in {Verdict.ACCEPTED, Verdict.REPEATED}:
             require(world.termination is not None, "S1 an answer is never lost")
         if verdict is Verdict.ALREADY_FINISHED:
-            require(ended, "S5 nobody gets a false answer")
+            require(ended, "S5 no caller gets a false answer")
     if world.termination is not None:
         require(row.state in {State.STOPPING, State.TERMINATE}, "S5 first commit wins")
     else:

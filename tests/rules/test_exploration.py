@@ -41,7 +41,7 @@ def test_every_property_of_a_termination_holds_in_every_state(protocol: Protocol
 
 
 def no_epoch_check(situation: Situation, event: Event) -> Decision:
-    """Whoever reports while an attempt is in flight is taken for it."""
+    """Take every report for one of the attempt in flight."""
     if isinstance(event, Settled) and situation.execution.in_flight:
         event = replace(event, attempt=attempt_of(situation.execution))
     return decide(situation, event)
@@ -72,7 +72,7 @@ def late_result_replaces_the_outcome(situation: Situation, event: Event) -> Deci
 
 
 def interrupt_counts_as_outcome(situation: Situation, event: Event) -> Decision:
-    """A perform that was cancelled has settled its step, whoever cancelled it."""
+    """Let every cancelled perform settle its step, whatever cancelled it."""
     decision = decide(situation, event)
     if isinstance(event, Settled) and event.result.outcome in INTERRUPTED and not decision.moved:
         failed = decide(situation, replace(event, result=Result(Outcome.FAILED)))
@@ -137,7 +137,7 @@ def order_is_told_that_the_run_had_ended(situation: Situation, event: Event) -> 
 
 
 def crash_counts_as_order(situation: Situation, event: Event) -> Decision:
-    """A run whose process died is terminated, although nobody ordered it."""
+    """Terminate a run whose process died, although no client asked for it."""
     if isinstance(event, Recovered) and situation.execution.state is State.PROCESS_STEP:
         return end_stopping(situation, event.at)
     return decide(situation, event)

@@ -239,7 +239,7 @@ class Lifetime(RuleBasedStateMachine):
         self._happens(data, data.draw(st.sampled_from(self.history)))
 
     def _reading(self, data: st.DataObject) -> Execution:
-        """What somebody has read of the run: most often just now."""
+        """Draw an earlier reading of the run: most often the newest."""
         return self.run.row if data.draw(st.integers(0, 3)) else data.draw(st.sampled_from(self.readings))
 
     def _attempt(self, data: st.DataObject) -> AttemptRef:
@@ -274,7 +274,7 @@ class Lifetime(RuleBasedStateMachine):
         self.history.append(event)
         self.readings.append(self.run.row)
         if expected is not None:
-            self.s5_nobody_gets_a_false_answer(decision, expected)
+            self.s5_no_caller_gets_a_false_answer(decision, expected)
         self.s2_nothing_starts_after_the_order(decision, stopped)
         assert not stopped or len(self.run.changes) == made, "no change is made after the order"
         self.s4_a_terminal_state_is_absorbing(before, decision)
@@ -316,7 +316,7 @@ class Lifetime(RuleBasedStateMachine):
             assert not decision.moved
             assert decision.effects == ()
 
-    def s5_nobody_gets_a_false_answer(self, decision: Decision, expected: Verdict) -> None:
+    def s5_no_caller_gets_a_false_answer(self, decision: Decision, expected: Verdict) -> None:
         assert decision.verdict is expected
 
     def s6_the_first_order_stands(self, before: Any, decision: Decision) -> None:

@@ -149,7 +149,7 @@ def test_what_was_prepared_from_an_old_reading_does_nothing() -> None:
     old = run.row.epoch
     run.apply(Prepared(BORN, old, Announce(0), "me"))
     before = run.row
-    assert run.apply(Prepared(BORN, old, Announce(0), "somebody else")).verdict is Verdict.SUPERSEDED
+    assert run.apply(Prepared(BORN, old, Announce(0), "another holder")).verdict is Verdict.SUPERSEDED
     assert run.row is before
 
 

@@ -1,4 +1,4 @@
-"""An order to stop: what it does in each state, and what a second one adds."""
+"""A terminate: its effect in each state, and the effect of a second one."""
 
 import pytest
 

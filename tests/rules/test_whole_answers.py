@@ -354,7 +354,7 @@ def test_a_failure_on_the_way() -> None:
     assert decision == whole(row, (SETTLED, closed(row.epoch), failed))
 
 
-def test_a_success_whose_next_step_nobody_has_looked_at() -> None:
+def test_a_success_whose_next_step_is_not_prepared() -> None:
     run = a_run()
     row = moved(run.row, State.PENDING, step=1, attempt=0)
     row = replace(row, waiting_for=WaitingFor.READY, wake_at=LATER)
@@ -415,7 +415,7 @@ def test_an_answer_that_was_waited_for() -> None:
     assert run.apply(event) == whole(row, (SETTLED,))
 
 
-def test_an_answer_that_somebody_else_will_go_on_from() -> None:
+def test_an_answer_that_another_holder_will_continue_from() -> None:
     run = a_run(State.WAITING)
     row = replace(moved(run.row, State.PENDING, step=1, attempt=0), waiting_for=WaitingFor.READY, wake_at=LATER)
     event = Woken(LATER, run.row.epoch, WaitingFor.CALLBACK, SUCCEEDED)
