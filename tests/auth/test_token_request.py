@@ -10,7 +10,7 @@ from interlock.auth.form import MAX_BODY
 from interlock.auth.token_endpoint import TokenAnswer
 from interlock.ports import Role
 from tests.auth.clients import HOST, World, content, headers, with_client
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,8 @@ async def test_the_secret_works_as_well_as_an_assertion(here: World) -> None:
 async def test_a_token_is_recognisable_and_only_its_digest_is_stored(here: World) -> None:
     token = content(await here.post(here.secret_form()))["access_token"]
     assert re.fullmatch(r"interlock_at_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", token)
-    [[digest]] = list(sqlite(here.store).access._reader.execute("SELECT digest FROM tokens"))
+    rows = on_connection(lambda connection: connection.execute("SELECT digest FROM tokens").fetchall())
+    [[digest]] = await sqlite(here.store).writer.submit(rows)
     assert isinstance(digest, bytes)
     assert token.encode() not in digest
 

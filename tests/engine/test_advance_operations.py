@@ -32,7 +32,7 @@ from interlock.steps.kind import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, run_automation, wait, webhook
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +89,9 @@ async def test_a_run_that_is_held_back_is_left_alone() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
         await sqlite(world.store).writer.submit(
-            lambda connection: connection.execute("UPDATE executions SET state = 'PAUSED_BY_CIRCUIT_BREAKER'")
+            on_connection(
+                lambda connection: connection.execute("UPDATE executions SET state = 'PAUSED_BY_CIRCUIT_BREAKER'")
+            )
         )
         assert await turn(world, run.ref) is FINISHED
         await world.advance.give_up(run.ref)

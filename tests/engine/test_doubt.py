@@ -21,7 +21,7 @@ from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.test_advance_operations import HOLDER, INPUT, a_run, quiet, turn
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +98,7 @@ async def test_an_accepted_call_whose_run_went_on_is_not_known_again(changed: st
         event = event_for(run, "accepted")
         await world.store.executions.apply(run.ref, event)
         sql = f"UPDATE executions SET {changed}"
-        await sqlite(world.store).writer.submit(lambda connection: connection.execute(sql))
+        await sqlite(world.store).writer.submit(on_connection(lambda connection: connection.execute(sql)))
         assert await world.advance._commits.own_write(run.ref, event) is None
 
 

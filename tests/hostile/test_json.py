@@ -25,7 +25,7 @@ from tests.engine.worlds import evaluate, run_automation
 from tests.expressions.compiled import compile_template
 from tests.loops import METER
 from tests.operations.operations_client import CALL, WAIT, OperationsClient, operations_client
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -287,7 +287,7 @@ async def spoil(admin: OperationsClient, run: int, column: str, document: bytes)
         "context": "UPDATE definitions SET context = ? WHERE id = (SELECT definition FROM executions WHERE id = ?)",
     }[column]
     await sqlite(admin.engine.store).writer.submit(
-        lambda connection: connection.execute(sql, (document, run)).fetchall()
+        on_connection(lambda connection: connection.execute(sql, (document, run)).fetchall())
     )
 
 

@@ -26,7 +26,7 @@ from tests.clocks import SECOND, SequentialIds, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients
 from tests.engine.worlds import FarEnd, engine, evaluate, restarted, run_automation, webhook
 from tests.operations.operations_client import OperationsClient, operations_client
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -225,7 +225,7 @@ async def test_damaged_input_is_not_sent() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish([login(CANARY), webhook("call", {"p": "{{ ctx.s.pw }}"})]))
         damage = "UPDATE steps SET sealed_input = CAST(x'31' || zeroblob(60) AS BLOB) WHERE position = 1"
-        await sqlite(world.store).writer.submit(lambda made: made.execute(damage).fetchall())
+        await sqlite(world.store).writer.submit(on_connection(lambda made: made.execute(damage).fetchall()))
         async with restarted(world) as again:
             assert again.error(ref)["code"] == "SECRET_UNREADABLE"
             last = again.steps(ref)[-1]

@@ -18,7 +18,7 @@ from interlock.store.statements import Dialect, load
 from tests.clocks import settle
 from tests.engine.worlds import AUDIT
 from tests.operations.operations_client import CALL, GREET, WAIT, CheckedFarEnd, OperationsClient, operations_client
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -329,7 +329,7 @@ async def marked_as_restored(admin: OperationsClient) -> None:
         number = connection.execute(BACKUP["backup_restored"], restore).fetchone()
         connection.execute(BACKUP["backup_mark"], number)
 
-    await sqlite(admin.engine.store).writer.submit(job)
+    await sqlite(admin.engine.store).writer.submit(on_connection(job))
 
 
 async def test_in_a_restored_store_whatever_was_not_at_its_end_may_have_happened_since(admin: OperationsClient) -> None:

@@ -12,7 +12,7 @@ from interlock.audit.chain import links
 from interlock.errors import InvalidArgument
 from interlock.operations.audit.handlers import VERIFY_BATCH_ROWS
 from tests.operations.operations_client import WAIT, OperationsClient
-from tests.store.stores import sqlite
+from tests.store.stores import on_connection, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def tampered(admin: OperationsClient, sql: str) -> None:
     def job(connection: apsw.Connection) -> None:
         connection.execute(sql)
 
-    await sqlite(admin.engine.store).writer.submit(job)
+    await sqlite(admin.engine.store).writer.submit(on_connection(job))
 
 
 async def a_record(admin: OperationsClient, rows: int = 5) -> list[Any]:

@@ -23,6 +23,7 @@ from interlock.rules.events import Terminated
 from interlock.rules.model import SYSTEM, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.sqlite import bulk, stops
+from interlock.store.tx import Tx
 from tests.clocks import settle
 from tests.engine.worlds import ANN, AUDIT, run_automation
 from tests.operations.operations_client import CALL, WAIT, OperationsClient, operations_client
@@ -147,7 +148,11 @@ async def a_decision(admin: OperationsClient) -> Scene:
     runs = [await admin.start(automation) for _ in range(3)]
     store, tenant = admin.engine.store, admin.tenant.id
     action = BulkAction(id="d", automation=automation, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="")
-    await sqlite(store).writer.submit(lambda connection: bulk.put(connection, tenant, action, 1, max(runs)))
+
+    async def job(tx: Tx) -> None:
+        await bulk.put(tx, tenant, action, 1, max(runs))
+
+    await sqlite(store).writer.submit(job)
     sqlite(store).bulk.begun()
     return Scene(lambda store: jobs.bulk(store, admin.engine.clock), lambda: terminated(admin, runs))
 

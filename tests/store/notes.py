@@ -12,7 +12,8 @@ from interlock.ports import Store
 from interlock.rules.changes import Applied, Refused
 from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.mutations import Applier, MutationContext
-from tests.store.stores import sqlite
+from interlock.store.sqlite.tx import SqliteTx
+from tests.store.stores import on_connection, sqlite
 
 REFUSAL: Final = b'{"code":"NOTE_REFUSED","message":"there is a note of this run already"}'
 
@@ -31,9 +32,10 @@ class WriteNote:
     """The applier is wrong: it raises after it has written."""
 
 
-def write_note(context: MutationContext, note: WriteNote) -> Applied | Refused:
+async def write_note(context: MutationContext, note: WriteNote) -> Applied | Refused:
     """Refuse a second note, else write it."""
-    connection, row = context.connection, context.execution
+    assert isinstance(context.tx, SqliteTx)
+    connection, row = context.tx.connection, context.execution
     key = (row.tenant, row.id)
     found = connection.execute("SELECT text FROM notes WHERE tenant = ? AND execution = ?", key).fetchone()
     if found is None or note.writes_first or note.fails:
@@ -52,7 +54,7 @@ async def make_table(store: Store) -> None:
     def job(connection: apsw.Connection) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS notes (tenant, execution, at, text)")
 
-    await sqlite(store).writer.submit(job)
+    await sqlite(store).writer.submit(on_connection(job))
 
 
 async def notes(store: Store) -> list[str]:
@@ -61,4 +63,4 @@ async def notes(store: Store) -> list[str]:
     def job(connection: apsw.Connection) -> list[str]:
         return [text for (text,) in connection.execute("SELECT text FROM notes ORDER BY rowid")]
 
-    return await sqlite(store).writer.submit(job)
+    return await sqlite(store).writer.submit(on_connection(job))

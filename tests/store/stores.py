@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
@@ -22,6 +22,7 @@ from interlock.store.sqlite.appliers import RELEASED
 from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
+from interlock.store.sqlite.tx import SqliteTx
 from interlock.store.sqlite.writer import Form
 
 T = TypeVar("T")
@@ -96,6 +97,15 @@ def sqlite(store: Store) -> SqliteStore:
     """The store of a test that looks beneath the port: at its rows, or at its writer."""
     assert isinstance(store, SqliteStore)
     return store
+
+
+def on_connection(work: Callable[[apsw.Connection], T]) -> Callable[[SqliteTx], Coroutine[Any, Any, T]]:
+    """A job that works on the connection itself, beneath the port of a transaction."""
+
+    async def job(tx: SqliteTx) -> T:
+        return work(tx.connection)
+
+    return job
 
 
 def make_schema(connection: apsw.Connection, number: int) -> None:

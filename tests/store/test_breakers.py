@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import apsw
 import pytest
 
 from interlock.errors import NotFound
@@ -18,6 +17,7 @@ from interlock.rules.model import Cause, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.bulk import BATCH
+from interlock.store.tx import Tx
 from simulation.reads import finished
 from tests.store.stores import ANN, AUDIT, World, opened, sqlite, world
 
@@ -188,8 +188,8 @@ class BreakersContract:
             id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="revoked"
         )
 
-        def revoked(connection: apsw.Connection) -> bulk.Batch:
-            return bulk.begin(connection, here.tenant, action, AT + 9, most=2)
+        async def revoked(tx: Tx) -> bulk.Batch:
+            return await bulk.begin(tx, here.tenant, action, AT + 9, most=2)
 
         batch = await sqlite(here.store).writer.submit(revoked)
         assert (batch.more, states(here).count(State.STOPPING)) == (True, 2)

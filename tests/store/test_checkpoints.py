@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from interlock.store.sqlite.disk import CHECKPOINT_PAGES, DATABASE
 from tests.clocks import settle
-from tests.store.stores import AtOnce, opened, sqlite
+from tests.store.stores import AtOnce, on_connection, opened, sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -34,11 +34,11 @@ def write_little(connection: apsw.Connection) -> None:
 async def test_a_long_wal_is_moved_into_the_database_and_begun_anew(tmp_path: Path) -> None:
     database, wal = tmp_path / DATABASE, tmp_path / f"{DATABASE}-wal"
     async with opened(tmp_path, checkpoint_offload=AtOnce()) as store:
-        await sqlite(store).writer.submit(write_much)
+        await sqlite(store).writer.submit(on_connection(write_much))
         await settle()
         assert database.stat().st_size >= CHECKPOINT_PAGES * PAGE
         longest, before = wal.stat().st_size, head(wal)
-        await sqlite(store).writer.submit(write_little)
+        await sqlite(store).writer.submit(on_connection(write_little))
         assert head(wal) != before
         assert wal.stat().st_size == longest
 
@@ -48,7 +48,7 @@ async def test_a_short_wal_is_left_alone(tmp_path: Path) -> None:
     async with opened(tmp_path, checkpoint_offload=AtOnce()) as store:
         before = database.stat().st_size
         await sqlite(store).writer.submit(
-            lambda connection: connection.execute("CREATE TABLE little (n INTEGER)").fetchall()
+            on_connection(lambda connection: connection.execute("CREATE TABLE little (n INTEGER)").fetchall())
         )
         await settle()
         assert database.stat().st_size == before
@@ -56,7 +56,7 @@ async def test_a_short_wal_is_left_alone(tmp_path: Path) -> None:
 
 async def test_it_is_moved_in_a_thread_while_the_store_is_at_work(tmp_path: Path) -> None:
     async with opened(tmp_path) as store, asyncio.timeout(PATIENCE):
-        await sqlite(store).writer.submit(write_much)
+        await sqlite(store).writer.submit(on_connection(write_much))
         while (tmp_path / DATABASE).stat().st_size < CHECKPOINT_PAGES * PAGE:
             await checkpoint()
 

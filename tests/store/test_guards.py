@@ -13,8 +13,9 @@ from interlock.rules.events import Announce, Event, Settled, Terminated
 from interlock.rules.model import AttemptRef, Execution, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.store.sqlite.records import GuardFailed, write
-from tests.store.stores import ANN, World, opened, sqlite, world
+from interlock.store.rowset import rowset_of
+from interlock.store.tx import GuardFailed, Tx
+from tests.store.stores import ANN, World, on_connection, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,11 @@ async def here() -> AsyncIterator[World]:
 async def written(here: World, was: Execution, event: Event) -> None:
     decision = decide(Situation(was), event)
     assert decision.moved
-    await sqlite(here.store).writer.submit(lambda connection: write(connection, was, decision, 5_000))
+
+    async def job(tx: Tx) -> None:
+        await tx.write(rowset_of(was, decision, 5_000))
+
+    await sqlite(here.store).writer.submit(job)
 
 
 @pytest.mark.parametrize("event", [STOP, ON], ids=["another state", "the next attempt"])
@@ -51,7 +56,7 @@ async def test_a_row_that_stands_elsewhere_is_not_written(here: World, event: Ev
 async def test_a_row_whose_state_is_another_one_at_the_same_epoch_is_not_written(here: World, event: Event) -> None:
     run = (await here.in_flight()).execution
     await sqlite(here.store).writer.submit(
-        lambda connection: connection.execute("UPDATE executions SET state = 'WAITING'")
+        on_connection(lambda connection: connection.execute("UPDATE executions SET state = 'WAITING'"))
     )
     with pytest.raises(GuardFailed):
         await written(here, run, event)

@@ -20,7 +20,7 @@ from interlock.store.sqlite.room import SIZES, Sizes
 from interlock.store.sqlite.store import SqliteStore
 from simulation.disk import Disk, Operation
 from tests.clocks import settle
-from tests.store.stores import AtOnce
+from tests.store.stores import AtOnce, on_connection
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +89,7 @@ async def fill_up(store: SqliteStore, full: Full) -> None:
     full.fill()
     while not store.full:
         try:
-            await store.writer.submit(write(20_000))
+            await store.writer.submit(on_connection(write(20_000)))
         except Unavailable:
             break
     assert store.full
@@ -99,19 +99,19 @@ async def test_small_commits_go_on_for_long_on_a_full_disk(full: Full, tmp_path:
     async with store_on(full, tmp_path / "data") as store:
         await fill_up(store, full)
         for _ in range(400):
-            await store.writer.submit(write(1_000), urgent=True)
+            await store.writer.submit(on_connection(write(1_000)), urgent=True)
         assert integrity_errors(store._reader) == []
 
 
 async def test_large_commits_leave_the_last_room_to_small_ones(full: Full, tmp_path: Path) -> None:
     async with store_on(full, tmp_path / "data") as store:
         await fill_up(store, full)
-        many = (store.writer.submit(write(60_000)) for _ in range(100))
+        many = (store.writer.submit(on_connection(write(60_000))) for _ in range(100))
         refused = [each for each in await asyncio.gather(*many, return_exceptions=True) if each != 60_000]
         assert refused
         assert {type(each) for each in refused} == {Unavailable}
         for _ in range(50):
-            await store.writer.submit(write(1_000), urgent=True)
+            await store.writer.submit(on_connection(write(1_000)), urgent=True)
 
 
 async def test_room_is_kept_again_when_the_disk_has_some(full: Full, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_database_file_is_as_long_as_its_pages_after_each_commit(full: Ful
     """Otherwise a checkpoint would need room that a neighbour may have taken, and the log could never begin anew."""
     async with store_on(full, tmp_path / "data", AtOnce()) as store:
         for number in range(60):
-            await store.writer.submit(write(number * 3_000))
+            await store.writer.submit(on_connection(write(number * 3_000)))
             assert lacking(store, tmp_path / "data") == 0
 
 
@@ -155,7 +155,7 @@ async def test_commit_beside_a_checkpoint_that_cuts_the_file_keeps_its_room(full
 
     async with store_on(full, tmp_path / "data", AtOnce()) as store:
         full.then = commit
-        await store.writer.submit(write(300_000))
+        await store.writer.submit(on_connection(write(300_000)))
         await settle()
         assert found == [0]
         assert lacking(store, tmp_path / "data") == 0
@@ -166,14 +166,14 @@ async def test_log_keeps_its_room_when_the_store_is_closed_and_opened_on_a_full_
 ) -> None:
     log = tmp_path / "data" / f"{DATABASE}-wal"
     async with store_on(full, tmp_path / "data") as store:
-        await store.writer.submit(write(100_000))
+        await store.writer.submit(on_connection(write(100_000)))
         before = log.stat().st_size
     assert before >= SMALL.log
     assert log.stat().st_size == before
     full.fill()
     async with store_on(full, tmp_path / "data") as store:
         for _ in range(100):
-            await store.writer.submit(write(1_000), urgent=True)
+            await store.writer.submit(on_connection(write(1_000)), urgent=True)
 
 
 async def test_disk_that_is_nearly_full_is_noticed_before_a_write_fails(full: Full, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_disk_that_is_nearly_full_is_noticed_before_a_write_fails(full: Fu
 async def test_real_files_have_blocks_for_all_their_bytes(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "data")
     try:
-        await store.writer.submit(write(100_000))
+        await store.writer.submit(on_connection(write(100_000)))
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             found = os.stat(tmp_path / "data" / name)
             assert found.st_blocks * 512 >= found.st_size, name

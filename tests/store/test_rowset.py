@@ -37,10 +37,11 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
-from interlock.store.rows import EXECUTION, kept_callback
-from interlock.store.rowset import CHANGES, MOVE, STEP, Change, rowset_of, rowset_of_new
-from interlock.store.sqlite.records import STATEMENTS, write_rows
+from interlock.store.rows import EXECUTION, Row, kept_callback
+from interlock.store.rowset import CHANGES, MOVE, STEP, Change, RowSet, rowset_of, rowset_of_new
+from interlock.store.sqlite.tx import CHANGE_STATEMENTS
 from interlock.store.statements import Dialect, load
+from interlock.store.tx import Tx
 from tests.store.stores import AUDIT, World, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
@@ -55,11 +56,18 @@ async def here() -> AsyncIterator[World]:
         yield await world(store)
 
 
+async def write(here: World, rows: RowSet) -> None:
+    async def job(tx: Tx) -> None:
+        await tx.write(rows)
+
+    await sqlite(here.store).writer.submit(job)
+
+
 async def kept(here: World, row: Execution, *records: Record) -> Ref:
     """Write a new run with these records beside it."""
     run = dataclasses.replace(row, tenant=here.tenant)
     rows = rowset_of_new(run, b'{"n":"[secret]"}', records, 99, SecretRef(b"sealed"))
-    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
+    await write(here, rows)
     return run.ref
 
 
@@ -70,7 +78,7 @@ def test_the_columns_of_a_run_are_its_fields_in_their_order() -> None:
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(change.name))
 def test_a_change_gives_each_parameter_of_its_statement_once(change: Change) -> None:
     assert sorted(change.columns) == sorted(set(change.columns))
-    assert STATEMENTS[change].parameters == change.columns
+    assert CHANGE_STATEMENTS[change].parameters == change.columns
 
 
 def test_a_statement_refuses_an_order_of_other_parameters() -> None:
@@ -102,7 +110,7 @@ async def test_a_moved_run_comes_back_as_it_was_decided(here: World, change: Cha
         decided = dataclasses.replace(decided, state=State.DONE, waiting_for=None, wake_at=30, completed_at=34)
     rows = rowset_of(was, Decision(Verdict.ACCEPTED, decided, moved=True), 33)
     assert [found for found, _ in rows] == [change]
-    await sqlite(here.store).writer.submit(lambda connection: write_rows(connection, rows))
+    await write(here, rows)
     assert await here.store.executions.get(was.ref) == decided
 
 
@@ -150,8 +158,11 @@ async def test_a_termination_comes_back_with_each_value_in_its_own_field(here: W
 async def test_sealed_callback_comes_back_with_each_value_in_its_own_field(here: World) -> None:
     told = Result(Outcome.SUCCEEDED, b'{"o":1}', status=202, sealed=SecretRef(b"a"))
     ref = await kept(here, RUN, CallbackKept(3, 7, told))
-    read = load("executions", Dialect.SQLITE)["callback_kept"]
-    rows = await sqlite(here.store).writer.submit(lambda made: made.execute(read, (ref.tenant, ref.id, 3)).fetchall())
+
+    async def job(tx: Tx) -> list[Row]:
+        return await tx.all("callback_kept", tenant=ref.tenant, execution=ref.id, position=3)
+
+    rows = await sqlite(here.store).writer.submit(job)
     assert [kept_callback(row) for row in rows] == [KeptCallback(7, told)]
 
 

@@ -39,11 +39,11 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from interlock.store.sqlite import stops
+from interlock.store.sqlite import stops, tx
 from interlock.store.sqlite.writer import Form
 from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
-from tests.store.stores import ANN, AUDIT, PLAN, World, named, opened_as, sqlite, world
+from tests.store.stores import ANN, AUDIT, PLAN, World, named, on_connection, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ async def one_in_every_state(here: World, parent: Ref | None = None, *, called: 
                 row = (await here.start(Wait(0, WaitingFor.TIMER, 9_000_000), parent=parent)).execution
             case State.PAUSED_BY_CIRCUIT_BREAKER:
                 row = (await here.start(parent=parent)).execution
-                await sqlite(here.store).writer.submit(partial(pause, row.id))
+                await sqlite(here.store).writer.submit(on_connection(partial(pause, row.id)))
             case _:
                 row = (await here.start(Announce(0), parent=parent)).execution
         if called and state in {State.PROCESS_STEP, State.STOPPING}:
@@ -111,7 +111,7 @@ async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(
         await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, below))
     await here.store.executions.terminate_tree(root.ref, AT, order)
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
-    assert await sqlite(here.store).writer.submit(left_of_callbacks) == 0
+    assert await sqlite(here.store).writer.submit(on_connection(left_of_callbacks)) == 0
 
 
 def left_of_callbacks(connection: apsw.Connection) -> int:
@@ -193,7 +193,7 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
     assert {(ref.id - by_set[0], at) for ref, at in here.listener.woken} == woken
     assert [await said(here, id_) for id_ in by_set] == [await said(here, id_) for id_ in by_rule]
-    assert await sqlite(here.store).writer.submit(left_of_callbacks) == 0
+    assert await sqlite(here.store).writer.submit(on_connection(left_of_callbacks)) == 0
 
 
 class Follower:
@@ -264,7 +264,7 @@ async def test_a_stop_of_another_tree_than_the_one_below_is_found_out(
     name = "doomed_tree"
     text = texts("terminations", Dialect.SQLITE)[name]
     assert right in text
-    monkeypatch.setitem(stops._SQL, name, Statement.of(name, text.replace(right, wrong), Dialect.SQLITE))
+    monkeypatch.setitem(tx.STATEMENTS, name, Statement.of(name, text.replace(right, wrong), Dialect.SQLITE))
     with pytest.raises(AssertionError):
         await the_tree_below_is_stopped_and_nothing_else(here)
 
@@ -305,7 +305,7 @@ async def audited(here: World) -> list[str]:
 async def fenced(here: World, id_: int) -> bool:
     sql = "SELECT fenced FROM executions WHERE tenant = ? AND id = ?"
     [(mark,)] = await sqlite(here.store).writer.submit(
-        lambda connection: list(connection.execute(sql, (here.tenant, id_)))
+        on_connection(lambda connection: list(connection.execute(sql, (here.tenant, id_))))
     )
     return bool(mark)
 
@@ -453,7 +453,7 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
     first = (await here.start(parent=root.ref)).execution
     lost = (await here.in_flight(parent=root.ref)).execution
     paused = (await here.start(parent=root.ref)).execution
-    await sqlite(here.store).writer.submit(partial(pause, paused.id))
+    await sqlite(here.store).writer.submit(on_connection(partial(pause, paused.id)))
     items = (await here.start(Announce(0, None, (Item(0, "a"), Item(1, "b"))), parent=root.ref)).execution
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
     await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))

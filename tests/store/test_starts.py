@@ -18,7 +18,7 @@ from interlock.rules.events import Created
 from interlock.rules.model import Ref
 from interlock.store.sqlite.connection import migrate
 from interlock.store.sqlite.execution_reads import EVENTS_KEPT
-from tests.store.stores import AUDIT, FORMS, World, make_schema, named, opened_as, sqlite, world
+from tests.store.stores import AUDIT, FORMS, World, make_schema, named, on_connection, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -123,7 +123,7 @@ async def test_a_deleted_automation_has_no_next_time(here: World) -> None:
     def job(connection: apsw.Connection) -> object:
         return connection.execute("SELECT next_fire_at FROM automations").fetchall()
 
-    assert await sqlite(here.store).writer.submit(job) == [(None,)]
+    assert await sqlite(here.store).writer.submit(on_connection(job)) == [(None,)]
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ async def test_an_event_whose_run_was_removed_starts_no_other(here: World) -> No
     def job(connection: apsw.Connection) -> None:
         connection.execute("DELETE FROM executions")
 
-    await sqlite(here.store).writer.submit(job)
+    await sqlite(here.store).writer.submit(on_connection(job))
     with pytest.raises(AlreadyExists):
         await start(here, 2, event="e")
 
@@ -199,7 +199,7 @@ async def events(here: World) -> list[tuple[str, int]]:
     def job(connection: apsw.Connection) -> list[tuple[str, int]]:
         return [(event, id_) for event, id_ in connection.execute("SELECT event, execution FROM trigger_events")]
 
-    return await sqlite(here.store).writer.submit(job)
+    return await sqlite(here.store).writer.submit(on_connection(job))
 
 
 # --- older stores -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from interlock.errors import CommitUnknown, Fatal, NotFound, Unavailable
 from interlock.rules.states import IllegalMove
+from interlock.store.sqlite.tx import SqliteTx
 from interlock.store.sqlite.writer import GROUP, Form, Writer
 
 pytestmark = pytest.mark.anyio
@@ -33,9 +34,9 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
     connection.close()
 
 
-def note(text: str) -> Callable[[apsw.Connection], str]:
-    def job(connection: apsw.Connection) -> str:
-        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+def note(text: str) -> Callable[[SqliteTx], Coroutine[Any, Any, str]]:
+    async def job(tx: SqliteTx) -> str:
+        tx.connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
         return text
 
     return job
@@ -110,8 +111,8 @@ async def test_a_defect_in_one_job_fails_its_caller_alone(
 ) -> None:
     writer = Writer(connection, form)
 
-    def broken(connection: apsw.Connection) -> None:
-        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+    async def broken(tx: SqliteTx) -> None:
+        tx.connection.execute("INSERT INTO notes (text) VALUES ('half')")
         raise defect
 
     jobs: list[asyncio.Future[Any]] = [writer.submit(note("before"))]
@@ -126,8 +127,8 @@ async def test_a_defect_in_one_job_fails_its_caller_alone(
 async def test_a_failing_job_takes_nobody_with_it(connection: apsw.Connection, form: Form) -> None:
     writer = Writer(connection, form)
 
-    def failing(connection: apsw.Connection) -> None:
-        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+    async def failing(tx: SqliteTx) -> None:
+        tx.connection.execute("INSERT INTO notes (text) VALUES ('half')")
         raise NotFound
 
     results = await asyncio.gather(
@@ -210,11 +211,11 @@ async def test_on_a_full_disk_the_reserve_is_released_and_the_group_runs_again(
     writer = Writer(connection, form, on_full=lambda: released.append(True))
     tries: list[bool] = []
 
-    def refused_once(connection: apsw.Connection) -> str:
+    async def refused_once(tx: SqliteTx) -> str:
         tries.append(writer.full)
         if not writer.full:
             raise apsw.FullError
-        return note("kept")(connection)
+        return await note("kept")(tx)
 
     assert await writer.submit(refused_once) == "kept"
     assert (tries, released) == ([False, True], [True])
@@ -238,7 +239,7 @@ async def test_after_an_io_error_nothing_is_acknowledged_any_more(connection: ap
     told: list[Fatal] = []
     writer = Writer(connection, form, on_fatal=told.append)
 
-    def failing(connection: apsw.Connection) -> None:
+    async def failing(tx: SqliteTx) -> None:
         raise apsw.IOError
 
     results = await asyncio.gather(writer.submit(note("a")), writer.submit(failing), return_exceptions=True)
@@ -270,7 +271,7 @@ async def test_what_became_of_a_commit_that_failed_is_not_said_to_be_known(
     failing: Any = Failing(connection, statement)
     writer = Writer(failing, form)
 
-    def job(_: apsw.Connection) -> None:
+    async def job(tx: SqliteTx) -> None:
         failing.execute("INSERT INTO notes (text) VALUES ('a')")
 
     first, second = writer.submit(job, heavy=True), writer.submit(note("b"))

@@ -44,11 +44,6 @@ def execution(row: Row) -> Execution:
     return Execution(*values)
 
 
-def fenced(row: Row) -> bool:
-    """Whether a very large tree is being stopped whose root the run is."""
-    return bool(row[_WIDTH])
-
-
 def step(row: Row) -> StepRow:
     """From the columns of `steps_of`."""
     (

@@ -8,10 +8,11 @@ Parameters are written as `:name`, and a driver is given numbered ones. `{column
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from operator import itemgetter
 from typing import Any, Final
 
 COMMON: Final = "common"
@@ -35,7 +36,7 @@ _SIGN: Final = {Dialect.SQLITE: "?"}
 class Statement(str):
     """A statement as its driver takes it: parameters are numbered, as they appear if no order is given."""
 
-    __slots__ = ("dialect", "name", "parameters", "text")
+    __slots__ = ("dialect", "name", "parameters", "text", "values")
 
     name: str
     text: str
@@ -43,6 +44,8 @@ class Statement(str):
     dialect: Dialect
     parameters: tuple[str, ...]
     """The names of the parameters, in the order of their numbers."""
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    """Returns the values of the parameters in their order; the mapping may have more. KeyError: one is missing."""
 
     @classmethod
     def of(cls, name: str, text: str, dialect: Dialect, order: Sequence[str] | None = None) -> Statement:
@@ -51,6 +54,7 @@ class Statement(str):
         sign = _SIGN[dialect]
         made = cls(_PARAMETER.sub(lambda found: f"{sign}{parameters.index(found[1]) + 1}", text))
         made.name, made.text, made.dialect, made.parameters = name, text, dialect, parameters
+        made.values = _getter(parameters)
         return made
 
     def ordered(self, parameters: Sequence[str]) -> Statement:
@@ -63,14 +67,6 @@ class Statement(str):
             raise ValueError(f"{self.name} has the parameters {self.parameters}, not {tuple(parameters)}")
         return Statement.of(self.name, self.text, self.dialect, parameters)
 
-    def values(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The values of the parameters in their order; more may be given.
-
-        Raises:
-            KeyError: one is missing.
-        """
-        return tuple([given[name] for name in self.parameters])
-
 
 @cache
 def load(subject: str, dialect: Dialect) -> dict[str, Statement]:
@@ -80,6 +76,22 @@ def load(subject: str, dialect: Dialect) -> dict[str, Statement]:
         ValueError: a name is given twice in one file, or a list of columns is unknown.
     """
     return {name: Statement.of(name, text, dialect) for name, text in texts(subject, dialect).items()}
+
+
+@cache
+def statements(dialect: Dialect) -> dict[str, Statement]:
+    """The statements of all subjects, by name.
+
+    Raises:
+        ValueError: two subjects have a statement of the same name.
+    """
+    found: dict[str, Statement] = {}
+    for subject in subjects(dialect):
+        added = load(subject, dialect)
+        if twice := found.keys() & added.keys():
+            raise ValueError(f"{subject}.sql names {', '.join(sorted(twice))}, which another subject has")
+        found |= added
+    return found
 
 
 def texts(subject: str, dialect: Dialect) -> dict[str, str]:
@@ -104,6 +116,13 @@ def columns(name: str) -> tuple[str, ...]:
 def subjects(dialect: Dialect) -> list[str]:
     """The names of all files with statements of the dialect."""
     return sorted({name for folder in (COMMON, dialect) for name in _files(folder)} - {COLUMNS})
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    # A function in C for most statements: it runs once for every statement of every commit.
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple([given[name] for name in names])
 
 
 def _files(folder: str) -> list[str]:

@@ -9,15 +9,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import apsw
-
 from interlock.errors import AlreadyExists, NotFound, TooManyRequests
 from interlock.ports import AuditEntry, BulkAction, ClientRow, Role, TenantRow, TenantSettings, TokenRow
 from interlock.rules.model import SYSTEM
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, Tx, drive
 
 ASSERTION_KEPT = 15 * 60 * 1_000_000
 """Microseconds for which a used assertion is remembered: longer than any assertion can be valid."""
@@ -25,15 +23,11 @@ ASSERTIONS_MOST = 100_000
 """Used assertions remembered for a tenant; beyond that new ones are refused, since forgetting one would let it in
 again."""
 
-_SQL = load("access", Dialect.SQLITE)
-_TOKEN = _SQL["token_get"]
-_CLIENT = _SQL["client_get"]
-
 
 class SqliteAccess:
     """`ports.Access` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, *, most_assertions: int = ASSERTIONS_MOST) -> None:
+    def __init__(self, writer: Writer, reader: Queries, *, most_assertions: int = ASSERTIONS_MOST) -> None:
         self._writer = writer
         self._reader = reader
         self._most_assertions = most_assertions
@@ -41,65 +35,64 @@ class SqliteAccess:
         self.decisions: bulk.SqliteBulk
         """How the runs of a revoked tenant are terminated; the store sets it once both are there."""
         # Asked for each event of each run; this process alone writes it.
-        self._disabled = {id_ for (id_,) in reader.execute(_SQL["tenants_disabled"])}
+        self._disabled = {id_ for (id_,) in drive(reader.all("tenants_disabled"))}
 
     # --- tenants --------------------------------------------------------------------------------------------------
 
     async def tenants(self) -> list[TenantRow]:
-        return [self._tenant(row) for row in self._reader.execute(_SQL["tenants_all"])]
+        return [await self._tenant(row) for row in await self._reader.all("tenants_all")]
 
-    def tenant_ids(self) -> list[int]:
+    async def tenant_ids(self) -> list[int]:
         """The ids of all tenants."""
-        return [id_ for (id_,) in self._reader.execute(_SQL["tenant_ids"])]
+        return [id_ for (id_,) in await self._reader.all("tenant_ids")]
 
     def automations_disabled(self, tenant: int) -> bool:
         """Whether the tenant's switch "disable automations" is on."""
         return tenant in self._disabled
 
     async def tenant_of_host(self, host: str) -> TenantRow | None:
-        found = self._reader.execute(_SQL["tenant_of_host"], (host,)).fetchone()
-        return None if found is None else self._tenant(found)
+        found = await self._reader.one("tenant_of_host", host=host)
+        return None if found is None else await self._tenant(found)
 
     def create_tenant(
         self, name: str, hosts: tuple[str, ...], at: int, audit: AuditEntry, *, first: ClientRow | None = None
     ) -> Future[TenantRow]:
-        def job(connection: apsw.Connection) -> TenantRow:
+        async def job(tx: Tx) -> TenantRow:
             self._writer.require_room()
-            if connection.execute(_SQL["tenant_named"], (name,)).fetchone() is not None:
+            if (await tx.one("tenant_named", name=name)) is not None:
                 raise AlreadyExists(f"there is a tenant named {name!r} already")
-            (id_,) = next(connection.execute(_SQL["tenant_next"]))
-            connection.execute(_SQL["tenant_insert"], (id_, name, at))
-            _take_hosts(connection, id_, hosts)
+            (id_,) = await tx.only("tenant_next")
+            await tx.run("tenant_insert", id=id_, name=name, created_at=at)
+            await _take_hosts(tx, id_, hosts)
             if first is not None:
-                connection.execute(_SQL["client_insert"], _values(replace(first, tenant=id_)))
-            append_audit(connection, id_, at, audit)
+                await tx.run("client_insert", **_values(replace(first, tenant=id_)))
+            await append_audit(tx, id_, at, audit)
             return TenantRow(id=id_, name=name, hosts=tuple(sorted(set(hosts))), created_at=at)
 
         return self._writer.submit(job)
 
     def add_hosts(self, tenant: int, hosts: tuple[str, ...], at: int) -> Future[None]:
-        def job(connection: apsw.Connection) -> None:
-            if connection.execute(_SQL["tenant_get"], (tenant,)).fetchone() is None:
+        async def job(tx: Tx) -> None:
+            if (await tx.one("tenant_get", id=tenant)) is None:
                 raise NotFound(f"there is no tenant {tenant}")
-            added = _take_hosts(connection, tenant, hosts)
+            added = await _take_hosts(tx, tenant, hosts)
             if added:
                 entry = AuditEntry(
                     actor=SYSTEM, action="tenant.add_hosts", target=f"tenant:{tenant}", reason=", ".join(added)
                 )
-                append_audit(connection, tenant, at, entry)
+                await append_audit(tx, tenant, at, entry)
 
         return self._writer.submit(job)
 
     async def revoke_tenant(self, tenant: int, at: int, audit: AuditEntry, terminate: BulkAction, *, now: int) -> bool:
-        def job(connection: apsw.Connection) -> bulk.Batch | None:
-            connection.execute(_SQL["tenant_revoke"], (at, tenant))
-            if connection.changes() == 0:
+        async def job(tx: Tx) -> bulk.Batch | None:
+            if not await tx.run("tenant_revoke", revoked_at=at, id=tenant):
                 return None
-            connection.execute(_SQL["hosts_release"], (tenant,))
-            connection.execute(_SQL["clients_revoke"], (at, tenant))
-            connection.execute(_SQL["tokens_revoke_all"], (tenant,))
-            append_audit(connection, tenant, at, audit)
-            return bulk.begin(connection, tenant, terminate, now)
+            await tx.run("hosts_release", tenant=tenant)
+            await tx.run("clients_revoke", revoked_at=at, tenant=tenant)
+            await tx.run("tokens_revoke_all", tenant=tenant)
+            await append_audit(tx, tenant, at, audit)
+            return await bulk.begin(tx, tenant, terminate, now)
 
         def committed(batch: bulk.Batch | None) -> bool:
             if batch is not None:
@@ -111,31 +104,36 @@ class SqliteAccess:
         return await self._writer.submit(job, urgent=True, heavy=True, committed=committed) is not None
 
     async def settings(self, tenant: int) -> TenantSettings | None:
-        return _settings(self._reader, tenant)
+        return await _settings(self._reader, tenant)
 
     def change_settings(
         self, tenant: int, change: Callable[[TenantSettings], tuple[TenantSettings, AuditEntry]], at: int
     ) -> Future[TenantSettings]:
-        def job(connection: apsw.Connection) -> TenantSettings:
-            before = _settings(connection, tenant)
+        async def job(tx: Tx) -> TenantSettings:
+            before = await _settings(tx, tenant)
             if before is None:
                 raise NotFound(f"there is no tenant {tenant}")
             after, audit = change(before)
-            values = (after.automations_disabled, after.executions_kept, after.payloads_kept)
-            connection.execute(_SQL["tenant_set"], (*values, tenant))
-            append_audit(connection, tenant, at, audit)
-            return _settings(connection, tenant) or after
+            await tx.run(
+                "tenant_set",
+                automations_disabled=after.automations_disabled,
+                executions_kept=after.executions_kept,
+                payloads_kept=after.payloads_kept,
+                id=tenant,
+            )
+            await append_audit(tx, tenant, at, audit)
+            return await _settings(tx, tenant) or after
 
         def committed(result: TenantSettings) -> bool:
-            self._disabled = {id_ for (id_,) in self._reader.execute(_SQL["tenants_disabled"])}
+            (self._disabled.add if result.automations_disabled else self._disabled.discard)(tenant)
             return False
 
         # By itself: a run that goes on in the same group would not meet the switch.
         return self._writer.submit(job, urgent=True, heavy=True, committed=committed)
 
-    def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
+    async def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
         id_, name, created_at, disabled, revoked_at = row
-        hosts = tuple(host for (host,) in self._reader.execute(_SQL["hosts_of"], (id_,)))
+        hosts = tuple(host for (host,) in await self._reader.all("hosts_of", tenant=id_))
         return TenantRow(
             id=id_,
             name=name,
@@ -148,21 +146,21 @@ class SqliteAccess:
     # --- clients --------------------------------------------------------------------------------------------------
 
     async def clients(self, tenant: int) -> list[ClientRow]:
-        return [_client(tenant, row) for row in self._reader.execute(_SQL["clients_of"], (tenant,))]
+        return [_client(tenant, row) for row in await self._reader.all("clients_of", tenant=tenant)]
 
     async def client(self, tenant: int, id: str) -> ClientRow | None:
-        return client_in(self._reader, tenant, id)
+        return await client_in(self._reader, tenant, id)
 
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
-        def job(connection: apsw.Connection) -> None:
-            tenant = connection.execute(_SQL["tenant_get"], (row.tenant,)).fetchone()
+        async def job(tx: Tx) -> None:
+            tenant = await tx.one("tenant_get", id=row.tenant)
             # A client that is made beside the revocation of its tenant would survive it.
             if tenant is None or tenant[-1] is not None:
                 raise NotFound(f"there is no tenant {row.tenant}")
-            if connection.execute(_CLIENT, (row.tenant, row.id)).fetchone() is not None:
+            if (await tx.one("client_get", tenant=row.tenant, id=row.id)) is not None:
                 raise AlreadyExists(f"there is a client {row.id} already")
-            connection.execute(_SQL["client_insert"], _values(row))
-            append_audit(connection, row.tenant, row.created_at, audit)
+            await tx.run("client_insert", **_values(row))
+            await append_audit(tx, row.tenant, row.created_at, audit)
 
         return self._writer.submit(job)
 
@@ -175,13 +173,12 @@ class SqliteAccess:
         *,
         check: Callable[[Sequence[ClientRow]], None] = lambda clients: None,
     ) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
-            check([_client(tenant, row) for row in connection.execute(_SQL["clients_of"], (tenant,))])
-            connection.execute(_SQL["client_revoke"], (at, tenant, id))
-            if connection.changes() == 0:
+        async def job(tx: Tx) -> bool:
+            check([_client(tenant, row) for row in await tx.all("clients_of", tenant=tenant)])
+            if not await tx.run("client_revoke", revoked_at=at, tenant=tenant, id=id):
                 return False
-            connection.execute(_SQL["tokens_revoke"], (tenant, id))
-            append_audit(connection, tenant, at, audit)
+            await tx.run("tokens_revoke", tenant=tenant, client=id)
+            await append_audit(tx, tenant, at, audit)
             return True
 
         return self._writer.submit(job, committed=self._revoked)
@@ -208,32 +205,32 @@ class SqliteAccess:
         *,
         scope: tuple[Role, ...] = (),
     ) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
-            if assertion is not None and not self._use(connection, tenant, assertion, at):
+        async def job(tx: Tx) -> bool:
+            if assertion is not None and not await self._use(tx, tenant, assertion, at):
                 return False
-            connection.execute(_SQL["tokens_forget"], (tenant, at))
-            connection.execute(_SQL["token_insert"], (tenant, digest, client, _text(scope), expires_at))
-            append_audit(connection, tenant, at, audit)
+            await tx.run("tokens_forget", tenant=tenant, until=at)
+            await tx.run(
+                "token_insert", tenant=tenant, digest=digest, client=client, scope=_text(scope), expires_at=expires_at
+            )
+            await append_audit(tx, tenant, at, audit)
             return True
 
         return self._writer.submit(job)
 
-    def _use(self, connection: apsw.Connection, tenant: int, assertion: bytes, at: int) -> bool:
-        connection.execute(_SQL["assertions_forget"], (tenant, at))
-        change = -connection.changes()
-        connection.execute(_SQL["assertion_insert"], (tenant, assertion, at + ASSERTION_KEPT))
-        fresh = connection.changes() == 1
+    async def _use(self, tx: Tx, tenant: int, assertion: bytes, at: int) -> bool:
+        change = -await tx.run("assertions_forget", tenant=tenant, until=at)
+        fresh = await tx.run("assertion_insert", tenant=tenant, digest=assertion, forget_at=at + ASSERTION_KEPT) == 1
         change += fresh
         if change:
-            connection.execute(_SQL["assertions_count"], (change, tenant))
+            await tx.run("assertions_count", change=change, id=tenant)
         if fresh:
-            (kept,) = next(connection.execute(_SQL["assertions_kept"], (tenant,)))
+            (kept,) = await tx.only("assertions_kept", id=tenant)
             if kept > self._most_assertions:
                 raise TooManyRequests("too many tokens were asked for lately; use one until it expires", retry_after=30)
         return fresh
 
     async def token(self, tenant: int, digest: bytes) -> TokenRow | None:
-        found = self._reader.execute(_TOKEN, (tenant, digest)).fetchone()
+        found = await self._reader.one("token_get", tenant=tenant, digest=digest)
         if found is None:
             return None
         id_, scope, expires_at = found
@@ -247,26 +244,26 @@ class SqliteAccess:
     # --- the installation -----------------------------------------------------------------------------------------
 
     async def setting(self, name: str) -> bytes | None:
-        found = self._reader.execute(_SQL["setting_get"], (name,)).fetchone()
+        found = await self._reader.one("setting_get", name=name)
         return None if found is None else found[0]
 
     def keep_setting(self, name: str, value: bytes) -> Future[bytes]:
-        def job(connection: apsw.Connection) -> bytes:
-            connection.execute(_SQL["setting_keep"], (name, value))
-            (kept,) = next(connection.execute(_SQL["setting_get"], (name,)))
+        async def job(tx: Tx) -> bytes:
+            await tx.run("setting_keep", name=name, value=value)
+            (kept,) = await tx.only("setting_get", name=name)
             return bytes(kept)
 
         return self._writer.submit(job)
 
 
-def client_in(connection: apsw.Connection, tenant: int, id: str) -> ClientRow | None:
+async def client_in(queries: Queries, tenant: int, id: str) -> ClientRow | None:
     """The client as the transaction sees it."""
-    found = connection.execute(_CLIENT, (tenant, id)).fetchone()
+    found = await queries.one("client_get", tenant=tenant, id=id)
     return None if found is None else _client(tenant, found)
 
 
-def _settings(connection: apsw.Connection, tenant: int) -> TenantSettings | None:
-    found = connection.execute(_SQL["tenant_settings"], (tenant,)).fetchone()
+async def _settings(queries: Queries, tenant: int) -> TenantSettings | None:
+    found = await queries.one("tenant_settings", id=tenant)
     return (
         None
         if found is None
@@ -274,30 +271,30 @@ def _settings(connection: apsw.Connection, tenant: int) -> TenantSettings | None
     )
 
 
-def _take_hosts(connection: apsw.Connection, tenant: int, hosts: Iterable[str]) -> list[str]:
+async def _take_hosts(tx: Tx, tenant: int, hosts: Iterable[str]) -> list[str]:
     added = []
     for host in sorted(set(hosts)):
-        owner = connection.execute(_SQL["host_owner"], (host,)).fetchone()
+        owner = await tx.one("host_owner", host=host)
         if owner is None:
-            connection.execute(_SQL["host_insert"], (host, tenant))
+            await tx.run("host_insert", host=host, tenant=tenant)
             added.append(host)
         elif owner[0] != tenant:
             raise AlreadyExists(f"the host {host} belongs to another tenant")
     return added
 
 
-def _values(row: ClientRow) -> tuple[Any, ...]:
-    return (
-        row.tenant,
-        row.id,
-        row.display_name,
-        row.public_key,
-        _text(row.roles),
-        row.created_at,
-        row.expires_at,
-        row.revoked_at,
-        json.dumps(row.apps),
-    )
+def _values(row: ClientRow) -> dict[str, Any]:
+    return {
+        "tenant": row.tenant,
+        "id": row.id,
+        "display_name": row.display_name,
+        "public_key": row.public_key,
+        "roles": _text(row.roles),
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+        "revoked_at": row.revoked_at,
+        "apps": json.dumps(row.apps),
+    }
 
 
 def _client(tenant: int, row: Iterable[Any]) -> ClientRow:

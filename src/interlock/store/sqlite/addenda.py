@@ -6,27 +6,23 @@ from asyncio import Future
 from dataclasses import replace
 from typing import Any, Final
 
-import apsw
-
 from interlock.errors import FailedPrecondition
 from interlock.ports import Addendum, AddendumFinding, AuditEntry
 from interlock.rules.model import SECOND, Actor, Ref
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, Tx
 
 MOST: Final = 250
 """Of one run: whoever reads the run reads all of them."""
 REPEATED_WITHIN: Final = 86_400 * SECOND
 
-_SQL = load("addenda", Dialect.SQLITE)
-
 
 class SqliteAddenda:
     """`ports.Addenda` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, executions: SqliteExecutions) -> None:
+    def __init__(self, writer: Writer, reader: Queries, executions: SqliteExecutions) -> None:
         self._writer = writer
         self._reader = reader
         self._executions = executions
@@ -34,32 +30,38 @@ class SqliteAddenda:
     def add(self, addendum: Addendum, audit: AuditEntry) -> Future[Addendum | None]:
         ref = addendum.ref
 
-        def job(connection: apsw.Connection) -> Addendum | None:
-            if self._executions.read_in(connection, ref) is None:
+        async def job(tx: Tx) -> Addendum | None:
+            if await self._executions.read_in(tx, ref) is None:
                 return None
-            known = _newest(connection, addendum)
+            known = await _newest(tx, addendum)
             if known is not None and _repeats(addendum, known):
                 return known
             self._writer.require_room()
-            count = connection.execute(_SQL["addenda_count"], (ref.tenant, ref.id)).get
+            count = (await tx.only("addenda_count", tenant=ref.tenant, execution=ref.id))[0]
             if count >= MOST:
                 raise FailedPrecondition(f"the execution has {MOST} addenda, which is as many as it can have")
             made = replace(addendum, number=count + 1)
-            connection.execute(_SQL["addendum_insert"], _values(made))
-            append_audit(connection, ref.tenant, made.at, audit)
+            await tx.run("addendum_insert", **_values(made))
+            await append_audit(tx, ref.tenant, made.at, audit)
             return made
 
         return self._writer.submit(job)
 
     async def of(self, ref: Ref) -> list[Addendum]:
-        rows = self._reader.execute(_SQL["addenda_of"], (ref.tenant, ref.id))
+        rows = await self._reader.all("addenda_of", tenant=ref.tenant, execution=ref.id)
         return [_addendum(ref, row) for row in rows]
 
 
-def _newest(connection: apsw.Connection, about: Addendum) -> Addendum | None:
+async def _newest(tx: Tx, about: Addendum) -> Addendum | None:
     """The newest one about the same step, attempt and item."""
-    key = (about.ref.tenant, about.ref.id, about.position, about.attempt, about.item)
-    row = connection.execute(_SQL["addendum_newest"], key).fetchone()
+    row = await tx.one(
+        "addendum_newest",
+        tenant=about.ref.tenant,
+        execution=about.ref.id,
+        position=about.position,
+        attempt=about.attempt,
+        item=about.item,
+    )
     return None if row is None else _addendum(about.ref, row)
 
 
@@ -69,11 +71,21 @@ def _repeats(new: Addendum, newest: Addendum) -> bool:
     return new.at - newest.at <= REPEATED_WITHIN and said == (new.finding, new.note, new.actor.client)
 
 
-def _values(made: Addendum) -> tuple[Any, ...]:
-    actor = made.actor
-    key = (made.ref.tenant, made.ref.id, made.number)
-    about = (made.position, made.attempt, made.item, made.finding, made.note)
-    return (*key, *about, actor.client, actor.principal, actor.address, made.at)
+def _values(made: Addendum) -> dict[str, Any]:
+    return {
+        "tenant": made.ref.tenant,
+        "execution": made.ref.id,
+        "number": made.number,
+        "position": made.position,
+        "attempt": made.attempt,
+        "item": made.item,
+        "finding": made.finding,
+        "note": made.note,
+        "client": made.actor.client,
+        "principal": made.actor.principal,
+        "address": made.actor.address,
+        "at": made.at,
+    }
 
 
 def _addendum(ref: Ref, row: tuple[Any, ...]) -> Addendum:

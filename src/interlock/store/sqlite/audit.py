@@ -6,36 +6,31 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
-import apsw
-
 from interlock.ports import AuditEntry, AuditRow
 from interlock.ports.signals import Signal, Signals
 from interlock.rules.model import Actor
 from interlock.store.rowset import AUDIT, audit_values
 from interlock.store.sqlite.refusals import Refusals
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, Tx
 
-_SQL = load("audit", Dialect.SQLITE)
-_INSERT = _SQL["audit_insert"].ordered(AUDIT.columns)
-_SEAL = _SQL["audit_seal"]
 _START = (0, bytes(32))
 
 
-def append_audit(connection: apsw.Connection, tenant: int, at: int, entry: AuditEntry) -> None:
+async def append_audit(tx: Tx, tenant: int, at: int, entry: AuditEntry) -> None:
     """Write one row of the record; to be called within the transaction of what it tells of."""
-    connection.execute(_INSERT, audit_values(tenant, at, entry))
+    await tx.write([(AUDIT, audit_values(tenant, at, entry))])
 
 
-def append_audits(connection: apsw.Connection, tenant: int, at: int, entries: Sequence[AuditEntry]) -> None:
+async def append_audits(tx: Tx, tenant: int, at: int, entries: Sequence[AuditEntry]) -> None:
     """Write several rows, in their order."""
-    connection.executemany(_INSERT, [audit_values(tenant, at, entry) for entry in entries])
+    await tx.many(AUDIT.name, AUDIT.columns, [audit_values(tenant, at, entry) for entry in entries])
 
 
 class SqliteAudit:
     """`ports.AuditLog` on the writer and a reading connection."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, signals: Signals) -> None:
+    def __init__(self, writer: Writer, reader: Queries, signals: Signals) -> None:
         self._writer = writer
         self._reader = reader
         self._refusals = Refusals()
@@ -43,7 +38,10 @@ class SqliteAudit:
         writer.after_commit(self.look_again)
 
     def append(self, tenant: int, at: int, entry: AuditEntry) -> Future[None]:
-        return self._writer.submit(lambda connection: append_audit(connection, tenant, at, entry))
+        async def job(tx: Tx) -> None:
+            await append_audit(tx, tenant, at, entry)
+
+        return self._writer.submit(job)
 
     async def refuse(self, tenant: int, at: int, entry: AuditEntry) -> None:
         counted = self._refusals.take(tenant, at, entry)
@@ -57,10 +55,10 @@ class SqliteAudit:
     def seal(self, tenant: int, head: tuple[int, bytes], seals: Sequence[tuple[int, bytes]]) -> Future[bool]:
         values = [(tenant, id_, digest) for id_, digest in seals]
 
-        def job(connection: apsw.Connection) -> bool:
-            if _head(connection, tenant) != head:
+        async def job(tx: Tx) -> bool:
+            if await _head(tx, tenant) != head:
                 return False
-            connection.executemany(_SEAL, values)
+            await tx.many("audit_seal", ("tenant", "id", "hash"), values)
             return True
 
         return self._writer.submit(job)
@@ -75,19 +73,21 @@ class SqliteAudit:
         reader = self._reader
         return [
             _row(tenant, row)
-            for (tenant,) in reader.execute(_SQL["audit_tenants"])
-            for row in reader.execute(_SQL["audit_unsealed"], (tenant, limit))
+            for (tenant,) in await reader.all("audit_tenants")
+            for row in await reader.all("audit_unsealed", tenant=tenant, limit=limit)
         ]
 
     async def head(self, tenant: int) -> tuple[int, bytes]:
-        return _head(self._reader, tenant)
+        return await _head(self._reader, tenant)
 
     async def rows(self, tenant: int, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
-        return [_row(tenant, row) for row in self._reader.execute(_SQL["audit_rows"], (tenant, after, limit))]
+        return [
+            _row(tenant, row) for row in await self._reader.all("audit_rows", tenant=tenant, after=after, limit=limit)
+        ]
 
 
-def _head(connection: apsw.Connection, tenant: int) -> tuple[int, bytes]:
-    found = connection.execute(_SQL["audit_head"], (tenant,)).fetchone()
+async def _head(queries: Queries, tenant: int) -> tuple[int, bytes]:
+    found = await queries.one("audit_head", tenant=tenant)
     return _START if found is None else (found[0], found[1])
 
 

@@ -7,8 +7,6 @@ from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import apsw
-
 from interlock.errors import AlreadyExists, Conflict, NotFound
 from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition, Schedule
 from interlock.store import rows
@@ -17,18 +15,14 @@ from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.kept import Kept
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
-
-_SQL = load("automations", Dialect.SQLITE)
-_GET = _SQL["automation_get"]
-_DEFINITION = _SQL["definition_get"]
+from interlock.store.tx import Queries, Tx
 
 
 class SqliteAutomations:
     """`ports.Automations` on the writer and a reading connection."""
 
     def __init__(
-        self, writer: Writer, reader: apsw.Connection, decisions: bulk.SqliteBulk, executions: SqliteExecutions
+        self, writer: Writer, reader: Queries, decisions: bulk.SqliteBulk, executions: SqliteExecutions
     ) -> None:
         self._writer = writer
         self._reader = reader
@@ -37,28 +31,26 @@ class SqliteAutomations:
         executions.on_fire(self._kept.forget)
 
     def create(self, row: AutomationRow, published: Definition | None, audit: AuditEntry) -> Future[AutomationRow]:
-        def job(connection: apsw.Connection) -> AutomationRow:
+        async def job(tx: Tx) -> AutomationRow:
             self._writer.require_room()
-            if connection.execute(_SQL["automation_any"], (row.tenant, row.id)).fetchone() is not None:
+            if (await tx.one("automation_any", tenant=row.tenant, id=row.id)) is not None:
                 raise AlreadyExists(f"there is an automation {row.id} already")
-            new = _publish(connection, replace(row, version=0, definition=None), published)
-            connection.execute(
-                _SQL["automation_insert"],
-                (
-                    new.tenant,
-                    new.id,
-                    new.document,
-                    new.version,
-                    new.definition,
-                    new.created_at,
-                    new.updated_at,
-                    new.breaker_max,
-                    new.breaker_period,
-                    new.enabled,
-                    new.next_fire_at,
-                ),
+            new = await _publish(tx, replace(row, version=0, definition=None), published)
+            await tx.run(
+                "automation_insert",
+                tenant=new.tenant,
+                id=new.id,
+                document=new.document,
+                version=new.version,
+                definition=new.definition,
+                created_at=new.created_at,
+                updated_at=new.updated_at,
+                breaker_max=new.breaker_max,
+                breaker_period=new.breaker_period,
+                enabled=new.enabled,
+                next_fire_at=new.next_fire_at,
             )
-            append_audit(connection, new.tenant, new.created_at, audit)
+            await append_audit(tx, new.tenant, new.created_at, audit)
             return new
 
         return self._writer.submit(job)
@@ -72,9 +64,9 @@ class SqliteAutomations:
         read_at: int,
         schedule: Schedule | None = None,
     ) -> Future[AutomationRow]:
-        def job(connection: apsw.Connection) -> AutomationRow:
+        async def job(tx: Tx) -> AutomationRow:
             self._writer.require_room()
-            found = connection.execute(_GET, (row.tenant, row.id)).fetchone()
+            found = await tx.one("automation_get", tenant=row.tenant, id=row.id)
             if found is None:
                 raise NotFound
             stored = _automation(found)
@@ -90,25 +82,23 @@ class SqliteAutomations:
                 enabled=row.enabled,
                 next_fire_at=stored.next_fire_at if schedule is None else schedule.next_fire_at,
             )
-            new = _publish(connection, moved, published)
-            connection.execute(
-                _SQL["automation_update"],
-                (
-                    new.document,
-                    new.version,
-                    new.definition,
-                    new.updated_at,
-                    new.breaker_max,
-                    new.breaker_period,
-                    new.enabled,
-                    new.next_fire_at,
-                    new.tenant,
-                    new.id,
-                ),
+            new = await _publish(tx, moved, published)
+            await tx.run(
+                "automation_update",
+                document=new.document,
+                version=new.version,
+                definition=new.definition,
+                updated_at=new.updated_at,
+                breaker_max=new.breaker_max,
+                breaker_period=new.breaker_period,
+                enabled=new.enabled,
+                next_fire_at=new.next_fire_at,
+                tenant=new.tenant,
+                id=new.id,
             )
             if (new.breaker_max, new.breaker_period) != (stored.breaker_max, stored.breaker_period):
-                breakers.begin_anew(connection, new.tenant, new.id, new.updated_at)
-            append_audit(connection, new.tenant, new.updated_at, audit)
+                await breakers.begin_anew(tx, new.tenant, new.id, new.updated_at)
+            await append_audit(tx, new.tenant, new.updated_at, audit)
             return new
 
         return self._writer.submit(job, committed=self._changed((row.tenant, row.id)))
@@ -116,12 +106,11 @@ class SqliteAutomations:
     async def delete(
         self, tenant: int, id: str, at: int, audit: AuditEntry, *, terminate: BulkAction | None = None
     ) -> bool:
-        def job(connection: apsw.Connection) -> bulk.Batch | None:
-            connection.execute(_SQL["automation_delete"], (at, tenant, id))
-            if connection.changes() == 0:
+        async def job(tx: Tx) -> bulk.Batch | None:
+            if not await tx.run("automation_delete", at=at, tenant=tenant, id=id):
                 return None
-            append_audit(connection, tenant, at, audit)
-            return bulk.Batch() if terminate is None else bulk.begin(connection, tenant, terminate, at)
+            await append_audit(tx, tenant, at, audit)
+            return bulk.Batch() if terminate is None else await bulk.begin(tx, tenant, terminate, at)
 
         def committed(batch: bulk.Batch | None) -> bool:
             self._kept.forget((tenant, id))
@@ -135,30 +124,31 @@ class SqliteAutomations:
     def draft(self, definition: Definition) -> Future[Definition]:
         draft = replace(definition, version=0)
 
-        def job(connection: apsw.Connection) -> Definition:
-            key = (draft.tenant, draft.automation, _digest(draft))
-            found = connection.execute(_SQL["definition_of_draft"], key).fetchone()
+        async def job(tx: Tx) -> Definition:
+            found = await tx.one(
+                "definition_of_draft", tenant=draft.tenant, automation=draft.automation, digest=_digest(draft)
+            )
             if found is not None:
                 return _definition(found)
             self._writer.require_room()
-            return _keep(connection, draft)
+            return await _keep(tx, draft)
 
         return self._writer.submit(job)
 
     async def get(self, tenant: int, id: str) -> AutomationRow | None:
-        return self._kept.get((tenant, id))
+        return await self._kept.get((tenant, id))
 
     async def get_many(self, tenant: int, ids: Sequence[str]) -> Mapping[str, AutomationRow]:
         # Most are kept, and on this database the others cost no round trip.
-        found = ((id_, self._kept.get((tenant, id_))) for id_ in ids)
+        found = [(id_, await self._kept.get((tenant, id_))) for id_ in ids]
         return {id_: row for id_, row in found if row is not None}
 
     async def apps_of(self, tenant: int, ids: Sequence[str]) -> Mapping[str, str]:
-        found = ((id_, self._reader.execute(_SQL["automation_app"], (tenant, id_)).fetchone()) for id_ in ids)
+        found = [(id_, await self._reader.one("automation_app", tenant=tenant, id=id_)) for id_ in ids]
         return {id_: row[0] for id_, row in found if row is not None}
 
-    def _read(self, key: tuple[int, str]) -> AutomationRow | None:
-        found = self._reader.execute(_GET, key).fetchone()
+    async def _read(self, key: tuple[int, str]) -> AutomationRow | None:
+        found = await self._reader.one("automation_get", tenant=key[0], id=key[1])
         return None if found is None else _automation(found)
 
     def _changed(self, key: tuple[int, str]) -> Callable[[object], bool]:
@@ -169,18 +159,21 @@ class SqliteAutomations:
         return committed
 
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
-        key = (tenant, after or "", limit)
-        return [_automation(row) for row in self._reader.execute(_SQL["automations_page"], key)]
+        found = await self._reader.all("automations_page", tenant=tenant, after=after or "", limit=limit)
+        return [_automation(row) for row in found]
 
     async def definition(self, tenant: int, id: int) -> Definition | None:
-        found = self._reader.execute(_DEFINITION, (tenant, id)).fetchone()
+        found = await self._reader.one("definition_get", tenant=tenant, id=id)
         return None if found is None else _definition(found)
 
     async def versions(
         self, tenant: int, automation: str, *, before: int | None = None, limit: int = 25
     ) -> list[Definition]:
-        key = (tenant, automation, rows.LARGEST if before is None else before, limit)
-        return [_definition(row) for row in self._reader.execute(_SQL["definitions_page"], key)]
+        below = rows.LARGEST if before is None else before
+        found = await self._reader.all(
+            "definitions_page", tenant=tenant, automation=automation, before=below, limit=limit
+        )
+        return [_definition(row) for row in found]
 
 
 def _automation(row: rows.Row) -> AutomationRow:
@@ -231,31 +224,29 @@ def _definition(row: rows.Row) -> Definition:
     )
 
 
-def _publish(connection: apsw.Connection, row: AutomationRow, published: Definition | None) -> AutomationRow:
+async def _publish(tx: Tx, row: AutomationRow, published: Definition | None) -> AutomationRow:
     if published is None:
         return row
     version = row.version + 1
-    kept = _keep(connection, replace(published, tenant=row.tenant, automation=row.id, version=version))
+    kept = await _keep(tx, replace(published, tenant=row.tenant, automation=row.id, version=version))
     return replace(row, version=version, definition=kept.id)
 
 
-def _keep(connection: apsw.Connection, definition: Definition) -> Definition:
-    (id_,) = next(connection.execute(_SQL["definition_next"], (definition.tenant,)))
+async def _keep(tx: Tx, definition: Definition) -> Definition:
+    (id_,) = await tx.only("definition_next", tenant=definition.tenant)
     new = replace(definition, id=id_)
-    connection.execute(
-        _SQL["definition_insert"],
-        (
-            new.tenant,
-            new.id,
-            new.automation,
-            new.version,
-            _digest(new),
-            new.steps,
-            new.triggers,
-            new.context,
-            new.created_at,
-            new.apps,
-        ),
+    await tx.run(
+        "definition_insert",
+        tenant=new.tenant,
+        id=new.id,
+        automation=new.automation,
+        version=new.version,
+        digest=_digest(new),
+        steps=new.steps,
+        triggers=new.triggers,
+        context=new.context,
+        created_at=new.created_at,
+        apps=new.apps,
     )
     return new
 

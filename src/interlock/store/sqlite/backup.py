@@ -25,7 +25,9 @@ from interlock.store.migrations import migrations
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.connection import integrity_errors, migrate, open_reader, open_writer
 from interlock.store.sqlite.disk import DATABASE, DataDirectory
+from interlock.store.sqlite.tx import SqliteTx
 from interlock.store.statements import Dialect, load
+from interlock.store.tx import drive
 
 FROZEN: Final = "frozen.json"
 """The file in a data directory that holds it still; it says which backup it came from."""
@@ -352,7 +354,7 @@ def _audit(connection: apsw.Connection, at: int, entry: AuditEntry) -> None:
     """For everybody whose runs there are."""
     for row in connection.execute(_SQL["backup_tenants"]).fetchall():
         tenant: Any = row[0]
-        append_audit(connection, tenant, at, entry)
+        drive(append_audit(SqliteTx(connection), tenant, at, entry))
 
 
 def _digest(file: Path) -> str:

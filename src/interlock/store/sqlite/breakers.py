@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-import apsw
-
 from interlock.errors import NotFound
 from interlock.ports import AuditEntry, BulkAction
 from interlock.rules.breaker import Breaker, Period, Trip, too_many
@@ -20,13 +18,12 @@ from interlock.store import rows
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, Tx
 
 COUNTED_BEFORE: Final = 10_000
 """Most earlier runs that are counted when a breaker is set: reading them must not hold up a stop."""
 TRIP_ACTION: Final = "automation.circuit_breaker.trip"
 
-_SQL = load("breakers", Dialect.SQLITE)
 _COUNTED: Final = tuple(state for state in State if state is not State.PAUSED_BY_CIRCUIT_BREAKER)
 
 
@@ -50,63 +47,71 @@ class Verdict:
         return self.number == 0 or self.trip is not None
 
 
-def judge(connection: apsw.Connection, tenant: int, automation: str, at: int) -> Verdict | None:
+async def judge(tx: Tx, tenant: int, automation: str, at: int) -> Verdict | None:
     """What the breaker of the automation says to a run that starts now; None: it has none."""
-    breaker = _breaker(connection, tenant, automation)
+    breaker = await _breaker(tx, tenant, automation)
     if breaker is None:
         return None
     if breaker.trip is not None:
         return Verdict(tenant, automation, at, 0, 0, by_hand=breaker.trip.maximum == 0)
-    key = (tenant, automation)
-    (last,) = next(connection.execute(_SQL["breaker_last_number"], key))
+    (last,) = await tx.only("breaker_last_number", tenant=tenant, automation=automation)
     number = last + 1
-    earlier = connection.execute(_SQL["breaker_start_at"], (*key, number - breaker.maximum)).fetchone()
+    earlier = await tx.one("breaker_start_at", tenant=tenant, automation=automation, number=number - breaker.maximum)
     if not too_many(breaker, at, None if earlier is None else earlier[0]):
         return Verdict(tenant, automation, at, number, number - breaker.maximum)
-    (count,) = next(connection.execute(_SQL["breaker_starts_within"], (*key, breaker.window_from(at))))
+    since = breaker.window_from(at)
+    (count,) = await tx.only("breaker_starts_within", tenant=tenant, automation=automation, since=since)
     return Verdict(tenant, automation, at, number, 0, Trip(at, breaker.maximum, breaker.period, count + 1))
 
 
-def take(connection: apsw.Connection, verdict: Verdict) -> None:
+async def take(tx: Tx, verdict: Verdict) -> None:
     """The run was let in as the verdict says: count it, or trip."""
-    key, trip = (verdict.tenant, verdict.automation), verdict.trip
+    tenant, automation, trip = verdict.tenant, verdict.automation, verdict.trip
     if trip is not None:
-        connection.execute(_SQL["breaker_trip"], (trip.at, trip.maximum, trip.period or "", trip.count, *key))
+        await tx.run(
+            "breaker_trip",
+            tripped_at=trip.at,
+            tripped_max=trip.maximum,
+            tripped_period=trip.period or "",
+            tripped_count=trip.count,
+            tenant=tenant,
+            id=automation,
+        )
         details = f'{{"threshold":{trip.maximum},"period":"{trip.period}","observedCount":{trip.count}}}'
         entry = AuditEntry(actor=SYSTEM, action=TRIP_ACTION, target=verdict.automation, details=details.encode())
-        append_audit(connection, verdict.tenant, verdict.at, entry)
+        await append_audit(tx, verdict.tenant, verdict.at, entry)
     elif verdict.number:
-        connection.execute(_SQL["breaker_start_put"], (*key, verdict.number, verdict.at))
-        connection.execute(_SQL["breaker_starts_forget"], (*key, verdict.keep))
+        await tx.run("breaker_start_put", tenant=tenant, automation=automation, number=verdict.number, at=verdict.at)
+        await tx.run("breaker_starts_forget", tenant=tenant, automation=automation, up_to=verdict.keep)
 
 
-def hold(connection: apsw.Connection, tenant: int, automation: str, at: int) -> None:
+async def hold(tx: Tx, tenant: int, automation: str, at: int) -> None:
     """Trip the breaker by hand, whether or not there is one: new runs are held back until somebody clears it."""
-    connection.execute(_SQL["breaker_trip"], (at, 0, "", 0, tenant, automation))
-
-
-def begin_anew(connection: apsw.Connection, tenant: int, automation: str, at: int) -> None:
-    """The breaker of the automation was set to something else: count what the new window holds."""
-    key = (tenant, automation)
-    breaker = _breaker(connection, tenant, automation)
-    connection.execute(_SQL["breaker_starts_forget"], (*key, rows.LARGEST))
-    if breaker is None or not breaker.maximum:
-        connection.execute(_SQL["breaker_reset"], (at, *key))
-        return
-    most, beginning = min(breaker.maximum, COUNTED_BEFORE), breaker.window_from(at)
-    lines = [
-        [created for (created,) in connection.execute(_SQL["breaker_starts_before"], (*key, state, most))]
-        for state in _COUNTED
-    ]
-    newest = list(islice(heapq.merge(*lines, reverse=True), most))
-    counted = sorted(created for created in newest if created > beginning)
-    connection.executemany(
-        _SQL["breaker_start_put"], [(*key, number, created) for number, created in enumerate(counted, 1)]
+    await tx.run(
+        "breaker_trip", tripped_at=at, tripped_max=0, tripped_period="", tripped_count=0, tenant=tenant, id=automation
     )
 
 
-def _breaker(connection: apsw.Connection, tenant: int, automation: str) -> Breaker | None:
-    found: rows.Row | None = connection.execute(_SQL["breaker_get"], (tenant, automation)).fetchone()
+async def begin_anew(tx: Tx, tenant: int, automation: str, at: int) -> None:
+    """The breaker of the automation was set to something else: count what the new window holds."""
+    breaker = await _breaker(tx, tenant, automation)
+    await tx.run("breaker_starts_forget", tenant=tenant, automation=automation, up_to=rows.LARGEST)
+    if breaker is None or not breaker.maximum:
+        await tx.run("breaker_reset", breaker_since=at, tenant=tenant, id=automation)
+        return
+    most, beginning = min(breaker.maximum, COUNTED_BEFORE), breaker.window_from(at)
+    lines = [
+        await tx.all("breaker_starts_before", tenant=tenant, automation=automation, state=state, limit=most)
+        for state in _COUNTED
+    ]
+    newest = list(islice(heapq.merge(*lines, reverse=True), most))
+    counted = sorted(created for (created,) in newest if created > beginning)
+    starts = [(tenant, automation, number, created) for number, created in enumerate(counted, 1)]
+    await tx.many("breaker_start_put", ("tenant", "automation", "number", "at"), starts)
+
+
+async def _breaker(queries: Queries, tenant: int, automation: str) -> Breaker | None:
+    found = await queries.one("breaker_get", tenant=tenant, id=automation)
     if found is None:
         return None
     maximum, period, since, at, *as_tripped = found
@@ -126,31 +131,29 @@ def _period(name: str) -> Period | None:
 class SqliteBreakers:
     """`ports.Breakers`."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, decisions: bulk.SqliteBulk) -> None:
+    def __init__(self, writer: Writer, reader: Queries, decisions: bulk.SqliteBulk) -> None:
         self._writer = writer
         self._reader = reader
         self._bulk = decisions
 
     async def trips(self, tenant: int, automations: Sequence[str]) -> Mapping[str, Trip]:
-        found = ((automation, _breaker(self._reader, tenant, automation)) for automation in automations)
-        return {
-            automation: breaker.trip
-            for automation, breaker in found
-            if breaker is not None and breaker.trip is not None
-        }
+        found: dict[str, Trip] = {}
+        for automation in automations:
+            breaker = await _breaker(self._reader, tenant, automation)
+            if breaker is not None and breaker.trip is not None:
+                found[automation] = breaker.trip
+        return found
 
     def settle(
         self, tenant: int, automation: str, at: int, audit: AuditEntry, *, reset: bool, decided: BulkAction | None
     ) -> Future[str]:
-        key = (tenant, automation)
-
-        def job(connection: apsw.Connection) -> str:
-            if connection.execute(_SQL["breaker_get"], key).fetchone() is None:
+        async def job(tx: Tx) -> str:
+            if (await tx.one("breaker_get", tenant=tenant, id=automation)) is None:
                 raise NotFound
             if reset:
-                connection.execute(_SQL["breaker_reset"], (at, *key))
-            id_ = "" if decided is None else _about_paused(connection, tenant, at, decided)
-            append_audit(connection, tenant, at, audit)
+                await tx.run("breaker_reset", breaker_since=at, tenant=tenant, id=automation)
+            id_ = "" if decided is None else await _about_paused(tx, tenant, at, decided)
+            await append_audit(tx, tenant, at, audit)
             return id_
 
         def committed(id_: str) -> bool:
@@ -161,13 +164,13 @@ class SqliteBreakers:
         return self._writer.submit(job, committed=committed)
 
 
-def _about_paused(connection: apsw.Connection, tenant: int, at: int, decided: BulkAction) -> str:
-    newest = connection.execute(_SQL["paused_newest"], (tenant, decided.automation)).fetchone()
+async def _about_paused(tx: Tx, tenant: int, at: int, decided: BulkAction) -> str:
+    newest = await tx.one("paused_newest", tenant=tenant, automation=decided.automation)
     if newest is None:
         return ""
-    for earlier in bulk.about_paused(connection, tenant, decided.automation):
+    for earlier in await bulk.about_paused(tx, tenant, decided.automation):
         if earlier.kind is decided.kind and earlier.up_to >= newest[0]:
             return earlier.id
-        bulk.supersede(connection, tenant, earlier.id, at)
-    bulk.put(connection, tenant, decided, at, newest[0])
+        await bulk.supersede(tx, tenant, earlier.id, at)
+    await bulk.put(tx, tenant, decided, at, newest[0])
     return decided.id

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-
-import apsw
 
 from interlock.ports import AuditEntry
 from interlock.ports.bulk import EVERY_AUTOMATION, PAUSED, BulkAction, BulkKind
@@ -17,17 +15,16 @@ from interlock.rules.events import Released
 from interlock.rules.model import Actor, Cause, Execution, Situation, TerminationRequest
 from interlock.rules.states import TERMINAL, State
 from interlock.store import rows
+from interlock.store.rowset import rowset_of
 from interlock.store.sqlite import stops
 from interlock.store.sqlite.audit import append_audits
-from interlock.store.sqlite.records import write
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import TenantIds, Tx
 
 BATCH: Final = 250
 """Runs that one commit lets go, or stops."""
 RELEASE_ACTION: Final = "execution.paused_run"
 
-_SQL = load("bulk", Dialect.SQLITE)
 _MEANT: Final = {
     BulkKind.RUN_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
     BulkKind.CANCEL_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
@@ -58,71 +55,78 @@ class Batch:
     more: bool = False
 
 
-def put(connection: apsw.Connection, tenant: int, action: BulkAction, at: int, up_to: int) -> None:
+async def put(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int) -> None:
     """Keep a decision about the runs up to that id."""
     actor = action.actor
-    who = (actor.client, actor.principal, actor.address)
-    connection.execute(
-        _SQL["bulk_put"], (tenant, action.id, action.automation, action.kind, *who, action.reason, at, up_to)
+    await tx.run(
+        "bulk_put",
+        tenant=tenant,
+        id=action.id,
+        automation=action.automation,
+        kind=action.kind,
+        client=actor.client,
+        principal=actor.principal,
+        address=actor.address,
+        reason=action.reason,
+        at=at,
+        up_to=up_to,
     )
 
 
-def about_paused(connection: apsw.Connection, tenant: int, automation: str) -> list[Earlier]:
+async def about_paused(tx: Tx, tenant: int, automation: str) -> list[Earlier]:
     """The decisions about runs held back that are not carried out, oldest first."""
-    found: list[rows.Row] = connection.execute(_SQL["bulk_of_automation"], (tenant, automation)).fetchall()
+    found: list[rows.Row] = await tx.all("bulk_of_automation", tenant=tenant, automation=automation)
     earlier = [Earlier(id_, BulkKind(kind), up_to) for id_, kind, up_to in found]
     return [each for each in earlier if each.kind in PAUSED]
 
 
-def supersede(connection: apsw.Connection, tenant: int, id_: str, at: int) -> None:
+async def supersede(tx: Tx, tenant: int, id_: str, at: int) -> None:
     """A later decision is about the same runs."""
-    connection.execute(_SQL["bulk_finish"], (at, tenant, id_))
+    await tx.run("bulk_finish", finished_at=at, tenant=tenant, id=id_)
 
 
-def carry_out(
-    connection: apsw.Connection, tenant: int, action: BulkAction, at: int, up_to: int, most: int = BATCH
-) -> Batch:
+async def carry_out(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int, most: int = BATCH) -> Batch:
     """Do what was decided to the next runs it is about, at most so many."""
     meant: list[Execution] = []
     for state in _MEANT[action.kind]:
         left = most - len(meant)
         if action.automation == EVERY_AUTOMATION:
-            found = connection.execute(_SQL["bulk_runs_of_tenant"], (tenant, state, up_to, left))
+            found = await tx.all("bulk_runs_of_tenant", tenant=tenant, state=state, up_to=up_to, limit=left)
         else:
-            found = connection.execute(_SQL["bulk_runs"], (tenant, action.automation, state, up_to, left))
+            found = await tx.all(
+                "bulk_runs", tenant=tenant, automation=action.automation, state=state, up_to=up_to, limit=left
+            )
         meant.extend(map(rows.execution, found))
     more = len(meant) == most
     if action.kind is BulkKind.RUN_PAUSED:
-        return Batch(tuple(_released(connection, tenant, action, at, meant)), more=more)
+        return Batch(tuple(await _released(tx, tenant, action, at, meant)), more=more)
     if not meant:
         return Batch()
     cause = Cause.TENANT_REVOKED if action.automation == EVERY_AUTOMATION else _CAUSE[action.kind]
     order = TerminationRequest(action.actor, action.reason, cause=cause)
-    stopped = stops.stop_batch(connection, tenant, [execution.id for execution in meant], at, order)
+    stopped = await stops.stop_batch(tx, tenant, [execution.id for execution in meant], at, order)
     return Batch(stopped=stopped, more=more)
 
 
-def begin(connection: apsw.Connection, tenant: int, action: BulkAction, at: int, most: int = stops.ONE_COMMIT) -> Batch:
+async def begin(tx: Tx, tenant: int, action: BulkAction, at: int, most: int = stops.ONE_COMMIT) -> Batch:
     """Terminate what was decided on, as many runs as one commit takes; the rest is kept, and follows in batches."""
-    batch = carry_out(connection, tenant, action, at, rows.LARGEST, most)
+    batch = await carry_out(tx, tenant, action, at, rows.LARGEST, most)
     if batch.more:
-        put(connection, tenant, action, at, rows.LARGEST)
+        await put(tx, tenant, action, at, rows.LARGEST)
     return batch
 
 
-def _released(
-    connection: apsw.Connection, tenant: int, action: BulkAction, at: int, meant: list[Execution]
-) -> list[Decision]:
+async def _released(tx: Tx, tenant: int, action: BulkAction, at: int, meant: list[Execution]) -> list[Decision]:
     decisions = []
     for execution in meant:
         decision = decide(Situation(execution), Released(at))
-        write(connection, execution, decision, at)
+        await tx.write(rowset_of(execution, decision, at))
         decisions.append(decision)
     entries = [
         AuditEntry(actor=action.actor, action=RELEASE_ACTION, target=str(row.id), outcome="ok", reason=action.reason)
         for row in meant
     ]
-    append_audits(connection, tenant, at, entries)
+    await append_audits(tx, tenant, at, entries)
     return decisions
 
 
@@ -137,7 +141,7 @@ class SqliteBulk:
     def __init__(
         self,
         writer: Writer,
-        tenants: Callable[[], Sequence[int]],
+        tenants: TenantIds,
         released: Callable[[Decision], object],
         stopped: Callable[[int, stops.Stopped], None],
         signals: Signals,
@@ -163,10 +167,10 @@ class SqliteBulk:
 
     async def proceed(self, at: int) -> int:
         worked_on = 0
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
 
-            def job(connection: apsw.Connection, tenant: int = tenant) -> Batch | None:
-                return _next(connection, tenant, at)
+            async def job(tx: Tx, tenant: int = tenant) -> Batch | None:
+                return await _next(tx, tenant, at)
 
             def committed(batch: Batch | None, tenant: int = tenant) -> bool:
                 if batch is not None:
@@ -184,15 +188,15 @@ class SqliteBulk:
             self._stopped(tenant, batch.stopped)
 
 
-def _next(connection: apsw.Connection, tenant: int, at: int) -> Batch | None:
-    found = connection.execute(_SQL["bulk_next"], (tenant,)).fetchone()
+async def _next(tx: Tx, tenant: int, at: int) -> Batch | None:
+    found = await tx.one("bulk_next", tenant=tenant)
     if found is None:
         return None
     _, id_, automation, kind, client, principal, address, reason, _, up_to = found
     action = BulkAction(
         id=id_, automation=automation, kind=BulkKind(kind), actor=Actor(client, address, principal), reason=reason
     )
-    batch = carry_out(connection, tenant, action, at, up_to)
+    batch = await carry_out(tx, tenant, action, at, up_to)
     if not batch.more:
-        connection.execute(_SQL["bulk_finish"], (at, tenant, id_))
+        await tx.run("bulk_finish", finished_at=at, tenant=tenant, id=id_)
     return batch

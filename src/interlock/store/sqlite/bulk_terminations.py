@@ -6,9 +6,7 @@ import json
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
-
-import apsw
+from typing import Any, Final
 
 from interlock.ports import AuditEntry, BulkTermination, ClientRow, PlanRow
 from interlock.ports.bulk_terminations import Reach
@@ -21,11 +19,9 @@ from interlock.store.sqlite.access import client_in
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, TenantIds, Tx
 
 FORGET_BATCH: Final = 100
-
-_SQL = load("bulk_terminations", Dialect.SQLITE)
 
 
 class SqliteBulkTerminations:
@@ -34,8 +30,8 @@ class SqliteBulkTerminations:
     def __init__(
         self,
         writer: Writer,
-        reader: apsw.Connection,
-        tenants: Callable[[], Sequence[int]],
+        reader: Queries,
+        tenants: TenantIds,
         executions: SqliteExecutions,
         signals: Signals,
     ) -> None:
@@ -48,15 +44,22 @@ class SqliteBulkTerminations:
     # --- plans ----------------------------------------------------------------------------------------------------
 
     def plan(self, tenant: int, plan: PlanRow, at: int, executions: Sequence[int]) -> Future[None]:
-        def job(connection: apsw.Connection) -> None:
-            values = (tenant, plan.id, plan.client, at, plan.expires_at, plan.total)
-            connection.execute(_SQL["plan_put"], values)
-            connection.executemany(_SQL["planned_put"], [(tenant, plan.id, id_) for id_ in executions])
+        async def job(tx: Tx) -> None:
+            await tx.run(
+                "plan_put",
+                tenant=tenant,
+                id=plan.id,
+                client=plan.client,
+                made_at=at,
+                expires_at=plan.expires_at,
+                total=plan.total,
+            )
+            await tx.many("planned_put", _PLANNED, [(tenant, plan.id, id_) for id_ in executions])
 
         return self._writer.submit(job, heavy=True)
 
     async def find_plan(self, tenant: int, id: str) -> PlanRow | None:
-        found = self._reader.execute(_SQL["plan_get"], (tenant, id)).fetchone()
+        found = await self._reader.one("plan_get", tenant=tenant, id=id)
         return (
             None
             if found is None
@@ -64,15 +67,15 @@ class SqliteBulkTerminations:
         )
 
     async def forget_plans(self, at: int) -> None:
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
 
-            def job(connection: apsw.Connection, tenant: int = tenant) -> int:
-                found: list[rows.Row] = connection.execute(_SQL["plans_expired"], (tenant, at, FORGET_BATCH)).fetchall()
+            async def job(tx: Tx, tenant: int = tenant) -> int:
+                found: list[rows.Row] = await tx.all("plans_expired", tenant=tenant, until=at, limit=FORGET_BATCH)
                 for (id_,) in found:
                     # What an order is still to deal with stays.
-                    if connection.execute(_SQL["bulk_termination_get"], (tenant, id_)).fetchone() is None:
-                        connection.execute(_SQL["planned_drop_all"], (tenant, id_))
-                    connection.execute(_SQL["plan_drop"], (tenant, id_))
+                    if (await tx.one("bulk_termination_get", tenant=tenant, id=id_)) is None:
+                        await tx.run("planned_drop_all", tenant=tenant, plan=id_)
+                    await tx.run("plan_drop", tenant=tenant, id=id_)
                 return len(found)
 
             while await self._writer.submit(job, heavy=True) == FORGET_BATCH:
@@ -81,22 +84,23 @@ class SqliteBulkTerminations:
     # --- orders ---------------------------------------------------------------------------------------------------
 
     def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Future[None]:
-        def job(connection: apsw.Connection) -> None:
+        async def job(tx: Tx) -> None:
             for automation in automations:
-                breakers.hold(connection, tenant, automation, at)
-            append_audit(connection, tenant, at, audit)
+                await breakers.hold(tx, tenant, automation, at)
+            await append_audit(tx, tenant, at, audit)
 
         return self._writer.submit(job, urgent=True)
 
     def begin(self, order: BulkTermination, audit: AuditEntry) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
-            connection.execute(_SQL["plan_use"], (order.at, order.tenant, order.id, order.request.actor.client))
-            if connection.changes() == 0:
+        async def job(tx: Tx) -> bool:
+            if not await tx.run(
+                "plan_use", at=order.at, tenant=order.tenant, id=order.id, client=order.request.actor.client
+            ):
                 return False
-            connection.execute(_SQL["bulk_termination_put"], _values(order))
+            await tx.run("bulk_termination_put", **_values(order))
             for automation in order.paused:
-                breakers.hold(connection, order.tenant, automation, order.at)
-            append_audit(connection, order.tenant, order.at, audit)
+                await breakers.hold(tx, order.tenant, automation, order.at)
+            await append_audit(tx, order.tenant, order.at, audit)
             return True
 
         def committed(begun: bool) -> bool:
@@ -107,20 +111,20 @@ class SqliteBulkTerminations:
         return self._writer.submit(job, urgent=True, committed=committed)
 
     async def get(self, tenant: int, id: str) -> BulkTermination | None:
-        found = self._reader.execute(_SQL["bulk_termination_get"], (tenant, id)).fetchone()
+        found = await self._reader.one("bulk_termination_get", tenant=tenant, id=id)
         return None if found is None else _order(found)
 
     async def page(self, tenant: int, *, before: str | None = None, limit: int = 25) -> list[BulkTermination]:
-        key = (tenant, _LAST if before is None else before, limit)
-        return [_order(row) for row in self._reader.execute(_SQL["bulk_terminations_page"], key)]
+        below = _LAST if before is None else before
+        found = await self._reader.all("bulk_terminations_page", tenant=tenant, before=below, limit=limit)
+        return [_order(row) for row in found]
 
     def abort(self, tenant: int, id: str, at: int, audit: AuditEntry) -> Future[bool]:
-        def job(connection: apsw.Connection) -> bool:
-            connection.execute(_SQL["bulk_termination_abort"], (at, tenant, id))
-            if connection.changes() == 0:
+        async def job(tx: Tx) -> bool:
+            if not await tx.run("bulk_termination_abort", at=at, tenant=tenant, id=id):
                 return False
-            connection.execute(_SQL["planned_drop_all"], (tenant, id))
-            append_audit(connection, tenant, at, audit)
+            await tx.run("planned_drop_all", tenant=tenant, plan=id)
+            await append_audit(tx, tenant, at, audit)
             return True
 
         # In the line of the batches: behind it, an abort would come once the last of them has been carried out.
@@ -130,39 +134,46 @@ class SqliteBulkTerminations:
         await self._signals.wait(Signal.BULK_TERMINATIONS)
 
     async def next(self) -> BulkTermination | None:
-        found = (self._reader.execute(_SQL["bulk_termination_next"], (id_,)).fetchone() for id_ in self._tenants())
+        found = [await self._reader.one("bulk_termination_next", tenant=id_) for id_ in await self._tenants()]
         orders = [_order(row) for row in found if row is not None]
         return min(orders, key=lambda order: order.at, default=None)
 
     async def batch(self, order: BulkTermination, limit: int) -> list[int]:
-        key = (order.tenant, order.id, limit)
-        return [id_ for (id_,) in self._reader.execute(_SQL["planned_next"], key)]
+        found = await self._reader.all("planned_next", tenant=order.tenant, plan=order.id, limit=limit)
+        return [id_ for (id_,) in found]
 
     async def carry_out(
         self, order: BulkTermination, ids: Sequence[int], reach: Callable[[ClientRow | None], Reach], at: int
     ) -> None:
         tenant = order.tenant
 
-        def job(connection: apsw.Connection) -> list[stops.Stopped]:
-            now = connection.execute(_SQL["bulk_termination_get"], (tenant, order.id)).fetchone()
+        async def job(tx: Tx) -> list[stops.Stopped]:
+            now = await tx.one("bulk_termination_get", tenant=tenant, id=order.id)
             if now is None or _order(now).finished_at is not None:
                 return []
-            apps = reach(client_in(connection, tenant, order.request.actor.client))
-            allowed = ids if apps is None else [id_ for id_ in ids if _app_of(connection, tenant, id_) in apps]
+            apps = reach(await client_in(tx, tenant, order.request.actor.client))
+            allowed = ids if apps is None else [id_ for id_ in ids if await _app_of(tx, tenant, id_) in apps]
             denied = sorted(set(ids) - set(allowed))
-            stopped = stops.stop_batch(connection, tenant, allowed, at, order.request)
+            stopped = await stops.stop_batch(tx, tenant, allowed, at, order.request)
             done = [stopped]
             if order.request.cascade:
-                done += self._trees(connection, tenant, stopped.verdicts, at, order.request)
+                done += await self._trees(tx, tenant, stopped.verdicts, at, order.request)
             counts = Counter(stopped.verdicts.values())
             missing = len(allowed) - len(stopped.verdicts)
-            tally = (counts[Verdict.ACCEPTED], counts[Verdict.REPEATED], counts[Verdict.ALREADY_FINISHED])
-            below = sum(tree.first for tree in done[1:])
-            connection.execute(_SQL["bulk_termination_count"], (*tally, len(denied), missing, below, tenant, order.id))
-            dealt_with = [(tenant, order.id, id_) for id_ in ids]
-            connection.executemany(_SQL["planned_drop"], dealt_with)
-            if connection.execute(_SQL["planned_next"], (tenant, order.id, 1)).fetchone() is None:
-                connection.execute(_SQL["bulk_termination_finish"], (at, tenant, order.id))
+            await tx.run(
+                "bulk_termination_count",
+                accepted=counts[Verdict.ACCEPTED],
+                repeated=counts[Verdict.REPEATED],
+                already_finished=counts[Verdict.ALREADY_FINISHED],
+                denied=len(denied),
+                not_found=missing,
+                below=sum(tree.first for tree in done[1:]),
+                tenant=tenant,
+                id=order.id,
+            )
+            await tx.many("planned_drop", _PLANNED, [(tenant, order.id, id_) for id_ in ids])
+            if (await tx.one("planned_next", tenant=tenant, plan=order.id, limit=1)) is None:
+                await tx.run("bulk_termination_finish", finished_at=at, tenant=tenant, id=order.id)
             return done
 
         def committed(done: list[stops.Stopped]) -> bool:
@@ -172,45 +183,45 @@ class SqliteBulkTerminations:
 
         await self._writer.submit(job, urgent=True, heavy=True, committed=committed)
 
-    def _trees(
-        self, connection: apsw.Connection, tenant: int, named: Iterable[int], at: int, request: TerminationRequest
+    async def _trees(
+        self, tx: Tx, tenant: int, named: Iterable[int], at: int, request: TerminationRequest
     ) -> list[stops.Stopped]:
         """Stop what the named runs started, those included that had ended themselves."""
         below = []
         for id_ in named:
-            row = connection.execute(_EXECUTION, (tenant, id_)).fetchone()
+            row = await tx.one("execution_get", tenant=tenant, id=id_)
             if row is not None:
-                below.append(stops.stop_tree(connection, rows.execution(row), at, request))
+                below.append(await stops.stop_tree(tx, rows.execution(row), at, request))
         return below
 
 
-_EXECUTION: Final = load("executions", Dialect.SQLITE)["execution_get"]
+_PLANNED: Final = ("tenant", "plan", "execution")
 _LAST: Final = "~"
 """Behind every id."""
 
 
-def _app_of(connection: apsw.Connection, tenant: int, execution: int) -> str | None:
-    found = connection.execute(_SQL["planned_app"], (tenant, execution)).fetchone()
+async def _app_of(tx: Tx, tenant: int, execution: int) -> str | None:
+    found = await tx.one("planned_app", tenant=tenant, id=execution)
     return None if found is None else found[0]
 
 
-def _values(order: BulkTermination) -> rows.Row:
+def _values(order: BulkTermination) -> dict[str, Any]:
     request = order.request
-    return (
-        order.tenant,
-        order.id,
-        request.actor.client,
-        request.actor.principal,
-        request.actor.address,
-        request.reason,
-        request.mode,
-        request.deadline,
-        request.cascade,
-        json.dumps(order.paused),
-        order.at,
-        order.total,
-        order.not_found,
-    )
+    return {
+        "tenant": order.tenant,
+        "id": order.id,
+        "client": request.actor.client,
+        "principal": request.actor.principal,
+        "address": request.actor.address,
+        "reason": request.reason,
+        "mode": request.mode,
+        "deadline": request.deadline,
+        "cascade": request.cascade,
+        "paused": json.dumps(order.paused),
+        "at": order.at,
+        "total": order.total,
+        "not_found": order.not_found,
+    }
 
 
 def _order(row: rows.Row) -> BulkTermination:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Final
-
-import apsw
 
 from interlock.rules.changes import Applied, Refused
 from interlock.rules.children import ChildTarget, StartChild, admit_child
@@ -15,38 +12,33 @@ from interlock.rules.subject import NO_NAMES, SubjectNames, subject_names, subje
 from interlock.store.rowset import rowset_of_new
 from interlock.store.sqlite import breakers
 from interlock.store.sqlite.mutations import MutationContext
-from interlock.store.sqlite.records import write_rows
-from interlock.store.statements import Dialect, load
-
-_TARGET: Final = load("executions", Dialect.SQLITE)["child_target"]
+from interlock.store.tx import Tx
 
 
-def start_child(context: MutationContext, child: StartChild) -> Applied | Refused:
+async def start_child(context: MutationContext, child: StartChild) -> Applied | Refused:
     """Create the child, if it may be started."""
-    connection, parent, at = context.connection, context.execution, context.at
-    target, verdict = _target(connection, parent, child.automation, at)
+    tx, parent, at = context.tx, context.execution, context.at
+    target, verdict = await _target(tx, parent, child.automation, at)
     admitted = admit_child(parent, child, target, at)
     if isinstance(admitted, Refused):
         return admitted
     row, subject = admitted.execution, subject_of(child.names, target.names)
-    write_rows(connection, rowset_of_new(row, child.input, admitted.records, at, child.sealed, subject))
+    await tx.write(rowset_of_new(row, child.input, admitted.records, at, child.sealed, subject))
     if verdict is not None and row.state is not State.TERMINATE:
-        breakers.take(connection, verdict)
+        await breakers.take(tx, verdict)
     context.effects += admitted.effects
     return Applied(child.output)
 
 
-def _target(
-    connection: apsw.Connection, parent: Execution, automation: str, at: int
-) -> tuple[ChildTarget, breakers.Verdict | None]:
+async def _target(tx: Tx, parent: Execution, automation: str, at: int) -> tuple[ChildTarget, breakers.Verdict | None]:
     """The automation to run, and what its circuit breaker says; None: it has none."""
-    found = connection.execute(_TARGET, (parent.definition, parent.tenant, automation)).fetchone()
+    found = await tx.one("child_target", definition=parent.definition, tenant=parent.tenant, automation=automation)
     # An automation of an app that the run's publisher had no right to is told from none in no way.
     if found is None or found[1] is not None or found[0] is None or not found[5]:
         return ChildTarget(None), None
     verdict = None
     if found[4] and not found[3]:
-        verdict = breakers.judge(connection, parent.tenant, automation, at)
+        verdict = await breakers.judge(tx, parent.tenant, automation, at)
     target = ChildTarget(
         found[0],
         on_demand=_on_demand(found[2]),

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, Final
-
-import apsw
 
 from interlock.errors import AlreadyExists
 from interlock.ports import Announced, Idempotency, ItemRow, Restored, Run, StepRow
 from interlock.rules.model import Execution, Ref, SecretRef, Termination
 from interlock.rules.states import IN_FLIGHT, State
 from interlock.store import rows
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, TenantIds
 
-_SQL: Final = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
-_GET: Final = _SQL["execution_get"]
 _ALL_STATES: Final = json.dumps([state.value for state in State])
 
 
@@ -28,16 +24,22 @@ EVENTS_KEPT: Final = 7 * IDEMPOTENCY_KEPT
 """Microseconds for which the id of an event is remembered."""
 
 
-def known_start(
-    connection: apsw.Connection, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
+async def known_start(
+    queries: Queries, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
 ) -> int | None:
     """The run that a caller's key stands for, as this connection sees it.
 
     Raises:
         AlreadyExists: the key was used with another body.
     """
-    key = (tenant, client, automation, idempotency.key, at - IDEMPOTENCY_KEPT)
-    found = connection.execute(_SQL["idempotency_get"], key).fetchone()
+    found = await queries.one(
+        "idempotency_get",
+        tenant=tenant,
+        client=client,
+        automation=automation,
+        key=idempotency.key,
+        since=at - IDEMPOTENCY_KEPT,
+    )
     if found is None:
         return None
     if found[0] != idempotency.body:
@@ -52,24 +54,24 @@ class ExecutionReads:
         tenants: the ids of all tenants; asked at each sweep.
     """
 
-    def __init__(self, reader: apsw.Connection, tenants: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, reader: Queries, tenants: TenantIds) -> None:
         self._reader = reader
         self._tenants = tenants
 
     async def get(self, ref: Ref) -> Execution | None:
-        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        row = await self._reader.one("execution_get", tenant=ref.tenant, id=ref.id)
         return None if row is None else rows.execution(row)
 
     async def get_many(self, tenant: int, ids: Sequence[int]) -> list[Execution]:
-        found = (self._reader.execute(_GET, (tenant, id_)).fetchone() for id_ in ids)
+        found = [await self._reader.one("execution_get", tenant=tenant, id=id_) for id_ in ids]
         return [rows.execution(row) for row in found if row is not None]
 
     async def load(self, ref: Ref) -> Run | None:
-        row = self._reader.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        row = await self._reader.one("execution_get", tenant=ref.tenant, id=ref.id)
         if row is None:
             return None
-        input_, sealed = self._input(ref)
-        outputs = self._outputs(ref)
+        input_, sealed = await self._input(ref)
+        outputs = await self._outputs(ref)
         return Run(
             execution=rows.execution(row),
             input=input_,
@@ -79,42 +81,42 @@ class ExecutionReads:
         )
 
     async def announced(self, ref: Ref, position: int) -> Announced | None:
-        found = self._reader.execute(_SQL["step_announced"], (ref.tenant, ref.id, position)).fetchone()
+        found = await self._reader.one("step_announced", tenant=ref.tenant, execution=ref.id, position=position)
         if found is None:
             return None
         input_, sealed, key = found
         return Announced(input=input_, sealed=sealed, key=key)
 
     async def input(self, ref: Ref) -> bytes:
-        return self._input(ref)[0]
+        return (await self._input(ref))[0]
 
     async def outputs(self, ref: Ref) -> tuple[tuple[int, bytes], ...]:
-        return tuple((position, output) for position, output, _ in self._outputs(ref))
+        return tuple((position, output) for position, output, _ in await self._outputs(ref))
 
-    def _input(self, ref: Ref) -> tuple[bytes, SecretRef | None]:
-        found = self._reader.execute(_SQL["input_get"], (ref.tenant, ref.id)).fetchone()
-        return (b"{}", None) if found is None else found
+    async def _input(self, ref: Ref) -> tuple[bytes, SecretRef | None]:
+        found = await self._reader.one("input_get", tenant=ref.tenant, execution=ref.id)
+        return (b"{}", None) if found is None else (found[0], found[1])
 
-    def _outputs(self, ref: Ref) -> list[tuple[int, bytes, SecretRef | None]]:
-        found: list[Any] = self._reader.execute(_SQL["outputs_of"], (ref.tenant, ref.id)).fetchall()
+    async def _outputs(self, ref: Ref) -> list[tuple[int, bytes, SecretRef | None]]:
+        found: list[Any] = await self._reader.all("outputs_of", tenant=ref.tenant, execution=ref.id)
         return found
 
     async def steps(self, ref: Ref) -> list[StepRow]:
-        return [rows.step(row) for row in self._reader.execute(_SQL["steps_of"], (ref.tenant, ref.id))]
+        return [rows.step(row) for row in await self._reader.all("steps_of", tenant=ref.tenant, execution=ref.id)]
 
     async def items(self, ref: Ref) -> list[ItemRow]:
-        return [rows.item(row) for row in self._reader.execute(_SQL["items_of"], (ref.tenant, ref.id))]
+        return [rows.item(row) for row in await self._reader.all("items_of", tenant=ref.tenant, execution=ref.id)]
 
     async def items_of_step(self, ref: Ref, position: int) -> list[ItemRow]:
-        found = self._reader.execute(_SQL["items_of_step"], (ref.tenant, ref.id, position))
+        found = await self._reader.all("items_of_step", tenant=ref.tenant, execution=ref.id, position=position)
         return [rows.item(row) for row in found]
 
     async def termination(self, ref: Ref) -> Termination | None:
-        found = self._reader.execute(_SQL["termination_get"], (ref.tenant, ref.id)).fetchone()
+        found = await self._reader.one("termination_get", tenant=ref.tenant, execution=ref.id)
         return None if found is None else rows.termination(found)
 
     async def restored(self, ref: Ref) -> Restored | None:
-        found = self._reader.execute(_SQL["execution_restored"], (ref.tenant, ref.id)).fetchone()
+        found = await self._reader.one("execution_restored", tenant=ref.tenant, id=ref.id)
         if found is None:
             return None
         backup, known_until, restored_at = found
@@ -123,10 +125,12 @@ class ExecutionReads:
     async def started_by(
         self, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
     ) -> int | None:
-        return known_start(self._reader, tenant, client, automation, idempotency, at)
+        return await known_start(self._reader, tenant, client, automation, idempotency, at)
 
     async def children(self, ref: Ref, *, after: int = 0, limit: int = 100) -> list[Execution]:
-        found = self._reader.execute(_SQL["executions_children"], (ref.tenant, ref.id, after, limit))
+        found = await self._reader.all(
+            "executions_children", tenant=ref.tenant, parent=ref.id, after=after, limit=limit
+        )
         return [rows.execution(row) for row in found]
 
     async def page(
@@ -141,40 +145,44 @@ class ExecutionReads:
     ) -> list[Execution]:
         below = rows.LARGEST if before is None else before
         if not automations and not states and not subjects:
-            found = self._reader.execute(_SQL["executions_page"], (tenant, below, limit))
+            found = await self._reader.all("executions_page", tenant=tenant, before=below, limit=limit)
             return [rows.execution(row) for row in found]
         lines: list[list[rows.Row]] = []
         # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
-        with self._reader:
-            for name, key in self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects):
-                lines.append(self._reader.execute(_SQL[name], (*key, below, limit)).fetchall())
+        async with self._reader.snapshot():
+            walks = await self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects)
+            for name, key in walks:
+                lines.append(await self._reader.all(name, **key, before=below, limit=limit))
         merged = heapq.merge(*lines, key=lambda row: row[1], reverse=True)
         return [rows.execution(row) for row in islice(merged, limit)]
 
-    def _walks(
+    async def _walks(
         self, tenant: int, automations: Collection[str], states: Sequence[State], subjects: Sequence[str]
-    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    ) -> list[tuple[str, dict[str, Any]]]:
         """One short walk along an index for each combination. Only those about a person, who has few, drop rows."""
         if subjects:
             chosen = json.dumps(list(automations)) if automations else None
-            for subject, state in product(dict.fromkeys(subjects), states):
-                yield "executions_page_of_subject", (tenant, chosen, subject, state)
-            return
+            return [
+                (
+                    "executions_page_of_subject",
+                    {"tenant": tenant, "automations": chosen, "subject": subject, "state": state},
+                )
+                for subject, state in product(dict.fromkeys(subjects), states)
+            ]
         if not automations and State.DONE not in states:
-            for state in states:
-                yield "executions_page_of_state", (tenant, state)
-            return
+            return [("executions_page_of_state", {"tenant": tenant, "state": state}) for state in states]
         if not automations:
-            found = self._reader.execute(_SQL["execution_automations"], (tenant,))
+            found = await self._reader.all("execution_automations", tenant=tenant)
             automations = [automation for (automation,) in found]
-        for automation, state in product(automations, states):
-            yield "executions_page_of_automation", (tenant, automation, state)
+        return [
+            ("executions_page_of_automation", {"tenant": tenant, "automation": automation, "state": state})
+            for automation, state in product(automations, states)
+        ]
 
     async def last_executed(self, tenant: int, automations: Sequence[str]) -> Mapping[str, int]:
         found: dict[str, int] = {}
         for automation in automations:
-            key = (tenant, automation, _ALL_STATES)
-            (at,) = next(self._reader.execute(_SQL["last_executed"], key))
+            (at,) = await self._reader.only("last_executed", tenant=tenant, automation=automation, states=_ALL_STATES)
             if at is not None:
                 found[automation] = at
         return found
@@ -184,22 +192,26 @@ class ExecutionReads:
     ) -> list[tuple[Ref, int]]:
         found: list[tuple[Ref, int]] = []
         since, last = after if after is not None else (-1, Ref(0, 0))
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
             id_ = last.id if tenant == last.tenant else 0 if tenant > last.tenant else rows.LARGEST
-            query = self._reader.execute(_SQL["executions_due"], (tenant, since, id_, at + horizon, limit))
+            query = await self._reader.all(
+                "executions_due", tenant=tenant, since=since, after=id_, until=at + horizon, limit=limit
+            )
             found.extend((Ref(tenant, id_), wake_at) for id_, wake_at in query)
         found.sort(key=lambda pair: (pair[1], pair[0].tenant, pair[0].id))
         return found[:limit]
 
     async def in_flight(self, limit: int, states: Sequence[State] = tuple(IN_FLIGHT)) -> list[Execution]:
         found: list[Execution] = []
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
             for state in states:
-                query = self._reader.execute(_SQL["executions_page_of_state"], (tenant, state, rows.LARGEST, limit))
+                query = await self._reader.all(
+                    "executions_page_of_state", tenant=tenant, state=state, before=rows.LARGEST, limit=limit
+                )
                 found.extend(rows.execution(row) for row in query)
         found.sort(key=lambda execution: execution.id)
         return found[:limit]
 
     async def greatest_id(self) -> int:
-        newest = (self._reader.execute(_SQL["execution_greatest"], (tenant,)).fetchone() for tenant in self._tenants())
-        return max((row[0] or 0 for row in newest if row is not None), default=0)
+        newest = [await self._reader.only("execution_greatest", tenant=tenant) for tenant in await self._tenants()]
+        return max((id_ or 0 for (id_,) in newest), default=0)

@@ -6,9 +6,6 @@ from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
-
-import apsw
 
 from interlock.errors import FailedPrecondition, NotFound, Unavailable
 from interlock.ports import (
@@ -19,54 +16,37 @@ from interlock.ports import (
     TreeStopped,
 )
 from interlock.ports.signals import Signal, Signals
-from interlock.rules.admit import SWITCHED_OFF, Newcomer
+from interlock.rules.admit import Newcomer
 from interlock.rules.changes import Mutation
 from interlock.rules.decide import begin, decide
 from interlock.rules.decision import Decision, Interrupt, Perform, WakeAt
 from interlock.rules.events import (
-    CalledBack,
     Created,
     Event,
-    ItemSettled,
-    Prepared,
-    Recovered,
-    Released,
-    Settled,
     Terminated,
-    Woken,
 )
 from interlock.rules.model import (
-    CalledStep,
     Execution,
-    KeptCallback,
     Ref,
     Situation,
-    Termination,
     TerminationRequest,
 )
 from interlock.rules.states import State
 from interlock.rules.subject import subject_of
 from interlock.store import rows
+from interlock.store.rowset import AUDIT, audit_values, rowset_of, rowset_of_new
 from interlock.store.sqlite import breakers, starts, stops
 from interlock.store.sqlite.appliers import RELEASED
-from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.children import context_names
 from interlock.store.sqlite.execution_reads import ExecutionReads
 from interlock.store.sqlite.mutations import Applier, Appliers, MutationContext
-from interlock.store.sqlite.records import write, write_new
+from interlock.store.sqlite.situation import situation_of
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, Statement, load
+from interlock.store.tx import Queries, TenantIds, Tx
 
 FORGET_BATCH = 1_000
 
 Rules = Callable[[Situation, Event], Decision]
-
-_SQL = load("executions", Dialect.SQLITE) | load("terminations", Dialect.SQLITE)
-_ADMISSION = _SQL["admission_automation"]
-_CONTEXT = _SQL["admission_context"]
-_SWITCH = _SQL["admission_tenant"]
-_GET = _SQL["execution_get"]
-_CALLBACK_KEPT = _SQL["callback_kept"]
 
 
 class SqliteExecutions(ExecutionReads):
@@ -82,8 +62,8 @@ class SqliteExecutions(ExecutionReads):
     def __init__(
         self,
         writer: Writer,
-        reader: apsw.Connection,
-        tenants: Callable[[], Sequence[int]],
+        reader: Queries,
+        tenants: TenantIds,
         disabled: Callable[[int], bool],
         signals: Signals,
         rules: Rules = decide,
@@ -111,33 +91,33 @@ class SqliteExecutions(ExecutionReads):
     # --- changes --------------------------------------------------------------------------------------------------
 
     def apply(self, ref: Ref, event: Event) -> Future[Decision | None]:
-        def job(connection: apsw.Connection) -> Decision | None:
-            return self.apply_in(connection, ref, event)
+        async def job(tx: Tx) -> Decision | None:
+            return await self.apply_in(tx, ref, event)
 
         return self._writer.submit(job, urgent=type(event) is Terminated, committed=self.tell_moved)
 
-    def apply_in(self, connection: apsw.Connection, ref: Ref, event: Event) -> Decision | None:
+    async def apply_in(self, tx: Tx, ref: Ref, event: Event) -> Decision | None:
         """The same within a job of somebody else's; `tell_moved` has to follow the commit."""
-        situation = self._situation(connection, ref, event)
+        situation = await self._situation(tx, ref, event)
         if situation is None:
             return None
         decision = self._rules(situation, event)
         if decision.mutation is not None:
-            decision = self._change(connection, situation, event, decision.mutation)
+            decision = await self._change(tx, situation, event, decision.mutation)
         if decision.moved or decision.records:
-            write(connection, situation.execution, decision, event.at)
+            await tx.write(rowset_of(situation.execution, decision, event.at))
         return decision
 
-    def _change(self, connection: apsw.Connection, situation: Situation, event: Event, mutation: Mutation) -> Decision:
+    async def _change(self, tx: Tx, situation: Situation, event: Event, mutation: Mutation) -> Decision:
         """Make the change that the rules ask for, and let them decide by the answer of its applier."""
-        context = MutationContext(connection, situation.execution, event.at)
-        answer = self._appliers.apply(mutation, context)
+        context = MutationContext(tx, situation.execution, event.at)
+        answer = await self._appliers.apply(mutation, context)
         decision = self._rules(replace(situation, answer=answer), event)
         return replace(decision, effects=(*decision.effects, *context.effects)) if context.effects else decision
 
-    def read_in(self, connection: apsw.Connection, ref: Ref) -> Execution | None:
+    async def read_in(self, tx: Tx, ref: Ref) -> Execution | None:
         """The run as the transaction sees it."""
-        row = connection.execute(_GET, (ref.tenant, ref.id)).fetchone()
+        row = await tx.one("execution_get", tenant=ref.tenant, id=ref.id)
         return None if row is None else rows.execution(row)
 
     def on_lease(self, made: Callable[[], None]) -> None:
@@ -160,8 +140,8 @@ class SqliteExecutions(ExecutionReads):
         tenant = newcomer.tenant
         lease, fire = records.lease_microseconds, records.fire
 
-        def job(connection: apsw.Connection) -> Started:
-            known = starts.known(connection, newcomer, event.at, records)
+        async def job(tx: Tx) -> Started:
+            known = await starts.known(tx, newcomer, event.at, records)
             if known is not None:
                 return known
             if self._writer.full:
@@ -171,24 +151,25 @@ class SqliteExecutions(ExecutionReads):
                     "this server was restored from a backup and is frozen: runs can be looked at and stopped, and none "
                     "can be started, until `interlock backup release`"
                 )
-            found = connection.execute(_ADMISSION, (tenant, newcomer.automation)).fetchone()
+            found = await tx.one("admission_automation", tenant=tenant, id=newcomer.automation)
             if found is None or found[0] is not None:
                 raise NotFound
             if fire is not None:
-                starts.move_schedule(connection, newcomer, fire)
-            (disabled,) = next(connection.execute(_SWITCH, (tenant,)))
+                await starts.move_schedule(tx, newcomer, fire)
+            (disabled,) = await tx.only("admission_tenant", id=tenant)
             paused = False
             if found[1] and not disabled:
-                verdict = breakers.judge(connection, tenant, newcomer.automation, event.at)
+                verdict = await breakers.judge(tx, tenant, newcomer.automation, event.at)
                 if verdict is not None and (verdict.by_hand or not newcomer.is_draft):
-                    breakers.take(connection, verdict)
+                    await breakers.take(tx, verdict)
                     paused = verdict.paused
             decision = begin(newcomer, event, disabled=bool(disabled), paused=paused)
-            (context,) = next(connection.execute(_CONTEXT, (tenant, newcomer.definition)), (None,))
-            subject = subject_of(newcomer.names, context_names(context))
-            write_new(connection, decision.execution, input, decision.records, event.at, subject)
-            append_audit(connection, tenant, event.at, records.audit)
-            starts.write_start(connection, newcomer, event.at, records)
+            kept = await tx.one("admission_context", tenant=tenant, definition=newcomer.definition)
+            subject = subject_of(newcomer.names, context_names(None if kept is None else kept[0]))
+            written = rowset_of_new(decision.execution, input, decision.records, event.at, subject=subject)
+            written.append((AUDIT, audit_values(tenant, event.at, records.audit)))
+            await tx.write(written)
+            await starts.write_start(tx, newcomer, event.at, records)
             return Started(execution=decision.execution, decision=decision)
 
         def committed(started: Started) -> bool:
@@ -204,14 +185,14 @@ class SqliteExecutions(ExecutionReads):
         return self._writer.submit(job, committed=committed)
 
     async def terminate_tree(self, ref: Ref, at: int, request: TerminationRequest) -> TreeStopped | None:
-        def job(connection: apsw.Connection) -> tuple[TreeStopped, stops.Stopped] | None:
+        async def job(tx: Tx) -> tuple[TreeStopped, stops.Stopped] | None:
             event = Terminated(at, request)
-            situation = self._situation(connection, ref, event)
+            situation = await self._situation(tx, ref, event)
             if situation is None:
                 return None
             decision = self._rules(situation, event)
-            write(connection, situation.execution, decision, at)
-            stopped = stops.stop_tree(connection, situation.execution, at, request)
+            await tx.write(rowset_of(situation.execution, decision, at))
+            stopped = await stops.stop_tree(tx, situation.execution, at, request)
             return TreeStopped(decision=decision, descendants=stopped.count, more=stopped.more), stopped
 
         def committed(result: tuple[TreeStopped, stops.Stopped] | None) -> bool:
@@ -228,8 +209,8 @@ class SqliteExecutions(ExecutionReads):
     async def terminate_many(
         self, tenant: int, ids: Sequence[int], at: int, request: TerminationRequest
     ) -> Mapping[int, str]:
-        def job(connection: apsw.Connection) -> stops.Stopped:
-            return stops.stop_batch(connection, tenant, ids, at, request)
+        async def job(tx: Tx) -> stops.Stopped:
+            return await stops.stop_batch(tx, tenant, ids, at, request)
 
         def committed(stopped: stops.Stopped) -> bool:
             self.tell_stopped(tenant, stopped)
@@ -243,10 +224,10 @@ class SqliteExecutions(ExecutionReads):
 
     async def continue_cascades(self, at: int) -> int:
         left = 0
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
 
-            def job(connection: apsw.Connection, tenant: int = tenant) -> stops.Stopped | None:
-                return stops.continue_cascade(connection, tenant, at)
+            async def job(tx: Tx, tenant: int = tenant) -> stops.Stopped | None:
+                return await stops.continue_cascade(tx, tenant, at)
 
             def committed(stopped: stops.Stopped | None, tenant: int = tenant) -> bool:
                 if stopped is not None:
@@ -259,77 +240,16 @@ class SqliteExecutions(ExecutionReads):
 
     async def forget_keys(self, at: int) -> None:
         """Forget idempotency keys and events that are older than they are kept."""
-        for tenant, (statement, age) in product(self._tenants(), starts.FORGOTTEN):
-            key = (tenant, at - age, FORGET_BATCH)
+        for tenant, (statement, age) in product(await self._tenants(), starts.FORGOTTEN):
 
-            def job(
-                connection: apsw.Connection, statement: Statement = statement, key: tuple[int, int, int] = key
-            ) -> int:
-                connection.execute(statement, key)
-                return connection.changes()
+            async def job(tx: Tx, tenant: int = tenant, statement: str = statement, until: int = at - age) -> int:
+                return await tx.run(statement, tenant=tenant, until=until, limit=FORGET_BATCH)
 
             while await self._writer.submit(job) == FORGET_BATCH:
                 pass
 
-    def _situation(self, connection: apsw.Connection, ref: Ref, event: Event) -> Situation | None:
-        row = connection.execute(_GET, (ref.tenant, ref.id)).fetchone()
-        if row is None:
-            return None
-        execution = rows.execution(row)
-        kind = type(event)
-        if kind in _STARTS_SOMETHING:
-            fence = self._fence(connection, execution, rows.fenced(row))
-            callback = self._callback(connection, execution)
-            if fence is None and callback is None and not self._writer.full:
-                return Situation(execution, self._termination(connection, execution))
-            return Situation(
-                execution,
-                self._termination(connection, execution),
-                fence=fence,
-                hold=self._writer.full,
-                callback=callback,
-            )
-        items: tuple[tuple[int, Any], ...] = ()
-        if kind in {ItemSettled, Recovered}:
-            key = (ref.tenant, ref.id, execution.step, execution.attempt)
-            found = connection.execute(_SQL["items_of_attempt"], key)
-            items = tuple((item, rows.outcome(outcome)) for item, outcome in found)
-        fence = self._fence(connection, execution, rows.fenced(row)) if kind in _ENDS_UNDER_AN_ORDER else None
-        return Situation(
-            execution,
-            self._termination(connection, execution),
-            items,
-            fence,
-            callback=self._callback(connection, execution),
-            called=self._called(connection, ref, event.position) if isinstance(event, CalledBack) else None,
-        )
-
-    def _callback(self, connection: apsw.Connection, execution: Execution) -> KeptCallback | None:
-        """What the step of an attempt in flight was told by a callback."""
-        if not execution.in_flight:
-            return None
-        key = (execution.tenant, execution.id, execution.step)
-        found = connection.execute(_CALLBACK_KEPT, key).fetchone()
-        return None if found is None else rows.kept_callback(found)
-
-    def _called(self, connection: apsw.Connection, ref: Ref, position: int) -> CalledStep | None:
-        found = connection.execute(_SQL["step_newest"], (ref.tenant, ref.id, position)).fetchone()
-        return None if found is None else rows.called_step(position, found)
-
-    def _termination(self, connection: apsw.Connection, execution: Execution) -> Termination | None:
-        if execution.state is not State.STOPPING:
-            return None
-        found = connection.execute(_SQL["termination_get"], (execution.tenant, execution.id)).fetchone()
-        return None if found is None else rows.termination(found)
-
-    def _fence(self, connection: apsw.Connection, execution: Execution, fenced: bool) -> TerminationRequest | None:
-        if execution.parent is not None:
-            found = connection.execute(_SQL["root_fenced"], (execution.tenant, execution.root)).fetchone()
-            if found is not None and found[0]:
-                order = stops.order_over(connection, execution)
-                if order is not None:
-                    return order
-        return SWITCHED_OFF if self._disabled(execution.tenant) else None
+    async def _situation(self, tx: Tx, ref: Ref, event: Event) -> Situation | None:
+        return await situation_of(tx, ref, event, disabled=self._disabled, full=self._writer.full)
 
     # --- after the commit -----------------------------------------------------------------------------------------
 
@@ -370,6 +290,3 @@ class SqliteExecutions(ExecutionReads):
 
 
 _STOPPED = frozenset({State.STOPPING, State.TERMINATE})
-_STARTS_SOMETHING = frozenset({Prepared, Settled, Woken})
-_ENDS_UNDER_AN_ORDER = frozenset({CalledBack, ItemSettled, Recovered, Released})
-"""What starts nothing by itself, and yet must not leave a run to go on that a standing order covers."""

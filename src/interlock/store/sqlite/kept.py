@@ -1,8 +1,8 @@
-"""Rows read far more often than written: kept in memory until a commit of this process changes one."""
+"""Rows that are read far more often than written, kept in memory until a commit changes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, Protocol, TypeVar
 
 
@@ -16,31 +16,35 @@ class Documented(Protocol):
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Documented)
 
-MOST_KEPT: Final = 512
-LARGEST_KEPT: Final = 64 * 1024
-"""Bytes of a document; a larger row is read each time, so that all rows kept stay below 32 MiB."""
+MAX_KEPT_ROWS: Final = 512
+MAX_KEPT_DOCUMENT_BYTES: Final = 64 * 1024
+"""A larger row is read each time, so that all kept rows stay below 32 MiB."""
 
 
 class Kept(Generic[K, V]):
-    """What `read` gave for a key, until it is forgotten. This process alone writes, so nothing else can make it stale.
+    """The rows that `read` returned, until they are forgotten.
 
-    What is not there is not kept: strangers choose such keys.
+    Misses are not kept: callers choose the keys and could flood the memory. A row that was read beside a change is not
+    kept either, because it may be the row of before the change.
     """
 
-    def __init__(self, read: Callable[[K], V | None]) -> None:
+    def __init__(self, read: Callable[[K], Awaitable[V | None]]) -> None:
         self._read = read
         self._found: dict[K, V] = {}
+        self._changes = 0
 
-    def get(self, key: K) -> V | None:
+    async def get(self, key: K) -> V | None:
         found = self._found.get(key)
         if found is None:
-            found = self._read(key)
-            if found is not None and len(found.document) <= LARGEST_KEPT:
-                if len(self._found) >= MOST_KEPT:
+            changes = self._changes
+            found = await self._read(key)
+            if found is not None and len(found.document) <= MAX_KEPT_DOCUMENT_BYTES and changes == self._changes:
+                if len(self._found) >= MAX_KEPT_ROWS:
                     self._found.clear()
                 self._found[key] = found
         return found
 
     def forget(self, key: K) -> None:
-        """To be called by the commit that changes the row, before anybody is told."""
+        """Forget a row. The commit that changes the row calls it before any caller has an answer."""
+        self._changes += 1
         self._found.pop(key, None)

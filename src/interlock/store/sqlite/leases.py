@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Sequence
 from typing import Any, Final
-
-import apsw
 
 from interlock.ports.signals import Signal, Signals
 from interlock.rules.events import Terminated
@@ -14,12 +11,10 @@ from interlock.rules.model import SYSTEM, Cause, Ref, TerminationRequest
 from interlock.rules.states import TERMINAL, State
 from interlock.store.sqlite.executions import SqliteExecutions
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import Queries, TenantIds, Tx
 
 BATCH: Final = 100
 EXPIRED: Final = TerminationRequest(SYSTEM, "the lease expired", cause=Cause.LEASE_EXPIRED)
-
-_SQL = load("leases", Dialect.SQLITE)
 
 
 class SqliteLeases:
@@ -28,8 +23,8 @@ class SqliteLeases:
     def __init__(
         self,
         writer: Writer,
-        reader: apsw.Connection,
-        tenants: Callable[[], Sequence[int]],
+        reader: Queries,
+        tenants: TenantIds,
         executions: SqliteExecutions,
         signals: Signals,
     ) -> None:
@@ -41,17 +36,17 @@ class SqliteLeases:
         executions.on_lease(lambda: signals.send(Signal.LEASES))
 
     async def expires_at(self, ref: Ref) -> int | None:
-        found = self._reader.execute(_SQL["lease_get"], (ref.tenant, ref.id)).fetchone()
+        found = await self._reader.one("lease_get", tenant=ref.tenant, execution=ref.id)
         return None if found is None else found[1]
 
     def renew(self, ref: Ref, at: int, length: int | None) -> Future[int | None]:
-        def job(connection: apsw.Connection) -> int | None:
-            found = connection.execute(_SQL["lease_get"], (ref.tenant, ref.id)).fetchone()
-            row = self._executions.read_in(connection, ref)
+        async def job(tx: Tx) -> int | None:
+            found = await tx.one("lease_get", tenant=ref.tenant, execution=ref.id)
+            row = await self._executions.read_in(tx, ref)
             if found is None or row is None or row.state in TERMINAL or row.state is State.STOPPING:
                 return None
             kept = found[0] if length is None else length
-            connection.execute(_SQL["lease_renew"], (kept, at + kept, ref.tenant, ref.id))
+            await tx.run("lease_renew", length=kept, expires_at=at + kept, tenant=ref.tenant, execution=ref.id)
             return int(at + kept)
 
         def committed(expires_at: int | None) -> bool:
@@ -61,29 +56,29 @@ class SqliteLeases:
         return self._writer.submit(job, committed=committed)
 
     async def next(self) -> int | None:
-        found = [next(self._reader.execute(_SQL["lease_next"], (tenant,)))[0] for tenant in self._tenants()]
+        found = [(await self._reader.only("lease_next", tenant=tenant))[0] for tenant in await self._tenants()]
         return min((at for at in found if at is not None), default=None)
 
     async def expire(self, at: int) -> int:
         ended = 0
-        for tenant in self._tenants():
-            due: list[tuple[Any, ...]] = self._reader.execute(_SQL["leases_due"], (tenant, at, BATCH)).fetchall()
+        for tenant in await self._tenants():
+            due: list[tuple[Any, ...]] = await self._reader.all("leases_due", tenant=tenant, until=at, limit=BATCH)
             for (id_,) in due:
                 await self._end(Ref(tenant, id_), at)
             ended += len(due)
         return ended
 
     def _end(self, ref: Ref, at: int) -> Future[Any]:
-        def job(connection: apsw.Connection) -> Any:
-            found = connection.execute(_SQL["lease_get"], (ref.tenant, ref.id)).fetchone()
+        async def job(tx: Tx) -> Any:
+            found = await tx.one("lease_get", tenant=ref.tenant, execution=ref.id)
             if found is None or found[1] > at:
                 # Renewed in the meantime.
                 return None
-            connection.execute(_SQL["lease_drop"], (ref.tenant, ref.id))
-            row = self._executions.read_in(connection, ref)
+            await tx.run("lease_drop", tenant=ref.tenant, execution=ref.id)
+            row = await self._executions.read_in(tx, ref)
             if row is None or row.state in TERMINAL or row.state is State.STOPPING:
                 return None
-            return self._executions.apply_in(connection, ref, Terminated(at, EXPIRED))
+            return await self._executions.apply_in(tx, ref, Terminated(at, EXPIRED))
 
         return self._writer.submit(job, urgent=True, committed=self._executions.tell_moved)
 

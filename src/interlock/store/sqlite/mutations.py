@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import apsw
 
 from interlock.rules.changes import Applied, Mutation, Refused
 from interlock.rules.decision import Effect
 from interlock.rules.model import Execution
+from interlock.store.tx import Tx
 
 
 class WroteAndRefused(AssertionError):
@@ -21,14 +20,14 @@ class WroteAndRefused(AssertionError):
 class MutationContext:
     """Where a change is made: in this transaction, by this run as the transaction reads it, at this time."""
 
-    connection: apsw.Connection
+    tx: Tx
     execution: Execution
     at: int
     effects: list[Effect] = field(default_factory=list)
     """What is to be attempted after the commit; the applier adds to it."""
 
 
-Applier = Callable[[MutationContext, Any], Applied | Refused]
+Applier = Callable[[MutationContext, Any], Coroutine[Any, Any, Applied | Refused]]
 """Makes one type of change: reads, checks, and either writes everything or refuses before it writes anything.
 
 It may run several times, each time in a transaction of its own of which the last alone is committed.
@@ -41,7 +40,7 @@ class Appliers:
     def __init__(self, appliers: Mapping[type, Applier]) -> None:
         self._appliers = dict(appliers)
 
-    def apply(self, mutation: Mutation, context: MutationContext) -> Applied | Refused:
+    async def apply(self, mutation: Mutation, context: MutationContext) -> Applied | Refused:
         """Make the change.
 
         Raises:
@@ -51,8 +50,8 @@ class Appliers:
         applier = self._appliers.get(type(mutation))
         if applier is None:
             raise LookupError(f"this store has no applier for the mutation {mutation.name}")
-        before = context.connection.total_changes()
-        answer = applier(context, mutation)
-        if isinstance(answer, Refused) and context.connection.total_changes() != before:
+        before = context.tx.rows_written
+        answer = await applier(context, mutation)
+        if isinstance(answer, Refused) and context.tx.rows_written != before:
             raise WroteAndRefused(f"the applier of {mutation.name} refused after it had written")
         return answer

@@ -2,94 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, Final
-
-import apsw
 
 from interlock.ports.system import last_execution_id
 from interlock.store.sqlite.writer import Writer
-from interlock.store.statements import Dialect, load
+from interlock.store.tx import TenantIds, Tx
 
 BATCH: Final = 250
 """Runs that one commit deals with."""
 REMOVED: Final = b'{"code":"PAYLOAD_REMOVED","message":"what the step reported was kept for its time, and is removed"}'
 
-_SQL = load("retention", Dialect.SQLITE)
 _WHOLE: Final = (
-    _SQL["retention_items"],
-    _SQL["retention_steps"],
-    _SQL["retention_termination"],
-    _SQL["retention_input"],
-    _SQL["retention_addenda"],
-    _SQL["retention_execution"],
+    "retention_items",
+    "retention_steps",
+    "retention_termination",
+    "retention_input",
+    "retention_addenda",
 )
 
 
 class SqliteRetention:
     """`ports.Retention`."""
 
-    def __init__(self, writer: Writer, tenants: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, writer: Writer, tenants: TenantIds) -> None:
         self._writer = writer
         self._tenants = tenants
 
     async def remove(self, at: int) -> int:
         dealt_with = 0
-        for tenant in self._tenants():
+        for tenant in await self._tenants():
 
-            def job(connection: apsw.Connection, tenant: int = tenant) -> int:
-                return _remove(connection, tenant, at)
+            async def job(tx: Tx, tenant: int = tenant) -> int:
+                return await _remove(tx, tenant, at)
 
             dealt_with += await self._writer.submit(job, heavy=True)
         return dealt_with
 
 
-def _remove(connection: apsw.Connection, tenant: int, at: int) -> int:
-    found: tuple[Any, ...] = next(connection.execute(_SQL["retention_of"], (tenant,)))
+async def _remove(tx: Tx, tenant: int, at: int) -> int:
+    found: tuple[Any, ...] = await tx.only("retention_of", id=tenant)
     executions_kept, payloads_kept, reached = found
-    return _executions(connection, tenant, at - executions_kept) or (
-        _payloads_later(connection, tenant, at - payloads_kept)
-        or _payloads(connection, tenant, at - payloads_kept, reached)
+    return await _executions(tx, tenant, at - executions_kept) or (
+        await _payloads_later(tx, tenant, at - payloads_kept)
+        or await _payloads(tx, tenant, at - payloads_kept, reached)
     )
 
 
-def _executions(connection: apsw.Connection, tenant: int, limit: int) -> int:
-    key = (tenant, last_execution_id(limit), limit, BATCH)
-    expired = _ids(connection, "retention_expired", key)
-    for id_ in expired:
+async def _executions(tx: Tx, tenant: int, limit: int) -> int:
+    up_to = last_execution_id(limit)
+    expired = await tx.all("retention_expired", tenant=tenant, up_to=up_to, until=limit, limit=BATCH)
+    for (id_,) in expired:
         for statement in _WHOLE:
-            connection.execute(statement, (tenant, id_))
+            await tx.run(statement, tenant=tenant, execution=id_)
+        await tx.run("retention_execution", tenant=tenant, id=id_)
     return len(expired)
 
 
-def _payloads_later(connection: apsw.Connection, tenant: int, limit: int) -> int:
-    due = _ids(connection, "retention_due_later", (tenant, limit, BATCH))
-    for id_ in due:
-        _forget_payloads(connection, tenant, id_)
-        connection.execute(_SQL["retention_not_later"], (tenant, id_))
+async def _payloads_later(tx: Tx, tenant: int, limit: int) -> int:
+    due = await tx.all("retention_due_later", tenant=tenant, until=limit, limit=BATCH)
+    for (id_,) in due:
+        await _forget_payloads(tx, tenant, id_)
+        await tx.run("retention_not_later", tenant=tenant, execution=id_)
     return len(due)
 
 
-def _payloads(connection: apsw.Connection, tenant: int, limit: int, reached: int) -> int:
-    key = (tenant, reached, last_execution_id(limit), BATCH)
-    found: list[tuple[Any, ...]] = connection.execute(_SQL["retention_walk"], key).fetchall()
+async def _payloads(tx: Tx, tenant: int, limit: int, reached: int) -> int:
+    up_to = last_execution_id(limit)
+    found = await tx.all("retention_walk", tenant=tenant, after=reached, up_to=up_to, limit=BATCH)
     for id_, completed_at in found:
         if completed_at is not None and completed_at <= limit:
-            _forget_payloads(connection, tenant, id_)
+            await _forget_payloads(tx, tenant, id_)
         else:
-            connection.execute(_SQL["retention_later"], (tenant, id_))
+            await tx.run("retention_later", tenant=tenant, execution=id_)
     if found:
-        connection.execute(_SQL["retention_reached"], (found[-1][0], tenant))
+        await tx.run("retention_reached", payloads_removed_to=found[-1][0], id=tenant)
     return len(found)
 
 
-def _forget_payloads(connection: apsw.Connection, tenant: int, id_: int) -> None:
-    connection.execute(_SQL["retention_input"], (tenant, id_))
-    connection.execute(_SQL["retention_subject"], (tenant, id_))
-    connection.execute(_SQL["retention_step_payloads"], (REMOVED, tenant, id_))
-    connection.execute(_SQL["retention_item_payloads"], (REMOVED, tenant, id_))
-
-
-def _ids(connection: apsw.Connection, name: str, key: tuple[int, ...]) -> list[int]:
-    found: list[tuple[Any, ...]] = connection.execute(_SQL[name], key).fetchall()
-    return [id_ for (id_,) in found]
+async def _forget_payloads(tx: Tx, tenant: int, id_: int) -> None:
+    await tx.run("retention_input", tenant=tenant, execution=id_)
+    await tx.run("retention_subject", tenant=tenant, id=id_)
+    await tx.run("retention_step_payloads", error=REMOVED, tenant=tenant, execution=id_)
+    await tx.run("retention_item_payloads", error=REMOVED, tenant=tenant, execution=id_)

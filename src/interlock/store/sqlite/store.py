@@ -41,6 +41,7 @@ from interlock.store.sqlite.mutations import Applier
 from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.retention import SqliteRetention
 from interlock.store.sqlite.room import SIZES, Allocate, Room, Sizes, allocate, keep_files
+from interlock.store.sqlite.tx import SqliteQueries, SqliteTx
 from interlock.store.sqlite.webhooks import SqliteWebhooks
 from interlock.store.sqlite.writer import Form, Writer
 
@@ -119,14 +120,14 @@ class SqliteStore:
             self.writer.after_commit(self._tend_log)
         if self._room is not None:
             self._keep_room(self._room, room)
-        signals = LocalSignals()
-        self.access = SqliteAccess(self.writer, self._reader)
-        self.clocks = SqliteClocks(self.writer, self._reader, self.access.tenant_ids, self.access.forget_tokens)
-        self.webhooks = SqliteWebhooks(self.writer, self._reader)
-        self.audit = SqliteAudit(self.writer, self._reader, signals)
+        signals, reads = LocalSignals(), SqliteQueries(self._reader)
+        self.access = SqliteAccess(self.writer, reads)
+        self.clocks = SqliteClocks(self.writer, reads, self.access.tenant_ids, self.access.forget_tokens)
+        self.webhooks = SqliteWebhooks(self.writer, reads)
+        self.audit = SqliteAudit(self.writer, reads, signals)
         self.executions = SqliteExecutions(
             self.writer,
-            self._reader,
+            reads,
             self.access.tenant_ids,
             self.access.automations_disabled,
             signals,
@@ -139,13 +140,13 @@ class SqliteStore:
         )
         self.access.decisions = self.bulk
         self.bulk_terminations = SqliteBulkTerminations(
-            self.writer, self._reader, self.access.tenant_ids, self.executions, signals
+            self.writer, reads, self.access.tenant_ids, self.executions, signals
         )
-        self.automations = SqliteAutomations(self.writer, self._reader, self.bulk, self.executions)
-        self.leases = SqliteLeases(self.writer, self._reader, self.access.tenant_ids, self.executions, signals)
-        self.addenda = SqliteAddenda(self.writer, self._reader, self.executions)
+        self.automations = SqliteAutomations(self.writer, reads, self.bulk, self.executions)
+        self.leases = SqliteLeases(self.writer, reads, self.access.tenant_ids, self.executions, signals)
+        self.addenda = SqliteAddenda(self.writer, reads, self.executions)
         self.retention = SqliteRetention(self.writer, self.access.tenant_ids)
-        self.breakers = SqliteBreakers(self.writer, self._reader, self.bulk)
+        self.breakers = SqliteBreakers(self.writer, reads, self.bulk)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:
@@ -202,7 +203,7 @@ class SqliteStore:
             self._room.short = True
             if not self.writer.full:
                 # Between two commits, which is after the next one: the connection may be in use.
-                self.writer.submit(lambda connection: None, urgent=True)
+                self.writer.submit(_nothing, urgent=True)
         elif self.writer.full and not self._refilling and self._directory is not None and self._directory.has_room():
             self._refilling = True
             self._refill().add_done_callback(self._refilled)
@@ -257,7 +258,11 @@ class SqliteStore:
     def _refill(self) -> asyncio.Future[bool]:
         room = self._room
         assert room is not None
-        return self.writer.submit(room.keep, heavy=True)
+
+        async def job(tx: SqliteTx) -> bool:
+            return room.keep(tx.connection)
+
+        return self.writer.submit(job, heavy=True)
 
     def _refilled(self, kept: asyncio.Future[bool]) -> None:
         self._refilling = False
@@ -308,3 +313,7 @@ class SqliteStore:
             error = checkpoint(connection)
             if error is not None:
                 raise error
+
+
+async def _nothing(tx: SqliteTx) -> None:
+    """The job of a commit that is wanted for its hooks."""

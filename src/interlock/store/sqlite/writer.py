@@ -3,7 +3,10 @@
 Jobs that arrive while a commit is under way form the next group. All jobs of a group run bare in one transaction with
 one COMMIT; only if one of them fails is the group rolled back and run again, each job in a transaction of its own
 (savepoints would cost every group for the sake of the rare bad one). So a job must give the same answer when it is run
-again, and must keep its hands off everything but the connection.
+again, and must touch nothing but its transaction.
+
+A job is a coroutine function (`store.tx`). The writer drives it to its end within the transaction, so a cancelled
+caller does not cancel its job. A job that suspends is a defect: it fails alone, and nothing of it is committed.
 
 Order within a group: terminations first. Order after its commit: every job's `committed` hook, so that interrupts are
 delivered before anything else; then the callers whose answer announces an attempt; then everybody else.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -23,6 +26,8 @@ import apsw
 
 from interlock.errors import CommitUnknown, Fatal, InterlockError, Unavailable
 from interlock.store.sqlite.offload import Offload, ThreadOffload
+from interlock.store.sqlite.tx import SqliteTx
+from interlock.store.tx import drive
 
 T = TypeVar("T")
 
@@ -45,7 +50,7 @@ class Form(StrEnum):
 
 @dataclass(slots=True)
 class _Job:
-    run: Callable[[apsw.Connection], Any]
+    run: Callable[[SqliteTx], Coroutine[Any, Any, Any]]
     committed: Callable[[Any], bool] | None
     future: asyncio.Future[Any]
     heavy: bool
@@ -104,7 +109,7 @@ class Writer:
 
     def submit(
         self,
-        job: Callable[[apsw.Connection], T],
+        job: Callable[[SqliteTx], Coroutine[Any, Any, T]],
         *,
         urgent: bool = False,
         heavy: bool = False,
@@ -226,13 +231,14 @@ class Writer:
         return group
 
     def _execute(self, group: list[_Job]) -> BaseException | None:
-        connection = self._connection
+        tx = SqliteTx(self._connection)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for job in group:
-                job.result = job.run(connection)
+            self._connection.execute("BEGIN IMMEDIATE")
+            drive(_run_all(group, tx))
         except Exception as error:  # noqa: BLE001 - a defect met by one job must leave neither its caller nor others waiting
             return error
+        finally:
+            tx.end()
         return None
 
     def _commit(self) -> BaseException | None:
@@ -321,6 +327,12 @@ def _named(error: BaseException) -> str:
     """What went wrong, with SQLite's own name for it: "disk I/O error" alone tells nobody of what."""
     name = apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0))
     return f"{error} ({name})" if name else str(error)
+
+
+async def _run_all(group: list[_Job], tx: SqliteTx) -> None:
+    # One coroutine for the group: a job costs an await, and no send of its own.
+    for job in group:
+        job.result = await job.run(tx)
 
 
 def _told(job: _Job) -> bool:
