@@ -15,7 +15,7 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import Queries, Tx
 
 MOST: Final = 250
-"""Of one run: whoever reads the run reads all of them."""
+"""Addenda of one run: a reader of the run reads all of them."""
 REPEATED_WITHIN: Final = 86_400 * SECOND
 
 

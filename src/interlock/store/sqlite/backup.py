@@ -1,7 +1,7 @@
 """Backups of the embedded store: taken while the server runs, checked, and restored to a store that is held still.
 
 A restored store knows nothing of what was done after the backup was taken. So it starts *frozen*: it can be read, its
-runs can be stopped, and nothing of it moves until somebody has looked and releases it.
+runs can be stopped, and nothing of it moves until an operator releases it.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ def _mark(connection: apsw.Connection, facts: BackupFacts, at: int) -> None:
 
 
 def _audit(connection: apsw.Connection, at: int, entry: AuditEntry) -> None:
-    """For everybody whose runs there are."""
+    """Add the entry to the audit record of each tenant."""
     for row in connection.execute(_SQL["backup_tenants"]).fetchall():
         tenant: Any = row[0]
         drive(append_audit(SqliteTx(connection), tenant, at, entry))

@@ -86,7 +86,7 @@ async def take(tx: Tx, verdict: Verdict) -> None:
 
 
 async def hold(tx: Tx, tenant: int, automation: str, at: int) -> None:
-    """Trip the breaker by hand, whether or not there is one: new runs are held back until somebody clears it."""
+    """Trip the breaker by hand, whether or not one is set: new runs are paused until an operator clears it."""
     await tx.run(
         "breaker_trip", tripped_at=at, tripped_max=0, tripped_period="", tripped_count=0, tenant=tenant, id=automation
     )

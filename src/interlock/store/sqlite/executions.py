@@ -80,7 +80,7 @@ class SqliteExecutions(ExecutionReads):
         self._leased: Callable[[], None] | None = None
         self._fired: Callable[[tuple[int, str]], None] | None = None
         self.frozen = False
-        """The store was restored from a backup, and nobody has released it: no run is let in."""
+        """The store was restored from a backup and is not released: no run may start."""
 
     def listen(self, listener: CommitListener) -> None:
         self._listener = listener
@@ -97,7 +97,7 @@ class SqliteExecutions(ExecutionReads):
         return self._writer.submit(job, urgent=type(event) is Terminated, committed=self.tell_moved)
 
     async def apply_in(self, tx: Tx, ref: Ref, event: Event) -> Decision | None:
-        """The same within a job of somebody else's; `tell_moved` has to follow the commit."""
+        """Apply an event within a job; the hook of that job calls `tell_moved`."""
         situation = await self._situation(tx, ref, event)
         if situation is None:
             return None
@@ -219,7 +219,7 @@ class SqliteExecutions(ExecutionReads):
         return (await self._writer.submit(job, urgent=True, heavy=True, committed=committed)).verdicts
 
     async def cascades_left(self) -> None:
-        """Return once an order to stop a very large tree may not be at its end."""
+        """Wait until a cascade may have work left."""
         await self._signals.wait(Signal.CASCADES)
 
     async def continue_cascades(self, at: int) -> int:

@@ -1,4 +1,4 @@
-"""Where work is done that would hold up the event loop: in a thread, unless somebody puts another place there."""
+"""The place of work that would block the event loop: a thread, or a double of it in tests."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Stopped:
     first: int = 0
     """Those of them that no order had reached before."""
     more: bool = False
-    """Of a tree: not everybody has been reached."""
+    """Of a tree: the cascade has runs left."""
     interrupts: list[tuple[int, int]] = field(default_factory=list)
     deadlines: list[tuple[int, int]] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)

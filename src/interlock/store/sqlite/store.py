@@ -220,7 +220,7 @@ class SqliteStore:
         self._release()
 
     def abandon(self) -> None:
-        """Let go of the files as they are, as the end of the process would: for whoever simulates that."""
+        """Release the files as they are, as the end of the process would; the simulator uses it."""
         self._connection.set_wal_hook(None)
         if self._checkpointer is not None:
             self._checkpointer.abandon()

@@ -9,7 +9,7 @@ A job is a coroutine function (`store.tx`). The writer drives it to its end with
 caller does not cancel its job. A job that suspends is a defect: it fails alone, and nothing of it is committed.
 
 Order within a group: terminations first. Order after its commit: every job's `committed` hook, so that interrupts are
-delivered before anything else; then the callers whose answer announces an attempt; then everybody else.
+delivered before anything else; then the callers whose answer announces an attempt; then all other callers.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Writer:
     """Runs jobs on the writing connection.
 
     Args:
-        connection: the writing connection; nobody else may use it for writing.
+        connection: the writing connection; only the writer may write with it.
         form: where the work is done.
         offload: the thread, or what stands for it where a schedule has to be replayed exactly.
         before_commit: called in the transaction of a group when its jobs have run; an error of SQLite's rolls it back.
@@ -215,7 +215,7 @@ class Writer:
         lines = (self._ahead,) if self._ahead else (self._urgent, self._normal)
         if self._was_heavy and not self._ahead:
             self._was_heavy = False
-            # Whoever gives one piece of set-based work after the other lets everybody else have a turn in between.
+            # Between two pieces of set-based work, all other jobs have a turn.
             for line in (self._urgent, self._normal):
                 group += _take_light(line, GROUP - len(group))
             if group:
@@ -324,7 +324,7 @@ class Writer:
 
 
 def _named(error: BaseException) -> str:
-    """What went wrong, with SQLite's own name for it: "disk I/O error" alone tells nobody of what."""
+    """The message of an error with SQLite's own code, which says which operation failed."""
     name = apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0))
     return f"{error} ({name})" if name else str(error)
 
@@ -342,7 +342,7 @@ def _told(job: _Job) -> bool:
     try:
         return job.committed(job.result)
     except Exception:  # noqa: BLE001 - the last line: the work is on disk, and its callers wait for the answer
-        _log.exception("what was to follow a commit broke off")
+        _log.exception("post-commit hook failed")
         return False
 
 
