@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 from interlock.auth.encoding import to_base62
+from interlock.auth.known import Known
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import Unauthenticated
 from interlock.ports import Access, Clock, Ids, Role
@@ -59,8 +60,7 @@ class Bearer:
     def __init__(self, access: Access, clock: Clock) -> None:
         self._access = access
         self._clock = clock
-        self._known: dict[tuple[int, str], tuple[int, Principal]] = {}
-        self._revocations = access.revocations
+        self._known: Known[tuple[int, str], tuple[int, Principal]] = Known(access, MOST_KNOWN)
 
     async def authenticate(self, tenant: int, authorization: str | None) -> Principal:
         """The caller behind an Authorization header.
@@ -70,9 +70,6 @@ class Bearer:
         """
         if not authorization:
             raise Unauthenticated
-        if self._revocations != self._access.revocations or len(self._known) > MOST_KNOWN:
-            self._known.clear()
-            self._revocations = self._access.revocations
         known = self._known.get((tenant, authorization))
         if known is not None and self._clock.wall() < known[0]:
             return known[1]
@@ -81,7 +78,7 @@ class Bearer:
         # Whatever else is wrong with it, no stored digest will be its digest.
         if scheme.lower() != "bearer" or len(token) != _LENGTH or not token.isascii():
             raise Unauthenticated(_REFUSED, token_presented=True)
-        revocations = self._access.revocations
+        generation = self._known.generation
         row = await self._access.token(tenant, digest_of(token))
         now = self._clock.wall()
         if row is None or row.expires_at <= now:
@@ -99,6 +96,5 @@ class Bearer:
         )
         until = row.expires_at if client.expires_at is None else min(row.expires_at, client.expires_at)
         # A token that was read before a revocation must not be kept after it.
-        if self._access.revocations == revocations:
-            self._known[tenant, authorization] = (until, principal)
+        self._known.keep((tenant, authorization), (until, principal), generation)
         return principal

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import idna
 
+from interlock.auth.known import Known
 from interlock.errors import InvalidArgument, NotFound
 from interlock.ports import Access, AuditEntry, TenantRow
 from interlock.rules.model import SYSTEM
@@ -74,8 +75,8 @@ class Tenants:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._revocations = access.revocations
-        self._known: dict[str, tuple[TenantRow, str]] = {}
+        # One host has many spellings, and callers choose them.
+        self._known: Known[str, tuple[TenantRow, str]] = Known(access, _CACHED)
 
     async def resolve(self, host: str) -> tuple[TenantRow, str]:
         """Return the tenant of a Host header, and the host in its normal form.
@@ -84,23 +85,16 @@ class Tenants:
             InvalidArgument: The header is not a host.
             NotFound: No tenant has the host; the message is always the same.
         """
-        if self._revocations != self._access.revocations:
-            self._known.clear()
-            self._revocations = self._access.revocations
         known = self._known.get(host)
         if known is not None:
             return known
         normal = normalise(host)
-        revocations = self._access.revocations
+        generation = self._known.generation
         tenant = await self._access.tenant_of_host(normal)
         if tenant is None:
             raise NotFound
-        if self._access.revocations != revocations:
-            return tenant, normal
-        # One host has many spellings, and callers choose them.
-        if len(self._known) >= _CACHED:
-            self._known.clear()
-        found = self._known[host] = (tenant, normal)
+        found = (tenant, normal)
+        self._known.keep(host, found, generation)
         return found
 
 
@@ -113,8 +107,7 @@ class PublicUrls:
 
     def __init__(self, access: Access, url: str = "") -> None:
         self._access = access
-        self._revocations = access.revocations
-        self._known: dict[int, str] = {}
+        self._known: Known[int, str] = Known(access, _CACHED)
         self._url = url
         self._is_known = True
 
@@ -130,18 +123,14 @@ class PublicUrls:
 
     async def of(self, tenant: int) -> str:
         """The URL of a tenant, without a slash at its end; empty if it is not known."""
-        if self._revocations != self._access.revocations:
-            self._known.clear()
-            self._revocations = self._access.revocations
         known = self._known.get(tenant)
         if known is None:
-            revocations = self._access.revocations
+            generation = self._known.generation
             found = next((row for row in await self._access.tenants() if row.id == tenant), None)
             known = self._url if self._is_known else ""
             if found is not None and found.name != DEFAULT_TENANT and found.hosts:
                 known = self.at(min(found.hosts, key=lambda host: (_is_address(host), host)))
-            if self._access.revocations == revocations:
-                self._known[tenant] = known
+            self._known.keep(tenant, known, generation)
         return known
 
     def at(self, host: str) -> str:
