@@ -6,7 +6,7 @@
 
 What runs is `interlock.assembly.assemble.assembled`: the API, the operations, the engine, the steps, the rules and the
 SQLite store on a real file. What is simulated lies around it: `loop` (time, and dying), `disk`, `network`, and the
-`clients`. The `oracle` looks on and knows the properties; `account` judges what is left at the end; `coverage` lists
-what a run of many seeds must have met; `sabotage` has servers that are wrong on purpose, each of which must be found
-out.
+`clients`. The `oracle` looks on and knows the properties, `items` those of steps with items (of the test kinds
+in `recipients`); `account` judges what is left at the end; `coverage` lists what a run of many seeds must have met;
+`sabotage` has servers that are wrong on purpose, each of which must be found out.
 """

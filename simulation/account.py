@@ -10,11 +10,15 @@ from interlock.rules.model import Cause, Execution, Ref, Termination
 from interlock.rules.outcomes import INTERRUPTED, Outcome, shown
 from interlock.rules.states import TERMINAL, State
 from simulation.coverage import Situation
+from simulation.items import judge_step
 from simulation.network import Call, Fate
 from simulation.parts import World
 from simulation.reads import finished
+from simulation.verdicts import require
 
 _LISTS: Final = ("done", "failed", "interrupted", "unknown", "neverStarted", "open")
+_CALLS: Final = frozenset({"webhook", "sendEmail", "sendSlackMessage"})
+"""Kinds of steps that call receivers."""
 _CALLED_AND_FAILED: Final = frozenset({Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS})
 _BY_CAUSE: Final = {
     Cause.LEASE_EXPIRED: Situation.LEASE,
@@ -33,24 +37,6 @@ _CUTS: Final = {
 
 LOST: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.INTERRUPTED_PARTLY})
 """What a crash, too, may leave of an attempt that is not made again."""
-
-
-class Violated(Exception):
-    """A property does not hold."""
-
-    def __init__(self, name: str, how: str) -> None:
-        super().__init__(f"{name}: {how}")
-        self.name = name
-        self.how = how
-
-
-def require(holds: bool, name: str, how: str) -> None:
-    """
-    Raises:
-        Violated: it does not hold.
-    """
-    if not holds:
-        raise Violated(name, how)
 
 
 class Account:
@@ -76,6 +62,7 @@ class Account:
         for row in rows:
             require(row.state in TERMINAL, "L1", f"{row.id} never comes to its end: {row.state} {row.waiting_for}")
             self._steps(row)
+            self._items(row)
             self._cause(row, audited[str(row.id)])
             await self._receipt(row)
         dispatcher = self._system.dispatcher
@@ -110,6 +97,15 @@ class Account:
             if step.late is not None:
                 self._world.saw(Situation.LATE)
         require(all(count == 1 for count in attempts.values()), "S10", f"{row.id} has two rows of one attempt")
+
+    def _items(self, row: Execution) -> None:
+        items = finished(self._store.executions.items(row.ref))
+        if not items:
+            return
+        steps = finished(self._store.executions.steps(row.ref))
+        for position in sorted({item.position for item in items}):
+            of_step = [item for item in items if item.position == position]
+            judge_step(self._world, row, [step for step in steps if step.position == position], of_step)
 
     def _cause(self, row: Execution, audited: int) -> None:
         termination = finished(self._store.executions.termination(row.ref))
@@ -185,11 +181,11 @@ class Account:
         told = {int(child["id"]) for child in receipt.get("children", ())}
         require(told == children, "S9", f"{row.id} started {children}, and its receipt says {told}")
         entries = [(name, entry) for name in _LISTS for entry in receipt.get(name) or ()]
-        steps = Counter(entry["step"] for _, entry in entries)
+        steps = Counter((entry["step"], entry.get("item", "")) for _, entry in entries)
         require(all(count == 1 for count in steps.values()), "S10", f"{row.id}: a step stands twice in its receipt")
         for name, entry in entries:
-            if entry["kind"] == "webhook":
-                self._entry(row, name, entry, self._ledger(row.id, entry["step"]), receipt)
+            if entry["kind"] in _CALLS:
+                self._entry(row, name, entry, self._ledger(row.id, entry["step"], entry.get("item", "")), receipt)
         if row.state is State.TERMINATE:
             self.receipts += 1
             if children:
@@ -197,8 +193,10 @@ class Account:
             if any(entry["kind"] == "runAutomation" for entry in receipt.get("neverStarted", ())):
                 self._world.saw(Situation.CHILD_NEVER)
 
-    def _ledger(self, execution: int, step: str) -> list[Call]:
-        return [call for call in self._world.calls() if (call.execution, call.step) == (execution, step)]
+    def _ledger(self, execution: int, step: str, item: str) -> list[Call]:
+        """What was sent for a step; with `item`, for that item of it."""
+        of_step = [call for call in self._world.calls() if (call.execution, call.step) == (execution, step)]
+        return [call for call in of_step if call.item == item] if item else of_step
 
     def _entry(self, row: Execution, name: str, entry: dict[str, Any], ledger: list[Call], receipt: Any) -> None:
         """Compare one entry of the receipt with the ledger of the receiver."""
@@ -220,9 +218,11 @@ class Account:
             # Whatever was sent was answered in full, or the receipt owns up to the doubt.
             require(not in_doubt, "S9", how)
         if outcome == Outcome.INTERRUPTED_OUTCOME_UNKNOWN:
-            require(bool(sent), "S9", how)
+            # Of what may not be repeated it is not known after a crash whether it had begun.
+            lost = row.state is State.ERROR and entry["kind"] == "sendSlackMessage"
+            require(bool(sent) or lost, "S9", how)
         if outcome == Outcome.INTERRUPTED_RESPONSE:
-            require(any(call.status == status for call in ledger), "S9", how)
+            require(any(call.status == status or (call.item and call.seen) for call in ledger), "S9", how)
         if outcome == Outcome.INTERRUPTED_WAITING:
             require(any(call.status == 202 for call in ledger) or any(not call.delivered for call in ledger), "S9", how)
         if called_back:
@@ -248,6 +248,8 @@ class Account:
                 saw(Situation.CALLBACK_AFTER_STOP)
             if call.closed_at is not None and call.delivered and call.closed_at > seen.stopped_at:
                 saw(Situation.DRAINED)
+            if call.item and call.begun_at > seen.stopped_at:
+                saw(Situation.ITEM_DRAINED)
 
 
 def _brief(call: Call) -> str:

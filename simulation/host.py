@@ -35,7 +35,9 @@ class Host:
         self.crashes = 0
         self.server: Server | None = None
         self.wall = Wall(world.loop, START)
-        self.conditions = Conditions(kill_after_commit=self._kill_after_commit, rules=sabotage.rules)
+        self.conditions = Conditions(
+            kill_after_commit=self._kill_after_commit, rules=sabotage.rules, kinds=sabotage.kinds
+        )
         self._world = world
         self._directory = directory
         self._groups = world.scenario.groups

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 from simulation.loop import SimulatedLoop
+from simulation.recipients import CALL
 
 MILLISECOND: Final = 1_000
 SECOND: Final = 1_000_000
@@ -60,6 +61,8 @@ CALLS_FIRST: Final = frozenset(
     {Fate.ACCEPTED_FIRST, Fate.CALLED_ANSWERED, Fate.CALLED_FAILS, Fate.CALLED_RESET, Fate.CALLED_HANGS}
 )
 """Fates of a call whose callback is sent before the call is answered, if it ever is."""
+_CALLS_BACK: Final = _ACCEPTED | CALLS_FIRST
+"""Fates that a call of an item cannot have: its answer is final."""
 _RESET: Final = frozenset({Fate.RESET_AFTER, Fate.CALLED_RESET})
 _HANGS: Final = frozenset({Fate.HANGS, Fate.CALLED_HANGS})
 _BODIES: Final = {
@@ -101,6 +104,8 @@ class Call:
     callbacks: list[int] = field(default_factory=list)
     """HTTP status of each callback that the server took; 0 if its answer was lost."""
     reply: asyncio.Future[int] | None = None
+    item: str = ""
+    """The item that it is for; empty for a call of a step without items."""
 
     @property
     def open(self) -> bool:
@@ -177,11 +182,16 @@ class Network:
             self._close(call)
 
     def _begin(self, request: HttpRequest) -> tuple[Call, Random]:
-        key = request.headers["Idempotency-Key"]
-        _, execution, step, _ = key.split(":")
+        key, fates, item = request.headers.get("Idempotency-Key", ""), self.fates, ""
+        if CALL in request.headers:
+            execution, step, item = request.headers[CALL].split(":")
+            key = key or request.headers[CALL]
+            fates = tuple(fate for fate in fates if fate not in _CALLS_BACK)
+        else:
+            _, execution, step, _ = key.split(":")
         calls = self.calls.setdefault(key, [])
         chance = self._chance(f"call {step} {len(self.calls)} {len(calls)}")
-        fate = chance.choice(self.fates)
+        fate = chance.choice(fates)
         call = Call(
             key,
             int(execution),
@@ -189,8 +199,9 @@ class Network:
             len(calls),
             fate,
             chance.random() < self.deaf,
-            request.headers["Webhook-Callback-Url"],
+            request.headers.get("Webhook-Callback-Url", ""),
             self._loop.microseconds,
+            item=item,
         )
         calls.append(call)
         return call, chance

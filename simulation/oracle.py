@@ -14,14 +14,16 @@ from interlock.assembly.system import System
 from interlock.engine.feed import Feed
 from interlock.rules.model import Execution, Mode, Ref
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
-from simulation.account import Account, Violated
+from simulation.account import Account
 from simulation.asgi import Answer
 from simulation.coverage import Situation
+from simulation.items import judge_call
 from simulation.network import Call
 from simulation.parts import World
 from simulation.reads import finished
 from simulation.records import Order, Seen, Started
 from simulation.scenario import SECOND
+from simulation.verdicts import Violated
 
 SLACK: Final = 3 * SECOND
 """How much later than its deadline a stop may be seen to be over: the commit has to be made."""
@@ -175,14 +177,19 @@ class Oracle:
         if row is None:
             self.break_("S3", f"a call of {call.execution} leaves, and there is no such run")
             return
+        # Between a commit and its news, which is the moment that counts, the process knows the row before.
+        seen = self.seen.get(call.execution)
+        told = row if seen is None else seen.row
         if not call.deaf:
-            # Between a commit and its news, which is the moment that counts, the process knows the row before.
-            seen = self.seen.get(call.execution)
-            told = row if seen is None else seen.row
             self.require(seen is None or not seen.cut, "S2", f"{row.id} calls {call.step} after it was told to stop")
             self.require(told.state in IN_FLIGHT, "S2", f"{row.id} calls {call.step} in {told.state}")
             self.require(told.step == int(call.step[1:]), "S3", f"{row.id} stands at {told.step}, calls {call.step}")
         self.require(server.disk.unsynced == 0, "S3", f"{row.id} calls {call.step}, and that is not on disk yet")
+        if call.item and self.broken is None:
+            try:
+                judge_call(world, system, told, call)
+            except Violated as violated:
+                self.break_(violated.name, violated.how)
 
     # --- answers --------------------------------------------------------------------------------------------------
 

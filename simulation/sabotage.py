@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-from interlock.ports import Phase, Progress
+from interlock.ports import Http, Phase, Progress
 from interlock.rules.decide import decide
-from interlock.rules.decision import AuditRecord, CallbackTaken, Decision, Interrupt, StepSettled, Verdict, WakeAt
-from interlock.rules.events import CalledBack, DeadlinePassed, Event, Prepared, Recovered, Settled, Terminated
+from interlock.rules.decision import (
+    AuditRecord,
+    CallbackTaken,
+    Decision,
+    Interrupt,
+    ItemRecord,
+    StepSettled,
+    Verdict,
+    WakeAt,
+)
+from interlock.rules.events import (
+    CalledBack,
+    DeadlinePassed,
+    Event,
+    ItemSettled,
+    Prepared,
+    Recovered,
+    Settled,
+    Terminated,
+)
 from interlock.rules.follow import follow, make_ready
 from interlock.rules.model import Situation
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
+from interlock.steps.kind import Attempt, Items, ItemsEnded, Report, StepKind, Succeeded
 from interlock.store.sqlite.executions import Rules
+from simulation import recipients
 from simulation.disk import DATABASE, FILES
+from simulation.recipients import MailStep, kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +59,8 @@ class Sabotage:
     """Another tenant's id is refused in other words than an unknown one."""
     misreports: Callable[[Progress], None] | None = None
     """What is noted, when a call is cut, of how far it had got."""
+    kinds: Callable[[Http], Sequence[StepKind]] = recipients.kinds
+    """The kinds with items."""
 
 
 NONE: Final = Sabotage("nothing")
@@ -180,6 +205,58 @@ def everything_was_sent(progress: Progress) -> None:
     progress.phase, progress.bytes_written, progress.status = Phase.WAITING, 1, None
 
 
+def forgets_an_item(situation: Situation, event: Event) -> Decision:
+    """An item is said to be recorded, and is not."""
+    decision = decide(situation, event)
+    if isinstance(event, ItemSettled):
+        return replace(decision, records=tuple(r for r in decision.records if not isinstance(r, ItemRecord)))
+    return decision
+
+
+def announces_all_items(situation: Situation, event: Event) -> Decision:
+    """An item that is done is announced again with those that are open."""
+    if isinstance(event, ItemSettled) and event.result.outcome is Outcome.SUCCEEDED:
+        return decide(situation, replace(event, again=True))
+    return decide(situation, event)
+
+
+def calls_items_done(situation: Situation, event: Event) -> Decision:
+    """An item that failed is recorded as done."""
+    if isinstance(event, ItemSettled) and event.result.outcome is Outcome.FAILED and not event.again:
+        return decide(situation, replace(event, result=replace(event.result, outcome=Outcome.SUCCEEDED)))
+    return decide(situation, event)
+
+
+def calls_cut_items_done(situation: Situation, event: Event) -> Decision:
+    """An item that a stop cut is recorded as done, because the one before it was."""
+    if isinstance(event, ItemSettled) and event.result.outcome in INTERRUPTED:
+        return decide(situation, replace(event, result=replace(event.result, outcome=Outcome.SUCCEEDED)))
+    return decide(situation, event)
+
+
+def repeats_everything(situation: Situation, event: Event) -> Decision:
+    """After a crash every attempt is made again, whatever its kind permits."""
+    return decide(situation, replace(event, repeatable=True) if isinstance(event, Recovered) else event)
+
+
+class LenientStep(MailStep):
+    """Goes on after a failed item, whatever its message says."""
+
+    def __init__(self, http: Http, name: str, names: Sequence[str], *, tolerant: bool) -> None:
+        super().__init__(http, name, names, tolerant=True)
+
+
+class HeedlessStep(MailStep):
+    """Goes on with the next item although it was told that none may begin."""
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            report = await self.called(attempt, items, item)
+            with suppress(ItemsEnded):
+                await items.settle(item.number, report)
+        return Succeeded({})
+
+
 def _named(*properties: str) -> frozenset[str]:
     return frozenset(properties)
 
@@ -207,5 +284,12 @@ SABOTAGES: Final = (
     Sabotage("reads behind the commit", _named("S14"), reads_late=True),
     Sabotage("a tenant that can be told from an unknown one", _named("S15"), tells_tenants_apart=True),
     Sabotage("no recovery", _named("L1"), recovers_nothing),
+    Sabotage("an item that is not recorded before the next", _named("I1"), forgets_an_item),
+    Sabotage("a done item that is performed again", _named("I2"), announces_all_items),
+    Sabotage("a failed item that does not end its step", _named("I3"), kinds=partial(kinds, mail=LenientStep)),
+    Sabotage("an item that begins after the stop", _named("S2"), kinds=partial(kinds, mail=HeedlessStep)),
+    Sabotage("an item that may not be repeated, repeated", _named("I4"), repeats_everything),
+    Sabotage("a failed item that is called done", _named("S9"), calls_items_done),
+    Sabotage("a cut item that is called done", _named("S9"), calls_cut_items_done),
 )
 """Each property is broken by at least one of them."""

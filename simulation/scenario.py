@@ -7,11 +7,15 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
+from simulation.recipients import message
+
 MILLISECOND: Final = 1_000
 SECOND: Final = 1_000_000
 CLIENTS: Final = 3
 """Of the tenant whose runs are ordered about; the other tenant has one."""
 HOOK: Final = "hook"
+NAMES: Final = ("ann", "bob", "cid", "dee")
+"""Recipients of messages."""
 
 
 class Group(StrEnum):
@@ -107,7 +111,9 @@ def scenario(seed: int) -> Scenario:
     calm = chance.random() < 0.1
     groups = frozenset() if calm else frozenset(group for group in Group if chance.random() < 0.45)
     count = chance.randint(2, 4)
-    automations = tuple(_steps(chance, number, count) for number in range(count))
+    # The numbers of the messages are their own: what a seed does beside them is what it did before there were any.
+    messages = Random(f"messages {seed}")
+    automations = tuple(_with_messages(messages, _steps(chance, number, count)) for number in range(count))
     breakers = tuple(
         chance.choice((2, 3, 4)) if Group.ADMIN in groups and chance.random() < 0.25 else 0 for _ in automations
     )
@@ -136,6 +142,20 @@ def _steps(chance: Random, number: int, count: int) -> tuple[dict[str, Any], ...
             step["skipIfTrueCel"] = chance.choice(("true", "false"))
         steps.append(step)
     return tuple(steps)
+
+
+def _with_messages(chance: Random, steps: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """The steps of an automation, some of its calls replaced by messages to several recipients."""
+    if chance.random() < 0.7:
+        return steps
+    return tuple(_message(chance, step) if "webhook" in step and chance.random() < 0.5 else step for step in steps)
+
+
+def _message(chance: Random, step: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in step.items() if name != "webhook"}
+    kind = chance.choice(("sendEmail", "sendEmail", "sendSlackMessage"))
+    names = NAMES[: chance.choice((1, 2, 3, 3, 4))]
+    return {**kept, kind: message(names, tolerant=chance.random() < 0.4)}
 
 
 def _actions(chance: Random, groups: frozenset[Group], automations: int) -> list[Action]:

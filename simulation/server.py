@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,16 @@ from interlock.assembly.assemble import assembled
 from interlock.assembly.system import Platform, System
 from interlock.errors import Fatal, InterlockError
 from interlock.expressions.evaluate import LocalEvaluator
-from interlock.ports import ChangeListener, Ids
+from interlock.ports import ChangeListener, Http, Ids
 from interlock.rules.decide import decide
 from interlock.secrets.vault import KEY_BYTES, AesVault
 from interlock.settings import Settings
+from interlock.steps.kind import StepKind
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.executions import Rules
 from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemIds
+from simulation import recipients
 from simulation.asgi import Answer, Caller, scope_of
 from simulation.disk import ROOM, Disk
 from simulation.loop import PROCESS, SimulatedLoop
@@ -124,6 +126,8 @@ class Conditions:
     """Microseconds that a commit takes, one of these."""
     kill_after_commit: Callable[[], bool] = lambda: False
     rules: Rules = decide
+    kinds: Callable[[Http], Sequence[StepKind]] = recipients.kinds
+    """Of steps, beside those of the release."""
 
 
 class SlowDisk:
@@ -296,7 +300,17 @@ class Server:
         def ids(greatest: int) -> SeededIds:
             return SeededIds(clock, greatest, chance)
 
-        platform = Platform(clock, _Chance(chance), ids, self._store, self._network, LocalEvaluator, self._mark, _vault)
+        platform = Platform(
+            clock,
+            _Chance(chance),
+            ids,
+            self._store,
+            self._network,
+            LocalEvaluator,
+            self._mark,
+            _vault,
+            self._conditions.kinds,
+        )
         try:
             async with assembled(
                 Settings(data_dir=self.directory, grace=GRACE), HOST, platform=platform, on_fatal=self._fatal

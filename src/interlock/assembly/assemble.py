@@ -126,6 +126,7 @@ async def _assembled(
                     secret=secret,
                     slices=evaluator.slices,
                 ),
+                *platform.more_kinds(http),
             ]
         )
         expressions = evaluator.environment()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
 from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow, Vault
 from interlock.secrets.keys import open_vault
+from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FileMarks
 from interlock.store.sqlite.store import SqliteStore
@@ -44,6 +45,8 @@ class Platform:
     """Receives the path of the file of marks."""
     vault: Callable[[Path, Ids], Vault] = open_vault
     """Receives the data directory, and the source of random bits."""
+    more_kinds: Callable[[Http], Sequence[StepKind]] = lambda http: ()
+    """Receives outbound HTTP, and returns step kinds beside those of the release: test kinds of a test, or none."""
 
     @classmethod
     def real(cls, http: Http | None = None) -> Self:
