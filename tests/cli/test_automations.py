@@ -164,6 +164,23 @@ def test_run_with_wait_ends_as_the_run_does(state: str, code: Exit, server: Serv
     assert interlock("automations", "run", "1", "--wait", "5").exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("wait", "prefer"),
+    [((), None), (("--wait", "0.5"), None), (("--wait", "1"), "wait=1"), (("--wait", "60"), "wait=1")],
+)
+def test_short_run_is_awaited_in_the_answer_to_its_start(
+    wait: tuple[str, ...], prefer: str | None, server: Server, interlock: CommandLine
+) -> None:
+    server.on("GET", f"{ALL}/1", ok({"automation": {"id": "1"}}))
+    server.on("POST", f"{ALL}/1/execute", ok({"executionId": "7"}))
+    ended = {"id": "7", "state": "AUTOMATION_EXECUTION_STATE_DONE"}
+    server.on("GET", "/api/v1/automation_executions/7", ok({"automationExecution": ended}))
+    assert interlock("automations", "run", "1", *wait).exit_code == Exit.OK
+    [call] = server.asked("POST", f"{ALL}/1/execute")
+    assert call.headers.get("prefer") == prefer
+    assert not server.asked("GET", "/interlock/v1/executions/7/events")
+
+
 def test_delete_asks_a_person_and_takes_a_program_at_its_word(server: Server, interlock: CommandLine) -> None:
     server.on("GET", f"{ALL}/1", ok({"automation": {"id": "1", "displayName": "Off"}}))
     server.on("DELETE", f"{ALL}/1", ok())

@@ -18,6 +18,9 @@ _PATH = "/api/v1/automations"
 _KEY = re.compile(r"[!-~]{1,255}")
 """Idempotency keys that a header can carry unchanged."""
 _SEARCH = "/api/v1/search/automations"
+_HELD_SECONDS = 1
+"""`Prefer: wait` of a run that is waited for. Most runs end within it, and need no event stream. It is short because
+the id of the run comes with the answer: until then an interrupted command cannot say which run it started."""
 
 # Fields that the server sets: a file saved from `get` holds them, and an update must leave them out.
 _KEPT_BY_SERVER = frozenset(
@@ -154,6 +157,10 @@ def run(
         raise Failure(f"--idempotency-key: {idempotency_key[:80]!r}: {why}", Exit.USAGE)
     api = session.api()
     target = find_automation(api, automation)
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    if wait is not None and wait >= _HELD_SECONDS:
+        headers["Prefer"] = f"wait={_HELD_SECONDS}"
+    began = session.clock.monotonic()
     reply = api.call(
         "POST",
         f"{_PATH}/{target['id']}/execute",
@@ -161,7 +168,7 @@ def run(
             **({} if given is None else {"context": {"context": given}}),
             **({} if length is None else {"lease": length}),
         },
-        headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
+        headers=headers,
         repeatable=bool(idempotency_key),
     )
     execution = str(reply.body.get("executionId") or "")
@@ -176,8 +183,9 @@ def run(
         if length is not None:
             session.hint(f"Renew the lease: interlock executions renew {execution}")
         return
+    held = session.clock.monotonic() - began
     try:
-        ended = wait_until_ended(api, session.clock, execution, seconds=wait)
+        ended = wait_until_ended(api, session.clock, execution, seconds=wait, waited=held)
     except Failure as failure:
         failure.hint = "\n".join(filter(None, (failure.hint, goes_on(execution))))
         raise

@@ -69,6 +69,7 @@ def wait_until_ended(
     ident: str,
     *,
     seconds: float | None,
+    waited: float = 0.0,
     saw: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Follow an execution until it has ended, and return it.
@@ -80,12 +81,13 @@ def wait_until_ended(
         clock: Time.
         ident: Id of the execution.
         seconds: Longest wait; None for no limit.
+        waited: Seconds of it that have passed before the call.
         saw: Called with the execution at first and after each change.
 
     Raises:
         Failure: `seconds` have passed (exit code 6), or the execution cannot be read.
     """
-    end = float("inf") if seconds is None else clock.monotonic() + seconds
+    end = float("inf") if seconds is None else clock.monotonic() + seconds - waited
     followed = _Followed(api, clock, ident, end, saw)
     with api.retrying.left_to_the_caller():
         _follow(followed)
