@@ -84,3 +84,20 @@ async def test_what_publishes_nothing_leaves_the_next_time(timed: OperationsClie
     await timed.services.starter.start(request)
     await update(timed, made, "displayName,enabled", displayName="B", enabled=False)
     assert ((await row(timed, made)).enabled, (await row(timed, made)).next_fire_at) == (False, fire.next_at)
+
+
+async def started_by_a_step(caller: OperationsClient, automation: str) -> tuple[str, str]:
+    """The outcome of a step that starts the automation, and the code of its error."""
+    step = {"stepName": "begin", "runAutomation": {"automationTemplateRef": {"id": automation}}}
+    run = await caller.start(await caller.make(step, WAIT))
+    found = (await caller.detail(run))["steps"][0]
+    return found["outcome"], (found.get("error") or {}).get("code", "")
+
+
+async def test_automation_whose_triggers_start_runs_cannot_be_started_by_a_step(timed: OperationsClient) -> None:
+    made = await timed.make(WAIT, triggers=every())
+    assert await started_by_a_step(timed, made) == ("SUCCEEDED", "")
+    await update(timed, made, "triggers", triggers=every(5))
+    assert await started_by_a_step(timed, made) == ("FAILED", "CHILD_NOT_ON_DEMAND")
+    await update(timed, made, "triggers", triggers=[])
+    assert await started_by_a_step(timed, made) == ("SUCCEEDED", "")

@@ -25,6 +25,8 @@ class Definition:
     created_at: int
     apps: str | None = None
     """The apps of a publisher with access to some apps only, as a JSON list; its runs may use only these. None: all."""
+    on_demand: bool = True
+    """Whether no trigger of it starts a run by itself, so that steps of other automations may start it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

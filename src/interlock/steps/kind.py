@@ -38,6 +38,7 @@ from interlock.steps.masking import (
     masked_members,
     reads_secret,
 )
+from interlock.steps.targets import NamedTarget, Target
 
 FIRST: Final = 1
 """The occurrence of a step that runs once in its run, as all do while a plan has no loops."""
@@ -261,12 +262,18 @@ class CompileContext:
     def __init__(self, checker: Checker, field_path: str, name: str) -> None:
         self._checker = checker
         self._field = field_path
+        self.targets: list[NamedTarget] = []
+        """The resources that the message names by their ids."""
         self.name = name
         """The name of the step."""
 
     def problem(self, member: str, description: str) -> None:
         """Note a problem of a member of the message; "" is the message as a whole."""
         self._checker.problems.append(Problem(self._path(member), description, self.name))
+
+    def names(self, target: Target, member: str) -> None:
+        """Note that a member of the message names a resource: publishing checks that the publisher may use it."""
+        self.targets.append(NamedTarget(target, self._path(member), self.name))
 
     def expression(self, source: str, kind: Kind, member: str) -> Program | None:
         """Compile a member that is a bare expression; None, with the problem noted, if it has one."""
@@ -307,6 +314,16 @@ class Step(ABC, Generic[MessageT_co]):
 
     async def destination(self, tenant: int, input: bytes) -> str | None:
         """The host that an attempt with this input, secrets included, calls, for fair sharing; None: it calls none."""
+        return None
+
+    @classmethod
+    def receiver(cls, input: Mapping[str, object]) -> Target | None:
+        """Return the resource that an attempt with this input, secrets masked, called; None: it called none."""
+        return None
+
+    @classmethod
+    def account(cls, output: object) -> str | None:
+        """Return the sentence of the receipt for a step that succeeded with this output; None: the general one."""
         return None
 
     async def fixed_destination(self, tenant: int) -> str | None:

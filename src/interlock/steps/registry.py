@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from interlock.settings import KindSetting
 from interlock.steps.evaluate_expressions import EvaluateExpressionsStep
 from interlock.steps.kind import CompileContext, Step, StepKind, UnconfiguredKind
 from interlock.steps.run_automation import RunAutomationStep
+from interlock.steps.targets import NamedTarget, Target
 from interlock.steps.wait_for_duration import WaitForDurationStep
 from interlock.steps.webhook import WebhookStep
 
@@ -53,6 +54,8 @@ class Compilation:
     steps: tuple[PlannedStep, ...]
     problems: tuple[Problem, ...]
     unavailable: tuple[Problem, ...]
+    targets: tuple[NamedTarget, ...] = ()
+    """The resources that the steps name by their ids, also of steps with problems."""
 
 
 def kind_settings() -> tuple[KindSetting, ...]:
@@ -81,6 +84,16 @@ class StepRegistry:
         known = self._kinds.get(kind)
         return known is not None and known.step.repeatable
 
+    def receiver(self, kind: str, input: Mapping[str, object]) -> Target | None:
+        """Return the resource that an attempt of this kind with this input called; None: it called none."""
+        known = self._kinds.get(kind)
+        return None if known is None else known.step.receiver(input)
+
+    def account(self, kind: str, output: object) -> str | None:
+        """Return the sentence of the receipt for a step of this kind that succeeded; None: the general one."""
+        known = self._kinds.get(kind)
+        return None if known is None else known.step.account(output)
+
     def unavailable(self, kind: str) -> str | None:
         """Why steps of this kind cannot run on this server, and what to do; None: they can."""
         match self._kinds.get(kind):
@@ -98,6 +111,7 @@ class StepRegistry:
         """Compile every step, collecting every finding. `field` begins the paths in them."""
         checker = Checker(expressions, [step.step_name for step in steps])
         planned: list[PlannedStep] = []
+        targets: list[NamedTarget] = []
         names: set[str] = set()
         for index, step in enumerate(steps):
             path = f"{field}[{index}]"
@@ -108,12 +122,14 @@ class StepRegistry:
                 skip = checker.expression(
                     step.skip_if_true_cel, Kind.BOOL, field=f"{path}.skipIfTrueCel", step=step.step_name
                 )
-            compiled = self._compile_kind(checker, path, step)
+            compiled = self._compile_kind(checker, path, step, targets)
             if compiled is not None:
                 planned.append(PlannedStep(step.step_name, skip, compiled))
-        return Compilation(tuple(planned), tuple(checker.problems), tuple(checker.unavailable))
+        return Compilation(tuple(planned), tuple(checker.problems), tuple(checker.unavailable), tuple(targets))
 
-    def _compile_kind(self, checker: Checker, path: str, step: AutomationStep) -> Step[Message] | None:
+    def _compile_kind(
+        self, checker: Checker, path: str, step: AutomationStep, targets: list[NamedTarget]
+    ) -> Step[Message] | None:
         arm = step.kind
         if arm is None:
             checker.problems.append(Problem(path, "names no kind of step", step.step_name))
@@ -121,7 +137,10 @@ class StepRegistry:
         kind, message = arm
         found = self._kinds.get(kind)
         if isinstance(found, StepKind):
-            return found.compile(message, CompileContext(checker, f"{path}.{kind}", step.step_name))
+            context = CompileContext(checker, f"{path}.{kind}", step.step_name)
+            compiled = found.compile(message, context)
+            targets += context.targets
+            return compiled
         text = f"{self.unavailable(kind)}; it can be kept in a draft"
         checker.unavailable.append(Problem(f"{path}.{kind}", text, step.step_name))
         return None

@@ -27,6 +27,7 @@ from interlock.steps.kind import (
     units,
 )
 from interlock.steps.masking import MASK
+from interlock.steps.targets import Resource, Target
 
 
 class RunAutomationStep(Step[RunAutomation]):
@@ -48,11 +49,18 @@ class RunAutomationStep(Step[RunAutomation]):
             target = context.expression(message.automation_template_id_cel, Kind.STRING, "automationTemplateIdCel")
         else:
             target = reference(message.automation_template_ref) or None
-            if target is None:
+            if target is not None:
+                context.names(Target(Resource.AUTOMATION, target), "automationTemplateRef.id")
+            else:
                 context.problem("", "automationTemplateRef.id or automationTemplateIdCel is required")
         given = message.context.context if message.context is not None else None
         data = context.tree(given or {}, "context.context")
         return None if target is None or data is None else cls(target, data, ids)
+
+    @classmethod
+    def account(cls, output: object) -> str | None:
+        named = output.get("execution_id") if isinstance(output, dict) else None
+        return f"Done: it started {f'execution {named}' if named else 'another execution'}."
 
     async def prepare(self, context: PrepareContext) -> Ready:
         target = self.target

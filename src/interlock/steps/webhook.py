@@ -20,14 +20,12 @@ receiver has done its work and would answer so again. A body whose content codin
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from interlock.contract import webhooks
-from interlock.contract.base import from_stored
-from interlock.contract.guard import NotJson, loads
 from interlock.contract.steps import Webhook
 from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
@@ -39,6 +37,7 @@ from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
 from interlock.rules.outcomes import Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
+from interlock.steps.answers import answer_output
 from interlock.steps.callback_token import callback_url
 from interlock.steps.documents import StepFailed, decode, encode, encode_made, error_document
 from interlock.steps.kind import (
@@ -59,6 +58,7 @@ from interlock.steps.kind import (
     units,
 )
 from interlock.steps.masking import MASK
+from interlock.steps.targets import Resource, Target, is_usable
 from interlock.system import Slices
 
 VERSION: Final = "v1"
@@ -125,10 +125,17 @@ class WebhookStep(Step[Webhook]):
             target = context.expression(message.webhook_id_cel, Kind.STRING, "webhookIdCel")
         else:
             target = message.webhook_id or None
-            if target is None:
+            if target is not None:
+                context.names(Target(Resource.WEBHOOK, target), "webhookId")
+            else:
                 context.problem("", "webhookId or webhookIdCel is required")
         payload = context.tree(message.payload or {}, "payload")
         return None if target is None or payload is None else cls(context.name, target, payload, resources)
+
+    @classmethod
+    def receiver(cls, input: Mapping[str, object]) -> Target | None:
+        named = input.get("webhookId")
+        return Target(Resource.WEBHOOK, named) if isinstance(named, str) else None
 
     async def prepare(self, context: PrepareContext) -> Ready:
         announced, shown, sealed = self._input, None, None
@@ -166,7 +173,7 @@ class WebhookStep(Step[Webhook]):
         resources = self._resources
         webhook_id, payload = _parts(attempt.reveal())
         webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)
-        if webhook is None or not usable(webhook, attempt.apps):
+        if webhook is None or not is_usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
             return Failed(error_document("WEBHOOK_NOT_FOUND", message, webhookId=webhook_id), Reached.NOT_SENT)
         # Read before the call: an answer that has come must not wait for a read that an interrupt can cut.
@@ -239,20 +246,6 @@ _NO_CALLBACK: Final = (
 )
 
 
-def answer_output(body: bytes, status: int) -> dict[str, object]:
-    """What `ctx.<step>` holds after this answer."""
-    output: dict[str, object] = {"response": {}, "status_code": status}
-    if body.strip():
-        try:
-            output["response"] = _context_of(loads(body))
-        except NotJson:
-            output["response"] = body.decode("utf-8", "replace")
-        except InvalidArgument as refused:
-            output["response"] = body.decode("utf-8", "replace")
-            output["response_problem"] = refused.message
-    return output
-
-
 @lru_cache(maxsize=4_096)
 def host_of(url: str) -> str | None:
     """Host and port of a URL, as slots are shared by them; without the port that its scheme implies."""
@@ -262,27 +255,6 @@ def host_of(url: str) -> str | None:
     except ValueError:
         return None
     return authority(parts.scheme, host, port) if host else None
-
-
-def usable(webhook: WebhookRow | None, apps: frozenset[str] | None) -> bool:
-    """Whether steps that were published within these apps may call the webhook; None: they were not confined."""
-    if webhook is None:
-        return False
-    if apps is None:
-        return True
-    return not apps.isdisjoint(from_stored(webhooks.Webhook, webhook.document).app_ids)
-
-
-def read_answer(body: bytes) -> object:
-    """What a response document gives, in the answer itself or in a callback."""
-    return answer_output(body, 0)["response"]
-
-
-def _context_of(document: object) -> object:
-    """What of a response document is the answer."""
-    if isinstance(document, dict) and "version" in document and isinstance(document.get("context"), dict):
-        return document["context"]
-    return document
 
 
 def _output(response: HttpResponse) -> dict[str, object]:

@@ -35,6 +35,8 @@ class Trigger(ABC, Generic[MessageT]):
 
     kind: ClassVar[str]
     """The member of an AutomationTrigger, as on the wire."""
+    on_demand: ClassVar[bool] = False
+    """Whether it starts no run by itself. Only automations without another trigger can be started by a step."""
 
     @classmethod
     @abstractmethod

@@ -12,6 +12,7 @@ class ManualTrigger(Trigger[ManualAutomationTrigger]):
     """Starts nothing by itself."""
 
     kind = "manual"
+    on_demand = True
 
     @classmethod
     def compile(cls, message: ManualAutomationTrigger, context: TriggerContext) -> Self:

@@ -38,6 +38,11 @@ class TriggerCompilation:
     problems: tuple[Problem, ...]
     unavailable: tuple[Problem, ...]
 
+    @property
+    def on_demand(self) -> bool:
+        """Whether no trigger starts a run by itself."""
+        return all(trigger.on_demand for trigger in self.triggers)
+
     def next_fire_at(self, after: int) -> int | None:
         """Return the first time after `after` at which one of the triggers starts a run by itself."""
         times = (trigger.next_fire_at(after) for trigger in self.triggers)

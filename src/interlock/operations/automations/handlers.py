@@ -75,11 +75,11 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
         fields["draft_triggers"] = body.triggers
     await require_app(services, call, "automation.create", body.app_id)
     made = with_fields(Automation(), **fields)
-    next_fire_at = None
+    next_fire_at, on_demand = None, True
     if not made.is_draft:
         findings = await publish.check(services, call, made)
         findings.refuse()
-        next_fire_at = findings.next_fire_at(services.clock.wall())
+        next_fire_at, on_demand = findings.next_fire_at(services.clock.wall()), findings.on_demand
     at = services.clock.now()
     breaker_max, breaker_period = _breaker(made)
     row = AutomationRow(
@@ -94,7 +94,7 @@ async def create(services: Services, call: Call, body: CreateAutomationRequest) 
         breaker_period=breaker_period,
         enabled=made.enabled,
     )
-    definition = publish.definition_of(call, row, made, at)
+    definition = publish.definition_of(call, row, made, at, on_demand=on_demand)
     published = definition if not made.is_draft and publish.differs(definition, None) else None
     if published is not None:
         row = replace(row, next_fire_at=next_fire_at)
@@ -144,13 +144,13 @@ async def _update(services: Services, call: Call, body: UpdateAutomationRequest)
     stored = from_stored(Automation, row.document)
     changed = _changed(stored, body.automation, body.update_mask)
     await require_app(services, call, "automation.update", changed.app_id)
-    next_fire_at = None
+    next_fire_at, on_demand = None, True
     if not changed.is_draft:
         findings = await publish.check(services, call, changed, prefix="automation.")
         findings.refuse()
-        next_fire_at = findings.next_fire_at(services.clock.wall())
+        next_fire_at, on_demand = findings.next_fire_at(services.clock.wall()), findings.on_demand
     at = max(services.clock.now(), row.updated_at + 1)
-    definition = publish.definition_of(call, row, changed, at)
+    definition = publish.definition_of(call, row, changed, at, on_demand=on_demand)
     current = None
     if row.definition is not None:
         current = await services.store.automations.definition(row.tenant, row.definition)

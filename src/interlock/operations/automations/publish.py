@@ -7,24 +7,26 @@ anything; our own view of the automation shows the problems that prevent its pub
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from interlock.contract.automations import Automation
 from interlock.contract.base import Message, to_stored
-from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition, InvalidArgument, Problem
 from interlock.operations.operation import Call
 from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
 from interlock.rules.subject import UNUSABLE_SUBJECT, unusable_subject
-from interlock.steps.kind import reference
-from interlock.steps.webhook import usable
+from interlock.steps.targets import NamedTarget, Resource, is_usable
 from interlock.triggers.registry import TriggerCompilation
 
 MAX_STEPS: Final = 250
+_OUT_OF_REACH: Final = {
+    Resource.AUTOMATION: "must be an automation of an app that the caller administers",
+    Resource.WEBHOOK: "must be a webhook with an app of the caller's in its appIds",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Findings:
     def next_fire_at(self, after: int) -> int | None:
         """Return the first time after `after` at which the triggers start a run by themselves."""
         return None if self.started is None else self.started.next_fire_at(after)
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether no trigger starts a run by itself, so that other automations may start the automation."""
+        return self.started is None or self.started.on_demand
 
     def refuse(self) -> None:
         """Raise if there are findings.
@@ -77,7 +84,7 @@ async def check(
     started = await services.environment.compiled(
         lambda known: services.triggers.compile(triggers, known, triggers_field)
     )
-    out_of_reach = [problem async for problem in _out_of_reach(services, call, steps, steps_field)]
+    out_of_reach = [problem async for problem in _out_of_reach(services, call, compiled.targets)]
     problems = (*compiled.problems, *started.problems, *out_of_reach)
     context = automation.context.context if automation.context is not None else None
     if (wrong := unusable_subject(context or {})) is not None:
@@ -85,33 +92,30 @@ async def check(
     return Findings(problems, compiled.unavailable + started.unavailable, started)
 
 
-async def _out_of_reach(
-    services: Services, call: Call, steps: Sequence[AutomationStep], field: str
-) -> AsyncIterator[Problem]:
-    """Yield the automations and webhooks in the steps that a caller with access to some apps only may not use.
+async def _out_of_reach(services: Services, call: Call, targets: Iterable[NamedTarget]) -> AsyncIterator[Problem]:
+    """Yield the targets of steps that a caller with access to some apps only may not use.
 
     A target that an expression computes is checked when the step runs, against the apps of the publisher.
     """
     if call.apps is None:
         return
-    for index, step in enumerate(steps):
-        started, called = step.run_automation, step.webhook
-        target = reference(started.automation_template_ref) if started is not None else ""
-        if target and not await visible(services.store, call, target):
-            path = f"{field}[{index}].runAutomation.automationTemplateRef.id"
-            yield Problem(path, "must be an automation of an app that the caller administers", step.step_name)
-        webhook_id = (called.webhook_id or "") if called is not None else ""
-        if webhook_id and not usable(await services.store.webhooks.get(call.tenant.id, webhook_id), call.apps):
-            path = f"{field}[{index}].webhook.webhookId"
-            yield Problem(path, "must be a webhook with an app of the caller's in its appIds", step.step_name)
+    for named in targets:
+        target = named.target
+        match target.resource:
+            case Resource.AUTOMATION:
+                within = await visible(services.store, call, target.id)
+            case Resource.WEBHOOK:
+                within = is_usable(await services.store.webhooks.get(call.tenant.id, target.id), call.apps)
+        if not within:
+            yield Problem(named.field, _OUT_OF_REACH[target.resource], named.step)
 
 
 def definition_of(
-    call: Call, row: AutomationRow, automation: Automation, at: int, *, draft: bool = False
+    call: Call, row: AutomationRow, automation: Automation, at: int, *, draft: bool = False, on_demand: bool = True
 ) -> Definition:
     """Return the definition of the published or draft steps and triggers, limited to the apps of the caller.
 
-    The store assigns its id and version.
+    The store assigns its id and version. `on_demand` is `Findings.on_demand`.
     """
     return Definition(
         tenant=row.tenant,
@@ -123,6 +127,7 @@ def definition_of(
         context=to_stored(automation.context) if automation.context is not None else None,
         created_at=at,
         apps=None if call.apps is None else json.dumps(sorted(call.apps)),
+        on_demand=on_demand,
     )
 
 

@@ -37,7 +37,7 @@ async def create(services: Services, call: Call, body: CreateAddendumRequest) ->
     if body.finding == FINDING.zero:
         raise InvalidArgument.at("finding", f"is required: one of {', '.join(AddendumFinding)}")
     step = _step(detail, body)
-    receipt = receipt_of(detail)
+    receipt = receipt_of(detail, services.steps.account)
     if not receipt.settled and not receipt.frozen:
         raise FailedPrecondition(
             f"the execution is {detail.state}: its outcomes are still being recorded; terminate it, or wait"

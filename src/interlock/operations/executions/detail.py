@@ -34,7 +34,7 @@ from interlock.rules.outcomes import Outcome, Reached, shown_items
 from interlock.rules.outcomes import shown as shown_outcome
 from interlock.rules.states import TERMINAL, State
 from interlock.steps import documents
-from interlock.steps.webhook import WebhookStep
+from interlock.steps.targets import Resource
 
 MAX_CHILDREN_SHOWN: Final = 100
 MARKDOWN: Final = "text/markdown"
@@ -55,7 +55,7 @@ async def receipt(services: Services, call: Call, body: None) -> Answer:
     wanted = call.query.get("format") or ("markdown" if accepted.startswith(MARKDOWN) else "json")
     if wanted not in {"json", "markdown"}:
         raise InvalidArgument.at("format", "must be json or markdown")
-    found = receipt_of(await detail_of(services, call))
+    found = receipt_of(await detail_of(services, call), services.steps.account)
     return Answer(found if wanted == "json" else Document(MARKDOWN, markdown(found)))
 
 
@@ -207,7 +207,7 @@ async def _step(
         update={
             "outcome": outcome or "",
             "idempotency_key": next((attempt.key for attempt in attempts if attempt.key is not None), ""),
-            "receiver": await _receiver(reads, row, attempts) if named.kind == WebhookStep.kind else None,
+            "receiver": await _receiver(services, reads, row, named.kind, attempts),
             "input": _json(last.input),
             "output": _json(last.output),
             "error": _error(decisive.error),
@@ -220,17 +220,19 @@ async def _step(
     )
 
 
-async def _receiver(reads: Reads, row: Execution, attempts: Sequence[StepRow]) -> ReceiverView | None:
-    """Return the webhook of the announced step; None if the step was not announced."""
+async def _receiver(
+    services: Services, reads: Reads, row: Execution, kind: str, attempts: Sequence[StepRow]
+) -> ReceiverView | None:
+    """Return the webhook that the announced step calls; None if it calls none, or was not announced."""
     given = next((_json(attempt.input) for attempt in attempts if attempt.input is not None), None)
-    id_ = given.get("webhookId") if isinstance(given, dict) else None
-    if not isinstance(id_, str):
+    called = services.steps.receiver(kind, given) if isinstance(given, dict) else None
+    if called is None or called.resource is not Resource.WEBHOOK:
         return None
-    webhook = await reads.webhooks.get(row.tenant, id_)
+    webhook = await reads.webhooks.get(row.tenant, called.id)
     if webhook is None:
-        return ReceiverView(webhook_id=id_)
+        return ReceiverView(webhook_id=called.id)
     name = from_stored(Webhook, webhook.document).display_name
-    return ReceiverView(webhook_id=id_, display_name=name, url=webhook.url)
+    return ReceiverView(webhook_id=called.id, display_name=name, url=webhook.url)
 
 
 _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABANDONED})

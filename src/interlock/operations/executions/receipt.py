@@ -7,7 +7,7 @@ A later finding about such an entry is added to it, and does not move it to anot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 from interlock.contract.base import Message, with_fields
@@ -125,12 +125,21 @@ _IN_DOUBT: Final = frozenset({Outcome.INTERRUPTED_OUTCOME_UNKNOWN, Outcome.ABAND
 _SENT_NOTHING: Final = frozenset({"", Outcome.NOT_STARTED, Outcome.INTERRUPTED_NOT_SENT})
 
 
-def receipt_of(detail: ExecutionDetail) -> Receipt:
-    """Derive the receipt of a run from its whole record."""
+AccountOfKind = Callable[[str, object], str | None]
+"""Takes a step kind and what a step of it returned."""
+
+
+def receipt_of(detail: ExecutionDetail, account: AccountOfKind = lambda kind, output: None) -> Receipt:
+    """Derive the receipt of a run from its whole record.
+
+    Args:
+        detail: the record.
+        account: gives the sentence of a step kind for a step that succeeded; None: the general sentence.
+    """
     is_terminal = detail.state in TERMINAL
     lists: dict[str, list[ReceiptEntry]] = {name: [] for name in {*_LISTS.values(), "open", "late"}}
     for step in detail.steps:
-        for name, entry in _entries(step, detail):
+        for name, entry in _entries(step, detail, account):
             addenda = tuple(each for each in step.addenda if each.item == entry.item)
             lists[name].append(_with_addenda(entry, addenda, name, step) if addenda or name == "unknown" else entry)
         lists["late"] += _late(step)
@@ -169,7 +178,7 @@ def questions(receipt: Receipt) -> Iterable[ReceiptEntry]:
         yield from receipt.open
 
 
-def _entries(step: StepView, detail: ExecutionDetail) -> Iterable[tuple[str, ReceiptEntry]]:
+def _entries(step: StepView, detail: ExecutionDetail, account: AccountOfKind) -> Iterable[tuple[str, ReceiptEntry]]:
     state = detail.state
     if not step.outcome:
         here = detail.step == step.position and state not in TERMINAL
@@ -192,7 +201,9 @@ def _entries(step: StepView, detail: ExecutionDetail) -> Iterable[tuple[str, Rec
             yield "unknown" if doubtful else _LISTS[named], _item(step, item, named, doubtful)
         return
     doubtful = outcome is not Outcome.SUCCEEDED and any(in_doubt(attempt) for attempt in step.attempts)
-    yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, _account(step, outcome, state, doubtful))
+    of_kind = account(step.kind, step.output) if outcome is Outcome.SUCCEEDED else None
+    text = _account(step, outcome, state, doubtful) if of_kind is None else of_kind
+    yield "unknown" if doubtful else _LISTS[outcome], _entry(step, outcome, text)
 
 
 def items_of(attempts: Iterable[AttemptView]) -> list[ItemView]:
@@ -353,8 +364,6 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
 
 def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
-        case Outcome.SUCCEEDED if step.kind == "runAutomation":
-            return f"Done: it started {_started(step.output)}."
         case Outcome.SUCCEEDED if step.receiver is not None and (not 200 <= status < 300 or _has_failed(step)):
             return "Done: the receiver reported it in a callback."
         case Outcome.SUCCEEDED:
@@ -375,11 +384,6 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
 def _has_failed(step: StepView) -> bool:
     """Whether the last attempt failed, and a callback reported that the step is done."""
     return bool(step.attempts) and any(late.outcome == Outcome.LATE_FAILED for late in step.attempts[-1].late)
-
-
-def _started(output: object) -> str:
-    named = output.get("execution_id") if isinstance(output, dict) else None
-    return f"execution {named}" if named else "another execution"
 
 
 def _still_open(step: StepView, until: Timestamp | None) -> str:

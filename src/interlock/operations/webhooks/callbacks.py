@@ -18,10 +18,10 @@ from interlock.rules.decision import Verdict
 from interlock.rules.events import CalledBack
 from interlock.rules.model import Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
+from interlock.steps.answers import read_answer
 from interlock.steps.callback_token import verify_callback_token
 from interlock.steps.documents import StepFailed, encode_output
 from interlock.steps.masking import sealed_answer
-from interlock.steps.webhook import read_answer
 
 MAX_CALLBACK_BYTES: Final = 250_000
 """Maximum size of the body of a callback, in bytes."""

@@ -210,7 +210,7 @@ def _automation(row: rows.Row) -> AutomationRow:
 
 def _definition(row: rows.Row) -> Definition:
     """From the columns of `definition_get`, which every statement that reads definitions has."""
-    tenant, id_, automation, version, steps, triggers, context, created_at, apps = row
+    tenant, id_, automation, version, steps, triggers, context, created_at, apps, on_demand = row
     return Definition(
         tenant=tenant,
         id=id_,
@@ -221,6 +221,7 @@ def _definition(row: rows.Row) -> Definition:
         context=context,
         created_at=created_at,
         apps=apps,
+        on_demand=bool(on_demand),
     )
 
 
@@ -247,6 +248,7 @@ async def _keep(tx: Tx, definition: Definition) -> Definition:
         context=new.context,
         created_at=new.created_at,
         apps=new.apps,
+        on_demand=new.on_demand,
     )
     return new
 

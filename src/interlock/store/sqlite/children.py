@@ -41,7 +41,7 @@ async def _target(tx: Tx, parent: Execution, automation: str, at: int) -> tuple[
         verdict = await breakers.judge(tx, parent.tenant, automation, at)
     target = ChildTarget(
         found[0],
-        on_demand=_on_demand(found[2]),
+        on_demand=bool(found[2]),
         disabled=bool(found[3]),
         paused=verdict is not None and verdict.paused,
         names=context_names(found[6]),
@@ -59,10 +59,3 @@ def context_names(context: bytes | None) -> SubjectNames:
         # The run itself ends with the reason: its compiled automation cannot be made.
         return NO_NAMES
     return subject_names(stored.get("context")) if isinstance(stored, dict) else NO_NAMES
-
-
-def _on_demand(triggers: bytes) -> bool:
-    """Whether nothing but a person, the API or another automation starts it; `manual` is how older clients say so."""
-    return all(
-        arm == "manual" for trigger in json.loads(triggers) for arm, value in trigger.items() if value is not None
-    )

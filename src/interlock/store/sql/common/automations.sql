@@ -38,8 +38,9 @@ SELECT coalesce(max(id), 0) + 1 FROM definitions WHERE tenant = :tenant;
 
 -- name: definition_insert
 -- A plan, for good.
-INSERT INTO definitions (tenant, id, automation, version, digest, steps, triggers, context, created_at, apps)
-VALUES (:tenant, :id, :automation, :version, :digest, :steps, :triggers, :context, :created_at, :apps);
+INSERT INTO definitions (tenant, id, automation, version, digest, steps, triggers, context, created_at, apps,
+    on_demand)
+VALUES (:tenant, :id, :automation, :version, :digest, :steps, :triggers, :context, :created_at, :apps, :on_demand);
 
 -- name: definition_get
 -- One plan.

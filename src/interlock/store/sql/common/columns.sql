@@ -27,7 +27,7 @@ enabled, next_fire_at
 
 -- name: definition
 -- A plan; its digest finds a draft, and is not read.
-tenant, id, automation, version, steps, triggers, context, created_at, apps
+tenant, id, automation, version, steps, triggers, context, created_at, apps, on_demand
 
 -- name: webhook
 -- A webhook.

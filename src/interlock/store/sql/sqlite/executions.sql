@@ -46,7 +46,7 @@ SELECT deleted_at, breaker_max OR tripped_at IS NOT NULL FROM automations WHERE 
 -- name: child_target
 -- What a step that starts an automation would start, and whether the run's definition may reach it.
 SELECT
-    a.definition, a.deleted_at, d.triggers, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL,
+    a.definition, a.deleted_at, d.on_demand, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL,
     p.apps IS NULL OR EXISTS (
         SELECT 1 FROM json_each(p.apps) j
         WHERE j.value = coalesce(json_extract(CAST(a.document AS TEXT), '$.appId'), '')
