@@ -7,15 +7,18 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from interlock.audit.chain import verify
 from interlock.audit.sealer import Sealer
+from interlock.contract.triggers import ScheduleTrigger
 from interlock.engine import jobs
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal, InterlockError, Unavailable
+from interlock.operations.automations.schedules import next_fire_at
 from interlock.operations.bulk_terminations.handlers import terminate_next_batch
 from interlock.ports import AuditEntry, ClientRow, PlanRow, Role
 from interlock.ports.bulk import BulkAction, BulkKind
@@ -24,9 +27,12 @@ from interlock.rules.model import SYSTEM, TerminationRequest
 from interlock.rules.states import State
 from interlock.store.sqlite import bulk, stops
 from interlock.store.tx import Tx
+from interlock.triggers.kind import TriggerKind
+from interlock.triggers.registry import TriggerRegistry
 from tests.clocks import settle
 from tests.engine.worlds import ANN, AUDIT, run_automation
 from tests.operations.operations_client import CALL, WAIT, OperationsClient, operations_client
+from tests.operations.test_schedules import EverySeconds
 from tests.store.stores import sqlite
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +203,23 @@ async def a_plan_to_forget(admin: OperationsClient) -> Scene:
     return Scene(lambda store: jobs.forgetting(store, admin.engine.clock), done)
 
 
+async def a_due_schedule(admin: OperationsClient) -> Scene:
+    services = replace(admin.services, triggers=TriggerRegistry([TriggerKind(EverySeconds, ScheduleTrigger)]))
+    timed = replace(admin, services=services)
+    automation = await timed.make(WAIT, triggers=[{"schedule": {"cronSpec": "1000"}}], enabled=True)
+
+    def job(store: Any) -> Job:
+        following = partial(next_fire_at, replace(services, store=store))
+        return jobs.schedules(store, admin.engine.clock, admin.services.starter.start, following)
+
+    async def done() -> bool:
+        runs = await admin.ask("SearchAutomationExecutions", {"automationTemplateId": automation})
+        return len(runs.body["list"]) == 1
+
+    admin.engine.clock.advance(1_000)
+    return Scene(job, done)
+
+
 SCENES = {
     "terminations": a_bulk_termination,
     "cascades": a_cascade,
@@ -205,6 +228,7 @@ SCENES = {
     "stops": a_stop_in_a_frozen_store,
     "sealer": rows_to_seal,
     "forgetting": a_plan_to_forget,
+    "schedules": a_due_schedule,
 }
 ERRORS: dict[str, tuple[Callable[[], Exception], bool]] = {
     "unavailable": (lambda: Unavailable("the disk is full"), False),

@@ -46,6 +46,24 @@ class AutomationsContract:
         assert await store.automations.apps_of(1, ("c", "unknown", "a", "b")) == {"a": "x", "b": "", "c": "y"}
         assert await store.automations.apps_of(2, ("a",)) == {}
 
+    async def test_schedules_are_read_in_the_order_of_their_times(self, store: Store) -> None:
+        for id_, at in (("a", 30), ("b", 10), ("c", 20), ("d", None)):
+            await store.automations.create(replace(row(), id=id_, enabled=True, next_fire_at=at), None, AUDIT)
+        await store.automations.create(replace(row(), id="disabled", next_fire_at=5), None, AUDIT)
+        await store.automations.create(replace(row(), id="deleted", enabled=True, next_fire_at=5), None, AUDIT)
+        await store.automations.delete(1, "deleted", 6, AUDIT)
+        found = await store.automations.scheduled(limit=2)
+        assert [(each.automation, each.fires_at, each.tenant) for each in found] == [("b", 10, 1), ("c", 20, 1)]
+        rest = await store.automations.scheduled(after=found[-1], limit=2)
+        assert [each.automation for each in rest] == ["a"]
+        assert await store.automations.scheduled(after=rest[-1]) == []
+
+    async def test_on_demand_is_stored_with_the_definition(self, store: Store) -> None:
+        made = await store.automations.create(row(), replace(plan(), on_demand=False), AUDIT)
+        kept = await store.automations.definition(1, made.definition or 0)
+        assert kept is not None
+        assert not kept.on_demand
+
     async def test_creating_without_a_plan_publishes_nothing(self, store: Store) -> None:
         made = await store.automations.create(row(), None, AUDIT)
         assert (made.version, made.definition) == (0, None)

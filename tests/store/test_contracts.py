@@ -18,6 +18,7 @@ from tests.store import (
     test_automations,
     test_breakers,
     test_bulk_terminations,
+    test_clocks,
     test_executions,
     test_leases,
     test_retention,
@@ -38,18 +39,18 @@ CONTRACTS: Final[dict[str, type]] = {
     "breakers": test_breakers.BreakersContract,
     "bulk": test_breakers.BreakersContract,
     "bulk_terminations": test_bulk_terminations.BulkTerminationsContract,
+    "clocks": test_clocks.ClocksContract,
     "executions": test_executions.ExecutionsContract,
     "leases": test_leases.LeasesContract,
     "retention": test_retention.RetentionContract,
     "webhooks": test_webhooks.WebhooksContract,
 }
-ELSEWHERE: Final = {"clocks": "tests/hostile/test_clock.py moves a whole server in time"}
 
 
 def test_each_port_of_a_store_has_a_contract() -> None:
     values = {"frozen", "full"}
     ports = {name for name, found in vars(Store).items() if isinstance(found, property)} - values
-    assert ports == CONTRACTS.keys() | ELSEWHERE.keys()
+    assert ports == CONTRACTS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))

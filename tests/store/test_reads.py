@@ -11,7 +11,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from interlock.ports import AuditLog, BulkTermination, Idempotency, Store
+from interlock.ports import AuditLog, BulkTermination, Idempotency, ScheduledAutomation, Store
 from interlock.ports.clocks import Clocks
 from interlock.rules.model import Actor, Ref, TerminationRequest
 from interlock.store.sqlite.writer import Form
@@ -70,6 +70,8 @@ def argument(hint: Any) -> object:
         return (argument(get_args(hint)[0]),)
     if origin is tuple:
         return tuple(map(argument, get_args(hint)))
+    if hint is ScheduledAutomation:
+        return ScheduledAutomation(1, 1, "a", None)
     if hint not in ARGUMENTS:
         # A set of values: states, kinds.
         return next(iter(hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from interlock.audit.sealer import Sealer
@@ -12,6 +13,7 @@ from interlock.engine.clock_watch import ClockWatch
 from interlock.engine.dispatchers import Dispatcher
 from interlock.engine.supervisor import Job, Supervisor
 from interlock.errors import Fatal
+from interlock.operations.automations import schedules
 from interlock.operations.bulk_terminations import handlers as bulk_terminations
 from interlock.operations.services import Services
 from interlock.ports import Clock, Store
@@ -70,6 +72,8 @@ def background_jobs(
     ]
     if store.frozen:
         return [*always, jobs.stops_alone(store, clock)]
+    if services.triggers.starts_runs:
+        always.append(jobs.schedules(store, clock, services.starter.start, partial(schedules.next_fire_at, services)))
     return [
         *always,
         Job("dispatcher", yield_to_loop, dispatcher.run),

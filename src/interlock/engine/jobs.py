@@ -5,15 +5,18 @@ Each function gives one job for the supervisor. A pass finds its work in the sto
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from interlock.audit.sealer import Sealer
+from interlock.engine.start import StartRequest
 from interlock.engine.supervisor import Job
 from interlock.engine.waiting import wait_for
-from interlock.ports import Clock, Store
+from interlock.errors import Conflict, FailedPrecondition, NotFound
+from interlock.ports import Clock, Definition, ScheduledAutomation, ScheduledFire, Store
 from interlock.rules.events import Recovered
-from interlock.rules.model import SECOND
+from interlock.rules.model import SECOND, SYSTEM
 from interlock.rules.states import State
 
 FORGET_EVERY: Final = 3_600 * SECOND
@@ -26,6 +29,12 @@ REMOVAL_PAUSE: Final = SECOND // 20
 LEASE_SWEEP: Final = 3_600 * SECOND
 FROZEN_BATCH: Final = 1_000
 LOOK_AGAIN: Final = SECOND
+SCHEDULE_LOOK: Final = SECOND
+"""Microseconds between two looks for schedules that are due."""
+SCHEDULE_BATCH: Final = 100
+"""Automations that one read of due schedules returns."""
+
+_log = logging.getLogger(__name__)
 
 
 async def expire(store: Store, clock: Clock) -> None:
@@ -117,6 +126,67 @@ def bulk_terminations(store: Store, carry_out_next: Callable[[], Awaitable[bool]
             pass
 
     return Job("terminations", store.bulk_terminations.unfinished, work)
+
+
+def schedules(
+    store: Store,
+    clock: Clock,
+    start: Callable[[StartRequest], Awaitable[object]],
+    next_fire_at: Callable[[Definition, int], Awaitable[int | None]],
+) -> Job:
+    """Start a run for each automation whose schedule is due. A due time starts one run, also after a crash.
+
+    The commit of the run moves the schedule on, so that a time which was read twice is refused the second time. If
+    several times have passed, while no server was running for example, they start one run together.
+
+    Args:
+        store: has the automations and the times of their schedules.
+        clock: its wall time says what is due.
+        start: starts a run: `Starter.start`.
+        next_fire_at: gives the first time after another at which a definition fires; raises FailedPrecondition if its
+            triggers cannot be compiled on this server.
+    """
+    unusable: set[tuple[int, int]] = set()
+    """Definitions that cannot be compiled, by tenant and id: neither they nor this server will change."""
+    is_first = True
+
+    async def idle() -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            return
+        found = await store.automations.scheduled(limit=1)
+        until = found[0].fires_at - clock.wall() if found else 0
+        # The wall clock may be changed, and a schedule be set, while this sleeps.
+        await clock.sleep_until(clock.now() + (until if 0 < until < SCHEDULE_LOOK else SCHEDULE_LOOK))
+
+    async def work() -> None:
+        last: ScheduledAutomation | None = None
+        while found := await store.automations.scheduled(after=last, limit=SCHEDULE_BATCH):
+            for due in found:
+                if due.fires_at > clock.wall():
+                    return
+                await fire(due)
+            last = found[-1]
+
+    async def fire(due: ScheduledAutomation) -> None:
+        if due.definition is None or (due.tenant, due.definition) in unusable:
+            return
+        definition = await store.automations.definition(due.tenant, due.definition)
+        if definition is None:
+            return
+        try:
+            next_at = await next_fire_at(definition, max(due.fires_at, clock.wall()))
+            moved = ScheduledFire(due_at=due.fires_at, next_at=next_at)
+            await start(StartRequest(due.tenant, due.automation, due.definition, SYSTEM, {}, fire=moved))
+        except FailedPrecondition as error:
+            unusable.add((due.tenant, due.definition))
+            _log.warning("the schedule of automation %s cannot start runs: %s", due.automation, error.message)
+        except (Conflict, NotFound):
+            # It was fired, changed, disabled or deleted since it was read.
+            return
+
+    return Job("schedules", idle, work)
 
 
 def sealing(sealer: Sealer) -> Job:

@@ -60,6 +60,18 @@ class Schedule:
     next_fire_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduledAutomation:
+    """An enabled automation with a schedule."""
+
+    fires_at: int
+    """Its `next_fire_at`: microseconds of the wall clock."""
+    tenant: int
+    automation: str
+    definition: int | None
+    """Its newest published version."""
+
+
 class AutomationReads(Protocol):
     """The reads of automations and their definitions."""
 
@@ -76,6 +88,17 @@ class AutomationReads(Protocol):
         ...
 
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]: ...
+
+    async def scheduled(
+        self, *, after: ScheduledAutomation | None = None, limit: int = 100
+    ) -> list[ScheduledAutomation]:
+        """Return the enabled automations of all tenants whose schedule fires next, the earliest first.
+
+        Args:
+            after: Begin after this one; None: with the earliest.
+            limit: Maximum number.
+        """
+        ...
 
     async def definition(self, tenant: int, id: int) -> Definition | None: ...
 

@@ -60,6 +60,11 @@ class TriggerRegistry:
         """The names of the kinds that can start runs on this server."""
         return frozenset(self._kinds)
 
+    @property
+    def starts_runs(self) -> bool:
+        """Whether a kind on this server starts runs by itself."""
+        return any(not kind.trigger.on_demand for kind in self._kinds.values())
+
     def compile(
         self, triggers: Sequence[AutomationTrigger], environment: Environment, field: str = "triggers"
     ) -> TriggerCompilation:

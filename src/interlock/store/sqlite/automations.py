@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from interlock.errors import AlreadyExists, Conflict, NotFound
-from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition, Schedule
+from interlock.ports import AuditEntry, AutomationRow, BulkAction, Definition, Schedule, ScheduledAutomation
 from interlock.store import rows
 from interlock.store.sqlite import breakers, bulk
 from interlock.store.sqlite.audit import append_audit
@@ -161,6 +161,15 @@ class SqliteAutomations:
     async def page(self, tenant: int, *, after: str | None = None, limit: int = 25) -> list[AutomationRow]:
         found = await self._reader.all("automations_page", tenant=tenant, after=after or "", limit=limit)
         return [_automation(row) for row in found]
+
+    async def scheduled(
+        self, *, after: ScheduledAutomation | None = None, limit: int = 100
+    ) -> list[ScheduledAutomation]:
+        at, tenant, id_ = (-1, -1, "") if after is None else (after.fires_at, after.tenant, after.automation)
+        found = await self._reader.all(
+            "automations_scheduled", after_at=at, after_tenant=tenant, after_id=id_, limit=limit
+        )
+        return [ScheduledAutomation(at, tenant, id_, definition) for tenant, id_, definition, at in found]
 
     async def definition(self, tenant: int, id: int) -> Definition | None:
         found = await self._reader.one("definition_get", tenant=tenant, id=id)

@@ -7,3 +7,12 @@ WHERE tenant = :tenant AND id = :id AND deleted_at IS NULL;
 -- The app that one belongs to, even if it is deleted.
 SELECT coalesce(json_extract(CAST(document AS TEXT), '$.appId'), '') FROM automations WHERE tenant = :tenant
     AND id = :id;
+
+-- name: automations_scheduled
+-- Those whose schedule fires next, of all tenants, after a place in this order.
+SELECT tenant, id, definition, next_fire_at
+FROM automations INDEXED BY automations_due
+WHERE
+    next_fire_at IS NOT NULL AND enabled AND deleted_at IS NULL
+    AND (next_fire_at, tenant, id) > (:after_at, :after_tenant, :after_id)
+ORDER BY next_fire_at, tenant, id LIMIT :limit;
