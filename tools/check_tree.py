@@ -86,6 +86,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "simulation/",
     "tests/api/",
     "tests/audit/",
+    "tests/auth/",
     "tests/benchmarks/",
     "tests/cli/",
     "tests/clocks.py",

@@ -290,7 +290,7 @@ GUARANTEES: Final = (
             "tests/hostile/test_headers.py::test_a_parser_at_the_edge_is_linear_and_small",
             "tests/hostile/test_http.py::test_framing",
             "tests/hostile/test_json.py::test_reading_at_the_limits_is_a_small_slice_of_work",
-            "tests/hostile/test_json.py::test_an_unreadable_run_stops_nothing_but_itself",
+            "tests/hostile/test_stored_json.py::test_an_unreadable_run_stops_nothing_but_itself",
             "tests/hostile/test_remotes.py::test_runs_are_terminated_while_receivers_flood",
             "tests/hostile/test_slow_readers.py::"
             "test_all_that_readers_can_make_the_server_hold_is_a_few_hundred_megabytes",
@@ -305,13 +305,13 @@ GUARANTEES: Final = (
         "S18",
         "The server sends the computed value; secrets are masked in all that is shown, and stored encrypted.",
         (
-            "tests/hostile/test_json.py::test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown",
-            "tests/hostile/test_json.py::test_a_secret_reaches_children_and_grandchildren_and_stays_one",
-            "tests/hostile/test_json.py::test_data_that_look_like_our_masking_are_data",
+            "tests/hostile/test_json_secrets.py::test_a_secret_is_sent_as_it_is_and_masked_where_it_is_shown",
+            "tests/hostile/test_json_secrets.py::test_a_secret_reaches_children_and_grandchildren_and_stays_one",
+            "tests/hostile/test_json_secrets.py::test_data_that_look_like_our_masking_are_data",
             "tests/hostile/test_secrets.py::test_what_is_sent_is_the_value_and_what_is_stored_or_shown_is_the_mask",
         ),
         (
-            "tests/hostile/test_json.py::test_a_masked_value_that_is_sent_is_found_out",
+            "tests/hostile/test_json_secrets.py::test_a_masked_value_that_is_sent_is_found_out",
             "tests/hostile/test_secrets.py::test_secret_in_the_clear_is_found_out",
         ),
     ),

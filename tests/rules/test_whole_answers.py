@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from interlock.rules.admit import SWITCHED_OFF, Newcomer
 from interlock.rules.changes import Applied, Refused
 from interlock.rules.decide import OUTCOME_UNKNOWN, begin, decide
 from interlock.rules.decision import (
-    AuditRecord,
     Decision,
-    Interrupt,
-    ItemRecord,
     LateEvidence,
     Perform,
-    Record,
     StepClosed,
     StepOpened,
     StepSettled,
-    TerminationRecord,
     Verdict,
     WakeAt,
 )
@@ -30,7 +23,6 @@ from interlock.rules.events import (
     CalledBack,
     Change,
     Created,
-    DeadlinePassed,
     Event,
     Fail,
     Finish,
@@ -42,27 +34,21 @@ from interlock.rules.events import (
     Released,
     Retry,
     Settled,
-    Terminated,
     Wait,
     Woken,
 )
 from interlock.rules.model import (
     HOLD_MICROSECONDS,
-    SECOND,
-    Cause,
     Execution,
     Item,
-    Mode,
     Result,
-    Termination,
-    TerminationRequest,
 )
 from interlock.rules.outcomes import Outcome
-from interlock.rules.states import TERMINAL, State, WaitingFor
+from interlock.rules.states import State, WaitingFor
+from tests.rules.answers import ABANDONED, CHILD, LATER, ORDER, ROW, accepted, moved, whole
 from tests.rules.runs import (
     ACCEPTED,
     APPLIED,
-    BOB,
     BORN,
     FAILED,
     SUCCEEDED,
@@ -70,166 +56,8 @@ from tests.rules.runs import (
     Noted,
     a_run,
     attempt_of,
-    order,
 )
-
-LATER = BORN + 5 * SECOND
-UNTIL = LATER + 60 * SECOND
-ORDER = order(BOB, "wrong person")
-CASCADE = replace(ORDER, cascade=True, cause=Cause.CASCADE, cause_execution=1)
-ABANDONED = StepSettled(0, 1, LATER, Result(Outcome.ABANDONED))
-AT_REST = [State.PENDING, State.WAITING, State.PAUSED_BY_CIRCUIT_BREAKER]
-
-
-def moved(row: Execution, state: State, **changed: Any) -> Execution:
-    """The row after a move, LATER: what belonged to an attempt or a wait is gone unless given."""
-    bare = replace(row, epoch=row.epoch + 1, attempt_epoch=0, items=0, waiting_for=None, wake_at=None)
-    return replace(bare, state=state, updated_at=LATER, completed_at=LATER if state in TERMINAL else None, **changed)
-
-
-def accepted(request: TerminationRequest, found: State, deadline_at: int = LATER) -> tuple[Record, ...]:
-    """The record of an order accepted LATER, and its audit row."""
-    return (
-        TerminationRecord(Termination(request, LATER, deadline_at, request.mode, found), new=True),
-        AuditRecord("execution.terminate", request, "accepted", found),
-    )
-
-
-def whole(row: Execution, records: tuple[Record, ...], *effects: Any, verdict: Verdict = Verdict.ACCEPTED) -> Decision:
-    return Decision(verdict, row, records, effects, moved=True)
-
-
-# --- an order ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", AT_REST)
-def test_an_order_ends_a_run_at_rest(state: State) -> None:
-    run = a_run(state)
-    row = moved(run.row, State.TERMINATE)
-    assert run.apply(Terminated(LATER, ORDER)) == whole(row, accepted(ORDER, state))
-
-
-@pytest.mark.parametrize("mode", Mode)
-def test_an_order_makes_a_run_in_flight_stopping(mode: Mode) -> None:
-    run = a_run()
-    request = replace(ORDER, mode=mode)
-    before, deadline_at = run.row, LATER + request.deadline
-    row = moved(before, State.STOPPING, attempt_epoch=before.epoch, items=1)
-    row = replace(row, waiting_for=WaitingFor.DEADLINE, wake_at=deadline_at)
-    told = [Interrupt(row.ref, row.epoch)] if mode is Mode.INTERRUPT else []
-    expected = whole(row, accepted(request, State.PROCESS_STEP, deadline_at), *told, WakeAt(row.ref, deadline_at))
-    assert run.apply(Terminated(LATER, request)) == expected
-
-
-def test_an_order_without_time_gives_the_attempt_up_in_its_commit() -> None:
-    run = a_run()
-    request = replace(ORDER, deadline=0)
-    row = moved(run.row, State.TERMINATE)
-    expected = whole(row, (*accepted(request, State.PROCESS_STEP), ABANDONED), Interrupt(row.ref, row.epoch))
-    assert run.apply(Terminated(LATER, request)) == expected
-
-
-@pytest.mark.parametrize(
-    ("state", "verdict"),
-    [
-        (State.DONE, Verdict.ALREADY_FINISHED),
-        (State.ERROR, Verdict.ALREADY_FINISHED),
-        (State.TERMINATE, Verdict.REPEATED),
-        (State.STOPPING, Verdict.REPEATED),
-    ],
-)
-def test_an_order_that_comes_too_late_leaves_an_audit_row(state: State, verdict: Verdict) -> None:
-    run = a_run(state)
-    request = replace(ORDER, deadline=60 * SECOND)
-    audit = AuditRecord("execution.terminate", request, verdict, state)
-    assert run.apply(Terminated(LATER, request)) == Decision(verdict, run.row, (audit,))
-
-
-@pytest.mark.parametrize("first", Mode)
-@pytest.mark.parametrize("second", Mode)
-def test_a_repeated_order_sharpens_the_first(first: Mode, second: Mode) -> None:
-    run = a_run(State.STOPPING, mode=first)
-    known, request = run.termination, replace(ORDER, mode=second, deadline=SECOND)
-    assert known is not None
-    mode = Mode.DRAIN if first is second is Mode.DRAIN else Mode.INTERRUPT
-    row = replace(run.row, wake_at=LATER + SECOND, updated_at=LATER)
-    sharpened = TerminationRecord(replace(known, deadline_at=LATER + SECOND, mode=mode), new=False)
-    audit = AuditRecord("execution.terminate", request, "repeated", State.STOPPING)
-    told = [Interrupt(row.ref, row.epoch)] if mode is Mode.INTERRUPT else []
-    expected = whole(row, (sharpened, audit), *told, WakeAt(row.ref, LATER + SECOND), verdict=Verdict.REPEATED)
-    assert run.apply(Terminated(LATER, request)) == expected
-
-
-def test_a_repeated_order_without_time_gives_the_attempt_up_in_its_commit() -> None:
-    run = a_run(State.STOPPING, mode=Mode.DRAIN)
-    known, request = run.termination, replace(ORDER, mode=Mode.DRAIN, deadline=0)
-    assert known is not None
-    row = moved(run.row, State.TERMINATE)
-    sharpened = TerminationRecord(replace(known, deadline_at=LATER), new=False)
-    audit = AuditRecord("execution.terminate", request, "repeated", State.STOPPING)
-    cut = Interrupt(row.ref, row.epoch)
-    expected = whole(row, (sharpened, audit, ABANDONED), cut, verdict=Verdict.REPEATED)
-    assert run.apply(Terminated(LATER, request)) == expected
-
-
-# --- the end of a stopping run ----------------------------------------------------------------------------------------
-
-
-def test_the_report_of_a_stopping_runs_attempt_ends_it() -> None:
-    run = a_run(State.STOPPING)
-    event = Settled(LATER, attempt_of(run.row), SUCCEEDED, Announce(1))
-    expected = whole(moved(run.row, State.TERMINATE), (StepSettled(0, 1, LATER, SUCCEEDED),))
-    assert run.apply(event) == expected
-
-
-@pytest.mark.parametrize("event", [DeadlinePassed, Recovered], ids=lambda event: event.__name__)
-def test_a_deadline_or_a_dead_holder_ends_it_without_a_report(event: Any) -> None:
-    run = a_run(State.STOPPING)
-    run.row = replace(run.row, wake_at=LATER)
-    more = {"repeatable": True} if event is Recovered else {}
-    row = moved(run.row, State.TERMINATE)
-    expected = whole(row, (ABANDONED,), Interrupt(row.ref, row.epoch))
-    assert run.apply(event(LATER, run.row.epoch, **more)) == expected
-
-
-def test_an_item_of_a_stopping_run_is_recorded_and_the_run_stays() -> None:
-    run = a_run(State.STOPPING, items=2)
-    event = ItemSettled(LATER, attempt_of(run.row), 1, ACCEPTED)
-    kept = ItemRecord(0, 1, 1, LATER, replace(ACCEPTED, outcome=Outcome.INTERRUPTED_WAITING))
-    assert run.apply(event, fence=CASCADE) == Decision(Verdict.ACCEPTED, run.row, (kept,))
-
-
-# --- a standing order -------------------------------------------------------------------------------------------------
-
-
-def test_a_run_ends_where_a_standing_order_meets_it() -> None:
-    run = a_run()
-    settled = StepSettled(0, 1, LATER, SUCCEEDED)
-    expected = whole(moved(run.row, State.TERMINATE), (settled, *accepted(CASCADE, State.PROCESS_STEP)))
-    assert run.apply(Settled(LATER, attempt_of(run.row), SUCCEEDED, Announce(1)), fence=CASCADE) == expected
-
-
-def test_an_item_in_a_tree_under_an_order_is_recorded_before_the_order() -> None:
-    run = a_run(items=2)
-    stopping = a_run(items=2).apply(Terminated(LATER, CASCADE))
-    event = ItemSettled(LATER, attempt_of(run.row), 0, SUCCEEDED)
-    expected = replace(stopping, records=(ItemRecord(0, 1, 0, LATER, SUCCEEDED), *stopping.records))
-    assert run.apply(event, fence=CASCADE) == expected
-
-
-def test_an_item_is_no_place_for_the_switch_to_stop_a_run() -> None:
-    run = a_run(items=2)
-    event = ItemSettled(LATER, attempt_of(run.row), 0, SUCCEEDED)
-    expected = Decision(Verdict.ACCEPTED, run.row, (ItemRecord(0, 1, 0, LATER, SUCCEEDED),))
-    assert run.apply(event, fence=SWITCHED_OFF) == expected
-
-
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_a_run_lost_under_an_ancestors_order_ends_by_it(repeatable: bool) -> None:
-    run = a_run()
-    expected = whole(moved(run.row, State.TERMINATE), (ABANDONED, *accepted(CASCADE, State.PROCESS_STEP)))
-    assert run.apply(Recovered(LATER, run.row.epoch, repeatable), fence=CASCADE) == expected
-
+from tests.rules.shared_answers import UNTIL
 
 # --- going on ---------------------------------------------------------------------------------------------------------
 
@@ -501,120 +329,3 @@ def test_a_run_that_is_cancelled() -> None:
     run = a_run(State.PAUSED_BY_CIRCUIT_BREAKER)
     row = moved(run.row, State.TERMINATE)
     assert run.apply(Released(LATER, ORDER)) == whole(row, accepted(ORDER, State.PAUSED_BY_CIRCUIT_BREAKER))
-
-
-# --- what comes from another reading ----------------------------------------------------------------------------------
-
-
-def stale(run: Ledger) -> list[Event]:
-    """Events that were prepared when the row was another one."""
-    old, attempt = run.row.epoch - 1, replace(attempt_of(run.row), epoch=run.row.attempt_epoch - 1)
-    waiting_for = run.row.waiting_for or WaitingFor.TIMER
-    return [
-        Prepared(UNTIL, old, Announce(0)),
-        Woken(UNTIL, old, waiting_for, None, Announce(1)),
-        DeadlinePassed(UNTIL, old),
-        Recovered(UNTIL, old, repeatable=True),
-        Settled(UNTIL, attempt, Result(Outcome.INTERRUPTED_NOT_SENT), Announce(1)),
-    ]
-
-
-@pytest.mark.parametrize("state", State)
-def test_what_was_prepared_from_another_reading_does_nothing(state: State) -> None:
-    run = a_run(state)
-    for event in stale(run):
-        assert run.apply(event) == Decision(Verdict.SUPERSEDED, run.row)
-
-
-@pytest.mark.parametrize("state", sorted(set(State) - {State.WAITING}))
-def test_only_a_wait_is_woken(state: State) -> None:
-    run = a_run(state)
-    for by in WaitingFor:
-        woken = Woken(UNTIL, run.row.epoch, by, None, Announce(0))
-        assert run.apply(woken) == Decision(Verdict.SUPERSEDED, run.row)
-
-
-@pytest.mark.parametrize("by", sorted(set(WaitingFor) - {WaitingFor.CALLBACK}))
-def test_a_wait_is_woken_by_nothing_else_than_what_it_waits_for(by: WaitingFor) -> None:
-    run = a_run(State.WAITING)
-    woken = Woken(UNTIL, run.row.epoch, by, SUCCEEDED, Announce(0))
-    assert run.apply(woken) == Decision(Verdict.SUPERSEDED, run.row)
-
-
-@pytest.mark.parametrize("wrong", [{"position": 1}, {"number": 2}, {"epoch": 1}], ids=str)
-def test_an_attempt_is_the_current_one_in_every_respect_or_not_at_all(wrong: dict[str, int]) -> None:
-    run = a_run()
-    attempt = replace(attempt_of(run.row), **wrong)
-    late = LateEvidence(attempt, LATER, Outcome.LATE_SUCCEEDED, SUCCEEDED)
-    expected = Decision(Verdict.SUPERSEDED, run.row, (late,))
-    assert decide(run.situation(), Settled(LATER, attempt, SUCCEEDED, Announce(1))) == expected
-
-
-def test_a_run_with_nothing_in_flight_has_no_current_attempt() -> None:
-    run = a_run(State.WAITING)
-    nothing = Settled(LATER, attempt_of(run.row), Result(Outcome.ABANDONED), Announce(1))
-    assert run.apply(nothing) == Decision(Verdict.SUPERSEDED, run.row)
-
-
-def test_what_failed_moves_nothing_unless_it_is_said_what_follows() -> None:
-    run = a_run()
-    for result in (FAILED, ACCEPTED):
-        assert run.apply(Settled(LATER, attempt_of(run.row), result, None)) == Decision(Verdict.SUPERSEDED, run.row)
-
-
-def test_a_call_that_was_accepted_stays_open_whatever_follows() -> None:
-    run = a_run()
-    expected = whole(moved(run.row, State.ERROR), (StepSettled(0, 1, LATER, ACCEPTED, WaitingFor.CALLBACK),))
-    assert run.apply(Settled(LATER, attempt_of(run.row), ACCEPTED, Fail(0))) == expected
-
-
-def test_the_switch_does_not_make_a_lost_run_a_stopped_one() -> None:
-    run = a_run()
-    run.apply(Recovered(LATER, run.row.epoch, repeatable=False), fence=SWITCHED_OFF)
-    assert (run.row.state, run.termination) == (State.ERROR, None)
-
-
-# --- being let in -----------------------------------------------------------------------------------------------------
-
-CHILD = Newcomer(1, 8, "mover", 5, is_draft=True, parent=7, root=3, depth=2)
-ROW = Execution(
-    tenant=1,
-    id=8,
-    automation="mover",
-    definition=5,
-    state=State.PENDING,
-    epoch=1,
-    step=0,
-    attempt=0,
-    attempt_epoch=0,
-    items=0,
-    waiting_for=WaitingFor.READY,
-    wake_at=LATER,
-    holder=None,
-    created_at=LATER,
-    updated_at=LATER,
-    completed_at=None,
-    is_draft=True,
-    parent=7,
-    root=3,
-    depth=2,
-)
-
-
-def test_a_run_is_let_in() -> None:
-    assert begin(CHILD, Created(LATER)) == whole(ROW, (), WakeAt(ROW.ref, LATER))
-    assert begin(replace(CHILD, root=None), Created(LATER)).execution == replace(ROW, root=8)
-    bare = begin(Newcomer(1, 8, "mover", 5), Created(LATER)).execution
-    assert bare == replace(ROW, is_draft=False, parent=None, root=8, depth=0)
-
-
-def test_a_run_is_held_back() -> None:
-    row = replace(ROW, state=State.PAUSED_BY_CIRCUIT_BREAKER, waiting_for=None, wake_at=None)
-    assert begin(CHILD, Created(LATER), paused=True) == whole(row, ())
-
-
-def test_a_run_is_let_in_and_terminated() -> None:
-    assert (SWITCHED_OFF.actor.client, SWITCHED_OFF.cause) == ("system", Cause.TENANT_SWITCH)
-    assert (SWITCHED_OFF.reason, SWITCHED_OFF.deadline) == ("automations are disabled", 0)
-    row = replace(ROW, state=State.TERMINATE, waiting_for=None, wake_at=None, completed_at=LATER)
-    assert begin(CHILD, Created(LATER), disabled=True) == whole(row, accepted(SWITCHED_OFF, State.PENDING))
