@@ -71,7 +71,7 @@ def argument(hint: Any) -> object:
     if origin is tuple:
         return tuple(map(argument, get_args(hint)))
     if hint is ScheduledAutomation:
-        return ScheduledAutomation(1, 1, "a", None)
+        return ScheduledAutomation(fires_at=1, tenant=1, automation="a", definition=None)
     if hint not in ARGUMENTS:
         # A set of values: states, kinds.
         return next(iter(hint))

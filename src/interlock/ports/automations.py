@@ -60,7 +60,7 @@ class Schedule:
     next_fire_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledAutomation:
     """An enabled automation with a schedule."""
 

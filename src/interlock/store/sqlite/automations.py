@@ -169,7 +169,10 @@ class SqliteAutomations:
         found = await self._reader.all(
             "automations_scheduled", after_at=at, after_tenant=tenant, after_id=id_, limit=limit
         )
-        return [ScheduledAutomation(at, tenant, id_, definition) for tenant, id_, definition, at in found]
+        return [
+            ScheduledAutomation(fires_at=at, tenant=tenant, automation=id_, definition=definition)
+            for tenant, id_, definition, at in found
+        ]
 
     async def definition(self, tenant: int, id: int) -> Definition | None:
         found = await self._reader.one("definition_get", tenant=tenant, id=id)
