@@ -73,6 +73,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "src/interlock/expressions/",
     "src/interlock/steps/",
     "src/interlock/operations/",
+    "src/interlock/engine/",
     "src/interlock/ports/",
     "src/interlock/rules/",
     "src/interlock/assembly/",

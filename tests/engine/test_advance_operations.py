@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.engine.commits import Carried
+from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
 from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn
 from interlock.rules.events import (
@@ -278,7 +278,7 @@ async def test_a_created_attempt_taken_over_without_its_beginning_asks_the_store
         row = world.row(run.ref)
         plan = await world.plans.get(world.tenant, row.definition)
         held = Held(run.ref)
-        assert await world.advance.carry(Carried(row, plan, RunContext(plan, {}), INPUT), held) is FINISHED
+        assert await world.advance.carry(ActiveRun(row, plan, RunContext(plan, {}), INPUT), held) is FINISHED
         assert [attempt.first_started_at for attempt in noted] == [began]
 
 
@@ -288,9 +288,9 @@ async def test_a_hint_that_the_turn_itself_gave_makes_no_other_turn(noted: int, 
         await world.publish([webhook("a")], id="child")
         ref = await world.begin(await world.publish([run_automation("go", "child"), webhook("b")]))
         held = Held(ref)
-        held.noted = noted
+        held.ready_notifications = noted
         assert await world.advance.advance(Claim(ref), held) is FINISHED
-        assert held.noted == left
+        assert held.ready_notifications == left
 
 
 async def test_while_the_server_stops_nothing_more_is_announced() -> None:
@@ -330,7 +330,7 @@ async def test_a_run_in_hand_that_rests_is_looked_at_again(state: State) -> None
     async with quiet() as world:
         run = await a_run(world, state, steps=[wait("w", "10s")])
         plan = await world.plans.get(world.tenant, run.definition)
-        turned = await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref))
+        turned = await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {})), Held(run.ref))
         assert turned == Again(world.clock.now() + 10 * SECOND)
 
 
@@ -339,8 +339,8 @@ async def test_a_ready_run_in_hand_whose_time_has_not_come_is_not_taken_on() -> 
         run = await a_run(world, State.PENDING)
         at = world.clock.now() + SECOND
         plan = await world.plans.get(world.tenant, run.definition)
-        carried = Carried(replace(run, wake_at=at), plan, RunContext(plan, {}))
-        assert await world.advance.carry(carried, Held(run.ref)) == Again(at)
+        active = ActiveRun(replace(run, wake_at=at), plan, RunContext(plan, {}))
+        assert await world.advance.carry(active, Held(run.ref)) == Again(at)
         assert world.executions.events == []
 
 
@@ -349,4 +349,4 @@ async def test_a_ready_run_in_hand_that_somebody_else_stopped_is_left_alone() ->
         run = await a_run(world, State.PENDING)
         world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
         plan = await world.plans.get(world.tenant, run.definition)
-        assert await world.advance.carry(Carried(run, plan, RunContext(plan, {})), Held(run.ref)) is SUPERSEDED
+        assert await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {})), Held(run.ref)) is SUPERSEDED

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.engine.commits import Carried
+from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
 from interlock.engine.held import FINISHED, SUPERSEDED, Held, Turn
 from interlock.ports import Phase
@@ -180,7 +180,7 @@ async def carried_on(world: Engine, run: Execution) -> Turn:
     plan = await world.plans.get(world.tenant, run.definition)
     held = Held(run.ref)
     held.interrupt(run.epoch + 1)
-    return await world.advance.carry(Carried(run, plan, RunContext(plan, {}), INPUT), held)
+    return await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {}), INPUT), held)
 
 
 async def test_an_attempt_that_was_stopped_before_it_began_sent_nothing() -> None:

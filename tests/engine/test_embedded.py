@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.engine.commits import Carried
+from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
 from interlock.engine.suspects import MAX_LOSSES
@@ -50,7 +50,7 @@ async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_noth
         held = world.dispatcher.try_slot(other)
         assert held is not None
         world.dispatcher.interrupt(other, row.epoch + 1)
-        world.dispatcher.took(held, Carried(row, plan, RunContext(plan, {})))
+        world.dispatcher.took(held, ActiveRun(row, plan, RunContext(plan, {})))
         await settle()
         assert len(world.far.calls) == 1
 

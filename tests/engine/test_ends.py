@@ -115,12 +115,12 @@ async def test_a_run_that_is_created_only_after_the_end_is_left_to_recovery() ->
     in_time, too_late = dispatcher.try_slot(REF), dispatcher.try_slot(Ref(1, 8))
     assert in_time is not None
     assert too_late is not None
-    carried: Any = None
-    dispatcher.took(in_time, carried)
+    active: Any = None
+    dispatcher.took(in_time, active)
     await settle()
     await dispatcher.drain(0)
     assert dispatcher.busy == 0
-    dispatcher.took(too_late, carried)
+    dispatcher.took(too_late, active)
     await settle()
     assert turns.claims == [Claim(REF)]
     await ended(task)

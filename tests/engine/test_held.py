@@ -35,7 +35,7 @@ class Performing:
 
 async def test_a_slot_begins_with_nothing_cut_under_way_or_closing() -> None:
     held = Held(Ref(1, 7))
-    assert (held.task, held.noted, held.cut, held.performing, held.closing) == (None, 0, 0, 0, False)
+    assert (held.task, held.ready_notifications, held.cut, held.performing, held.closing) == (None, 0, 0, 0, False)
     assert held.begin(1)
     assert held.performing == 1
 

@@ -106,7 +106,7 @@ class DeadlineWaitsForTheAttempt(EmbeddedDispatcher):
         held = self._held.get(ref)
         if held is None:
             return await super()._come_due(ref, passing=passing)
-        held.noted += 1
+        held.ready_notifications += 1
         return True
 
 

@@ -28,7 +28,7 @@ class Turns:
             raise end
         return end
 
-    async def carry(self, carried: Any, held: Held) -> Turn:
+    async def carry(self, active: Any, held: Held) -> Turn:
         return await self.advance(Claim(held.ref), held)
 
     async def give_up(self, ref: Ref) -> None:

@@ -1,4 +1,4 @@
-"""The life of runs: how one begins (`start`), what happens between two commits (`advance`), and who sees to it.
+"""The engine: it starts runs (`start`), advances them from commit to commit (`advance`), and schedules that work.
 
-Rules decide what happens; this room only carries it out.
+The rules decide what happens to a run. The engine prepares their events and performs their effects.
 """

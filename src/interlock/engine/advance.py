@@ -1,7 +1,7 @@
-"""The life of a run between two commits: load, prepare, apply, perform, apply, and say when to look again.
+"""`Advance`: it takes a run from one commit to the next, until the run has to wait or is terminal.
 
-It does not know who calls it, and it decides nothing: each thing that happened is put to the rules as one event, and
-their answer says where the run stands. While that is an attempt of its own it goes on without loading the run again.
+It loads the run, prepares the next step, applies an event, performs the announced attempt, and applies its result. The
+rules decide what each event changes. The run is loaded once; later commits continue with the row that they wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from interlock.engine.attempts import Attempts
-from interlock.engine.commits import Carried, Commits, moved
+from interlock.engine.commits import ActiveRun, Commits, moved
 from interlock.engine.context import assemble
 from interlock.engine.following import Following
 from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn, Waits
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Advance:
-    """Carries runs on. `holder` names this process in what it announces."""
+    """Advances runs. `holder` is the name of this node in the attempts that it announces."""
 
     def __init__(
         self,
@@ -65,21 +65,29 @@ class Advance:
         self._slices = slices or Slices()
         self._vault = vault
 
-    # --- the doors ------------------------------------------------------------------------------------------------
+    # --- entry points ---------------------------------------------------------------------------------------------
 
     async def advance(self, claim: Claim, held: Held) -> Turn:
-        """Carry the run on as far as it goes now."""
+        """Load a run and advance it as far as possible.
+
+        Args:
+            claim: The run, and whether its previous holder no longer exists.
+            held: The slot of the run.
+
+        Returns:
+            When the dispatcher has to advance the run again.
+        """
         run = await self._executions.load(claim.ref)
         if run is None:
             return FINISHED
         execution = run.execution
         state = execution.state
         if state in IN_FLIGHT and claim.lost:
-            # Nobody asks for it a second time: a run in flight is left to its holder, and this one has none.
+            # This happens once: any other process leaves a run in flight to its holder, and this run has none.
             recovered = moved(await self._commits.apply(claim.ref, await self._recovered(execution)))
             if recovered is None:
                 return SUPERSEDED
-            # Loaded again: a callback that was kept may have settled the step and brought its output.
+            # Loaded again: a stored callback may have settled the step, with an output.
             run = await self._executions.load(claim.ref)
             if run is None:
                 return FINISHED
@@ -96,8 +104,8 @@ class Advance:
             await self.overdue(claim.ref)
             return FINISHED
         loaded = await self._loaded(run, held)
-        if isinstance(loaded, Carried):
-            if not await self._take_on(loaded, held):
+        if isinstance(loaded, ActiveRun):
+            if not await self._resume(loaded, held):
                 return SUPERSEDED
             return await self.carry(loaded, held)
         if isinstance(loaded, bytes):
@@ -105,8 +113,8 @@ class Advance:
             return FINISHED
         return loaded
 
-    async def _loaded(self, run: Run, held: Held) -> Carried | Turn | bytes:
-        """The run in hand; or the error for which it cannot be carried on; or, if neither is known, what to do next."""
+    async def _loaded(self, run: Run, held: Held) -> ActiveRun | Turn | bytes:
+        """Return the run with its compiled automation and context, or the error that ends it, or what to do instead."""
         execution = run.execution
         if held.stopped:
             return SUPERSEDED
@@ -116,14 +124,14 @@ class Advance:
             plan = await self._plans.get(execution.tenant, execution.definition)
             await self._slices.turn()
             self._slices.spent(len(run.input) + sum(len(output) for _, output in run.outputs))
-            return Carried(execution, plan, assemble(plan, run, self._vault))
+            return ActiveRun(execution, plan, assemble(plan, run, self._vault))
         except asyncio.CancelledError:
-            # A slot is not kept for the plan of a run that is stopped.
+            # A run that is terminated keeps no slot while its automation is compiled.
             if not held.end():
                 raise
             return SUPERSEDED
         except Unavailable:
-            # No process can be had that compiles it: nothing is wrong with the run.
+            # No evaluator process is available; the run itself has no error.
             return Again(self._clock.now() + SECOND)
         except PlanUnusable as error:
             return error_document("PLAN_UNUSABLE", error.message)
@@ -134,7 +142,7 @@ class Advance:
             self._marks.end(mark)
 
     async def destination(self, ref: Ref) -> str | None:
-        """The host that a ready run is certain to call next; None: that is not known before it is prepared."""
+        """Return the host that a ready run will certainly call next; None if preparation has to determine it."""
         execution = await self._executions.get(ref)
         if execution is None or execution.state is not State.PENDING:
             return None
@@ -142,28 +150,36 @@ class Advance:
         return None if plan is None else await plan.next_destination(execution.step)
 
     async def set_aside(self, ref: Ref) -> Turn:
-        """End a run that the process did not survive too often."""
+        """End a run in `ERROR` because the server crashed too often while it worked on the run."""
         execution = await self._executions.get(ref)
         if execution is not None and execution.state in (State.PENDING, State.WAITING):
             await self._refuse(execution, SET_ASIDE)
         return FINISHED
 
-    async def carry(self, carried: Carried, held: Held) -> Turn:
-        """Go on with a run whose row was just written by this process: attempt after attempt, until it rests."""
+    async def carry(self, active: ActiveRun, held: Held) -> Turn:
+        """Advance a run whose row this process has just written, until it waits or is terminal.
+
+        Args:
+            active: The run as the last commit left it.
+            held: The slot of the run.
+
+        Returns:
+            When the dispatcher has to advance the run again.
+        """
         while True:
-            execution = carried.execution
+            execution = active.execution
             state = execution.state
             if state is State.PROCESS_STEP:
-                if not await self._attempts.make(carried, held):
+                if not await self._attempts.make(active, held):
                     return SUPERSEDED
-            elif state is State.PENDING and carried.waits_for is not None:
-                return Waits(carried.waits_for)
+            elif state is State.PENDING and active.waits_for is not None:
+                return Waits(active.waits_for)
             elif state is State.PENDING and execution.wake_at is not None:
-                if execution.wake_at > self._clock.now() or held.closing or carried.stale:
+                if execution.wake_at > self._clock.now() or held.closing or active.stale:
                     return Again(execution.wake_at)
-                # This very turn does what the commit's own hint asks for.
-                held.noted = max(0, held.noted - 1)
-                if not await self._take_on(carried, held):
+                # This call does what the notification of the last commit asks for.
+                held.ready_notifications = max(0, held.ready_notifications - 1)
+                if not await self._resume(active, held):
                     return SUPERSEDED
             elif execution.wake_at is not None:
                 return Again(execution.wake_at)
@@ -171,15 +187,18 @@ class Advance:
                 return FINISHED
 
     async def recover(self, execution: Execution) -> Execution | None:
-        """Settle what a dead holder left in flight; nothing is performed. None: it moved meanwhile.
+        """Settle the attempt that a lost holder left in flight. Nothing is performed.
+
+        Returns:
+            The run after the commit; None if it has moved meanwhile.
 
         Raises:
-            Unavailable: the commit could not be made.
+            Unavailable: The commit was not possible.
         """
         return moved(await self._executions.apply(execution.ref, await self._recovered(execution)))
 
     async def give_up(self, ref: Ref) -> None:
-        """End a run that this process cannot carry on because of a defect of ours."""
+        """End a run in `ERROR` because a defect of the server prevents it from advancing."""
         execution = await self._executions.get(ref)
         if execution is None or execution.state in TERMINAL or execution.state is State.PAUSED_BY_CIRCUIT_BREAKER:
             return
@@ -189,50 +208,50 @@ class Advance:
             await self._refuse(execution, DEFECT)
 
     async def overdue(self, ref: Ref) -> None:
-        """Give up on the attempt of a stopping run whose deadline has passed. Safe beside a turn of the same run."""
+        """Abandon the attempt of a stopping run whose deadline has passed; safe while `advance` works on the run."""
         execution = await self._executions.get(ref)
         now = self._clock.now()
         if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:
             return
         await self._executions.apply(ref, DeadlinePassed(now, execution.epoch))
 
-    # --- resting runs ---------------------------------------------------------------------------------------------
+    # --- waiting runs ---------------------------------------------------------------------------------------------
 
-    async def _take_on(self, carried: Carried, held: Held) -> bool:
-        """Move a run on that was ready, or whose waiting is over. False: it moved meanwhile."""
-        execution = carried.execution
+    async def _resume(self, active: ActiveRun, held: Held) -> bool:
+        """Advance a run that was ready, or whose wait has ended. Returns False if the run has moved meanwhile."""
+        execution = active.execution
         at = self._clock.now()
         following: Next | None
         if execution.state is State.PENDING:
-            entered = await self._following.entered(carried, held, at)
+            entered = await self._following.entered(active, held, at)
             if entered is None:
-                # It is stopped.
+                # The run is terminated.
                 return False
-            entered = await self._following.in_turn(carried, held, entered)
+            entered = await self._following.in_turn(active, held, entered)
             if entered is None:
-                # Nothing is committed: it stays ready.
+                # Nothing is committed; the run stays ready.
                 return True
             return await self._commits.commit(
-                carried, Prepared(self._clock.now(), execution.epoch, entered, self.holder)
+                active, Prepared(self._clock.now(), execution.epoch, entered, self.holder)
             )
         by = execution.waiting_for
         assert by is not None
         result: Result | None = None
-        step = carried.plan.steps[execution.step]
+        step = active.plan.steps[execution.step]
         if by is WaitingFor.TIMER:
             output = step.step.waited(execution.wake_at or at)
             result = Result(Outcome.SUCCEEDED, encode_output(output))
-            following = await self._following.after(carried, held, output, at)
+            following = await self._following.after(active, held, output, at)
         elif by is WaitingFor.RETRY:
-            following = await self._following.in_turn(carried, held, await self._following.entered(carried, held, at))
+            following = await self._following.in_turn(active, held, await self._following.entered(active, held, at))
         else:
             result = Result(Outcome.FAILED, error=step.step.expired())
             following = Fail(execution.step)
         event = Woken(self._clock.now(), execution.epoch, by, result, following, self.holder)
-        return await self._commits.commit(carried, event)
+        return await self._commits.commit(active, event)
 
     async def _refuse(self, execution: Execution, document: bytes) -> None:
-        """End a resting run that cannot be carried on, and say why."""
+        """End a run in `ERROR` that is ready or waits, and record the error on its step."""
         now, by = self._clock.now(), execution.waiting_for
         event: Event
         if execution.state is not State.WAITING or by is None:

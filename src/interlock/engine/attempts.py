@@ -1,4 +1,4 @@
-"""Attempts: the announced attempt is performed, and its outcome is recorded together with what comes next."""
+"""Attempts: an announced attempt is performed, and its outcome is committed together with what comes next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from interlock.engine.commits import Carried, Commits
+from interlock.engine.commits import ActiveRun, Commits
 from interlock.engine.following import Following
 from interlock.engine.held import Held
 from interlock.engine.items import AttemptItems
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Performs attempts of runs in hand."""
+    """Performs the announced attempts of active runs."""
 
     def __init__(self, commits: Commits, following: Following, clock: Clock, chance: Randomness, vault: Vault) -> None:
         self._commits = commits
@@ -35,58 +35,62 @@ class Attempts:
         self._chance = chance
         self._vault = vault
 
-    async def make(self, carried: Carried, held: Held) -> bool:
-        """Perform the announced attempt and record what became of it, together with what comes next."""
-        execution = carried.execution
+    async def make(self, active: ActiveRun, held: Held) -> bool:
+        """Perform the announced attempt, and commit its outcome together with what comes next.
+
+        Returns:
+            False if the run has moved meanwhile, so that the caller must leave it alone.
+        """
+        execution = active.execution
         ref = AttemptRef(execution.step, execution.attempt, execution.attempt_epoch)
-        if not carried.began_at:
+        if not active.began_at:
             first = await self._following.first_row(execution) if execution.attempt > 1 else None
-            carried.began_at = execution.updated_at if first is None else first.started_at
+            active.began_at = execution.updated_at if first is None else first.started_at
         attempt = Attempt(
             execution.ref,
             execution.automation,
             ref,
-            carried.input,
-            carried.began_at,
+            active.input,
+            active.began_at,
             self._vault,
-            carried.sealed,
-            key=carried.key,
-            apps=carried.plan.apps,
+            active.sealed,
+            key=active.key,
+            apps=active.plan.apps,
         )
-        items = AttemptItems(self._commits, self._clock, self._chance, carried, held, attempt)
-        report = await self._perform(carried, held, attempt, items)
+        items = AttemptItems(self._commits, self._clock, self._chance, active, held, attempt)
+        report = await self._perform(active, held, attempt, items)
         now = self._clock.now()
         if isinstance(report, Outcome):
             progress = attempt.progress
             cut = Result(report, status=progress.status, phase=progress.phase)
-            return await self._settle_cut(carried, Settled(now, ref, cut, None, self._commits.holder))
+            return await self._settle_cut(active, Settled(now, ref, cut, None, self._commits.holder))
         following: Next | None
         if isinstance(report, tuple):
             result, following = report
         else:
             result, following = interpret(report, attempt, now, self._chance.chance())
-        # A run that is being stopped must not wait until what would have followed is evaluated.
+        # A run that is being terminated must not wait for the evaluation of a step that will not run.
         if isinstance(report, Succeeded) and following is None and held.cut <= ref.epoch and not held.closing:
             if held.cautious is not None:
-                # What follows may end the process: then this attempt is not to be made again.
-                carried.stale = True
+                # The evaluation of the next step may crash the server; this attempt must not be repeated then.
+                active.stale = True
             else:
-                following = await self._following.after(carried, held, report.output, now)
+                following = await self._following.after(active, held, report.output, now)
             now = self._clock.now()
-        return await self._settle(carried, Settled(now, ref, result, following, self._commits.holder))
+        return await self._settle(active, Settled(now, ref, result, following, self._commits.holder))
 
     async def _perform(
-        self, carried: Carried, held: Held, attempt: Attempt, items: AttemptItems
+        self, active: ActiveRun, held: Held, attempt: Attempt, items: AttemptItems
     ) -> Report | Outcome | tuple[Result, Next]:
-        """The step's report; if it was interrupted, what that means for it; if it met a defect, what is proven."""
-        step = carried.plan.steps[attempt.attempt.position].step
+        """Perform the step. Returns its report, the outcome of an interrupt, or what is proven after a defect."""
+        step = active.plan.steps[attempt.attempt.position].step
         if items.failure is not None:
             return items.failure
         if not held.begin(attempt.attempt.epoch):
             return Outcome.INTERRUPTED_NOT_SENT
         report: Report | tuple[Result, Next]
         try:
-            report = items.judged(attempt.masked(await step.perform(attempt, items)))
+            report = items.interpreted(attempt.masked(await step.perform(attempt, items)))
         except ItemsEnded:
             held.end()
             return await items.ended()
@@ -110,34 +114,37 @@ class Attempts:
         held.end()
         return report
 
-    async def _settle(self, carried: Carried, event: Settled) -> bool:
-        """Record a settled attempt with what follows it; else alone, else its outcome alone."""
+    async def _settle(self, active: ActiveRun, event: Settled) -> bool:
+        """Commit a settled attempt with what follows; if that fails, without it; if that fails, its outcome only."""
         try:
-            return await self._commits.commit(carried, event)
+            return await self._commits.commit(active, event)
         except Fatal:
             raise
-        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
-            _log.exception("recording an attempt of execution %s with what follows failed", carried.execution.id)
+        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of the server may change that
+            _log.exception(
+                "recording an attempt of execution %s with its next step failed",
+                active.execution.id,
+            )
         if event.result.outcome is Outcome.SUCCEEDED and event.next is not None:
             try:
-                return await self._commits.commit(carried, replace(event, next=None))
+                return await self._commits.commit(active, replace(event, next=None))
             except Fatal:
                 raise
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("recording an attempt of execution %s failed", carried.execution.id)
-        return await self._commits.commit(carried, without_output(event))
+                _log.exception("recording an attempt of execution %s without its next step failed", active.execution.id)
+        return await self._commits.commit(active, without_output(event))
 
-    async def _settle_cut(self, carried: Carried, event: Settled) -> bool:
-        """Record an interrupted attempt. If nothing was stopped after all, it settles nothing and is made again."""
-        decision = await self._commits.apply(carried.execution.ref, event)
+    async def _settle_cut(self, active: ActiveRun, event: Settled) -> bool:
+        """Commit an interrupted attempt; if no termination was accepted, settle it as abandoned instead."""
+        decision = await self._commits.apply(active.execution.ref, event)
         if decision is None:
             return False
         row = decision.execution
-        carried.execution = row
+        active.execution = row
         if decision.verdict is not Verdict.SUPERSEDED:
             return True
         if row.state is not State.PROCESS_STEP or row.attempt_epoch != event.attempt.epoch:
             return False
-        step = carried.plan.steps[row.step].step
+        step = active.plan.steps[row.step].step
         again = lost(event.attempt, event.result, event.at, step, OUTCOME_UNKNOWN, self._commits.holder)
-        return await self._commits.commit(carried, again)
+        return await self._commits.commit(active, again)

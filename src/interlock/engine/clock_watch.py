@@ -1,12 +1,12 @@
-"""The watch over the clock: engine time only counts, so a wall clock that was wrong at the start has to be found out.
+"""The clock watch: it compares engine time with the wall clock, because engine time only counts from the start.
 
-Both clocks are compared now and then. Where they differ by more than `CLOCK_DRIFT_MICROSECONDS`, engine time is moved
-to the wall in one commit with every time that something waits for: a wait of 30 minutes is one of 30 minutes of real
-time, whatever the wall did. What was recorded before keeps the time it was recorded with, and an audit row tells of
-the move. Across a restart the same is done with the machine's uptime, as long as the machine was not restarted too.
+If the two differ by more than `CLOCK_DRIFT_MICROSECONDS`, one commit moves engine time to the wall clock, together with
+every time that something waits for. So a wait of 30 minutes takes 30 minutes of real time, whatever the wall clock did.
+Records keep the time with which they were written, and an audit row records the move. After a restart of the process,
+but not of the machine, the uptime of the machine is used in the same way.
 
 Old records are removed by age, so a clock that is years ahead would remove all of them. Nothing is removed in the first
-hour of a process, and, after a clock that is far from the newest record, until an operator confirms it.
+hour of a process, and, if the clock is far from the newest record, until an operator confirms the clock.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ _log = logging.getLogger(__name__)
 
 
 class ClockWatch:
-    """Compares the clocks, and says whether old records may be removed.
+    """Compares the clocks, and decides whether old records may be removed.
 
     Args:
-        moved: told by how much engine time was moved, right after the commit.
+        clocks: The times that the store keeps.
+        clock: Engine time, the wall clock and the uptime.
+        moved: Called after the commit with the number of microseconds by which engine time was moved.
     """
 
     def __init__(self, clocks: Clocks, clock: Clock, moved: Callable[[int], None] = lambda by: None) -> None:
@@ -51,14 +53,14 @@ class ClockWatch:
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
         self._held: int | None = None
         self._newest: int | None = None
-        """As the last process has left it: what this one writes has the time that is in doubt."""
+        """The newest record of the previous process. Records of this process have the time that is in doubt."""
         self.unmoved = 0
-        """Microseconds by which the stored times are still to be moved: engine time has been, or the clock was changed
-        before the start."""
+        """Microseconds by which the stored times still have to be moved, because engine time was moved or the clock
+        changed before the start."""
         self._look_at = self._mark_at = clock.uptime()
 
     async def read_record(self) -> None:
-        """Read the times that the last process has left; to be called before this process writes anything."""
+        """Read the times of the previous process. Call it before this process writes anything."""
         self._held = await self._clocks.held()
         self._newest = await self._clocks.newest()
 
@@ -69,7 +71,7 @@ class ClockWatch:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the clock; empty if nothing is."""
+        """A description of what is wrong with the clock; empty if nothing is wrong."""
         if abs(self.drift) > CLOCK_DRIFT_MICROSECONDS:
             return f"the wall clock is {_told(self.drift)} engine time, which is being moved"
         if self._held is None:
@@ -81,7 +83,7 @@ class ClockWatch:
         )
 
     def may_remove(self) -> bool:
-        """Whether what is older than it is kept may be removed now."""
+        """Return whether records that have reached their retention time may be removed now."""
         return self._held is None and not self._drifted and self._clock.uptime() >= self._removable_from
 
     @property
@@ -89,10 +91,10 @@ class ClockWatch:
         return abs(self.drift) > CLOCK_DRIFT_MICROSECONDS
 
     async def begin(self, *, confirmed: str = "") -> None:
-        """Compare the clock with what `read_record` found; to be called before anything is done.
+        """Compare the clock with the times that `read_record` found. Call it before any work begins.
 
         Args:
-            confirmed: today's date in UTC, as an operator has given it: YYYY-MM-DD.
+            confirmed: Today's date in UTC as the operator confirmed it, as YYYY-MM-DD; empty if not confirmed.
         """
         known, clock = await self._clocks.mark(), self._clock
         newest = self._newest
@@ -101,7 +103,7 @@ class ClockWatch:
         if newest is not None and abs(clock.now() - newest) > FAR:
             self._hold(newest)
         if known is not None and known.boot == clock.boot():
-            # The machine has counted on while no process did.
+            # The uptime of the machine went on while no process counted.
             self.unmoved = clock.now() - (known.now + clock.uptime() - known.uptime)
             await self._catch_up()
         if self._held is not None and confirmed == _date(clock.now()):
@@ -112,7 +114,7 @@ class ClockWatch:
         await self._mark()
 
     async def look(self) -> None:
-        """Compare the clocks, if it is time to; to be called every second or so."""
+        """Compare the clocks if the last comparison is `LOOK_EVERY` ago. Call it about once a second."""
         uptime = self._clock.uptime()
         if uptime >= self._look_at:
             self._look_at = uptime + LOOK_EVERY
@@ -140,8 +142,8 @@ class ClockWatch:
         mark = ClockMark(boot=clock.boot(), uptime=clock.uptime(), now=right)
         self._removable_from = clock.uptime() + NO_REMOVAL_AFTER_START
         moving = self._clocks.move(by, right, mark, self._held, audit, lambda: self._moved(by))
-        _log.warning("the wall clock is %s what engine time was: all times that are waited for are moved", _told(by))
-        # In the same turn: what was submitted before it has the old time and is moved, what follows has the new one.
+        _log.warning("the wall clock is %s engine time; engine time and all stored times are moved", _told(by))
+        # Within one turn of the loop: jobs that were submitted earlier have the old time, which the commit moves.
         clock.move(clock_by)
         self.unmoved = by
         try:
@@ -156,10 +158,13 @@ class ClockWatch:
         self._tell_moved(by)
 
     def _hold(self, newest: int) -> None:
-        """Remove nothing until it is confirmed. The commit that keeps the next mark keeps this too."""
+        """Remove nothing until an operator confirms the clock. The commit of the next mark stores this as well."""
         if self._held is None:
             self._held = newest
-            _log.warning("nothing old is removed until the clock is confirmed: it was %s", _date(newest))
+            _log.warning(
+                "no old record is removed until the clock is confirmed; it was %s",
+                _date(newest),
+            )
 
     async def _mark(self) -> None:
         clock = self._clock

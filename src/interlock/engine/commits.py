@@ -1,4 +1,4 @@
-"""Commits of the engine: what happened to a run is put to the rules, and no result is lost while the store is away."""
+"""Commits of the engine: each applies one event, and is repeated while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -19,75 +19,79 @@ from interlock.steps.kind import SettledItem
 
 
 @dataclass(slots=True)
-class Carried:
-    """A run in hand: the row as the last commit left it, its plan and context, and the input last announced."""
+class ActiveRun:
+    """A run that this process advances: its last row, automation, context and announced input."""
 
     execution: Execution
     plan: Plan
     context: RunContext
     input: bytes = b"{}"
     sealed: SecretRef | None = None
-    """The input with the secrets that `input` masks: then the answer may repeat one. None: it masks none."""
+    """The input with the secrets that `input` masks, which the answer may repeat; None if `input` masks none."""
     key: str | None = None
     """The idempotency key last announced."""
     items: tuple[Item, ...] = ()
     """The items last announced."""
     settled_items: Mapping[int, SettledItem] = field(default_factory=dict)
-    """The items of the present step that had ended when they were announced, by number."""
+    """The items of the current step that had ended before the attempt was announced, by number."""
     began_at: int = 0
-    """When the first attempt at the present step was announced; 0: not known, the store has it."""
+    """When the first attempt at the current step was announced; 0 if it has to be read from the store."""
     stale: bool = False
-    """The context is not that of the row, because of a defect or an early callback: the run has to be loaded again."""
+    """Whether the context does not match the row, so that the run has to be loaded again."""
     waits_for: str | None = None
-    """The host whose turn the next call has to wait for."""
+    """The host for which the next call needs a slot; None if the run does not wait for one."""
 
     def take(self, announce: Announce) -> None:
-        """Keep what the attempt in flight was announced with."""
+        """Store the input, key and items of the attempt in flight."""
         if announce.input is not None:
             self.input, self.sealed = announce.input, announce.sealed
         self.key, self.items = announce.key, announce.items
 
 
 class Commits:
-    """Writes events of runs. `holder` names this process in what it announces."""
+    """Applies events of runs. `holder` is the name of this node in the attempts that it announces."""
 
     def __init__(self, executions: Executions, clock: Clock, holder: str) -> None:
         self._executions = executions
         self._clock = clock
         self.holder = holder
 
-    async def commit(self, carried: Carried, event: Prepared | Settled | Woken) -> bool:
-        """Put the event to the rules and take over what they decided. False: the run moved meanwhile."""
-        before = carried.execution
+    async def commit(self, active: ActiveRun, event: Prepared | Settled | Woken) -> bool:
+        """Apply the event and update the run with the decision. Returns False if the run has moved meanwhile."""
+        before = active.execution
         decision = await self.apply(before.ref, event)
         if decision is None or decision.verdict is Verdict.SUPERSEDED:
             return False
-        row = carried.execution = decision.execution
+        row = active.execution = decision.execution
         following = event.next
         if row.state is State.PENDING and isinstance(event, Settled) and isinstance(following, _NO_SUCCESS):
-            # A callback that was kept settled the step: what it brought is not in this context.
-            carried.stale = True
+            # A stored callback settled the step, and its output is not in this context.
+            active.stale = True
         if isinstance(following, Announce):
-            carried.take(following)
+            active.take(following)
             if row.step != before.step or row.attempt <= 1:
-                carried.began_at, carried.settled_items = 0, {}
+                active.began_at, active.settled_items = 0, {}
         elif isinstance(following, Change) and row.state is State.PENDING:
-            self._take_output(carried, decision, following.position)
+            self._take_output(active, decision, following.position)
         return True
 
     @staticmethod
-    def _take_output(carried: Carried, decision: Decision, position: int) -> None:
-        """Add what a change returned to the context."""
+    def _take_output(active: ActiveRun, decision: Decision, position: int) -> None:
+        """Add the output of a change to the context."""
         closed = (each for each in decision.records if isinstance(each, StepClosed) and each.position == position)
         made = next(closed, None)
         if made is None:
-            # It was not made, or its commit was in doubt and is only known by the row: the store has what it returned.
-            carried.stale = True
+            # The change was not made, or only its row is known after a commit in doubt: the store has its output.
+            active.stale = True
         elif made.output is not None:
-            carried.context.add(carried.plan.steps[position].name, decode(made.output))
+            active.context.add(active.plan.steps[position].name, decode(made.output))
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
-        """`apply`, again and again while it is not known whether the commit was made: a result must not be lost."""
+        """Apply the event, and repeat that while it is unknown whether the commit was made, so that no result is lost.
+
+        Returns:
+            The decision; None if the run does not exist.
+        """
         try:
             return await self._executions.apply(ref, event)
         except Unavailable:
@@ -101,7 +105,7 @@ class Commits:
                 continue
 
     async def own_write(self, ref: Ref, event: Event) -> Decision | None:
-        """If the commit in doubt was made after all, the decision as it must have been; None: it was not."""
+        """Return the decision of a commit in doubt if the store shows that it was made; None if it was not."""
         run = await self._executions.load(ref)
         if run is None or not isinstance(event, Prepared | Settled | Woken | ItemSettled):
             return None
@@ -115,25 +119,25 @@ class Commits:
 
 
 _NO_SUCCESS: Final = (Wait, Retry, Fail)
-"""What can follow an attempt that has not succeeded."""
+"""What can follow an attempt that did not succeed."""
 
 
 def moved(decision: Decision | None) -> Execution | None:
-    """The run as the event left it; None: it moved before that."""
+    """Return the run after the event; None if it had moved before."""
     return None if decision is None or decision.verdict is Verdict.SUPERSEDED else decision.execution
 
 
 def _is_own_item(row: ItemRow, event: ItemSettled) -> bool:
-    """Whether an item ended as this event says. Only this process settles items of its attempt."""
+    """Return whether the row shows this event. Only this process settles the items of its attempts."""
     same = row.attempt == event.attempt.number and row.item == event.item
     return same and row.settled_at == event.at and row.outcome is event.result.outcome
 
 
 def _is_own(run: Run, event: Prepared | Settled | Woken, holder: str, rows: list[StepRow]) -> bool:
-    """Whether the run stands where this event put it.
+    """Return whether the stored run shows that this event was committed.
 
-    A settled attempt shows its own time and outcome. Otherwise the epoch is the next one, the time is the event's, and
-    an attempt in flight carries our name.
+    A settled attempt has the time and the outcome of the event. For other events, the epoch is the next one, the row
+    has the time of the event, and an attempt in flight has the name of this node.
     """
     row = run.execution
     if isinstance(event, Settled):

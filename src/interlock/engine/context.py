@@ -1,6 +1,6 @@
-"""What the expressions of a run may read: its trigger data, and the output of each completed step.
+"""The context of a run: its trigger data and the output of each completed step, which expressions read as `ctx`.
 
-Assembled from the store when a run is taken on, and extended in place while the same process carries it on.
+It is assembled from the store when the run is loaded, and extended while the same process advances the run.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def instant(at: int) -> datetime:
-    """A time in microseconds as expressions see it."""
+    """Return a time in microseconds as the `datetime` that expressions read."""
     return _EPOCH + at * _MICROSECOND
 
 
 def trigger_of(defaults: Mapping[str, object], given: object) -> Mapping[str, object]:
-    """`ctx.trigger`: what a run was started with, laid over the automation's own context, member by member."""
+    """Return `ctx.trigger`: the automation's own context, with the members that the run was started with on top."""
     members = given if isinstance(given, Mapping) else {}
     return {**defaults, **members} if defaults else members
 
 
 class RunContext:
-    """The `ctx` of one run, and which members in it are secret."""
+    """The `ctx` of one run, and the names of its secret members."""
 
     __slots__ = ("_context", "_ctx", "secrets")
 
@@ -42,29 +42,34 @@ class RunContext:
         self.secrets: Secrets = NO_SECRETS
 
     def hide(self, name: str, members: frozenset[str]) -> None:
-        """These members of a step, or of `trigger`, are secret."""
+        """Mark members of a step's output, or of `trigger`, as secret."""
         if members:
             self.secrets |= {(name, member) for member in members}
 
     def add(self, name: str, output: object, secret: frozenset[str] = frozenset()) -> None:
-        """A step has completed; these members of its output are secret."""
+        """Add the output of a completed step, with the names of its secret members."""
         self.hide(name, secret)
         if self._context is not None:
-            # Whoever holds the context given out before must not see it change.
+            # An evaluation that still reads the previous context must not see it change.
             self._ctx = {**self._ctx, name: output}
             self._context = None
         else:
             self._ctx[name] = output
 
     def at(self, moment: int) -> Context:
-        """For expressions evaluated at `moment` (microseconds); the same one until a step is added."""
+        """Return the context for an evaluation at `moment` (microseconds); the same object until a step is added."""
         if self._context is None:
             self._context = Context(self._ctx, instant(moment))
         return self._context
 
 
 def assemble(plan: Plan, run: Run, vault: Vault) -> RunContext:
-    """The context of a run as it stands in the store, with its secrets. Raises Unreadable, SecretUnreadable."""
+    """Assemble the context of a stored run, with its secrets.
+
+    Raises:
+        Unreadable: A stored document cannot be decoded.
+        SecretUnreadable: A stored secret cannot be opened.
+    """
     ref = run.execution.ref
     given = Revealed(run.input, frozenset())
     if run.sealed_input is not None:

@@ -1,4 +1,4 @@
-"""News after a commit: whoever waits for a run to change is woken by the commit that changed it, and by that alone."""
+"""The feed of changes: the commit that changes a run wakes the requests that wait for a change of that run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from interlock.rules.model import Ref
 
 
 class Watch:
-    """Somebody's interest in one run, from its creation on: no change after that is missed."""
+    """The watch of one request over one run. It misses no change after it was created."""
 
     __slots__ = ("_changed",)
 
@@ -20,10 +20,11 @@ class Watch:
         self._changed = asyncio.Event()
 
     def note(self) -> None:
+        """Record that the run has changed."""
         self._changed.set()
 
     async def change(self, clock: Clock, until: int) -> bool:
-        """Return once the run has changed since the last call, or at `until` (engine time); whether it has changed."""
+        """Wait for a change since the last call, or until `until` (engine time). Returns whether there was one."""
         if not self._changed.is_set() and clock.now() < until:
             await wait_for(self._changed.wait, clock, until)
         changed = self._changed.is_set()
@@ -32,30 +33,31 @@ class Watch:
 
 
 class Feed:
-    """`ports.ChangeListener` that wakes those who watch a run. Costs one look at an empty dict while nobody does."""
+    """`ports.ChangeListener` that wakes the watches of a run. Without watches a commit costs one check of a dict."""
 
     def __init__(self) -> None:
         self._watches: dict[tuple[int, int], list[Watch]] = {}
         self.watches = 0
-        """How many watch."""
+        """The number of open watches."""
         self.closed = False
-        """The server is stopping: there is nothing to wait for any more."""
+        """Whether the server is stopping, so that no request may wait any longer."""
 
     def close(self) -> None:
-        """Wake everybody, so that nobody holds up the end."""
+        """Wake every watch, so that no waiting request delays the end of the server."""
         self.closed = True
         for watches in self._watches.values():
             for watch in watches:
                 watch.note()
 
     def changed(self, tenant: int, id: int) -> None:
+        """Wake the watches of a run after the commit that changed it."""
         if self._watches:
             for watch in self._watches.get((tenant, id), ()):
                 watch.note()
 
     @contextmanager
     def watch(self, ref: Ref) -> Iterator[Watch]:
-        """Watch a run. Begin before the reading or the order whose consequences are waited for."""
+        """Watch a run. Enter this before the read or the request whose consequences you wait for."""
         key, watch = (ref.tenant, ref.id), Watch()
         self._watches.setdefault(key, []).append(watch)
         self.watches += 1

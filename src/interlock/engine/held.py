@@ -1,4 +1,4 @@
-"""What a dispatcher holds of a run while it is being carried on, and what `advance` answers."""
+"""The slot of a run while `advance` works on it, and the results that `advance` returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from interlock.rules.model import Ref
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run to carry on. `lost`: its previous holder is known to be dead, so what is in flight is in nobody's hands."""
+    """A run to advance. `lost`: its previous holder no longer exists, so its attempt in flight has no holder."""
 
     ref: Ref
     lost: bool = False
@@ -21,26 +21,26 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Nothing is left to do, until something else happens to the run."""
+    """Nothing is left to do until another event changes the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Look at it again at this time (microseconds)."""
+    """The run has to be advanced again at this time (microseconds)."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """It is ready, and its next call has to wait until the host has a slot for it. Nothing of it is announced."""
+    """The run is ready, and its next call, which is not announced, waits until its host has a slot."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """It moved meanwhile, or somebody else holds it: touch nothing. Whoever moved it has said that it is ready."""
+    """The run has moved, or another node holds it: leave it alone. The commit that moved it notified its dispatcher."""
 
 
 Turn = Finished | Again | Waits | Superseded
@@ -50,10 +50,10 @@ SUPERSEDED: Final = Superseded()
 
 
 class Held:
-    """A slot, and the run in it. It exists before the announcement that it is for is committed, so no stop can slip by.
+    """A slot and the run in it. It exists before the commit that announces the attempt, so it misses no interrupt.
 
-    An interrupt cuts a perform that was announced with a lower epoch than the interrupt's, and nothing else: never
-    `advance` itself, which still has to record what became of the attempt.
+    An interrupt cancels only the performance of an attempt that was announced with a lower epoch. It never cancels
+    `advance` itself, which has to record the outcome of the attempt.
     """
 
     __slots__ = (
@@ -64,8 +64,8 @@ class Held:
         "cut",
         "evaluating",
         "host",
-        "noted",
         "performing",
+        "ready_notifications",
         "ref",
         "stopped",
         "task",
@@ -75,29 +75,29 @@ class Held:
         self.ref = ref
         self._turns = turns
         self.host = host
-        """The host that it calls, or is about to call."""
+        """The host that the run calls, or is about to call."""
         self.task: asyncio.Task[None] | None = None
-        """The task that carries it on; whoever holds the slot sets it before anything is performed."""
-        self.noted = 0
-        """How often the run was said to be ready since the present turn began: more than its own doing, and there is
-        another turn."""
+        """The task that advances the run; the dispatcher sets it before anything is performed."""
+        self.ready_notifications = 0
+        """Notifications that the run is ready, without those that the task has acted on. If some are left when the
+        task ends, the run is queued again."""
         self.cut = 0
-        """The greatest epoch an interrupt has named."""
+        """The greatest epoch of all interrupts."""
         self.performing = 0
-        """The epoch of the attempt under way, or 0."""
+        """The epoch of the attempt that is performed; 0 if there is none."""
         self.closing = False
-        """The server is stopping: record the attempt in flight, and announce no other."""
+        """Whether the server is stopping: record the attempt in flight, and announce no other."""
         self.stopped = False
-        """A termination of the run was accepted: what would follow need not be evaluated."""
+        """Whether a termination of the run was accepted, so that the next step need not be evaluated."""
         self.evaluating = False
-        """What follows is being evaluated. `end` ends that too."""
+        """Whether the next step is being evaluated, between setting this and calling `end`."""
         self.cautious: Callable[[], None] | None = None
-        """Set for a run with losses, whose settled attempts are recorded before what follows them is evaluated. Called
-        when an attempt at it begins: until then it was survived."""
+        """Called when an attempt begins, which proves that the evaluation did not crash the server. Set only for a run
+        with losses, whose settled attempts are recorded before the next step is evaluated."""
         self._cutting = False
 
     def may_call(self, host: str | None) -> bool:
-        """Whether its next call may be announced now. False: it has to wait for its turn, without a slot."""
+        """Return whether the next call may be announced now; if not, the run gives its slot back and waits."""
         if self._turns is None:
             return True
         if not self._turns.move(self.ref.tenant, self.host, host):
@@ -106,26 +106,28 @@ class Held:
         return True
 
     def interrupt(self, epoch: int) -> None:
-        """Cut what was announced with a lower epoch, now or when it would begin."""
+        """Cancel the attempt that was announced with a lower epoch, or prevent that it begins."""
         self.cut = max(self.cut, epoch)
         if 0 < self.performing < epoch and not self._cutting and self.task is not None:
             self._cutting = True
             self.task.cancel()
 
     def stop(self) -> None:
-        """A termination of the run was accepted: give up on evaluating what would follow. A perform goes on, unless it
-        is interrupted."""
+        """Cancel the evaluation of the next step, because a termination of the run was accepted.
+
+        The performance of an attempt continues unless `interrupt` cancels it.
+        """
         self.stopped = True
         if self.evaluating and not self._cutting and self.task is not None:
             self._cutting = True
             self.task.cancel()
 
     def is_stopped(self) -> bool:
-        """Whether a termination of the run was accepted."""
+        """Return whether a termination of the run was accepted."""
         return self.stopped
 
     def begin(self, epoch: int) -> bool:
-        """Before a perform. False: it has been cut already, so that it must not begin."""
+        """Mark the start of an attempt. Returns False if an interrupt has cancelled it, so that it must not start."""
         if self.cut > epoch:
             return False
         self.performing = epoch
@@ -134,9 +136,11 @@ class Held:
         return True
 
     def end(self) -> bool:
-        """After a perform or an evaluation, however it ended.
+        """Mark the end of an attempt or an evaluation. Call it however that ended.
 
-        True: a cancellation that came out of it was ours and is dealt with; otherwise it goes on to its sender.
+        Returns:
+            True if it ended by a cancellation of this slot, which is now consumed. Otherwise the caller has to raise a
+            `CancelledError` again.
         """
         self.performing = 0
         self.evaluating = False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from interlock.contract.base import Message
-from interlock.engine.commits import Carried, Commits
+from interlock.engine.commits import ActiveRun, Commits
 from interlock.engine.held import Held
 from interlock.engine.reports import DEFECT, NOT_KEPT, kept
 from interlock.errors import Fatal
@@ -36,15 +36,15 @@ _log = logging.getLogger(__name__)
 
 
 def remaining(ref: Ref, rows: Iterable[ItemRow], vault: Vault) -> tuple[tuple[Item, ...], dict[int, SettledItem]]:
-    """The items of a step that are open, in their order, and those that have ended, by number, with their secrets.
+    """Return the open items of a step in their order, and the settled items by number, with their secrets.
 
     Args:
-        ref: the run.
-        rows: the items of all attempts at the step, attempt by attempt.
-        vault: opens the outputs that hold secrets.
+        ref: The run.
+        rows: The items of all attempts at the step, attempt by attempt.
+        vault: Opens the outputs that hold secrets.
 
     Raises:
-        SecretUnreadable: one of those outputs cannot be opened.
+        SecretUnreadable: One of those outputs cannot be opened.
     """
     names: dict[int, Item] = {}
     settled: dict[int, SettledItem] = {}
@@ -59,7 +59,7 @@ def remaining(ref: Ref, rows: Iterable[ItemRow], vault: Vault) -> tuple[tuple[It
 def _returned(
     vault: Vault, place: Place, output: bytes | None, sealed: SecretRef | None
 ) -> Mapping[str, object] | None:
-    """What an item returned, with its secrets."""
+    """Return the output of an item, with its secrets; None if it has none."""
     whole = output if sealed is None else vault.reveal(place, sealed).document
     return None if whole is None else decode(whole)
 
@@ -68,27 +68,27 @@ class AttemptItems:
     """`steps.kind.Items` for the attempt in flight of one run."""
 
     def __init__(
-        self, commits: Commits, clock: Clock, chance: Randomness, carried: Carried, held: Held, attempt: Attempt
+        self, commits: Commits, clock: Clock, chance: Randomness, active: ActiveRun, held: Held, attempt: Attempt
     ) -> None:
         self._commits = commits
         self._clock = clock
         self._chance = chance
         self._held = held
         self._attempt = attempt
-        self._step: Step[Message] = carried.plan.steps[attempt.attempt.position].step
-        self._announced = carried.items
-        self._left = deque(carried.items)
-        self._settled = dict(carried.settled_items)
+        self._step: Step[Message] = active.plan.steps[attempt.attempt.position].step
+        self._announced = active.items
+        self._left = deque(active.items)
+        self._settled = dict(active.settled_items)
         self._outcomes: list[Outcome] = []
-        """Of the items that ended in this attempt."""
+        """The outcomes of the items that ended in this attempt."""
         self._again: list[tuple[int, Failed]] = []
-        """The items that failed and are tried again: when, and how they failed."""
+        """The failed items that the next attempt retries: the time of the retry, and the failure."""
         self._cut = False
         self._ended = False
 
     @property
     def several(self) -> bool:
-        """Whether the step has items at all."""
+        """Whether the step has items."""
         return bool(self._announced or self._settled)
 
     @property
@@ -108,7 +108,7 @@ class AttemptItems:
         if not self._left or self._left[0].number != number:
             raise ValueError(f"item {number} is not the one that is performed now")
         report = self._attempt.masked(report)
-        # The commit is not part of what an interrupt cuts: the item has ended, and that has to be recorded.
+        # An interrupt does not cancel this commit: the item has ended, and its outcome has to be recorded.
         interrupted = self._held.end()
         now = self._clock.now()
         result, again_at = self._interpreted(report, now)
@@ -126,7 +126,7 @@ class AttemptItems:
         raise ItemsEnded
 
     def _interpreted(self, report: ItemReport, now: int) -> tuple[Result, int | None]:
-        """The result to record, and when the item is tried again."""
+        """Return the result to record, and the time of the retry; None if the item is not retried."""
         progress = self._attempt.progress
         match report:
             case Succeeded(output, status):
@@ -140,13 +140,13 @@ class AttemptItems:
                 return result, next_attempt(retries, number, now, self._chance.chance(), last_start)
 
     async def _record(self, event: ItemSettled) -> Decision | None:
-        """Record the item as it ended; else its outcome alone."""
+        """Commit the item with its output; if that fails, its outcome only."""
         try:
             return await self._commits.apply(self._attempt.ref, event)
         except Fatal:
             raise
-        except Exception:  # noqa: BLE001 - the item has ended, and no defect of ours may change that
-            _log.exception("recording item %s of execution %s failed", event.item, self._attempt.ref.id)
+        except Exception:  # noqa: BLE001 - the item has ended, and no defect of the server may change that
+            _log.exception("recording item %s of execution %s with its output failed", event.item, self._attempt.ref.id)
         bare = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
         return await self._commits.apply(self._attempt.ref, replace(event, result=bare))
 
@@ -162,11 +162,11 @@ class AttemptItems:
         output = _returned(self._attempt.vault, place, result.output, result.sealed)
         self._settled[item.number] = SettledItem(item, result.outcome, output, result.error, result.reached)
 
-    # --- what the items make of their attempt -----------------------------------------------------------------------
+    # --- the result of the attempt, from its items ------------------------------------------------------------------
 
     @property
     def failure(self) -> tuple[Result, Next] | None:
-        """The result of an attempt at a step that does not go on after a failed item, if there is one."""
+        """The result of the attempt if an item failed and the step does not tolerate that; else None."""
         if self._step.tolerates_failed_items:
             return None
         failed = next((each for each in self._settled.values() if each.outcome is Outcome.FAILED), None)
@@ -175,16 +175,16 @@ class AttemptItems:
         result = Result(Outcome.FAILED, error=failed.error, reached=failed.reached)
         return result, Fail(self._attempt.attempt.position)
 
-    def judged(self, report: Report) -> Report | tuple[Result, Next]:
-        """The report of the step, or what its items make of it.
+    def interpreted(self, report: Report) -> Report | tuple[Result, Next]:
+        """Return the report of the step, or the result that its items give to the attempt.
 
         Raises:
-            TypeError, ValueError: the report cannot be true of these items: a defect of the kind.
+            TypeError, ValueError: The report contradicts the items, which is a defect of the step kind.
         """
         if not self.several:
             return report
         if isinstance(report, Accepted):
-            raise TypeError(f"{self._step.kind} has items, and none of them is answered later")
+            raise TypeError(f"{self._step.kind} has items, and an item cannot be answered later")
         if isinstance(report, Failed):
             return report
         if self._left:
@@ -197,13 +197,13 @@ class AttemptItems:
         return Result(Outcome.FAILED, error=failed.error, reached=reached), Retry(self._attempt.attempt.position, at)
 
     async def ended(self) -> Outcome | tuple[Result, Next]:
-        """What becomes of an attempt that `settle` ended."""
+        """Return the result of an attempt that `settle` ended."""
         return await self.interrupted() if self._cut or self.failure is None else self.failure
 
     async def interrupted(self) -> Outcome:
-        """What becomes of an attempt that was cut, with the item that was cut recorded first.
+        """Record the item that an interrupt cut, and return the outcome of the attempt.
 
-        Between two items that is the next one: it is on record that nothing of it was sent.
+        If the interrupt came between two items, the next item is recorded as not sent.
         """
         cut = Outcome.INTERRUPTED_NOT_SENT if self._ended else self._step.interruption(self._attempt.progress)
         if not self._announced:
@@ -220,7 +220,7 @@ class AttemptItems:
         return Outcome.INTERRUPTED_NOT_SENT if whole is Outcome.NOT_STARTED else whole
 
     def proven(self) -> tuple[Result, Next] | None:
-        """The result of an attempt that met a defect between two items; None: one of them is in doubt."""
+        """Return the result of an attempt that a defect ended between two items; None if an item is in doubt."""
         if self._step.interruption(self._attempt.progress) is not Outcome.INTERRUPTED_NOT_SENT:
             return None
         following = Fail(self._attempt.attempt.position)

@@ -1,6 +1,6 @@
-"""Work in the background: what is decided once and carried out in batches, and what time alone brings about.
+"""Background jobs: decisions about many runs that are active out in batches, and work that is due at a time.
 
-Each function gives one job for the supervisor. A pass finds its work in the store, so that it can be repeated.
+Each function returns one job for the supervisor. A pass finds its work in the store, so that it can be repeated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from interlock.rules.states import State
 
 FORGET_EVERY: Final = 3_600 * SECOND
 FORGET_AFTER: Final = SECOND
-"""How long after the start old records are first looked for."""
+"""Microseconds after the start until old records are first removed."""
 TRUST_AGAIN: Final = 60 * SECOND
-"""How soon the clock is asked for again that could not be trusted."""
+"""Microseconds until the next attempt if the clock cannot be trusted."""
 REMOVAL_PAUSE: Final = SECOND // 20
-"""Between two batches of old runs to remove, so that callers do not notice."""
+"""Microseconds between two batches of old runs to remove, so that requests are not delayed."""
 LEASE_SWEEP: Final = 3_600 * SECOND
 FROZEN_BATCH: Final = 1_000
 LOOK_AGAIN: Final = SECOND
@@ -44,10 +44,12 @@ async def expire(store: Store, clock: Clock) -> None:
 
 
 def forgetting(store: Store, clock: Clock, may_remove: Callable[[], bool] = lambda: True) -> Job:
-    """Forget old idempotency keys, events and plans, and what is older than its tenant keeps it.
+    """Remove expired idempotency keys, events and plans, and records whose retention time has passed.
 
     Args:
-        may_remove: whether the clock can be trusted that says what is old.
+        store: The store to remove them from.
+        clock: Engine time.
+        may_remove: Returns whether the clock can be trusted.
     """
     next_at = clock.now() + FORGET_AFTER
 
@@ -69,7 +71,7 @@ def forgetting(store: Store, clock: Clock, may_remove: Callable[[], bool] = lamb
 
 
 def cascades(store: Store, clock: Clock) -> Job:
-    """Carry terminations of very large trees to their end, those of an earlier process included."""
+    """Complete the terminations of very large trees, also those that an earlier process accepted."""
 
     async def work() -> None:
         while await store.executions.continue_cascades(clock.now()):
@@ -79,7 +81,7 @@ def cascades(store: Store, clock: Clock) -> Job:
 
 
 def leases(store: Store, clock: Clock) -> Job:
-    """Terminate runs whose lease expires, when it does."""
+    """Terminate each run when its lease expires."""
 
     async def idle() -> None:
         next_at = await store.leases.next()
@@ -90,7 +92,7 @@ def leases(store: Store, clock: Clock) -> Job:
 
 
 def stops_alone(store: Store, clock: Clock) -> Job:
-    """In a frozen store: settle stopping runs, as no process is at work on them."""
+    """Settle the stopping runs of a frozen store, which no process advances."""
 
     async def idle() -> None:
         await clock.sleep_until(clock.now() + LOOK_AGAIN)
@@ -99,13 +101,13 @@ def stops_alone(store: Store, clock: Clock) -> Job:
 
 
 async def settle_stopping(store: Store, clock: Clock) -> None:
-    """Settle every stopping run, none of which a process is at work on."""
+    """Settle every stopping run. Call it only if no process advances them."""
     for row in await store.executions.in_flight(FROZEN_BATCH, (State.STOPPING,)):
         await store.executions.apply(row.ref, Recovered(clock.now(), row.epoch, repeatable=False))
 
 
 def bulk(store: Store, clock: Clock) -> Job:
-    """Carry out decisions about many runs, those that an earlier process was told of included."""
+    """Carry out decisions about many runs, also those that an earlier process accepted."""
 
     async def work() -> None:
         while await store.bulk.proceed(clock.now()):
@@ -115,10 +117,11 @@ def bulk(store: Store, clock: Clock) -> Job:
 
 
 def bulk_terminations(store: Store, carry_out_next: Callable[[], Awaitable[bool]]) -> Job:
-    """Carry out bulk terminations, those that an earlier process accepted included.
+    """Carry out bulk terminations, also those that an earlier process accepted.
 
     Args:
-        carry_out_next: deals with the next batch; False if there is none.
+        store: The store of the bulk terminations.
+        carry_out_next: Carries out the next batch; returns False if there is none.
     """
 
     async def work() -> None:
@@ -190,5 +193,5 @@ def schedules(
 
 
 def sealing(sealer: Sealer) -> Job:
-    """Seal audit rows soon after they were committed."""
+    """Seal audit rows soon after their commit."""
     return Job("sealer", sealer.idle, sealer.seal_all)

@@ -1,4 +1,4 @@
-"""Compiled plans, kept by definition: a definition never changes, so a plan is compiled once for each process."""
+"""Compiled automations. A definition never changes, so each process compiles it once and keeps the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from interlock.steps.documents import Unreadable, decode
 from interlock.steps.registry import PlannedStep, StepRegistry
 
 KEPT = 1_000
-"""Plans kept in memory; the one unused for the longest makes way."""
+"""Compiled automations in memory; the least recently used one is evicted."""
 
 _APPS = TypeAdapter(tuple[str, ...], config=LATER)
 _STEPS = TypeAdapter(tuple[AutomationStep, ...], config=LATER)
@@ -33,30 +33,30 @@ class PlanUnusable(FailedPrecondition):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run of one definition does."""
+    """A definition with its compiled steps: a published version, or a draft."""
 
     tenant: int
     definition: int
     automation: str
     steps: tuple[PlannedStep, ...]
     defaults: dict[str, object]
-    """`Automation.context`: under the run's own data in `ctx.trigger`, member by member."""
+    """`Automation.context`: the members of `ctx.trigger` that a run's own data do not have."""
     apps: frozenset[str] | None = None
-    """The apps that its publisher was confined to; None: to none."""
+    """The apps to which its publisher was limited; None if it was not limited."""
     scripts: dict[int, Script] = field(default_factory=dict, compare=False)
-    """What is evaluated ahead from a position on, made when first needed."""
+    """The expressions to evaluate ahead from each position, built when first needed."""
     plain: dict[int, bool] = field(default_factory=dict, compare=False)
-    """The answers of `is_plain`."""
+    """The results of `is_plain` by position."""
 
     def script(self, position: int) -> Script:
-        """Everything from `position` on that is evaluated before the next commit, up to a number of expressions."""
+        """Return the expressions from `position` to the next commit, at most `MAX_AHEAD_EXPRESSIONS`."""
         script = self.scripts.get(position)
         if script is None:
             script = self.scripts[position] = Script(tuple(_ahead(self.steps[position:])))
         return script
 
     def is_plain(self, position: int) -> bool:
-        """Whether constants and plain selections are all that is evaluated from `position` to the next commit."""
+        """Return whether only constants and plain selections are evaluated from `position` to the next commit."""
         plain = self.plain.get(position)
         if plain is None:
             units = self.script(position).all_units() if position < len(self.steps) else ()
@@ -64,11 +64,11 @@ class Plan:
         return plain
 
     async def destination(self, position: int, input: bytes) -> str | None:
-        """The host that an attempt at that step with this input, secrets included, calls; None: it calls none."""
+        """Return the host that an attempt with this input, including its secrets, calls; None if it calls none."""
         return await self.steps[position].step.destination(self.tenant, input)
 
     async def next_destination(self, position: int) -> str | None:
-        """The host that a run at that step is certain to call next; None: that is not certain before it is prepared."""
+        """Return the host that a run at that step will certainly call next; None if preparation has to determine it."""
         if position >= len(self.steps) or self.steps[position].skip is not None:
             return None
         return await self.steps[position].step.fixed_destination(self.tenant)
@@ -87,7 +87,11 @@ def _ahead(steps: Sequence[PlannedStep]) -> Iterator[ScriptStep]:
 
 
 def defaults_of(definition: Definition) -> dict[str, object]:
-    """The data that its runs are given beneath their own. Raises Unreadable."""
+    """Return the context of an automation: the default members of `ctx.trigger`.
+
+    Raises:
+        Unreadable: The stored context cannot be decoded.
+    """
     if definition.context is None:
         return {}
     stored = decode(definition.context)
@@ -96,13 +100,13 @@ def defaults_of(definition: Definition) -> dict[str, object]:
 
 
 class Definitions(Protocol):
-    """The one thing plans ask of `ports.Automations`."""
+    """The part of `ports.Automations` that compilation needs."""
 
     async def definition(self, tenant: int, id: int) -> Definition | None: ...
 
 
 class Plans:
-    """Finds and compiles plans."""
+    """Compiles definitions, and keeps the compiled automations."""
 
     def __init__(self, definitions: Definitions, registry: StepRegistry, expressions: Environment) -> None:
         self._definitions = definitions
@@ -112,12 +116,17 @@ class Plans:
         self._compiling: dict[tuple[int, int], asyncio.Future[Plan | PlanUnusable | None]] = {}
 
     async def get(self, tenant: int, definition: int, *, at_once: bool = False) -> Plan:
-        """Compile a plan, or find it compiled.
+        """Return a compiled automation, and compile it if necessary.
+
+        Args:
+            tenant: The tenant of the automation.
+            definition: The id of the version or draft.
+            at_once: Whether to compile only without an evaluator process.
 
         Raises:
-            PlanUnusable: it is gone, or something in it cannot run here (it was published by another release).
-            Unavailable: there is no process to compile its expressions.
-            NeedsProcess: it is not compiled yet, and that cannot be done `at_once`.
+            PlanUnusable: The definition is deleted, or this release cannot run it.
+            Unavailable: No evaluator process is available to compile its expressions.
+            NeedsProcess: It is not compiled yet, and `at_once` does not permit an evaluator process.
         """
         key = (tenant, definition)
         while True:
@@ -130,17 +139,17 @@ class Plans:
                 return await self._first(key, at_once)
             if at_once:
                 raise NeedsProcess
-            # Compiled once, however many runs ask for it meanwhile; if that was cancelled, one of them does it.
+            # One caller compiles for all that wait; if it was cancelled, one of the others compiles.
             found = await asyncio.shield(others)
             if isinstance(found, PlanUnusable):
                 raise found
 
     def kept(self, tenant: int, definition: int) -> Plan | None:
-        """A plan that is compiled already."""
+        """Return a compiled automation if it is in memory; else None."""
         return self._plans.get((tenant, definition))
 
     async def repeatable(self, tenant: int, definition: int, position: int) -> bool:
-        """Whether an attempt at this step may be made again after its performer was lost. Compiles nothing."""
+        """Return whether an attempt at this step may be repeated after its holder was lost. Compiles nothing."""
         plan = self.kept(tenant, definition)
         if plan is not None:
             return plan.steps[position].step.repeatable
@@ -171,7 +180,7 @@ class Plans:
     async def _compile(self, tenant: int, id_: int, at_once: bool) -> Plan:
         definition = await self._definitions.definition(tenant, id_)
         if definition is None:
-            raise PlanUnusable(f"definition {id_} of the automation does not exist any more")
+            raise PlanUnusable(f"definition {id_} of the automation no longer exists")
         try:
             steps = _STEPS.validate_json(definition.steps)
             defaults = defaults_of(definition)

@@ -1,7 +1,7 @@
-"""From where a run stands to what comes next: skip conditions, pure steps, and the input of the step after them.
+"""Preparation of what comes next in a run: skip conditions, pure steps, and the input of the step after them.
 
-Nothing here touches the world or the store, so it may be thrown away when the run moved meanwhile. Expressions that
-need an evaluator process are awaited here, never inside a transaction.
+Preparation has no effect and writes nothing, so its result can be dropped if the run has moved meanwhile. It awaits the
+expressions that need an evaluator process; a transaction never does.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from interlock.steps.kind import MAX_STEP_ITEMS, Evaluated, PrepareContext
 from interlock.system import yield_to_loop
 
 _EXPRESSIONS_AT_ONCE: Final = 64
-"""Expressions evaluated without a process before other tasks get a turn of the loop."""
+"""Expressions that are evaluated without a process in one turn of the loop."""
 
 
 class Preparer:
-    """Evaluates what follows.
+    """Evaluates the expressions of the next steps, and prepares what comes next.
 
     Args:
-        clock: for the pause before a step is prepared again.
-        evaluator: evaluates expressions.
-        vault: seals secrets.
-        waits: whether `following` waits while a step cannot be prepared at present, or raises Unavailable.
+        clock: Measures the pause before a step is prepared again.
+        evaluator: Evaluates the expressions.
+        vault: Seals the secrets.
+        waits: Whether `following` waits while a step cannot be prepared, instead of raising `Unavailable`.
     """
 
     def __init__(self, clock: Clock, evaluator: Evaluator, vault: Vault, *, waits: bool = True) -> None:
@@ -46,13 +46,21 @@ class Preparer:
     async def following(
         self, ref: Ref, plan: Plan, position: int, context: RunContext, at: int, stopped: Stopped = never
     ) -> Next | None:
-        """What comes at `position` and after it, at the time `at`. Steps passed on the way are added to the context.
+        """Prepare the step at `position`, or a later one if that step is skipped or only evaluates expressions.
 
-        None: `stopped` said that the run is stopped. It is asked between expressions, and while they are evaluated
-        elsewhere.
+        Args:
+            ref: The run.
+            plan: Its compiled automation.
+            position: The position to begin at.
+            context: The context of the run; the outputs of passed steps are added to it.
+            at: The time that expressions read, in microseconds.
+            stopped: Returns whether the run is terminated; called between expressions and during an evaluation.
+
+        Returns:
+            What comes next; None if `stopped` returned True.
 
         Raises:
-            Unavailable: a step cannot be prepared at present, and this preparer does not wait.
+            Unavailable: A step cannot be prepared now, and this preparer does not wait.
         """
         passed: tuple[Passed, ...] = ()
         steps = plan.steps
@@ -82,7 +90,7 @@ class Preparer:
             except EvaluationStopped:
                 return None
             except Unavailable:
-                # No evaluator process can be had, or no secret can be stored: nothing is wrong with the run.
+                # No evaluator process is available, or no secret can be stored; the run itself has no error.
                 if not self._waits:
                     raise
                 if stopped():
@@ -94,7 +102,7 @@ class Preparer:
         return Finish(len(steps), passed)
 
     async def destination(self, ref: Ref, plan: Plan, announce: Announce) -> str | None:
-        """The host that the announced attempt calls; None: it calls none, or its input cannot be read."""
+        """Return the host that the announced attempt calls; None if it calls none, or if its input cannot be read."""
         input_ = announce.input
         if announce.sealed is not None:
             try:
@@ -105,10 +113,10 @@ class Preparer:
 
 
 class _Ahead:
-    """The values of a run's expressions, evaluated ahead of the steps that ask for them.
+    """The values of a run's expressions, evaluated in one batch before the steps that need them.
 
-    The first step that needs an evaluator process has everything evaluated that comes before the next commit. What is
-    missing of it (an expression failed, a batch was given back or died) is asked for one by one.
+    The first step that needs an evaluator process causes the evaluation of all expressions before the next commit. The
+    values that the batch did not return (an expression failed, or the process died) are evaluated one by one.
     """
 
     def __init__(self, evaluator: Evaluator, plan: Plan, context: RunContext, at: int, stopped: Stopped) -> None:
@@ -118,12 +126,12 @@ class _Ahead:
         self._at = at
         self._stopped = stopped
         self._known: dict[int, Outcome] = {}
-        """By the identity of the first expression of the unit."""
+        """The values by the identity of the first expression of the unit."""
         self._reached = 0
         self._count = 0
 
     async def reach(self, position: int) -> None:
-        """Before the step at `position` is looked at."""
+        """Evaluate the batch that begins at `position`, if no earlier batch included that step."""
         if position < self._reached:
             return
         step = self._plan.steps[position]
@@ -131,16 +139,22 @@ class _Ahead:
             return
         script = self._plan.script(position)
         if script.single is not None:
-            # It may be told without a process.
+            # A single expression may need no process.
             return
         outcomes = await self._evaluator.run(script, self._context.at(self._at), self._stopped)
         pairs, looked_at = script.assigned(outcomes)
         self._known.update((id(unit[0]), outcome) for unit, outcome in pairs)
-        # What is missing of the last step that was looked at is asked for one by one; then comes the next script.
+        # Missing values of the last step in the batch are evaluated one by one; then the next batch begins.
         self._reached = position + looked_at
 
     async def values(self, unit: Unit) -> Sequence[object]:
-        """The values of expressions of the present step. Raises ExpressionFailed, EvaluationStopped, Unavailable."""
+        """Return the values of expressions of the current step.
+
+        Raises:
+            ExpressionFailed: An expression has no value.
+            EvaluationStopped: The run is terminated.
+            Unavailable: No evaluator process is available.
+        """
         if self._stopped():
             raise EvaluationStopped
         outcome = self._known.pop(id(unit[0]), None)

@@ -1,7 +1,7 @@
-"""From what a step reported to the result that is recorded: what has settled is recorded as it is.
+"""Reports of steps, and the results that are recorded for them. A settled outcome is recorded as it is.
 
-The outcome of an attempt says what the attempt did. That its output cannot be kept, or that a defect was met while it
-was read, is told beside the outcome and ends the run; it never turns an answer that came into a failure or a doubt.
+The outcome of an attempt says what the attempt did. If its output cannot be stored, or a defect occurred while it was
+read, an error is recorded beside the outcome and the run ends. The outcome never becomes a failure or unknown for that.
 """
 
 from __future__ import annotations
@@ -23,21 +23,28 @@ from interlock.steps.kind import Accepted, Attempt, Failed, Report, Step, Succee
 from interlock.steps.masking import sealed_answer
 
 DEFECT: Final = error_document(
-    "INTERNAL", "a defect of the server kept this run from going on; its log has the details"
+    "INTERNAL", "a defect of the server prevents this run from continuing; the server log has the details"
 )
 ACCEPTED_STATUS: Final = 202
-"""The status of an answer that says that the real one comes later."""
+"""The status of an answer that announces a callback."""
 NOT_KEPT: Final = error_document(
     "OUTPUT_NOT_KEPT",
-    "the step ended as its outcome says, and what it returned could not be recorded because of a defect of the server; "
-    "its log has the details",
+    "the step ended with the recorded outcome, but a defect of the server prevented the storage of its output; "
+    "the server log has the details",
 )
 
 _log = logging.getLogger(__name__)
 
 
 def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tuple[Result, Next | None]:
-    """The result to record, and what follows; None: the step after this one."""
+    """Return the result to record, and what follows; None if the next step follows.
+
+    Args:
+        report: The report of the step.
+        attempt: The attempt that the report is about.
+        now: Engine time in microseconds.
+        chance: A random number in [0, 1), which selects the gap before a retry.
+    """
     ref, phase = attempt.attempt, attempt.progress.phase
     match report:
         case Succeeded(output, status):
@@ -53,9 +60,9 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
 
 
 def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Next] | None:
-    """The result of an attempt whose performance met a defect, if there is proof of how it ended; None: there is none.
+    """Return the result of an attempt that a defect ended, and what follows; None if its outcome is not proven.
 
-    Nothing was sent: it failed. A whole answer had come: its status says how it ended.
+    If nothing was sent, the attempt failed. If the whole answer had arrived, its status is the proof.
     """
     progress = attempt.progress
     following = Fail(attempt.attempt.position)
@@ -69,13 +76,13 @@ def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Nex
 
 
 def without_output(event: Settled) -> Settled:
-    """The same outcome without the documents that the store does not take; the run ends there."""
+    """Return the event with the same outcome but without its output, and with the end of the run."""
     result = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
     return replace(event, result=result, next=Fail(event.attempt.position))
 
 
 def lost(ref: AttemptRef, result: Result, at: int, step: Step[Message], error: bytes, holder: str) -> Settled:
-    """The settlement of an attempt that was cut although nothing was stopped."""
+    """Return the event for an attempt that was interrupted although no termination was accepted."""
     if step.repeatable or result.outcome is Outcome.INTERRUPTED_NOT_SENT:
         following: Next = Retry(ref.position, at)
     else:
@@ -87,7 +94,7 @@ def lost(ref: AttemptRef, result: Result, at: int, step: Step[Message], error: b
 def kept(
     attempt: Attempt, output: Mapping[str, object], item: int | None = None
 ) -> tuple[bytes | None, SecretRef | None, bytes | None]:
-    """The output as it is stored, with the reference to what is masked in it, or the error that says why it is not."""
+    """Return the output as it is stored and the reference to its secrets, or the error why it cannot be stored."""
     try:
         text, sealed = encode_output(output), None
         if attempt.sealed is not None:
@@ -96,6 +103,6 @@ def kept(
         return text, sealed, None
     except StepFailed as failure:
         return None, None, failure.document()
-    except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of ours may change that
-        _log.exception("the output of step %s of execution %s cannot be kept", attempt.attempt.position, attempt.ref.id)
+    except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of the server may change that
+        _log.exception("encoding the output of step %s of run %s failed", attempt.attempt.position, attempt.ref.id)
         return None, None, NOT_KEPT

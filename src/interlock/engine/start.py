@@ -1,4 +1,4 @@
-"""The one way a run begins, for operations and triggers. (Children begin by the rules, in their parent's commit.)"""
+"""Starts of runs, for operations and triggers. The rules start children, in the commit of their parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from interlock.engine.commits import Carried
+from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
 from interlock.engine.held import SUPERSEDED, Held, Turn, Waits
 from interlock.engine.plans import Plan, Plans, PlanUnusable
@@ -33,46 +33,46 @@ _STOPPING: Final = "the server is stopping and starts no more runs; send the req
 
 
 class Slots(Protocol):
-    """What a start asks of a dispatcher."""
+    """The part of a dispatcher that a start needs."""
 
     holder: str
 
     def try_slot(self, ref: Ref) -> Held | None:
-        """A slot for this run, if one is free: from now on an interrupt of the run finds it."""
+        """Take a slot for this run, which an interrupt of the run finds from now on; None if no slot is free."""
         ...
 
-    def took(self, held: Held, carried: Carried) -> None:
-        """The run in this slot was announced in the commit that created it: carry it on."""
+    def took(self, held: Held, active: ActiveRun) -> None:
+        """Advance the run in this slot, after the commit that created the run."""
         ...
 
     def free_slot(self, held: Held, ended: Turn = SUPERSEDED) -> None:
-        """The run in this slot does not need it, for now or for good."""
+        """Take the slot back from a run that does not need it now."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What is to run, on whose behalf, and with what. `definition` is a published version, or a draft's."""
+    """The automation to run, its client, and its data. `definition` is a published version or a draft."""
 
     tenant: int
     automation: str
     definition: int
     actor: Actor
     trigger: Mapping[str, object]
-    """Becomes `ctx.trigger`."""
+    """The data of the run, which become `ctx.trigger`."""
     is_draft: bool = False
     idempotency: Idempotency | None = None
     reason: str = ""
     lease: int | None = None
-    """Microseconds after which it is terminated unless its lease is renewed."""
+    """Microseconds after which the run is terminated unless its lease is renewed; None if it has no lease."""
     event: str | None = None
-    """The id of the event that starts it: each event starts an automation once."""
+    """The id of the event that starts the run; an event starts an automation once."""
     fire: ScheduledFire | None = None
-    """The time of a schedule that starts it."""
+    """The time of the schedule that starts the run."""
 
 
 class Starter:
-    """Begins runs."""
+    """Starts runs."""
 
     def __init__(
         self, executions: Executions, plans: Plans, slots: Slots, clock: Clock, ids: Ids, vault: Vault
@@ -85,24 +85,29 @@ class Starter:
         self._ids = ids
         self._is_closed = False
         self._creating: set[asyncio.Future[Started]] = set()
-        """Commits that were asked for with a slot; referenced until they are done, because their callers may leave."""
+        """Pending commits of starts with a slot. The references keep them alive if their callers are cancelled."""
 
     def close(self) -> None:
-        """Begin no more runs: the server is stopping. Each start is refused from now on."""
+        """Refuse every start from now on, because the server is stopping."""
         self._is_closed = True
 
     async def start(self, request: StartRequest) -> Started:
-        """Create the run and, if a slot is free and nothing expensive comes before, announce its first attempt in the
-        same commit.
+        """Create a run, and announce its first attempt in the same commit if a slot is free and preparation is cheap.
 
-        The slot goes to the run in the hook of that commit, so that an announced attempt is performed even if the
-        caller is cancelled while it waits.
+        The post-commit hook hands the slot to the run, so that an announced attempt is performed even if the caller is
+        cancelled while it waits for the commit.
+
+        Args:
+            request: The automation, its data, and the records of the same commit.
+
+        Returns:
+            The row of the run, and whether an idempotency key repeated an earlier start.
 
         Raises:
-            NotFound: the automation is unknown or deleted.
-            AlreadyExists: the idempotency key was used with another body, or the event started a run that is removed.
-            Conflict: the schedule has started a run at this time already, or was changed since it was read.
-            Unavailable: the disk is full, or the server is closing.
+            NotFound: The automation is unknown or deleted.
+            AlreadyExists: The idempotency key was used with another body, or the event started a run that was removed.
+            Conflict: The schedule has already started a run at this time, or was changed since it was read.
+            Unavailable: The disk is full, or the server is stopping.
         """
         if self._is_closed:
             raise Unavailable(_STOPPING, retry_after=RETRY_AFTER_SECONDS)
@@ -152,39 +157,40 @@ class Starter:
                 if plan is None or started.repeated or row.id != id_ or not self._goes_on(row, ended):
                     slot.free(ended)
                     return
-                carried = Carried(row, plan, context)
+                active = ActiveRun(row, plan, context)
                 if isinstance(following, Announce):
-                    carried.take(following)
-                slot.hand_over(carried)
+                    active.take(following)
+                slot.hand_over(active)
 
             event = Created(self._clock.now(), following, self._slots.holder)
             creating = asyncio.ensure_future(self._executions.create(newcomer, event, input_, records, created=created))
         finally:
             if creating is None:
                 slot.free()
-        # From here on the commit owns the slot: the caller may be cancelled, and the run is created all the same.
+        # From here on the commit owns the slot. It creates the run even if the caller is cancelled.
         self._creating.add(creating)
         creating.add_done_callback(partial(self._created, slot))
         return await asyncio.shield(creating)
 
     def _created(self, slot: _StartSlot, creating: asyncio.Future[Started]) -> None:
-        """The commit is done or has failed: a slot that went to no run is free again."""
+        """Free the slot after a commit that failed or handed it to no run."""
         self._creating.discard(creating)
         slot.free()
         if not creating.cancelled():
-            # A failure is the caller's to report; a caller that was cancelled never asks for it.
+            # The caller reports a failure. Retrieving it here avoids a warning if the caller was cancelled.
             creating.exception()
 
     @staticmethod
     def _goes_on(row: Execution, ended: Turn) -> bool:
-        """Whether the slot is kept: to perform what was announced, or to evaluate what was too expensive before."""
+        """Return whether the run keeps the slot, to perform its attempt or for an expensive evaluation."""
         return row.state is State.PROCESS_STEP or (row.state is State.PENDING and ended is SUPERSEDED)
 
     async def _first(self, ref: Ref, request: StartRequest) -> tuple[Plan | None, RunContext, Next | None]:
-        """What comes first. None: the run has to exist before. An unusable plan is told of by the run itself.
+        """Return the compiled automation, the context, and the first step; None for parts that need an existing run.
 
-        A change rests until the run exists. So does what needs an evaluator process: until the commit the run has no
-        id, and nothing of it can be stopped. The same holds for a step that cannot be prepared at present.
+        A change needs a run that exists. So does an evaluation in an evaluator process, because a run that is not
+        committed cannot be stopped, and a step that cannot be prepared now. An unusable automation becomes an error of
+        the run.
         """
         try:
             plan = await self._plans.get(request.tenant, request.definition, at_once=True)
@@ -201,7 +207,7 @@ class Starter:
 
 
 class _StartSlot:
-    """A slot that was taken for a start. It is handed over or freed once, whichever is asked for first."""
+    """A slot that was taken for a start. Only the first call of `hand_over` or `free` has an effect."""
 
     __slots__ = ("_held", "_is_gone", "_slots")
 
@@ -210,21 +216,21 @@ class _StartSlot:
         self._held = held
         self._is_gone = False
 
-    def hand_over(self, carried: Carried) -> None:
-        """Let the dispatcher carry the run on in it."""
+    def hand_over(self, active: ActiveRun) -> None:
+        """Hand the slot to the run, which the dispatcher advances."""
         if not self._is_gone:
             self._is_gone = True
-            self._slots.took(self._held, carried)
+            self._slots.took(self._held, active)
 
     def free(self, ended: Turn = SUPERSEDED) -> None:
-        """Give it back."""
+        """Give the slot back to the dispatcher."""
         if not self._is_gone:
             self._is_gone = True
             self._slots.free_slot(self._held, ended)
 
 
 class _WithoutProcess(Evaluator):
-    """Tells what can be told without a process."""
+    """An evaluator without a process: it evaluates only what needs none, and raises `NeedsProcess` otherwise."""
 
     async def run(
         self, script: Script, context: Context, stopped: Stopped = never, *, urgent: bool = False

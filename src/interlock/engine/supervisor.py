@@ -1,8 +1,8 @@
-"""The supervisor of background jobs: a job never ends, and never ends the process, because one pass of it failed.
+"""The supervisor of background jobs: a failed pass ends neither its job nor the process.
 
-Unavailable       the store takes nothing at present: the same pass is repeated, with a growing pause
-Fatal             the process has to end, in order
-any other error   a defect: logged, counted, and the same pass is repeated, with a growing pause
+Unavailable       the store accepts no commits now: the pass is repeated, with a growing pause
+Fatal             the process shuts down in order
+any other error   a defect: it is logged and counted, and the pass is repeated, with a growing pause
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from interlock.ports import Clock
 from interlock.rules.model import SECOND
 
 FIRST_PAUSE_MICROSECONDS: Final = SECOND // 4
-"""Pause after the first failure of a pass."""
+"""Microseconds of the pause after the first failure of a pass."""
 MAX_PAUSE_MICROSECONDS: Final = 4 * SECOND
-"""Longest pause between two tries: a termination that was answered must not wait longer once the store works again."""
+"""Microseconds of the longest pause: an accepted termination waits no longer once the store works again."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work in the background.
+    """A background job.
 
-    `idle` returns when there may be something to do, and `work` does all there is. A failed pass is repeated without
-    `idle`, so that the news which began it is not lost; for the same reason `work` finds its work in the store.
+    `idle` returns when there may be work, and `work` does all of it. A failed pass is repeated without `idle`, so that
+    the signal which began the pass is not lost. For the same reason `work` finds its work in the store.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Job:
 
 
 class Supervisor:
-    """Keeps jobs going.
+    """Runs background jobs, and repeats the passes that fail.
 
     Args:
-        clock: for the pauses.
-        fail: told when the process has to end.
-        count: told of each failure: the job and the class of the error.
+        clock: Measures the pauses.
+        fail: Called with the error if the process has to end.
+        count: Called after each failure, with the name of the job and the class of the error.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Supervisor:
         self._count = count
 
     async def keep(self, job: Job) -> None:
-        """Run the job until cancelled, or until the process has to end."""
+        """Run the job until this is cancelled, or until the process has to end."""
         pause = FIRST_PAUSE_MICROSECONDS
         try:
             while True:
                 if await self.attempt(job.name, job.idle):
                     pause = FIRST_PAUSE_MICROSECONDS
                 else:
-                    # It may have taken the news before it failed, so the work is looked for all the same.
+                    # `idle` may have consumed a signal before it failed, so the pass begins all the same.
                     pause = await self._rest(pause)
                 await self.until_done(job.name, job.work)
         except Fatal as error:
@@ -73,27 +73,31 @@ class Supervisor:
     async def until_done(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Repeat the work until it succeeds.
 
+        Args:
+            name: The name of the job in log lines and metrics.
+            work: The work; it has to be repeatable.
+
         Raises:
-            Fatal: the process has to end.
+            Fatal: The process has to end.
         """
         pause = FIRST_PAUSE_MICROSECONDS
         while not await self.attempt(name, work):
             pause = await self._rest(pause)
 
     async def attempt(self, name: str, work: Callable[[], Awaitable[object]]) -> bool:
-        """Do the work once; False if it failed.
+        """Do the work once. Returns False if it failed.
 
         Raises:
-            Fatal: the process has to end.
+            Fatal: The process has to end.
         """
         try:
             await work()
         except Fatal:
             raise
         except Unavailable as error:
-            _log.warning("background job %s cannot go on: %s; it will be retried", name, error.message)
+            _log.warning("background job %s cannot continue: %s; it will be retried", name, error.message)
             self._count(name, type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - the last line: a defect of one job must not end the others
+        except Exception as error:  # noqa: BLE001 - a defect of one job must not end the others
             _log.exception("background job %s failed; it will be retried", name)
             self._count(name, type(error).__name__)
         else:
@@ -101,6 +105,6 @@ class Supervisor:
         return False
 
     async def _rest(self, pause: int) -> int:
-        """Pause; returns how long the next pause is."""
+        """Sleep for `pause` microseconds, and return the next pause."""
         await self._clock.sleep_until(self._clock.now() + pause)
         return min(2 * pause, MAX_PAUSE_MICROSECONDS)

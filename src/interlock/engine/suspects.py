@@ -1,4 +1,4 @@
-"""Runs that were being worked on when a process died: taken on one at a time, and set aside after too many losses."""
+"""Suspects: runs that the server worked on when it crashed. They are advanced one at a time, to identify the cause."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from interlock.rules.model import Ref
 from interlock.steps.documents import error_document
 
 MAX_LOSSES: Final = 3
-"""How often the server may die while it works on a run, or an attempt be lost with its performer; a run that brings
-the server down is not tried for ever."""
+"""Crashes of the server, or losses of an attempt with its holder, after which a run ends in `ERROR`."""
 SET_ASIDE: Final = error_document(
     "SET_ASIDE",
-    f"the server ended {MAX_LOSSES} times while it worked on this run, so that it is not carried on; "
-    "look at what its expressions read, and start it again",
+    f"the server crashed {MAX_LOSSES} times while it worked on this run, so the run was ended; "
+    "check the data that its expressions read, and start it again",
 )
 
 
 class Suspects:
-    """Which runs may be taken on now.
+    """Decides which runs may be advanced now.
 
-    One suspect alone is being evaluated at any time, so that the next death of the process tells which one it was.
+    Only one suspect is evaluated at a time, so that the next crash identifies the run that caused it.
     """
 
     def __init__(self, marks: Marks) -> None:
@@ -36,15 +35,15 @@ class Suspects:
         return len(self._later)
 
     def all(self) -> list[Ref]:
-        """Those that are known."""
+        """Return every suspect."""
         return list(self._marks.losses)
 
     def is_set_aside(self, ref: Ref) -> bool:
-        """Whether the run is not carried on any more."""
+        """Return whether the run has had too many losses to be advanced again."""
         return self._marks.losses.get(ref, 0) >= MAX_LOSSES
 
     def may_start(self, ref: Ref, *, lost: bool) -> bool:
-        """Whether the run can be taken on now. False: `survived` gives it out when another one has been survived."""
+        """Return whether the run can be advanced now; if not, a later call of `survived` returns it."""
         if ref not in self._marks.losses:
             return True
         if self._alone not in (None, ref):
@@ -54,7 +53,7 @@ class Suspects:
         return True
 
     def survived(self, ref: Ref) -> tuple[Ref, bool] | None:
-        """The run was evaluated, and the process lives. The next one, and whether its holder is known to be dead."""
+        """Record an evaluation without a crash. Returns the next suspect, and whether it has lost its holder."""
         if self._alone != ref:
             return None
         self._alone = None
@@ -64,6 +63,6 @@ class Suspects:
         return None
 
     def forget(self, ref: Ref) -> None:
-        """It has gone on, or nothing of it is to go on."""
+        """Remove a run that has advanced or has ended."""
         self._later.pop(ref, None)
         self._marks.clear(ref)

@@ -1,15 +1,15 @@
-"""Whose turn it is: slots shared fairly by tenant and by the host that a run calls next.
+"""The allocation of slots: they are shared fairly by tenant and by the host that a run calls next.
 
-A run that is ready waits in the queue of its tenant, because where it calls is known only once its expressions are
-evaluated. One whose next call has to wait rests `PENDING` in the store, gives its slot back, and waits in the lane of
-its (tenant, host). Free slots go round the tenants, and round the queue and the lanes of each.
+A ready run waits in the queue of its tenant, because its next host is known only after its expressions are evaluated. A
+run whose next call has to wait becomes `PENDING`, gives its slot back, and waits in the lane of its tenant and host.
+Free slots rotate through the tenants, and through the queue and the lanes of each tenant.
 
-A call cannot be taken back once it was made, so that a host that never answers keeps what it was given. Therefore the
-more slots are in use the fewer one host, or one tenant, may have: at most `SHARE` times what is left to the others. One
-slow host alone can take three quarters of all slots, and whatever it takes, some are left to a host that asks later.
+A call cannot be taken back, so a host that never answers keeps its slots. Therefore one host, or one tenant, may use at
+most `SHARE` times the slots that it leaves to the others. A single slow host can take three quarters of all slots; the
+others are left to hosts that are called later.
 
-Memory is shared by the same rule: a queue holds at most as many runs as there is room left for all others. What it does
-not hold, the store does.
+Memory is shared by the same rule: a queue holds at most as many runs as there is room for all others. The store has the
+runs that the queues do not hold.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Final, TypeVar
 from interlock.rules.model import Ref
 
 SHARE: Final = 7
-"""One tenant may use so many times the slots that it leaves free, and a host so many times those left to its tenant."""
+"""Times the free slots that one tenant may use, and times the slots left to its tenant that one host may use."""
 
 Host = str | None
-"""The host that a run calls next; None: not known, or no call."""
+"""The host that a run calls next; None if it is not known, or if the run makes no call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many attempts may be in flight at once. `per_host` and `per_tenant`: 0 is no limit but the fair share."""
+    """The number of attempts in flight: in all, for a host, and for a tenant. 0 means the fair share only."""
 
     total: int
     per_host: int = 0
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The run whose turn it is. `host`: a slot for a call there is set aside for it."""
+    """A run that has got a slot. The slot includes a call to `host` unless that is None."""
 
     ref: Ref
     lost: bool
@@ -46,7 +46,7 @@ class Next:
 
 
 class _Waiting:
-    """What waits of one tenant: a queue for each host, and one, `None`, of those whose host is not known."""
+    """The waiting runs of one tenant: a queue for each host, and the queue `None` for runs whose host is not known."""
 
     __slots__ = ("queues",)
 
@@ -54,18 +54,18 @@ class _Waiting:
         self.queues: dict[Host, dict[Ref, bool]] = {}
 
     def rotate(self, host: Host) -> None:
-        """Put the queue at the end, or away if it is empty."""
+        """Move the queue of the host to the end, or remove it if it is empty."""
         queue = self.queues.pop(host)
         if queue:
             self.queues[host] = queue
 
 
 class Turns:
-    """Who has a slot, and who waits for one.
+    """The slots in use, and the runs that wait for one.
 
     Args:
-        limits: slots in all, for a host, and for a tenant.
-        room: most runs that wait in memory.
+        limits: Slots in all, for a host, and for a tenant.
+        room: The largest number of runs that wait in memory.
     """
 
     def __init__(self, limits: Limits, room: int) -> None:
@@ -77,17 +77,17 @@ class Turns:
         self._waiting: dict[int, _Waiting] = {}
         self._where: dict[Ref, Host] = {}
         self.unknown = 0
-        """How many wait whose host is not known."""
+        """The number of waiting runs whose host is not known."""
 
     # --- slots ----------------------------------------------------------------------------------------------------
 
     @property
     def used(self) -> int:
-        """Slots in use."""
+        """The number of slots in use."""
         return self._used
 
     def free_for(self, tenant: int) -> bool:
-        """Whether a run of the tenant may have a slot now."""
+        """Return whether a run of the tenant may get a slot now."""
         free = self._limits.total - self._used
         mine = self._by_tenant[tenant]
         if free <= 0 or (self._limits.per_tenant and mine >= self._limits.per_tenant):
@@ -95,34 +95,34 @@ class Turns:
         return mine < SHARE * free
 
     def free_at(self, tenant: int, host: str, *, own: bool = False) -> bool:
-        """Whether a run of the tenant may call the host now. `own`: it has its slot already."""
+        """Return whether a run of the tenant may call the host now. With `own`, the run has a slot already."""
         mine = self._by_host[host]
         if self._limits.per_host and mine >= self._limits.per_host:
             return False
         free, ours = self._limits.total - self._used + own, self._by_tenant[tenant] - own
         if not mine:
             return free > 0
-        # Rounded so that the tenant can still call a host that it calls nowhere yet.
+        # Rounded so that the tenant can still call another host for the first time.
         return mine * (SHARE + 1) < SHARE * (SHARE * free - ours) and ours + 1 < SHARE * (free - 1)
 
     def take(self, tenant: int, host: Host = None) -> None:
-        """A run has a slot from now on."""
+        """Give a slot to a run."""
         self._used += 1
         self._by_tenant[tenant] += 1
         if host is not None:
             self._by_host[host] += 1
 
     def give_back(self, tenant: int, host: Host) -> None:
-        """A run needs its slot no more."""
+        """Take the slot of a run back."""
         self._used -= 1
         _less(self._by_tenant, tenant)
         if host is not None:
             _less(self._by_host, host)
 
     def move(self, tenant: int, before: Host, after: Host) -> bool:
-        """A run in a slot is about to call another host, or the same one again. False: it has to wait for its turn."""
+        """Move the slot of a run to the host of its next call. Returns False if that call has to wait."""
         if before == after:
-            # It goes on, unless another tenant with less in flight waits for the same host.
+            # The run continues, unless a tenant with fewer slots waits for the same host.
             return after is None or not self._outwaited(tenant, after)
         if before is not None:
             _less(self._by_host, before)
@@ -144,7 +144,7 @@ class Turns:
         return ref in self._where
 
     def put(self, ref: Ref, host: Host = None, *, lost: bool = False) -> bool:
-        """Queue a run. False: there is no room, and the store has to remember it. A lost one always has room."""
+        """Queue a run. Returns False if there is no room and the store has to keep it; a lost run always has room."""
         if ref in self._where:
             if lost:
                 self._waiting[ref.tenant].queues[self._where[ref]][ref] = True
@@ -160,7 +160,7 @@ class Turns:
         return True
 
     def forget(self, ref: Ref) -> None:
-        """The run waits no more."""
+        """Remove a run from its queue."""
         if ref not in self._where:
             return
         host = self._where.pop(ref)
@@ -173,18 +173,18 @@ class Turns:
             del self._waiting[ref.tenant]
 
     def full(self, tenant: int, host: Host) -> bool:
-        """Whether the queue may hold no more."""
+        """Return whether the queue has no room for another run."""
         waiting = self._waiting.get(tenant)
         queue = waiting.queues.get(host) if waiting is not None else None
         return len(queue or ()) >= self._room - len(self._where)
 
     def waits_for(self, tenant: int, host: Host) -> bool:
-        """Whether a run of the tenant waits in that queue: another one does not overtake it."""
+        """Return whether a run of the tenant waits in that queue; later runs must not overtake it."""
         waiting = self._waiting.get(tenant)
         return waiting is not None and host in waiting.queues
 
     def next(self) -> Next | None:
-        """Take out the run whose turn it is, and give it a slot; None: there is none, or none may have one now."""
+        """Remove the next run from its queue, and give it a slot; None if no waiting run may get a slot now."""
         if self._used >= self._limits.total:
             return None
         for tenant, waiting in self._waiting.items():

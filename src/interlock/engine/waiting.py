@@ -1,4 +1,4 @@
-"""Wait for an event or a time, whichever comes first. The one place where the engine does both at once."""
+"""Waits of the engine for an event or a time, whichever comes first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from interlock.ports import Clock
 
 
 async def wait_for(news: Callable[[], Awaitable[object]], clock: Clock, until: int) -> None:
-    """Return once `news` has returned, or at a time.
+    """Wait until `news` returns, or until a time.
 
     Args:
-        news: a function, and not its coroutine, so that a wait that never begins leaves no coroutine behind.
-        until: engine time.
+        news: Returns the awaitable to wait for. It is a function, so that a wait that never begins leaves no coroutine.
+        clock: Measures the time.
+        until: Engine time in microseconds.
 
     Raises:
-        Exception: what `news` raised.
+        Exception: The exception that `news` raised.
     """
     told = asyncio.ensure_future(news())
     timer = asyncio.ensure_future(clock.sleep_until(until))

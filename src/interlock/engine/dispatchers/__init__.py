@@ -1,4 +1,4 @@
-"""Who carries runs on. A dispatcher finds somebody for `advance`; it decides nothing and knows no plan."""
+"""Dispatchers, which give slots to runs and call `advance`. They know neither the rules nor the steps."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from interlock.ports import CommitListener
 
 
 class Dispatcher(Slots, CommitListener, Protocol):
-    """Gives slots to runs. What commits tell it are hints, which may be repeated or lost; the rows are the truth."""
+    """Gives slots to runs. Notifications from commits may repeat or get lost; the rows are the truth."""
 
     @property
     def busy(self) -> int:
-        """How many runs are being carried on."""
+        """The number of runs in slots."""
         ...
 
     @property
     def in_line(self) -> int:
-        """How many runs are ready and wait for a slot."""
+        """The number of ready runs that wait for a slot."""
         ...
 
     @property
     def holding(self) -> bool:
-        """Whether runs are not taken on yet, because the process before this one ended without order."""
+        """Whether runs are held back because the previous process crashed."""
         ...
 
     def opens_later(self) -> None:
-        """The port is about to open: what is held back is held back until it was open for a while."""
+        """Hold runs back until the port has been open for a while; call it before the port opens."""
         ...
 
     def opened(self) -> None:
-        """The port is open."""
+        """Record that the port is open."""
         ...
 
     async def recover(self) -> int:
-        """Settle what a process that is dead left in flight, or what is stopping of it; returns how many runs."""
+        """Settle the runs that a lost process left in flight or stopping; returns their number."""
         ...
 
     async def run(self) -> None:
-        """Carry runs on until cancelled."""
+        """Advance runs until this is cancelled."""
         ...
 
     def clock_moved(self) -> None:
-        """The times of all runs were moved with the clock: look for them anew."""
+        """Read the times of all runs again, because they were moved with the clock."""
         ...
 
     def take_no_more(self) -> None:
-        """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
+        """Start no more runs, and announce no attempt after those in flight."""
         ...
 
     async def drain(self, grace: float) -> None:
-        """The same, and let attempts in flight end for up to `grace` seconds. Not an interrupt."""
+        """Call `take_no_more`, and wait up to `grace` seconds for the attempts in flight, without an interrupt."""
         ...

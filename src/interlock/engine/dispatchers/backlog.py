@@ -1,6 +1,6 @@
-"""The runs that come due: the nearest times are in memory, and a sweep asks the store for the others.
+"""The backlog of due runs: the nearest times are in memory, and a sweep reads the others from the store.
 
-The store holds the truth. A time that was lost, or found no room in memory, is found by a later sweep.
+A time that was lost, or for which memory had no room, is found by a later sweep.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from interlock.rules.model import SECOND, Ref
 from interlock.system import yield_to_loop
 
 SWEEP: Final = 10 * SECOND
-"""How often the store is asked for what is due, hints or no hints."""
+"""Microseconds between two sweeps, which find due runs without notifications."""
 HORIZON: Final = 2 * SWEEP
-"""How far ahead of its time a run is taken into memory."""
+"""Microseconds before its time from which a run is kept in memory."""
 BATCH: Final = 1_000
-"""Runs asked for in one sweep: what a turn of the loop can bear. If there are more, the next sweep comes sooner."""
+"""Runs that one sweep reads, so that it does not block the loop. If there are more, the next sweep comes sooner."""
 WALK_PAUSE_MICROSECONDS: Final = SECOND // 20
-"""Between two batches of a long backlog, so that other work has its turn."""
+"""Microseconds between two batches of a long backlog, so that other work is not delayed."""
 
 _LAST: Final = Ref(2**63 - 1, 2**63 - 1)
 
 
 class ComeDue(Protocol):
-    """Takes on a run that is due. `passing`: pass over it if its lane is full. False: there is no room for it."""
+    """Queues a due run. Returns False if there is no room. With `passing`, a run whose lane is full is skipped."""
 
     async def __call__(self, ref: Ref, *, passing: bool = False) -> bool: ...
 
@@ -36,11 +36,11 @@ class Backlog:
     """Finds the runs that are due, from the oldest to the newest.
 
     Args:
-        executions: the runs.
-        clock: says what is due.
-        come_due: takes on each run that is due.
-        near: most times in memory.
-        sweep: microseconds between two sweeps.
+        executions: The runs.
+        clock: Engine time.
+        come_due: Queues each run that is due.
+        near: The largest number of times in memory.
+        sweep: Microseconds between two sweeps.
     """
 
     def __init__(
@@ -58,26 +58,26 @@ class Backlog:
         self._sweep_every = sweep
         self._timers = Timers(near)
         self._known_until = 0
-        """Up to this time everything that will come due is in `_timers`; there is a sweep before it has come."""
+        """Up to this time `_timers` has every run that will be due; a sweep comes before it."""
         self._sweep_at = 0
         self._walked: tuple[int, Ref] | None = None
-        """How far the sweep has come among the runs that are due; None: it begins with the oldest."""
+        """The last due run that the sweep has read; None if the sweep begins with the oldest."""
         self._walk_number = 0
-        """Raised whenever the sweep is told to begin with the oldest again."""
+        """Raised whenever the sweep has to begin with the oldest run again."""
         self._overflowed: set[tuple[int, str]] = set()
-        """Lanes that had no room for a run: the sweep passes over those like it until the lane is empty."""
+        """Lanes that had no room for a run. The sweep skips runs of such a lane until the lane is empty."""
         self._waiting_for: int | None = None
         self._sooner: asyncio.Event = asyncio.Event()
         self.has_more = False
-        """More is due than there is room for in memory."""
+        """Whether more runs are due than there is room for in memory."""
 
     @property
     def times(self) -> int:
-        """Times held in memory."""
+        """The number of times in memory."""
         return len(self._timers)
 
     def expect(self, ref: Ref, at: int) -> None:
-        """Note a time to come, if it comes before a sweep would find it."""
+        """Keep a future time in memory, if the run is due before the next sweep."""
         if at > self._known_until:
             return
         if not self._timers.put(ref, at):
@@ -86,11 +86,11 @@ class Backlog:
             self._sooner.set()
 
     def forget(self, ref: Ref) -> None:
-        """Drop the time of a run that is looked at now."""
+        """Remove the time of a run that is advanced now."""
         self._timers.forget(ref)
 
     async def take_due(self) -> None:
-        """Report each run that has come due. After a failure the next call asks the store."""
+        """Pass each due run to `come_due`. After a failure the next call sweeps."""
         now = self._clock.now()
         try:
             for ref in self._timers.due(now):
@@ -102,7 +102,7 @@ class Backlog:
             raise
 
     async def wait(self, *, at_once: bool = False) -> None:
-        """Return at the next time, or when a nearer one was noted; `at_once` after one turn of the loop."""
+        """Wait until the next time, or until a nearer one is known. With `at_once`, wait one turn of the loop."""
         next_at = self._timers.next_at
         until = self._sweep_at if next_at is None else min(next_at, self._sweep_at)
         if at_once or until <= self._clock.now():
@@ -120,12 +120,12 @@ class Backlog:
         self._sooner.set()
 
     def sweep_now(self) -> None:
-        """Ask the store at once, where the last sweep ended."""
+        """Sweep immediately, from where the last sweep ended."""
         self._sweep_at = 0
         self._sooner.set()
 
     def overflow(self, tenant: int, host: str) -> None:
-        """Note that the lane of this host had no room for a run."""
+        """Record that the lane of this host had no room for a run."""
         self._overflowed.add((tenant, host))
 
     @property
@@ -134,36 +134,36 @@ class Backlog:
         return bool(self._overflowed)
 
     def refill(self, tenant: int, host: str) -> None:
-        """Look for the runs that an empty lane had no room for, if there were any."""
+        """Sweep for the runs that the lane had no room for; call it when the lane is empty."""
         if (tenant, host) in self._overflowed:
             self._overflowed.discard((tenant, host))
             self._walk_anew()
 
     def clock_moved(self) -> None:
-        """Ask the store anew for all times: it has moved them with the clock."""
+        """Read all times from the store again, because they were moved with the clock."""
         self._timers = Timers(self._near)
         self._known_until = 0
         self._walk_anew()
 
     def _walk_anew(self) -> None:
-        """Sweep now, beginning with the oldest run that is due."""
+        """Sweep now, from the oldest due run on."""
         self._walked = None
         self._walk_number += 1
         self.sweep_now()
 
     def _know_until(self, at: int) -> None:
-        """What comes due later than this is not in memory: there has to be a sweep by then."""
+        """Record that times after `at` are not in memory, and sweep before then."""
         self._known_until = min(self._known_until, at)
         self._sweep_at = min(self._sweep_at, at + 1)
 
     async def _sweep(self, now: int) -> None:
-        """Ask the store for what is due and what soon will be. Finds whatever a lost hint would have left."""
+        """Read the runs that are due or soon will be, also those whose notification was lost."""
         self._sweep_at = now + self._sweep_every
         self._known_until = now + HORIZON
         timers = self._timers
         soon = await self._executions.due(now, BATCH, HORIZON, (now, _LAST))
         if self._timers is not timers:
-            # The clock was moved meanwhile: these are times of the old one.
+            # The clock was moved meanwhile, so these times are out of date.
             return
         for ref, at in soon:
             if not timers.put(ref, at):
@@ -174,8 +174,11 @@ class Backlog:
         await self._walk(now)
 
     async def _walk(self, now: int) -> None:
-        """Take on the next runs that are due. One batch follows the other from the oldest to the newest, so that
-        thousands that wait for one host do not hide those behind them."""
+        """Queue the next batch of due runs.
+
+        Batches go from the oldest run to the newest, so that thousands of runs that wait for one host do not hide the
+        runs behind them.
+        """
         self.has_more = False
         walk = self._walk_number
         found = await self._executions.due(now, BATCH, 0, self._walked)

@@ -1,7 +1,7 @@
-"""The embedded dispatcher: one process, one event loop, a bounded number of attempts at once.
+"""The embedded dispatcher: one process, one event loop, and a bounded number of attempts in flight.
 
-What is due comes from the store's index, and only the nearest times are held in memory, with one sleeper for all of
-them: a run that waits costs disk and nothing else. A slot is a task that carries one run on until it rests.
+Due runs come from an index of the store. Only the nearest times are in memory, with one sleep for all of them, so a
+waiting run uses disk space only. A slot is a task that advances one run until the run waits or is terminal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 
 from interlock.engine.advance import Advance
-from interlock.engine.commits import Carried
+from interlock.engine.commits import ActiveRun
 from interlock.engine.dispatchers.backlog import SWEEP, Backlog
 from interlock.engine.dispatchers.recovery import Recovery
 from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn, Waits
@@ -31,10 +31,11 @@ from interlock.rules.states import State
 
 SLOTS: Final = 256
 NEAR: Final = 10_000
-"""Most runs whose time is held in memory, and most that wait in line for a slot; the store knows the others."""
-AFTER_CRASH: Final = SECOND
-MOST_CRASHES: Final = 3
-"""How often a turn of one run may break off by a defect before the run is ended."""
+"""Runs whose time is in memory, and runs in the queue for a slot, at most; the store has the others."""
+CRASH_PAUSE_MICROSECONDS: Final = SECOND
+"""Microseconds until a run is advanced again after a defect."""
+MAX_CRASHES: Final = 3
+"""Times that advancing one run may fail because of a defect before the run ends in `ERROR`."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ _log = logging.getLogger(__name__)
 class EmbeddedDispatcher:
     """`ports.Dispatcher` and `engine.start.Slots` for the one process that owns its store.
 
-    It listens to the store's commits (`Store.listen`), and takes runs on while `run` is running: before that, and while
-    draining, hints are only noted.
+    It listens to the store's commits (`Store.listen`), and advances runs while `run` is running. Before that, and while
+    it drains, notifications are only recorded.
     """
 
     def __init__(
@@ -70,12 +71,12 @@ class EmbeddedDispatcher:
         self._suspects = Suspects(known)
         self._recovery = Recovery(executions, advance, clock, self._suspects, unclean=known.unclean)
         self._side: set[asyncio.Task[None]] = set()
-        # Made here, because the first one loads a back end for as long as a hundred terminations take.
+        # Created here, because the first cancel scope loads a backend, which takes as long as a hundred terminations.
         self._shield = anyio.CancelScope(shield=True)
         self._running = False
         self._draining = False
         self._drained: asyncio.Event = asyncio.Event()
-        """Nothing is in flight any more."""
+        """Set once nothing is in flight."""
         self._failure: BaseException | None = None
         self._crashes: Counter[Ref] = Counter()
 
@@ -83,46 +84,49 @@ class EmbeddedDispatcher:
 
     @property
     def busy(self) -> int:
-        """Slots in use."""
+        """The number of slots in use."""
         return len(self._held)
 
     @property
     def in_line(self) -> int:
-        """Runs that are known to be ready and wait for a slot."""
+        """The number of runs that are known to be ready and wait for a slot."""
         return len(self._turns) + len(self._suspects)
 
     @property
     def timers(self) -> int:
-        """Times held in memory."""
+        """The number of times in memory."""
         return self._backlog.times
 
     @property
     def holding(self) -> bool:
-        """Whether no run continues yet after a process that ended without order, so that runs can be terminated."""
+        """Whether runs are held back because the previous process crashed, so that they can be terminated first."""
         return self._recovery.holding
 
-    # --- hints of the store's commits -----------------------------------------------------------------------------
+    # --- notifications of the store's commits ---------------------------------------------------------------------
 
     def interrupt(self, ref: Ref, epoch: int) -> None:
+        """Cancel the attempt of a run in a slot if it was announced with a lower epoch."""
         held = self._held.get(ref)
         if held is not None:
             held.interrupt(epoch)
 
     def ready(self, ref: Ref, at: int | None) -> None:
+        """Advance a run at a time, or immediately if the time is None or has passed."""
         if at is not None and at > self._clock.now():
             self._backlog.expect(ref, at)
             return
-        # A deadline may have passed while the order that set it was being committed.
+        # A deadline may have passed while the termination that set it was being committed.
         held = self._held.get(ref)
         if held is None:
             self._enqueue(ref)
         else:
-            # A hint cannot wait for a read: it is noted, and whether it is a deadline is looked at beside the turn.
-            held.noted += 1
+            # A notification cannot wait for a read: a separate task reads whether it is about a deadline.
+            held.ready_notifications += 1
             self._beside("deadline", lambda: self._look_at_deadline(ref))
         self._fill()
 
     def stopped(self, ref: Ref) -> None:
+        """Remove a run whose termination was accepted from the queue, or cancel its evaluation."""
         self._turns.forget(ref)
         held = self._held.get(ref)
         if held is not None:
@@ -133,7 +137,7 @@ class EmbeddedDispatcher:
     # --- slots for runs that are being created --------------------------------------------------------------------
 
     def try_slot(self, ref: Ref) -> Held | None:
-        """None also while others of the tenant wait in line: a new run does not overtake them."""
+        """Take a slot for a new run; None if no slot is free, or if older runs of the tenant are queued."""
         turns, tenant = self._turns, ref.tenant
         if not self._running or self._draining or not turns.free_for(tenant) or turns.waits_for(tenant, None):
             return None
@@ -141,30 +145,35 @@ class EmbeddedDispatcher:
         held = self._held[ref] = Held(ref, turns)
         return held
 
-    def took(self, held: Held, carried: Carried) -> None:
+    def took(self, held: Held, active: ActiveRun) -> None:
+        """Advance the new run in this slot."""
         if self._held.get(held.ref) is held:
-            self._spawn(held, lambda: self._advance.carry(carried, held))
-        # Otherwise its commit came after the end: as what was cut off then, it is for `recover` at the next start.
+            self._spawn(held, lambda: self._advance.carry(active, held))
+        # Otherwise the dispatcher ended before the commit, and `recover` settles the run at the next start.
 
     def free_slot(self, held: Held, ended: Turn = SUPERSEDED) -> None:
+        """Take back the slot of a new run that does not need it now."""
         self._release(held, ended)
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- start and end --------------------------------------------------------------------------------------------
 
     async def recover(self) -> int:
-        """Settle whatever a process that is dead left in flight; returns how many runs that was.
+        """Settle the runs that a lost process left in flight.
 
-        To be called before `run`, which does what a failure leaves of it. Nothing is performed here. If the process
-        ended without order, stopping runs alone are settled: one of the others may have ended it, so that `run` sees to
-        them when callers have had time to stop it.
+        Call it before `run`, which completes the recovery if this fails. Nothing is performed here. After a crash only
+        stopping runs are settled. One of the others may have caused the crash, so `run` settles them later, when
+        clients have had time to terminate it.
+
+        Returns:
+            The number of settled runs.
         """
         return await self._recovery.begin()
 
     async def run(self) -> None:
-        """Carry runs on until cancelled. Whatever is in flight then is left as it is: for `recover` at the next start.
+        """Advance runs until this is cancelled. `recover` settles what is in flight then, at the next start.
 
         Raises:
-            Fatal: the store can no longer be vouched for.
+            Fatal: The store can no longer be trusted.
         """
         recovery = self._recovery
         await recovery.hold()
@@ -182,31 +191,31 @@ class EmbeddedDispatcher:
                 await self._cancel_all()
 
     async def _look(self) -> None:
-        """Take on what has come due. What a failure leaves is found by the next sweep."""
+        """Queue the runs that are due, and fill free slots. After a failure the next sweep finds them."""
         if self._failure is not None:
             raise self._failure
         await self._backlog.take_due()
         self._fill()
 
     def opens_later(self) -> None:
-        """The port is about to open: what is held back is held back until it was open for a while."""
+        """Hold runs back until the port has been open for a while; call it before the port opens."""
         self._recovery.opens_later()
 
     def opened(self) -> None:
-        """The port is open."""
+        """Record that the port is open."""
         self._recovery.opened()
 
     def take_no_more(self) -> None:
-        """From now on take on nothing new, and announce nothing after the attempts that are in flight."""
+        """Start no more runs, and announce no attempt after those in flight."""
         self._draining = True
         for held in self._held.values():
             held.closing = True
 
     async def drain(self, grace: float) -> None:
-        """Take on nothing new, let attempts in flight end for up to `grace` seconds, and announce no others.
+        """Start nothing new, and wait up to `grace` seconds for the attempts in flight.
 
-        What is still in flight after that is cut off without a word: it is nobody's outcome, and the next start
-        recovers it. Stops keep working meanwhile.
+        Attempts that are still in flight afterwards are cancelled without a recorded outcome; the next start recovers
+        them. Terminations work until the end.
         """
         self.take_no_more()
         if self._held:
@@ -215,11 +224,11 @@ class EmbeddedDispatcher:
         await self._cancel_all()
 
     def clock_moved(self) -> None:
-        """Ask the store anew for all times: it has moved them with the clock."""
+        """Read all times from the store again, because they were moved with the clock."""
         self._backlog.clock_moved()
 
     async def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
-        """False: there is no room for it. `passing`: pass over a run whose lane is full."""
+        """Queue a due run. Returns False if there is no room. With `passing`, a run whose lane is full is skipped."""
         held = self._held.get(ref)
         if held is None:
             if passing and ref not in self._turns:
@@ -228,34 +237,34 @@ class EmbeddedDispatcher:
                     self._backlog.overflow(ref.tenant, host)
                     return True
             return self._enqueue(ref)
-        # The deadline of a stop does not wait for the attempt it is about.
+        # The deadline of a termination does not wait for the attempt in flight.
         row = await self._executions.get(ref)
         if row is not None and row.state is State.STOPPING:
             self._beside("deadline", lambda: self._advance.overdue(ref))
         elif self._held.get(ref) is held:
-            held.noted += 1
+            held.ready_notifications += 1
         else:
-            # The turn ended during the read, and nothing else says that the run is ready.
+            # The task ended during the read, and no other notification says that the run is ready.
             return self._enqueue(ref)
         return True
 
     async def _look_at_deadline(self, ref: Ref) -> None:
-        """Give up on the attempt of a run in a slot if the run is stopping and its deadline has passed."""
+        """Abandon the attempt of a run in a slot if the run is stopping and its deadline has passed."""
         row = await self._executions.get(ref)
         if row is not None and row.state is State.STOPPING:
             await self._advance.overdue(ref)
 
-    # --- turns ----------------------------------------------------------------------------------------------------
+    # --- slots ----------------------------------------------------------------------------------------------------
 
     def _enqueue(self, ref: Ref, *, lost: bool = False) -> bool:
-        # No sweep would find a lost one again: it is in flight.
+        # A lost run is in flight, so no sweep would find it; it always has room.
         if self._turns.put(ref, lost=lost):
             return True
         self._backlog.has_more = True
         return False
 
     def _fill(self) -> None:
-        """Give free slots to those whose turn it is."""
+        """Give the free slots to the next runs."""
         if not self._running or self._draining:
             return
         while (turn := self._turns.next()) is not None:
@@ -267,7 +276,7 @@ class EmbeddedDispatcher:
             ):
                 self._backlog.refill(ref.tenant, turn.host)
             if ref in self._held:
-                self._held[ref].noted += 1
+                self._held[ref].ready_notifications += 1
                 self._turns.give_back(ref.tenant, turn.host)
                 continue
             if not self._suspects.may_start(ref, lost=turn.lost):
@@ -280,7 +289,7 @@ class EmbeddedDispatcher:
             self._start(held, Claim(ref, turn.lost))
 
     def _survived(self, ref: Ref) -> None:
-        """The suspect was evaluated and the process lives: the next one may be."""
+        """Queue the next suspect, after one was evaluated without a crash."""
         following = self._suspects.survived(ref)
         if following is not None:
             self._enqueue(following[0], lost=following[1])
@@ -299,21 +308,21 @@ class EmbeddedDispatcher:
         try:
             ended = await turn()
         except Unavailable:
-            # Nothing was decided by it: look again soon.
+            # No commit was made; the run is advanced again soon.
             ended = Again(self._clock.now() + SECOND)
         except Fatal as failure:
             self._failure = failure
             self._backlog.wake()
             ended = SUPERSEDED
         except (Exception, asyncio.CancelledError):
-            # The last line: a defect met by one run must not stop the others. A cancellation that nobody asked for is
-            # one too; at the end of the dispatcher, what is in flight is left as it is.
+            # A defect of one run must not stop the others. An unexpected cancellation is such a defect. A cancellation
+            # by the dispatcher, at its end, leaves what is in flight as it is.
             assert held.task is not None
             if held.task.cancelling():
                 raise
-            _log.exception("the turn of execution %s broke off", held.ref.id)
+            _log.exception("advancing execution %s failed; it will be retried", held.ref.id)
             ended = SUPERSEDED
-            held.noted = 0
+            held.ready_notifications = 0
             self._crashes[held.ref] += 1
             self._beside("recovery", lambda: self._after_crash(held.ref))
         else:
@@ -330,10 +339,10 @@ class EmbeddedDispatcher:
         if self._held.pop(ref, None) is not None:
             self._turns.give_back(ref.tenant, held.host)
         if isinstance(ended, Waits):
-            # That it is ready was said by its own commit: it is ready when the host has a slot for it.
+            # Its own commit notified that it is ready; it can advance when its host has a slot.
             if not self._turns.put(ref, ended.host):
                 self._backlog.overflow(ref.tenant, ended.host)
-        elif held.noted:
+        elif held.ready_notifications:
             self._enqueue(ref)
         elif isinstance(ended, Again):
             if ended.at > self._clock.now():
@@ -348,19 +357,19 @@ class EmbeddedDispatcher:
             self._drained.set()
 
     async def _after_crash(self, ref: Ref) -> None:
-        """A turn that broke off held its run, and nobody does now: take it on as one that lost its holder."""
-        await self._clock.sleep_until(self._clock.now() + AFTER_CRASH)
-        if self._crashes[ref] >= MOST_CRASHES:
+        """Advance a run again after a defect, as a run that has lost its holder; after too many, end it."""
+        await self._clock.sleep_until(self._clock.now() + CRASH_PAUSE_MICROSECONDS)
+        if self._crashes[ref] >= MAX_CRASHES:
             await self._advance.give_up(ref)
             del self._crashes[ref]
         elif ref not in self._held:
             self._enqueue(ref, lost=True)
             self._fill()
 
-    # --- tasks beside the turns -----------------------------------------------------------------------------------
+    # --- tasks beside the slots -----------------------------------------------------------------------------------
 
     def _beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do it until it is done: nothing else would find a run that is in flight and has no holder."""
+        """Start a task that repeats the work until it succeeds; no sweep finds a run in flight without a holder."""
         task = asyncio.get_running_loop().create_task(self._guarded(name, work))
         self._side.add(task)
         task.add_done_callback(self._side.discard)

@@ -1,4 +1,4 @@
-"""What a dispatcher does after an earlier process: it settles attempts in flight, and holds runs back after a crash."""
+"""Recovery from an earlier process: its attempts in flight are settled, and runs are held back after a crash."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from interlock.rules.model import SECOND
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State
 
 HOLD_MICROSECONDS: Final = SECOND // 2
-"""How long no run continues after a process that did not end in order, so that runs can be terminated before."""
+"""Microseconds for which runs are held back after a crash, so that they can be terminated first."""
 MAX_OPENING_MICROSECONDS: Final = 30 * SECOND
-"""How long runs are held back at most for a port that is about to open."""
+"""Microseconds for which runs are held back at most until the port is open."""
 RECOVERY_BATCH: Final = 256
-"""Runs that are settled together."""
+"""Runs that are settled concurrently."""
 MAX_IDLE_RECOVERY_ROUNDS: Final = 10
-"""Rounds of recovery in a row that may find every run moved by another event."""
+"""Consecutive rounds of recovery in which other events may have moved every run."""
 
 
 class Recovery:
     """Settles the runs that an earlier process left in flight.
 
     Args:
-        executions: the runs.
-        advance: settles one run.
-        clock: for the pauses.
-        suspects: the runs that an earlier process did not survive.
-        unclean: whether the earlier process ended without order.
+        executions: The runs.
+        advance: Settles one run.
+        clock: Measures the pauses.
+        suspects: The runs that an earlier process worked on when it crashed.
+        unclean: Whether the earlier process crashed.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class Recovery:
         self._suspects = suspects
         self._unclean = unclean
         self._opening: asyncio.Event | None = None
-        """Set once the port is open; None: there is none to wait for."""
+        """Set once the port is open; None if no port will open."""
         self.is_due = False
-        """A recovery is to be done, or was begun and has not succeeded."""
+        """Whether a recovery is required and has not succeeded yet."""
         self.holding = False
-        """No run continues yet, so that runs can be terminated: the earlier process ended without order."""
+        """Whether runs are held back because the earlier process crashed, so that they can be terminated first."""
 
     async def begin(self) -> int:
-        """Settle what can be settled before the port opens, and return how many runs that was.
+        """Settle the runs that can be settled before the port opens, and return their number.
 
-        After a process that ended without order, only stopping runs are settled: one of the other runs may have ended
-        it, so they are settled when callers have had time to terminate it.
+        After a crash only stopping runs are settled. One of the other runs may have caused the crash, so they are
+        settled later, when clients have had time to terminate it.
         """
         self.is_due = True
         if self._unclean:
@@ -65,7 +65,7 @@ class Recovery:
         """Settle every run in flight, and return how many there were.
 
         Raises:
-            Fatal: another process changes the same runs.
+            Fatal: Another process changes the same runs.
         """
         for ref in self._suspects.all():
             row = await self._executions.get(ref)
@@ -76,7 +76,7 @@ class Recovery:
         return settled
 
     async def hold(self) -> None:
-        """Wait while runs are held back; the time begins when the port is open."""
+        """Wait as long as runs are held back, which begins when the port opens."""
         if not self.holding:
             return
         await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
@@ -86,11 +86,11 @@ class Recovery:
             await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
 
     def opens_later(self) -> None:
-        """Note that the port is about to open: runs are held back until it was open for a while."""
+        """Hold runs back until the port has been open for a while; call it before the port opens."""
         self._opening = asyncio.Event()
 
     def opened(self) -> None:
-        """Note that the port is open."""
+        """Record that the port is open."""
         if self._opening is not None:
             self._opening.set()
 
@@ -98,7 +98,7 @@ class Recovery:
         settled = idle_rounds = 0
         while found := await self._executions.in_flight(RECOVERY_BATCH, states):
             moved = await asyncio.gather(*(self._advance.recover(execution) for execution in found))
-            # A termination may have been faster with each of them, but not again and again.
+            # A termination may have moved every one of them, but not in many rounds.
             idle_rounds = 0 if any(moved) else idle_rounds + 1
             if idle_rounds == MAX_IDLE_RECOVERY_ROUNDS:
                 raise Fatal("runs in flight cannot be recovered: another process is changing them")
