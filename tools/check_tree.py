@@ -64,6 +64,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/",
+    "examples/",
     "src/interlock/cli/",
     "src/interlock/net/",
     "src/interlock/auth/",
