@@ -397,7 +397,15 @@ class Connection(HttpToolsProtocol):
 
 
 def close_idle(connections: set[Connection], newcomer: Connection) -> None:
-    """Close the connections that are idle for longest; if none is idle, the oldest streams, which can be resumed."""
+    """Close a batch of connections to make room for a new one.
+
+    The connections that are idle for longest are closed. If none is idle, the oldest event streams are closed, which
+    clients can resume.
+
+    Args:
+        connections: All open connections.
+        newcomer: The new connection, which is not closed.
+    """
     others = [connection for connection in connections if connection is not newcomer]
     found = [connection for connection in others if not connection.is_answering]
     if not found:

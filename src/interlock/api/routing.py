@@ -74,6 +74,7 @@ class Router(Generic[R]):
         return Match(named[0], dict(zip(named[1], values, strict=True)))
 
     def _walk(self, path: str) -> tuple[_Node[R], list[str]] | None:
+        """Return the node of a path, and the values of the path parameters; None if no route matches."""
         if len(path) > MAX_PATH_CHARACTERS:
             return None
         node, values = self._root, []

@@ -143,6 +143,11 @@ class Duration(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check and keep the text of a duration.
+
+        Raises:
+            ValueError: The text is not a duration, or the duration is too long.
+        """
         if len(text) > _DURATION_TEXT_LIMIT or not _DURATION.fullmatch(text):
             raise ValueError('expected a duration, such as "3600s", "3.500s" or "336h"')
         if abs(_nanos_of(text)) > _DURATION_LIMIT:

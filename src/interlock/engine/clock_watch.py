@@ -128,6 +128,7 @@ class ClockWatch:
             await self._mark()
 
     async def _catch_up(self) -> None:
+        """Move the stored times, but not engine time, by what is left of an earlier change of the clock."""
         if abs(self.unmoved) > CLOCK_DRIFT_MICROSECONDS:
             await self._move(self.unmoved, 0)
         self.unmoved = 0

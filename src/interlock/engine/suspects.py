@@ -32,6 +32,7 @@ class Suspects:
         return ref in self._marks.losses
 
     def __len__(self) -> int:
+        """Return the number of suspects that wait for `survived`."""
         return len(self._later)
 
     def all(self) -> list[Ref]:

@@ -50,7 +50,7 @@ class Scope:
     later: frozenset[str] = frozenset()
 
     def at(self, line: int, column: int) -> Scope:
-        """The same, further on in the field."""
+        """Return the same scope with another position in its field."""
         return replace(self, origin=replace(self.origin, line=line, column=column))
 
     def within(self, field: str) -> Scope:

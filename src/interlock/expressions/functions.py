@@ -109,6 +109,8 @@ def _asked(method: str) -> Callable[..., object]:
 
 
 def _found(method: str, what: str) -> Callable[..., object]:
+    """Return an expression function that asks the directory, and fails if the directory has no `what`."""
+
     def answer(*arguments: object) -> object:
         found = FRAME.get().ask(method, *arguments)
         if found is None:

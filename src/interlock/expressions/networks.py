@@ -64,7 +64,11 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def cidr(*ranges: str) -> dict[str, object]:
-    """One or more ranges. Raises FunctionFailed."""
+    """Return the network value of one or more ranges in CIDR notation.
+
+    Raises:
+        FunctionFailed: A text is not a range.
+    """
     return {_RANGES: [str(_network(text)) for text in ranges]}
 
 

@@ -250,10 +250,13 @@ class Compiler:
         return self._made(known, self._node(value, self._scope, 0), value)
 
     def document(self, text: str) -> Template | None:
-        """A text that may be JSON.
+        """Compile a text that may be a JSON document with `{{ }}` in it.
 
-        If it is an object or a list, with `{{ }}` inside of strings or in place of values, it is a tree, in which
-        `{{ }}` inside quotes gives a text and elsewhere the value with its type; anything else is a text.
+        An object or a list is compiled as a document: `{{ }}` inside quotes becomes text, and `{{ }}` in place of a
+        value keeps its type. Any other text is compiled as a text.
+
+        Returns:
+            The template; None if the text has problems, which the compiler collects.
         """
         known = len(self._problems)
         parsed = _parse_document(text)
@@ -349,6 +352,7 @@ class Compiler:
         return made
 
     def _value_of(self, program: Program) -> Part:
+        """Register a program, and return the function that selects its value from the values of all programs."""
         index = len(self._programs)
         self._programs.append(program)
         return lambda values: values[index]

@@ -103,7 +103,7 @@ class PrepareContext:
         return self.vault.seal(Place.input(self.ref, self.position), input, frozenset())
 
     def seal_output(self, output: bytes, secret: frozenset[str]) -> SecretRef:
-        """The reference to an output of which these members are secret."""
+        """Encrypt the output of the current step, and return its reference; `secret` names its secret members."""
         return self.vault.seal(Place.output(self.ref, self.position), output, secret)
 
     async def text(self, program: Program, name: str) -> str:

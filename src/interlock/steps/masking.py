@@ -35,7 +35,7 @@ _MARKER: Final = "interlock-secret-5d0f6c1e9b"
 
 
 def reads_secret(program: Program, secrets: Secrets) -> bool:
-    """Whether the result of the expression has to be masked."""
+    """Return whether the expression reads a secret member, or a document with one, so that its result is a secret."""
     if not secrets:
         return False
     for step, member in program.members_read:
