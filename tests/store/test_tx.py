@@ -125,8 +125,37 @@ async def waits_again_when_it_is_closed() -> None:
         await Turn()
 
 
+async def is_cancelled_when_it_is_closed() -> None:
+    try:
+        await Turn()
+    finally:
+        await waits_for_what_was_cancelled()
+
+
+async def raises_a_cancellation() -> None:
+    raise asyncio.CancelledError
+
+
+async def raises_the_exit_of_a_generator() -> None:
+    raise GeneratorExit
+
+
+async def swallows_its_end() -> None:
+    with suppress(GeneratorExit):
+        await Turn()
+
+
 _LOOP: list[asyncio.AbstractEventLoop] = []
-SUSPENSIONS: Final = [takes_a_turn, waits_for_a_future, waits_for_what_was_cancelled, waits_again_when_it_is_closed]
+SUSPENSIONS: Final = [
+    takes_a_turn,
+    waits_for_a_future,
+    waits_for_what_was_cancelled,
+    waits_again_when_it_is_closed,
+    is_cancelled_when_it_is_closed,
+    raises_a_cancellation,
+    raises_the_exit_of_a_generator,
+    swallows_its_end,
+]
 
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])

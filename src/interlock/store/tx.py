@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from interlock.store.rows import Row
 from interlock.store.rowset import RowSet, Values
@@ -90,22 +90,28 @@ class Tx(Queries, Protocol):
 
 Job = Callable[[Tx], Coroutine[Any, Any, T]]
 
+_PASSED_ON: Final = (asyncio.CancelledError, GeneratorExit)
+"""What `except Exception` lets through: raised by a job, one would end the thread of the writer or leave its transaction
+open, and every later caller would wait."""
+
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end without a turn of the event loop.
 
     Raises:
-        JobSuspended: it awaits something that is not ready.
+        JobSuspended: it awaits something that is not ready, or is cancelled.
     """
     try:
         work.send(None)
     except StopIteration as finished:
         result: T = finished.value
         return result
-    except asyncio.CancelledError as error:
+    except _PASSED_ON as error:
         raise JobSuspended("a job awaited something that was cancelled") from error
     try:
         work.close()
+    except asyncio.CancelledError as error:
+        raise JobSuspended("a job awaited something that was cancelled, when it was closed") from error
     except RuntimeError as error:
         raise JobSuspended("a job awaited something besides its transaction, and again when it was closed") from error
     raise JobSuspended("a job awaited something besides its transaction")
