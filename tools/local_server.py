@@ -26,6 +26,7 @@ from interlock.settings import DEFAULT_GRACE
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERLOCK = Path(sys.executable).parent / "interlock"
+DEFAULT_DATA_DIR = ".interlock"
 START_LIMIT = 60.0
 """Seconds within which a server has to be ready."""
 STOP_LIMIT = 30.0
@@ -204,9 +205,12 @@ def point_home_at(profile: Path, home: Path) -> str:
 
 def how_to_use(profile: Mapping[str, str], data_dir: Path) -> str:
     interlock = shown(INTERLOCK)
+    stop = "make down"
+    if data_dir != ROOT / DEFAULT_DATA_DIR:
+        stop += f" INTERLOCK_DATA_DIR={shlex.quote(shown(data_dir))}"
     return "\n".join(
         [
-            f"Interlock is running at {profile['url']} (data and log: {shown(data_dir)}; stop it: make down)",
+            f"Interlock is running at {profile['url']} (data and log: {shown(data_dir)}; stop it: {stop})",
             "",
             f"export CONDUCTORONE_SERVER_URL={shlex.quote(profile['url'])}",
             f"export CONDUCTORONE_CLIENT_ID={shlex.quote(profile['client_id'])}",
@@ -227,7 +231,7 @@ def shown(path: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    data_dir = ROOT / os.environ.get("INTERLOCK_DATA_DIR", ".interlock")
+    data_dir = ROOT / (os.environ.get("INTERLOCK_DATA_DIR") or DEFAULT_DATA_DIR)
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     if arguments == ["up"]:
         return up(data_dir, os.environ.get("INTERLOCK_LISTEN") or "127.0.0.1:8080", home)

@@ -211,6 +211,16 @@ def test_an_unknown_state_is_shown_with_those_there_are(server: Server, interloc
     assert not server.calls
 
 
+@pytest.mark.parametrize("command", [("list",), ("terminate", "--reason", "x", "--plan")])
+def test_stopping_is_answered_with_the_state_that_shows_it(
+    command: tuple[str, ...], server: Server, interlock: CommandLine
+) -> None:
+    code, text = said(interlock, server.url, "executions", *command, "--state", "stopping")
+    assert code == Exit.USAGE
+    assert "use --state PROCESS_STEP" in text
+    assert not server.calls
+
+
 @pytest.mark.parametrize("key", ["a\nb", "é", "", " ", "x" * 256, "\udcff"])
 def test_a_key_that_no_header_can_carry_is_refused_here(key: str, server: Server, interlock: CommandLine) -> None:
     code, text = said(interlock, server.url, "automations", "run", "a1", "--idempotency-key", key)

@@ -66,7 +66,9 @@ async def test_a_run_by_hand_needs_no_enabled_automation_and_is_recorded(admin: 
 @pytest.mark.parametrize("fields", [{}, {"isDraft": True, "automationSteps": [WAIT]}])
 async def test_without_published_steps_nothing_can_be_run(admin: OperationsClient, fields: dict[str, Any]) -> None:
     automation = (await admin.ask("CreateAutomation", fields)).body["automation"]["id"]
-    with pytest.raises(FailedPrecondition, match="has no published steps"):
+    with pytest.raises(
+        FailedPrecondition, match=r"has no published steps; publish its steps \(update isDraft to false\)"
+    ):
         await admin.ask("ExecuteAutomation", id=automation)
 
 

@@ -109,7 +109,7 @@ def test_facts_of_a_kind_hold_while_it_is_not_configured() -> None:
 def test_kind_that_is_not_registered_is_unavailable_without_a_setting() -> None:
     (finding,) = StepRegistry([evaluate_expressions.kind()]).compile(steps(SLACK), ENVIRONMENT).unavailable
     assert finding.description == (
-        "steps of the kind sendSlackMessage cannot run on this server yet; it can be kept in a draft"
+        "steps of the kind sendSlackMessage cannot run on this server yet; a draft may contain it"
     )
 
 

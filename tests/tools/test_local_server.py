@@ -5,12 +5,13 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from interlock.cli.profile import Profile, find_profile, write_profile
-from tools.local_server import INTERLOCK, down, how_to_use, point_home_at, running
+from tools.local_server import INTERLOCK, ROOT, down, how_to_use, point_home_at, running
 
 MINE = Profile("http://127.0.0.1:8080", "calm-otter@127.0.0.1/spc", "secret-token:conductorone.com:v1:x'y z")
 
@@ -44,6 +45,18 @@ def test_the_export_lines_can_be_pasted_into_a_shell(data_dir: Path) -> None:
     said = how_to_use(json.loads((data_dir / "profile.json").read_text()), data_dir)
     exported = dict(shlex.split(line)[1].split("=", 1) for line in said.splitlines() if line.startswith("export "))
     assert find_profile(exported) == MINE
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "stop"),
+    [
+        (ROOT / ".interlock", "stop it: make down)"),
+        (ROOT / "other", "stop it: make down INTERLOCK_DATA_DIR=other)"),
+        (Path("/var/lib/my data"), "stop it: make down INTERLOCK_DATA_DIR='/var/lib/my data')"),
+    ],
+)
+def test_command_that_stops_the_server_names_its_data_directory(data_dir: Path, stop: str) -> None:
+    assert stop in how_to_use(asdict(MINE), data_dir).splitlines()[0]
 
 
 def test_a_process_id_alone_is_not_taken_for_a_running_server(data_dir: Path) -> None:

@@ -72,6 +72,11 @@ def test_no_link_leads_nowhere(made: Mapping[str, str]) -> None:
                     ), (path, target)
 
 
+def test_title_of_the_index_is_the_name_once(made: Mapping[str, str]) -> None:
+    assert "<title>Interlock</title>" in made["index.html"]
+    assert "<title>Quick start · Interlock</title>" in made["quickstart.html"]
+
+
 def test_a_page_takes_nothing_from_elsewhere(made: Mapping[str, str]) -> None:
     for path, text in made.items():
         if path.endswith(".html"):

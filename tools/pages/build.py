@@ -19,6 +19,7 @@ from tools.openapi import Dumper
 from tools.pages.samples import samples, short_name
 from tools.states import STOP
 
+NAME: Final = "Interlock"
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 DOCS: Final = ROOT / "docs"
 PAGES: Final = ROOT / "src" / "interlock" / "api" / "pages"
@@ -200,6 +201,6 @@ def _html(text: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} · Interlock</title>\n<style>{STYLE}</style>\n"
+        f"<title>{escape(title if title == NAME else f'{title} · {NAME}')}</title>\n<style>{STYLE}</style>\n"
         f'<nav><a href="/docs">All pages</a></nav>\n<main>\n{body}</main>\n</html>\n'
     )

@@ -82,6 +82,8 @@ STATES = (
     "COMPLETE_STEP",
 )
 """The states of C1's API, without their prefix."""
+STOPPING = "STOPPING"
+"""The state of ours that C1's API has no name for. Receipts, `watch` and `terminate` print it."""
 
 
 def long_state(text: str) -> str:
@@ -91,6 +93,8 @@ def long_state(text: str) -> str:
         Failure: The state is unknown.
     """
     short = text.upper().replace("-", "_").removeprefix(STATE_PREFIX)
+    if short == STOPPING:
+        raise Failure(f"--state: C1's API shows {STOPPING} as PROCESS_STEP; use --state PROCESS_STEP", Exit.USAGE)
     if short not in STATES:
         raise Failure(f"--state: unknown state {text!r}; use one of {', '.join(STATES)}", Exit.USAGE)
     return STATE_PREFIX + short

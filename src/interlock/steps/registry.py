@@ -141,7 +141,7 @@ class StepRegistry:
             compiled = found.compile(message, context)
             targets += context.targets
             return compiled
-        text = f"{self.unavailable(kind)}; it can be kept in a draft"
+        text = f"{self.unavailable(kind)}; a draft may contain it"
         checker.unavailable.append(Problem(f"{path}.{kind}", text, step.step_name))
         return None
 

@@ -84,7 +84,7 @@ class TriggerRegistry:
             programs = _compile_expressions(checker, path, message)
             kind = self._kinds.get(name)
             if kind is None:
-                text = f"triggers of the kind {name} cannot start runs on this server yet; it can be kept in a draft"
+                text = f"triggers of the kind {name} cannot start runs on this server yet; a draft may contain it"
                 checker.unavailable.append(Problem(path, text))
                 continue
             made = kind.compile(message, TriggerContext(path, programs, checker.problems))

@@ -84,7 +84,10 @@ async def execute(services: Services, call: Call, body: ExecuteAutomationRequest
     facts = None if definition is None else await shown.plan_facts(services, row.tenant, definition)
     if definition is None or facts is None or facts.empty:
         raise FailedPrecondition(
-            "the automation's draft has no steps" if body.is_draft else "the automation has no published steps"
+            "the automation's draft has no steps; update draftAutomationSteps"
+            if body.is_draft
+            else "the automation has no published steps; publish its steps (update isDraft to false), or run the draft "
+            "(isDraft in this request)"
         )
     _check_subject(trigger or _NOTHING, facts.unusable_subject)
     started = await services.starter.start(
