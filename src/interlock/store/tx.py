@@ -91,8 +91,8 @@ class Tx(Queries, Protocol):
 Job = Callable[[Tx], Coroutine[Any, Any, T]]
 
 _PASSED_ON: Final = (asyncio.CancelledError, GeneratorExit)
-"""What `except Exception` lets through: raised by a job, one would end the thread of the writer or leave its transaction
-open, and every later caller would wait."""
+"""Exceptions that `except Exception` lets through: raised by a job, one would end the thread of the writer, or leave
+its transaction open, and every later caller would wait."""
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
