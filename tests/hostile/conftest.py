@@ -11,11 +11,21 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from interlock.api.connection import Connection
+from interlock.contract.automations import Automation, CreateAutomationRequest
+from interlock.contract.base import from_stored, to_stored
+from interlock.contract.parse import parse
 from tests.api.app_client import AppClient, app_client
 from tests.cli.conftest import interlock, server
 from tests.operations.conftest import admin
 
 __all__ = ["Port", "admin", "interlock", "port", "server"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def used_once() -> None:
+    """Build the validators before the first test: that takes longer than a callback of a test may."""
+    automation = parse(CreateAutomationRequest, b'{"displayName": "an automation"}')
+    from_stored(Automation, to_stored(automation))
 
 
 @dataclass

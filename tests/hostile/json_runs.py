@@ -1,4 +1,4 @@
-"""Shared parts of the tests of odd JSON."""
+"""A strict reader for the tests of odd JSON."""
 
 from __future__ import annotations
 

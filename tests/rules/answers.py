@@ -30,6 +30,7 @@ from tests.rules.runs import (
 )
 
 LATER = BORN + 5 * SECOND
+UNTIL = LATER + 60 * SECOND
 ORDER = order(BOB, "wrong person")
 ABANDONED = StepSettled(0, 1, LATER, Result(Outcome.ABANDONED))
 

@@ -45,7 +45,7 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from tests.rules.answers import ABANDONED, CHILD, LATER, ORDER, ROW, accepted, moved, whole
+from tests.rules.answers import ABANDONED, CHILD, LATER, ORDER, ROW, UNTIL, accepted, moved, whole
 from tests.rules.runs import (
     ACCEPTED,
     APPLIED,
@@ -57,7 +57,6 @@ from tests.rules.runs import (
     a_run,
     attempt_of,
 )
-from tests.rules.shared_answers import UNTIL
 
 # --- going on ---------------------------------------------------------------------------------------------------------
 

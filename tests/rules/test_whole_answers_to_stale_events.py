@@ -29,7 +29,7 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from tests.rules.answers import LATER, moved, whole
+from tests.rules.answers import LATER, UNTIL, moved, whole
 from tests.rules.runs import (
     ACCEPTED,
     FAILED,
@@ -38,7 +38,6 @@ from tests.rules.runs import (
     a_run,
     attempt_of,
 )
-from tests.rules.shared_answers import UNTIL
 
 # --- what comes from another reading ----------------------------------------------------------------------------------
 
