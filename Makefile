@@ -38,7 +38,7 @@ format: install ## put the source into shape
 	$(BIN)/ruff format --quiet
 
 # Most of the tests wait for processes of their own, so that two halves at once need little more time than the longer.
-PROCESS_TESTS := $(addprefix tests/,conformance contributing crash e2e faults histories overload simulation)
+PROCESS_TESTS := $(addprefix tests/,contributing crash e2e faults histories overload simulation)
 HALVES := pytest-processes pytest-rest
 
 .PHONY: $(HALVES)
