@@ -133,9 +133,13 @@ def run_batch(seeds: Sequence[int], again: bool) -> list[tuple[Result, bool]]:
 
 
 def _collect() -> None:
-    """A world is one large cycle, and what has died in it complains uselessly when it is collected."""
+    """A world is one large cycle, and what has died in it complains uselessly when it is collected.
+
+    What is closed while it is collected can leave a cycle of its own.
+    """
     with _quiet():
-        gc.collect()
+        while gc.collect():
+            pass
 
 
 def run_many(first: int, count: int, jobs: int, replayed: int) -> Iterator[Summary]:
