@@ -18,8 +18,8 @@ from tests.servers import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
-EXAMPLES = os.environ.get("INTERLOCK_TEST_EXAMPLES", "300")
-"""Of each operation and phase."""
+EXAMPLES = os.environ.get("INTERLOCK_TEST_EXAMPLES", "150")
+"""Of each operation, phase and seed."""
 NOT_CHECKED = "negative_data_rejection,positive_data_acceptance"
 
 
