@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,12 @@ BATCH: Final = 25
 """Seeds that a process is given at a time."""
 COLLECTED_EVERY: Final = 5
 """Worlds, after which the remains are collected."""
+COLLECTIONS: Final = 5
+"""At most, one after the other, until nothing is left."""
+MEMORY: Final = "/dev/shm"
+"""Where Linux has a file system in memory."""
+MIN_MEMORY_BYTES: Final = 1 << 30
+"""Bytes that have to be free there."""
 
 
 @dataclass(slots=True)
@@ -91,10 +98,19 @@ def _quiet() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
+@cache
+def _in_memory() -> str | None:
+    """The directory of a file system in memory, if there is room: what a sync keeps is simulated."""
+    with suppress(OSError):
+        if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MIN_MEMORY_BYTES:
+            return MEMORY
+    return None
+
+
 def run_one(what: Scenario, *, sabotage: Sabotage = NONE, keep_trace: bool = False, collect: bool = True) -> Result:
     """Live one scenario, in a directory of its own that is gone afterwards. `collect`: its remains, too."""
     _ready()
-    directory = Path(tempfile.mkdtemp(prefix=f"interlock-seed-{what.seed}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"interlock-seed-{what.seed}-", dir=_in_memory()))
     try:
         with _quiet():
             return World(what, directory, sabotage=sabotage, keep_trace=keep_trace).run()
@@ -119,9 +135,14 @@ def run_batch(seeds: Sequence[int], again: bool) -> list[tuple[Result, bool]]:
 
 
 def _collect() -> None:
-    """A world is one large cycle, and what has died in it complains uselessly when it is collected."""
+    """A world is one large cycle, and what has died in it complains uselessly when it is collected.
+
+    What is closed while it is collected can leave a cycle of its own.
+    """
     with _quiet():
-        gc.collect()
+        for _ in range(COLLECTIONS):
+            if not gc.collect():
+                return
 
 
 def run_many(first: int, count: int, jobs: int, replayed: int) -> Iterator[Summary]:
