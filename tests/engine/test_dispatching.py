@@ -353,19 +353,19 @@ async def test_times_read_before_the_clock_moved_are_not_noted_after_it() -> Non
     async with engine() as world:
         await world.start(await world.publish([wait("w", "10s")]))
         slow = Slow(world.store.executions)
-        world.dispatcher._executions = slow
+        backlog: Any = world.dispatcher._backlog
+        backlog._executions = slow
         world.dispatcher.clock_moved()
         slow.let_go.clear()
         await settle()
         # The first sweep waits for its read, and the clock is moved meanwhile.
         world.dispatcher.clock_moved()
-        dispatcher: Any = world.dispatcher
         slow.let_go.set()
-        before = dispatcher._timers
-        assert dispatcher.timers == 0
+        before = backlog._timers
+        assert world.dispatcher.timers == 0
         await settle()
-        assert dispatcher._timers is before
-        assert dispatcher.timers == 1
+        assert backlog._timers is before
+        assert world.dispatcher.timers == 1
 
 
 async def test_giving_up_on_a_run_that_fails_is_tried_until_it_is_done(caplog: pytest.LogCaptureFixture) -> None:
