@@ -28,6 +28,8 @@ BATCH: Final = 25
 """Seeds that a process is given at a time."""
 COLLECTED_EVERY: Final = 5
 """Worlds, after which the remains are collected."""
+COLLECTIONS: Final = 5
+"""At most, one after the other, until nothing is left."""
 MEMORY: Final = "/dev/shm"
 """Where Linux has a file system in memory."""
 MIN_MEMORY_BYTES: Final = 1 << 30
@@ -138,8 +140,9 @@ def _collect() -> None:
     What is closed while it is collected can leave a cycle of its own.
     """
     with _quiet():
-        while gc.collect():
-            pass
+        for _ in range(COLLECTIONS):
+            if not gc.collect():
+                return
 
 
 def run_many(first: int, count: int, jobs: int, replayed: int) -> Iterator[Summary]:

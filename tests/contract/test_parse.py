@@ -2,6 +2,8 @@
 
 import json
 from contextlib import suppress
+from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -9,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.contract.automations import Automation, CreateAutomationRequest, UpdateAutomationRequest
-from interlock.contract.base import Message
+from interlock.contract.base import Message, shape_of
 from interlock.contract.executions import TerminateAutomationRequest
 from interlock.contract.guard import MAX_DEPTH, MAX_PROBLEMS
 from interlock.contract.parse import MAX_ITEMS, loads, parse
 from interlock.contract.search import SearchAutomationExecutionsRequest
 from interlock.errors import InvalidArgument
-from tests.contract.messages import short
+from tests.contract.messages import MESSAGES, short
 
 
 def problems(model: type[Message], body: Any, prefix: str = "") -> dict[str, str]:
@@ -220,6 +222,24 @@ def test_the_character_u_0000_is_kept_in_a_struct_and_refused_in_a_field() -> No
     kept = parse(CreateAutomationRequest, json.dumps({"context": body["context"]}).encode())
     assert kept.context is not None
     assert kept.context.context == {"x": "\0"}
+
+
+ODD = (
+    {"n\0": {"n\0": "\0"}, "displayName": ["\0"]},
+    [{"n\0": "\0"}, "\0", 1, None, [{"n\0": "\0"}]],
+    "\0",
+    1e300,
+    True,
+)
+"""A value of each JSON type, with the character U+0000 wherever it can be."""
+
+
+@pytest.mark.parametrize("model", MESSAGES, ids=attrgetter("proto_name"))
+def test_a_field_of_any_json_type_is_read_or_refused(model: type[Message]) -> None:
+    for name, odd in product(shape_of(model).fields, ODD):
+        for value in (odd, [odd], {name: odd}):
+            with suppress(InvalidArgument):
+                parse(model, json.dumps({name: value}).encode())
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,18 @@ def _clean(shape: Shape, tree: Any, path: Path, notes: _Notes) -> Any:
     return clean
 
 
-def _nuls(shape: Shape, tree: Any, path: Path) -> Iterator[Found]:
-    if type(tree) is not dict:
+def _nuls(shape: Shape, clean: Any, path: Path) -> Iterator[Found]:
+    """The texts with U+0000 in what `_clean` returned, but for values of another JSON type than their fields have.
+
+    `_clean` leaves such a value as it came, with any names in its objects, and pydantic reports it.
+    """
+    if type(clean) is not dict:
         return
-    for wire, value in tree.items():
+    for wire, value in clean.items():
         field = shape.fields[wire]
         items: list[tuple[Path, Any]] = [((*path, wire), value)]
-        if field.repeated and type(value) is list:
-            items = [((*path, wire, index), item) for index, item in enumerate(value)]
+        if field.repeated:
+            items = [((*path, wire, index), item) for index, item in enumerate(value)] if type(value) is list else []
         elif wire in shape.text_maps and type(value) is dict:
             items = [((*path, wire, key), key + item) for key, item in value.items() if type(item) is str]
         for where, item in items:

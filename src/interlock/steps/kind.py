@@ -28,15 +28,15 @@ from interlock.rules.model import AttemptRef, Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.settings import KindSetting
-from interlock.steps.documents import StepFailed, encode, encode_output
+from interlock.steps.documents import StepFailed, encode_output
 from interlock.steps.masking import (
     NO_SECRETS,
     MaskedCopy,
     Secrets,
     masked_copy,
     masked_error,
-    masked_members,
     reads_secret,
+    sealed_members,
 )
 from interlock.steps.targets import NamedTarget, Target
 
@@ -102,10 +102,6 @@ class PrepareContext:
         """The reference to an input with secrets. Beside it, the announcement has a copy in which they are masked."""
         return self.vault.seal(Place.input(self.ref, self.position), input, frozenset())
 
-    def seal_output(self, output: bytes, secret: frozenset[str]) -> SecretRef:
-        """Encrypt the output of the current step, and return its reference; `secret` names its secret members."""
-        return self.vault.seal(Place.output(self.ref, self.position), output, secret)
-
     async def text(self, program: Program, name: str) -> str:
         """A text that must not be empty. Raises StepFailed naming the field."""
         value = await self.evaluate(program)
@@ -124,10 +120,8 @@ class Evaluated:
 
     def passed(self, context: PrepareContext) -> Passed:
         """As it is recorded. Raises StepFailed if the output is too large."""
-        output, sealed = encode_output(self.output), None
-        if self.secret:
-            sealed = context.seal_output(output, self.secret)
-            output = encode(masked_members(self.output, self.secret))
+        place = Place.output(context.ref, context.position)
+        output, sealed = sealed_members(context.vault, place, self.output, encode_output(self.output), self.secret)
         return Passed(context.position, Outcome.SUCCEEDED, self.input, output, sealed)
 
 

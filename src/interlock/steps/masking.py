@@ -109,7 +109,19 @@ def sealed_answer(
         output: what the step returns.
         text: the same as JSON.
     """
-    secret = ANSWER_MEMBERS.intersection(output)
+    return sealed_members(vault, place, output, text, ANSWER_MEMBERS.intersection(output))
+
+
+def sealed_members(
+    vault: Vault, place: Place, output: Mapping[str, object], text: bytes, secret: frozenset[str]
+) -> tuple[bytes, SecretRef | None]:
+    """What is stored of an output of which these members are secret: the masked copy, and the reference.
+
+    Args:
+        output: what the step returns.
+        text: the same as JSON.
+        secret: members of the output; without any, the text is stored as it is.
+    """
     if not secret:
         return text, None
     return encode(masked_members(output, secret)), vault.seal(place, text, secret)
