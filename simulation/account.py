@@ -219,7 +219,8 @@ class Account:
             require(not in_doubt, "S9", how)
         if outcome == Outcome.INTERRUPTED_OUTCOME_UNKNOWN:
             # Of what may not be repeated it is not known after a crash whether it had begun.
-            lost = row.state is State.ERROR and entry["kind"] == "sendSlackMessage"
+            crashed = row.state is State.ERROR and self._world.host.crashes
+            lost = crashed and entry["kind"] == "sendSlackMessage"
             require(bool(sent) or lost, "S9", how)
         if outcome == Outcome.INTERRUPTED_RESPONSE:
             require(any(call.status == status or (call.item and call.seen) for call in ledger), "S9", how)

@@ -107,6 +107,22 @@ async def test_failed_item_leaves_those_after_it_never_started(admin: Operations
     }
 
 
+async def test_item_that_failed_for_good_without_an_answer_leaves_those_after_it_never_started() -> None:
+    far = FarEnd()
+    async with operations_client(far=far, more_kinds=[recipients(far)]) as admin:
+        execution = await admin.start(await admin.make(MAILS))
+        await answer(admin, 200, 0)
+        assert shape(await receipt(admin, execution)) == {
+            "done": [("ann", "SUCCEEDED")],
+            "unknown": [("bob", "FAILED")],
+            "neverStarted": [("eve", "NOT_STARTED")],
+        }
+        [step] = (await admin.ask("OwnGetExecution", id=execution)).body["steps"]
+        [attempt] = step["attempts"]
+        assert attempt["inDoubt"]
+        assert [item["inDoubt"] for item in attempt["items"]] == [False, True, False]
+
+
 async def test_addendum_names_an_item_of_an_earlier_attempt(admin: OperationsClient) -> None:
     execution = await admin.start(await admin.make(MAILS))
     await answer(admin, 0, 200, 503)

@@ -166,14 +166,16 @@ class AttemptItems:
 
     @property
     def failure(self) -> tuple[Result, Next] | None:
-        """The result of the attempt if an item failed and the step does not tolerate that; else None."""
+        """The result of the attempt if an item failed and the step does not tolerate that; else None.
+
+        How far the failed item got is said by its own row: the attempt says nothing, since the next item has not begun.
+        """
         if self._step.tolerates_failed_items:
             return None
         failed = next((each for each in self._settled.values() if each.outcome is Outcome.FAILED), None)
         if failed is None:
             return None
-        result = Result(Outcome.FAILED, error=failed.error, reached=failed.reached)
-        return result, Fail(self._attempt.attempt.position)
+        return Result(Outcome.FAILED, error=failed.error), Fail(self._attempt.attempt.position)
 
     def interpreted(self, report: Report) -> Report | tuple[Result, Next]:
         """Return the report of the step, or the result that its items give to the attempt.
@@ -192,9 +194,7 @@ class AttemptItems:
         if not self._again:
             return report
         at, failed = min(self._again, key=lambda each: each[0])
-        unknown = any(each.reached is Reached.UNKNOWN for _, each in self._again)
-        reached = Reached.UNKNOWN if unknown else failed.reached
-        return Result(Outcome.FAILED, error=failed.error, reached=reached), Retry(self._attempt.attempt.position, at)
+        return Result(Outcome.FAILED, error=failed.error), Retry(self._attempt.attempt.position, at)
 
     async def ended(self) -> Outcome | tuple[Result, Next]:
         """Return the result of an attempt that `settle` ended."""

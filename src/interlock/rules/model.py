@@ -179,7 +179,7 @@ class Result:
     status: int | None = None
     phase: str | None = None
     reached: Reached | None = None
-    """How far a failed attempt got; None if nothing was attempted."""
+    """How far a failed attempt got; None if nothing was attempted, or if its items say it."""
     sealed: SecretRef | None = None
     """The output with the secrets that `output` masks; None if `output` masks none."""
 

@@ -249,28 +249,29 @@ def in_doubt(outcome: str, reached: Reached | None) -> bool:
 def _attempt(row: Execution, attempt: StepRow, items: Sequence[ItemRow]) -> AttemptView:
     outcome = shown_outcome(attempt.outcome, row.state) or ""
     outcomes = shown_items([item.outcome for item in items], attempt.outcome, attempt.reached, row.state)
+    shown_as = [
+        ItemView(
+            name=item.name,
+            outcome=item_outcome or "",
+            idempotency_key=f"{attempt.key}:{item.item}" if attempt.key is not None else "",
+            in_doubt=in_doubt(item_outcome or "", item.reached),
+            settled_at=shown.moment(item.settled_at),
+            output=_json(item.output),
+            error=_error(item.error),
+        )
+        for item, item_outcome in zip(items, outcomes, strict=True)
+    ]
     return AttemptView(
         number=attempt.attempt,
         outcome=outcome,
-        in_doubt=in_doubt(outcome, attempt.reached),
+        in_doubt=in_doubt(outcome, attempt.reached) or any(item.in_doubt for item in shown_as),
         started_at=shown.moment(attempt.started_at),
         settled_at=shown.moment(_settled_at(row, attempt)),
         waiting_for=attempt.waiting_for or "",
         status=attempt.status or 0,
         phase=attempt.phase or "",
         error=_error(attempt.error),
-        items=tuple(
-            ItemView(
-                name=item.name,
-                outcome=shown_as or "",
-                idempotency_key=f"{attempt.key}:{item.item}" if attempt.key is not None else "",
-                in_doubt=in_doubt(shown_as or "", item.reached),
-                settled_at=shown.moment(item.settled_at),
-                output=_json(item.output),
-                error=_error(item.error),
-            )
-            for item, shown_as in zip(items, outcomes, strict=True)
-        ),
+        items=tuple(shown_as),
         late=tuple(_late(evidence, items) for evidence in _evidence(attempt.late)),
     )
 
