@@ -76,6 +76,7 @@ _RESOURCES: Final = {
     "callback": "callback URL",
 }
 """The collections in the paths of operations, with the word for one member."""
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NO_TENANT: Final = "no tenant answers to this host name; use a name that serve --host or a tenant was given"
 _NO_PATH: Final = "no operation has this path; GET /openapi.json lists the operations"
 
@@ -417,7 +418,7 @@ def _address(scope: Scope) -> str:
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(tree).encode()
 
 
 def _waiting(permits: Permits) -> Callable[[], float]:

@@ -170,7 +170,7 @@ class AttemptItems:
 
         How far the failed item got is said by its own row: the attempt says nothing, since the next item has not begun.
         """
-        if self._step.tolerates_failed_items:
+        if not self._settled or self._step.tolerates_failed_items:
             return None
         failed = next((each for each in self._settled.values() if each.outcome is Outcome.FAILED), None)
         if failed is None:

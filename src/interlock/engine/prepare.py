@@ -134,6 +134,8 @@ class _Ahead:
         """Evaluate the batch that begins at `position`, if no earlier batch included that step."""
         if position < self._reached:
             return
+        if self._plan.is_plain(position):
+            return
         step = self._plan.steps[position]
         if _plain(step.skip is None or step.skip.plain, step.step.units):
             return

@@ -88,6 +88,7 @@ _SOURCE: Final = re.compile(
 MAX_HOLE: Final = MAX_SOURCE + 1024
 """Longest `{{ }}`, with the spaces in it, in characters."""
 
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 TOO_LARGE: Final = f"the template with its values is larger than {MAX_RESULT // 1024} KiB"
 
 
@@ -216,7 +217,7 @@ def least_size(value: object) -> int:
 
 
 def _size(rendered: object) -> int:
-    return len(rendered) if isinstance(rendered, str) else len(json.dumps(rendered, separators=(",", ":")))
+    return len(rendered) if isinstance(rendered, str) else len(_COMPACT.encode(rendered))
 
 
 class Compiles(Protocol):
