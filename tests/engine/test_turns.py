@@ -19,7 +19,7 @@ from interlock.ports import AutomationRow, Definition, HttpRequest, HttpResponse
 from interlock.rules.model import Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.webhook import host_of
+from interlock.steps.destination import host_of
 from tests.clocks import ManualClock, settle
 from tests.engine.worlds import ANN, AUDIT, OK, Engine, FarEnd, engine, restarted, webhook
 

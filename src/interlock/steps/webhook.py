@@ -22,16 +22,14 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final, Protocol, Self
-from urllib.parse import urlsplit
 
 from interlock.contract.steps import Webhook
 from interlock.errors import InvalidArgument
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
-from interlock.net.egress import authority
 from interlock.ports import Clock, Http, HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Progress, WebhookRow
 from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
@@ -39,6 +37,7 @@ from interlock.rules.outcomes import Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
 from interlock.steps.answers import answer_output
 from interlock.steps.callback_token import callback_url
+from interlock.steps.destination import host_of
 from interlock.steps.documents import StepFailed, decode, encode, encode_made, error_document
 from interlock.steps.kind import (
     Accepted,
@@ -244,17 +243,6 @@ _NO_CALLBACK: Final = (
     "the webhook answered 202, and the server does not know the URL at which it can be called back; "
     "start it with --public-url or --host"
 )
-
-
-@lru_cache(maxsize=4_096)
-def host_of(url: str) -> str | None:
-    """Host and port of a URL, as slots are shared by them; without the port that its scheme implies."""
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
-        return None
-    return authority(parts.scheme, host, port) if host else None
 
 
 def _output(response: HttpResponse) -> dict[str, object]:
