@@ -219,7 +219,7 @@ class Account:
             require(not in_doubt, "S9", how)
         if outcome == Outcome.INTERRUPTED_OUTCOME_UNKNOWN:
             # Of what may not be repeated it is not known after a crash whether it had begun.
-            crashed = row.state is State.ERROR and self._world.host.crashes
+            crashed = row.state is State.ERROR and self._world.host.crashes > 0
             lost = crashed and entry["kind"] == "sendSlackMessage"
             require(bool(sent) or lost, "S9", how)
         if outcome == Outcome.INTERRUPTED_RESPONSE:
