@@ -218,9 +218,9 @@ class Account:
             # Whatever was sent was answered in full, or the receipt owns up to the doubt.
             require(not in_doubt, "S9", how)
         if outcome == Outcome.INTERRUPTED_OUTCOME_UNKNOWN:
-            # Of what may not be repeated it is not known after a crash whether it had begun.
-            crashed = row.state is State.ERROR and self._world.host.crashes > 0
-            lost = crashed and entry["kind"] == "sendSlackMessage"
+            # Of what may not be repeated it is not known after a restart whether it had begun.
+            restarted = row.state is State.ERROR and self._world.host.restarts > 0
+            lost = restarted and entry["kind"] == "sendSlackMessage"
             require(bool(sent) or lost, "S9", how)
         if outcome == Outcome.INTERRUPTED_RESPONSE:
             require(any(call.status == status or (call.item and call.seen) for call in ledger), "S9", how)

@@ -54,6 +54,11 @@ class Host:
         """The generation whose disk reported an error last."""
 
     @property
+    def restarts(self) -> int:
+        """How often the server was started again, however it ended."""
+        return self._generation
+
+    @property
     def place(self) -> Path:
         """The data directory of the process that runs now."""
         return self._directory / str(self._generation)
