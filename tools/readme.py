@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from interlock.assembly.step_kinds import RELEASED
 from interlock.contract.steps import STEP_KINDS
 from interlock.contract.triggers import LEGACY_TRIGGER_KINDS, TRIGGER_KINDS
-from interlock.steps.registry import RELEASED
 from interlock.triggers import registry as triggers_registry
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "README.md"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from anyio.lowlevel import checkpoint
 
+from interlock.assembly.step_kinds import RELEASED, KindParts, Kinds, step_kinds, webhook_kind
 from interlock.auth.tenants import PublicUrls
 from interlock.engine.advance import Advance
 from interlock.engine.dispatchers.embedded import EmbeddedDispatcher
@@ -44,9 +46,6 @@ from interlock.rules.model import SECOND, Actor, Execution, Mode, Ref, Terminati
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.secrets.vault import AesVault
-from interlock.steps import evaluate_expressions, wait_for_duration
-from interlock.steps import run_automation as run_automation_kind
-from interlock.steps import webhook as webhook_kind
 from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
@@ -218,6 +217,8 @@ class Engine:
     near: int = 10_000
     name: str = "one"
     webhook_step: type[WebhookStep] = WebhookStep
+    kind_settings: Mapping[str, str] = field(default_factory=dict)
+    """What an operator set for step kinds."""
     more_kinds: Sequence[StepKind] = ()
     """Kinds that only the test has."""
     addressing: Callable[[WebhookAddresses], WebhookAddresses] = lambda real: real
@@ -232,24 +233,19 @@ class Engine:
         self.evaluator = self.evaluating()
         self.urls = PublicUrls(self.store.access, "https://interlock.example")
         self.addresses = self.addressing(self.store.webhooks)
-        self.registry = StepRegistry(
-            [
-                evaluate_expressions.kind(),
-                run_automation_kind.kind(self.ids),
-                wait_for_duration.kind(),
-                webhook_kind.kind(
-                    self.far,
-                    self.addresses,
-                    clock=self.clock,
-                    urls=self.urls,
-                    installation=INSTALLATION,
-                    secret=SECRET,
-                    slices=self.evaluator.slices,
-                    step=self.webhook_step,
-                ),
-                *self.more_kinds,
-            ]
+        parts = KindParts(
+            http=self.far,
+            webhooks=self.addresses,
+            clock=self.clock,
+            ids=self.ids,
+            urls=self.urls,
+            installation=INSTALLATION,
+            secret=SECRET,
+            slices=self.evaluator.slices,
+            settings=self.kind_settings,
         )
+        kinds: Kinds = {**RELEASED, WebhookStep: partial(webhook_kind, step=self.webhook_step)}
+        self.registry = StepRegistry([*step_kinds(parts, kinds), *self.more_kinds])
         self.plans = Plans(self.store.automations, self.registry, ENVIRONMENT)
         self.preparer = Preparer(self.clock, self.evaluator, self.vault)
         self.advance = Advance(

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from interlock.assembly.assemble import assembled
+from interlock.assembly.step_kinds import RELEASED, kind_settings
 from interlock.assembly.system import Platform
 from interlock.cli.serve import kind_options, settings_from
 from interlock.contract.base import Message
@@ -35,7 +36,7 @@ from interlock.steps.kind import (
     step_kind,
     unconfigured,
 )
-from interlock.steps.registry import RELEASED, StepRegistry, kind_settings
+from interlock.steps.registry import StepRegistry
 from interlock.store.sqlite.store import SqliteStore
 from tests.clocks import FixedChance, ManualClock, SequentialIds
 from tests.engine.worlds import ENVIRONMENT, FarEnd

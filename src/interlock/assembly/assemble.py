@@ -14,6 +14,7 @@ import apsw
 from interlock.api import endpoints
 from interlock.api.app import Api
 from interlock.assembly.background import background_jobs, complete_record, settle_overdue
+from interlock.assembly.step_kinds import KindParts, step_kinds
 from interlock.assembly.system import Platform, System
 from interlock.audit.sealer import Sealer
 from interlock.auth.bearer import Bearer
@@ -39,7 +40,6 @@ from interlock.operations.table import FORMER, OPERATIONS
 from interlock.ports import AuditEntry, ClientRow, Clock, Health, Ids, Randomness, Role, Store, TenantRow
 from interlock.rules.model import SECOND, SYSTEM
 from interlock.settings import Settings
-from interlock.steps import evaluate_expressions, run_automation, wait_for_duration, webhook
 from interlock.steps.registry import StepRegistry
 from interlock.store.marks import FILE_NAME
 from interlock.telemetry.metrics import Metrics
@@ -112,23 +112,18 @@ async def _assembled(
         credential = await _new_client(store, tenant, host, clock, ids, chance, another=settings.new_client)
         installation, secret = await _installation(store, ids)
         urls = PublicUrls(store.access)
-        registry = StepRegistry(
-            [
-                evaluate_expressions.kind(),
-                run_automation.kind(ids),
-                wait_for_duration.kind(),
-                webhook.kind(
-                    http,
-                    store.webhooks,
-                    clock=clock,
-                    urls=urls,
-                    installation=installation,
-                    secret=secret,
-                    slices=evaluator.slices,
-                ),
-                *platform.more_kinds(http),
-            ]
+        parts = KindParts(
+            http=http,
+            webhooks=store.webhooks,
+            clock=clock,
+            ids=ids,
+            urls=urls,
+            installation=installation,
+            secret=secret,
+            slices=evaluator.slices,
+            settings=settings.of_kinds,
         )
+        registry = StepRegistry([*step_kinds(parts), *platform.more_kinds(http)])
         expressions = evaluator.environment()
         plans = Plans(store.automations, registry, expressions)
         marks, vault = platform.marks(settings.data_dir / FILE_NAME), platform.vault(settings.data_dir, ids)
@@ -148,7 +143,7 @@ async def _assembled(
         dispatcher = EmbeddedDispatcher(
             store.executions, advance, clock, slots=_limits(settings), supervisor=supervisor, marks=marks
         )
-        feed = Feed()
+        feed, sealer = Feed(), Sealer(store.audit, clock)
         store.listen(dispatcher)
         store.follow(feed)
         starter = Starter(store.executions, plans, dispatcher, clock, ids, vault)
@@ -212,7 +207,6 @@ async def _assembled(
         )
         set_right = partial(watch.begin, confirmed=settings.confirm_clock)
         await settle_overdue(supervisor, dispatcher, store, clock, set_right, failed)
-        sealer = Sealer(store.audit, clock)
         background = background_jobs(dispatcher, services, store, sealer, watch, metrics)
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(supervisor.keep(job), name=job.name) for job in background]

@@ -22,6 +22,7 @@ import uvicorn
 import uvloop
 
 from interlock.assembly.assemble import assembled
+from interlock.assembly.step_kinds import kind_settings
 from interlock.assembly.system import Platform, System
 from interlock.cli.failures import Exit, Failure, reason_of, system_failure
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
@@ -30,7 +31,6 @@ from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
 from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, KindSetting, Settings
-from interlock.steps.registry import kind_settings
 from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 

@@ -14,21 +14,8 @@ from interlock.expressions.check import Checker
 from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
-from interlock.settings import KindSetting
-from interlock.steps.evaluate_expressions import EvaluateExpressionsStep
 from interlock.steps.kind import CompileContext, Step, StepKind, UnconfiguredKind
-from interlock.steps.run_automation import RunAutomationStep
 from interlock.steps.targets import NamedTarget, Target
-from interlock.steps.wait_for_duration import WaitForDurationStep
-from interlock.steps.webhook import WebhookStep
-
-RELEASED: Final[tuple[type[Step[Message]], ...]] = (
-    EvaluateExpressionsStep,
-    RunAutomationStep,
-    WaitForDurationStep,
-    WebhookStep,
-)
-"""The kinds of this release; which of them run is up to the settings of a server."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _RESERVED: Final = frozenset({"trigger"})
@@ -56,11 +43,6 @@ class Compilation:
     unavailable: tuple[Problem, ...]
     targets: tuple[NamedTarget, ...] = ()
     """The resources that the steps name by their ids, also of steps with problems."""
-
-
-def kind_settings() -> tuple[KindSetting, ...]:
-    """All that an operator can set for the kinds of this release."""
-    return tuple(setting for step in RELEASED for setting in step.settings)
 
 
 class StepRegistry:
