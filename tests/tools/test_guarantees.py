@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tools.guarantees import GUARANTEES, PAGE, missing, page
+from tools.guarantees.page import PAGE, missing, page
+from tools.guarantees.table import GUARANTEES
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -1,0 +1,1 @@
+"""The page of the guarantees, docs/guarantees.md, made from the table of guarantees: python -m tools.guarantees"""
