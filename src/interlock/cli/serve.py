@@ -6,25 +6,30 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
-import socket
-import ssl
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-import uvicorn
 import uvloop
 
 from interlock.assembly.assemble import assembled
 from interlock.assembly.step_kinds import kind_settings
 from interlock.assembly.system import Platform, System
 from interlock.cli.failures import Exit, Failure, reason_of, system_failure
+from interlock.cli.listener import (
+    ANSWER_PATIENCE,
+    Server,
+    ServerConfig,
+    bound_socket,
+    check_tls,
+    connections_within,
+    permit_files,
+)
 from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.cli.terminal import tell
 from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
@@ -41,21 +46,10 @@ FATAL_PATIENCE: Final = 2.0
 COLLECTED_EVERY: Final = (20_000, 50, 100)
 """Thresholds of the garbage collector: new objects, and collections of the younger generations. Python's defaults cost
 a seventh of all CPU time here."""
-ANSWER_PATIENCE: Final = 2.0
-"""Seconds for which the port stays open after the drain, for requests in progress."""
-ANSWER_POLL_SECONDS: Final = 0.02
-"""Seconds between two checks for requests in progress."""
 BACKLOG: Final = 2_048
 ACCEPTS: Final = 16
 """Connections that are accepted in a turn of the loop. libuv accepts one per listening socket, and under load a turn is
 long; a client that terminates a run must not wait seconds for its connection."""
-OPEN_FILES: Final = 65_536
-"""Open files that the server requests: each connection needs one, and many systems permit only 1,024 by default."""
-
-RESERVED_FILES: Final = 512
-"""Open files that are reserved for the database, evaluators and calls to remotes, if the system permits."""
-MIN_CONNECTIONS: Final = 64
-"""Connections that are accepted even if the limit on open files is lower than the reserve."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -190,7 +184,7 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
         raise click.UsageError("--tls-cert and --tls-key must be given together")
     settings = settings_from(options, kind_settings())
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _permit_files()
+    permit_files()
     # Objects of the start stay alive: collect garbage only when the port is open.
     gc.disable()
     try:
@@ -231,9 +225,9 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
     """
     host, port = settings.address
     public_url = settings.reached_at
-    _check_tls(settings)
+    check_tls(settings)
     try:
-        listener = _bound(host, port)
+        listener = bound_socket(host, port)
     except (OSError, ValueError) as error:
         raise Unavailable(f"cannot listen on {settings.listen}: {reason_of(error)}") from error
     scheme = "https" if settings.tls_cert is not None else "http"
@@ -278,7 +272,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             timeout_graceful_shutdown=round(ANSWER_PATIENCE),
         )
 
-        config.max_connections = _connections_within(system.max_connections)
+        config.max_connections = connections_within(system.max_connections)
 
         async def ready() -> None:
             nonlocal untold
@@ -307,32 +301,6 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
             building.cancel()
             await asyncio.wait((building,))
     return Exit.ERROR if system.failed.done() or untold is not None else Exit.OK
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, and with a callback when the port accepts."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._serve(sockets)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self._ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer requests in progress, then close the port; until then runs can be terminated."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + ANSWER_PATIENCE
-        while self._is_answering() and not self.force_exit and loop.time() < until:  # noqa: ASYNC110  # no event says so
-            await asyncio.sleep(ANSWER_POLL_SECONDS)
-        await super().shutdown(sockets)
-
-    def _is_answering(self) -> bool:
-        return any(getattr(connection, "is_answering", False) for connection in self.server_state.connections)
 
 
 class Ending:
@@ -368,25 +336,6 @@ class Ending:
             self._server.should_exit = True
 
 
-class ServerConfig(uvicorn.Config):
-    """uvicorn's settings, and the maximum number of connections."""
-
-    max_connections = MIN_CONNECTIONS
-
-
-def _connections_within(most: int) -> int:
-    """Return the number of connections that the limit on open files permits, less the reserve of the server."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if soft == resource.RLIM_INFINITY else max(MIN_CONNECTIONS, min(most, soft - RESERVED_FILES))
-
-
-def _permit_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def _tell(data_dir: Path, url: str, system: System, ready_file: Path | None) -> None:
     """Write the profile and the ready file, now that the server accepts requests."""
     told = {"url": url, "data_dir": str(data_dir.absolute())}
@@ -413,46 +362,6 @@ def _bring_up_to_date(kept: Path, url: str) -> dict[str, str]:
     if known.url != url:
         write_profile(kept.parent, Profile(url, known.client_id, known.client_secret))
     return {"client_id": known.client_id}
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _check_tls(settings: Settings) -> None:
-    """Read certificate and key before the start.
-
-    Raises:
-        InvalidArgument: They cannot be read, or do not match.
-    """
-    if settings.tls_cert is None or settings.tls_key is None:
-        return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_password)
-    except ssl.SSLError as error:
-        wrong = (
-            "the key does not match the certificate" if "MISMATCH" in str(error) else "one of them is not a PEM file"
-        )
-        raise InvalidArgument.at(
-            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {wrong}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InvalidArgument.at(
-            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {reason_of(error)}"
-        ) from error
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted; decrypt it first (openssl pkey -in KEY -out PLAIN)")
 
 
 def _authority(host: str, port: int) -> str:
