@@ -131,7 +131,7 @@ SECTIONS: Final = {
         Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),
         Limit("expressions.limits:MAX_AUTOMATION_EXPRESSIONS", "expressions of all steps", "", "400"),
         Limit("expressions.limits:MAX_AUTOMATION_SOURCE", "sources of all steps together", "characters", "400"),
-        Limit("expressions.template:MAX_HOLE", "`{{ }}` with the spaces in it", "characters", "400"),
+        Limit("expressions.holes:MAX_HOLE", "`{{ }}` with the spaces in it", "characters", "400"),
         Limit("expressions.limits:COMPILE_CPU_SECONDS", "CPU time of compiling an expression", "s", "400"),
         Limit("expressions.limits:MAX_TEMPLATE_EXPRESSIONS", "expressions of a template", "", "400"),
         Limit("expressions.limits:MAX_PATTERN", "regular expression", "bytes", "400"),

@@ -10,9 +10,9 @@ import pytest
 from interlock.errors import Problem
 from interlock.expressions.check import Checker
 from interlock.expressions.environment import Environment
+from interlock.expressions.holes import MAX_HOLE
 from interlock.expressions.limits import MAX_AUTOMATION_EXPRESSIONS, MAX_AUTOMATION_SOURCE, MAX_TEMPLATE_EXPRESSIONS
 from interlock.expressions.pool import EvaluatorPool
-from interlock.expressions.template import MAX_HOLE
 
 pytestmark = pytest.mark.anyio
 
