@@ -16,6 +16,7 @@ from typing import Final
 
 import httptools
 
+from interlock.net.answer_heads import STATUS_LINE, end_of_head, joined_fields, list_members, tolerant_head
 from interlock.net.codings import DECODED, DecodedTooLarge, Undecodable, decoded
 from interlock.ports import HttpFailureKind
 
@@ -30,9 +31,6 @@ MAX_CHUNK_LINE_BYTES: Final = 4 * 1024
 CODING_SLACK_BYTES: Final = 4 * 1024
 """Bytes that a compressed body may be larger than the decompressed one."""
 
-_STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9])[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
-_FOLD = re.compile(rb"(?:\r?\n[ \t]+)+")  # a field that goes on in the next line (RFC 9112 section 5.2)
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _CODINGS = re.compile(r"[!-~ ]{1,100}", re.ASCII)
 UNNAMED_CODING: Final = "unknown"
@@ -150,7 +148,7 @@ class AnswerReader:
         pending = self._pending
         if pending:
             pending += data
-            if not _end_of_head(pending, self._searched):
+            if not end_of_head(pending, self._searched):
                 self._await_more_of_head()
                 return False
             data = bytes(pending)
@@ -158,7 +156,7 @@ class AnswerReader:
         while True:
             text = data.lstrip(b"\r\n")  # empty lines before a head
             self._head_bytes += len(data) - len(text)
-            end = _end_of_head(text, 0)
+            end = end_of_head(text, 0)
             if not end:
                 pending += text
                 self._await_more_of_head()
@@ -189,7 +187,7 @@ class AnswerReader:
         except httptools.HttpParserUpgrade:
             raise _switches() from None
         except httptools.HttpParserError:
-            status, is_strict = self._tolerant(head), False
+            status, is_strict = tolerant_head(head, self._fields), False
         if not 100 <= status <= 999:
             raise _not_http()
         if status < _OK:
@@ -203,7 +201,7 @@ class AnswerReader:
                 )
             return False
         self.status = status
-        self.headers = _joined(self._fields)
+        self.headers = joined_fields(self._fields)
         self._fields.clear()
         connection = self.headers.get("connection", "").lower()
         is_current = head.startswith(b"HTTP/1.1")
@@ -214,19 +212,8 @@ class AnswerReader:
         """Called by the parser."""
         self._fields.append((name, value))
 
-    def _tolerant(self, head: bytes) -> int:
-        """The status of a head that the strict parser refuses; lines that are no field are left out."""
-        self._fields.clear()
-        line = _STATUS_LINE.match(head)
-        if line is None:
-            return 0
-        for text in _FOLD.sub(b" ", head[line.end() :]).split(b"\n")[1:]:
-            if field := _FIELD.fullmatch(text.rstrip(b"\r")):
-                self._fields.append((field[1], field[2].rstrip()))
-        return int(line[3])
-
     def _head_too_large(self, text: bytes) -> AnswerFailed:
-        line = _STATUS_LINE.match(text)
+        line = STATUS_LINE.match(text)
         if line is None:
             return _not_http()
         if int(line[3]) >= _OK:
@@ -238,8 +225,8 @@ class AnswerReader:
     def _first_of_body(self, data: bytes) -> bool:
         headers = self.headers
         length = headers.get("content-length")
-        applied = _tokens(headers["transfer-encoding"]) if "transfer-encoding" in headers else []
-        codings = _tokens(headers["content-encoding"]) if "content-encoding" in headers else []
+        applied = list_members(headers["transfer-encoding"]) if "transfer-encoding" in headers else []
+        codings = list_members(headers["content-encoding"]) if "content-encoding" in headers else []
         if self._method == "HEAD" or self.status in _NO_CONTENT:
             if data:
                 self.is_reusable = False
@@ -256,7 +243,7 @@ class AnswerReader:
                 codings += applied
         elif length is not None:
             if "," in length:  # given more than once
-                lengths = set(_tokens(length))
+                lengths = set(list_members(length))
                 length = lengths.pop() if len(lengths) == 1 else length
             if not _DIGITS.fullmatch(length):
                 raise _contradicts("its Content-Length is not one whole number")
@@ -367,34 +354,6 @@ class AnswerReader:
     def _too_large(self) -> AnswerFailed:
         limit = self.limit - (CODING_SLACK_BYTES if self.coding in DECODED else 0)
         return AnswerFailed(HttpFailureKind.TOO_LARGE, f"the answer is larger than {limit:,} bytes")
-
-
-def _end_of_head(text: bytes | bytearray, start: int) -> int:
-    """The index after the empty line that ends a head, or 0."""
-    strict = text.find(b"\n\r\n", start)
-    bare = text.find(b"\n\n", start, len(text) if strict < 0 else strict + 1)
-    if bare >= 0:
-        return bare + 2
-    return strict + 3 if strict >= 0 else 0
-
-
-def _joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    repeated: dict[str, list[str]] = {}
-    for raw_name, raw_value in fields:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in found:
-            repeated.setdefault(name, [found[name]]).append(value)
-        else:
-            found[name] = value
-    for name, values in repeated.items():
-        found[name] = ", ".join(values)
-    return found
-
-
-def _tokens(value: str) -> list[str]:
-    """The members of a comma-separated field, lower case, without those that say nothing."""
-    return [token for part in value.split(",") if (token := part.strip().lower()) and token != "identity"]
 
 
 def _not_http() -> AnswerFailed:
