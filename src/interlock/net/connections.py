@@ -8,15 +8,13 @@ counted and sliced as well, and a fault of a certificate keeps its name.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from interlock.net.answers import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, AnswerFailed, AnswerReader
+from interlock.net.connection_ends import Settled, keep_alive_seconds, reset
 from interlock.net.trust import tls_fault
 from interlock.ports import HttpFailed, HttpFailureKind, Phase, Progress
 
@@ -32,23 +30,8 @@ MAX_UNSENT_BYTES: Final = 512 * 1024
 """Bytes in the transport's buffer beyond which the connection is reset: a receiver that asks for TLS key updates
 without reading the replies."""
 
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _EARLY = "the connection was closed before an answer came"
 _CUT = "the connection ended before the answer was complete"
-
-
-class Settled(asyncio.Future[None]):
-    """Ends when the connection has done what was asked of it. Cancelling it cuts the connection there and then."""
-
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._connection = connection
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self._connection.cut()
-        return cancelled
 
 
 class Owner(Protocol):
@@ -278,7 +261,7 @@ class Connection(asyncio.Protocol):
         elif not reader.is_reusable or self.is_closed:
             self.close()
         else:
-            self.keep_seconds = _keep_seconds(reader.headers.get("keep-alive", ""))
+            self.keep_seconds = keep_alive_seconds(reader.headers.get("keep-alive", ""))
         self._settle(None)
 
     # --- writing --------------------------------------------------------------------------------------------------
@@ -397,34 +380,6 @@ class Connection(asyncio.Protocol):
         return settled
 
     def _reset(self) -> None:
-        """Close at once. An ordinary close would write the buffer first, and wait for a receiver that reads nothing."""
         self.is_closed = True
-        transport = self._transport
-        if transport is None:
-            return
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            try:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                # The loop closes it in its next turn. Until then it must not write what waits in its buffer.
-                with socket.socket(fileno=os.dup(raw.fileno())) as same:
-                    same.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the receiver was first
-        transport.abort()
-
-
-KEEP_ALIVE_SECONDS: Final = 15.0
-"""Seconds that an idle connection is kept, unless its receiver says that it closes earlier."""
-_KEEP_ALIVE_MARGIN: Final = 1.0
-_KEEP_ALIVE_TIMEOUT: Final = "timeout="
-
-
-def _keep_seconds(keep_alive: str) -> float:
-    if not keep_alive:
-        return KEEP_ALIVE_SECONDS
-    for part in keep_alive.split(","):
-        name, _, value = part.strip().lower().partition("=")
-        if name == "timeout" and value.isascii() and value.isdigit() and len(value) < 10:
-            return max(0.0, min(KEEP_ALIVE_SECONDS, int(value) - _KEEP_ALIVE_MARGIN))
-    return KEEP_ALIVE_SECONDS
+        if self._transport is not None:
+            reset(self._transport)
