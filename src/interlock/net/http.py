@@ -19,10 +19,8 @@ The `Progress` of an interrupted attempt says:
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -32,6 +30,7 @@ from interlock.net.answers import AnswerReader
 from interlock.net.connections import Connection
 from interlock.net.egress import EgressPolicy, Target, authority
 from interlock.net.names import MAX_ADDRESSES, Resolver, SystemResolver, in_turn
+from interlock.net.request_bytes import encoded
 from interlock.net.trust import tls_context
 from interlock.ports import HttpFailed, HttpFailureKind, HttpRequest, HttpResponse, Phase, Progress
 
@@ -52,13 +51,6 @@ MAX_KNOWN_TARGETS: Final = 1024
 MAX_ADDRESS_SECONDS: Final = 3.0
 """Seconds for one address of a name, while others are left to try."""
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
-_FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "expect"})
-_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 section 5.6.2
-_NOT_IN_FIELD_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_DEFAULTS = (("user-agent", "User-Agent: Interlock"), ("accept", "Accept: */*"))
-_DEFAULT_CODING = ("accept-encoding", "Accept-Encoding: identity")
 _NOT_ALLOWED: Final = "the destination is not allowed"
 
 
@@ -157,7 +149,7 @@ class GuardedHttp:
         Raises HttpFailed; everything the attempt had open is closed by then.
         """
         destination = self._destinations.get(request.url) or self._destination(request.url)
-        wire = _encoded(request, destination)
+        wire = encoded(request, destination.path, destination.host_line)
         origin = destination.origin
         connection = self._take_idle(origin)
         if connection is None:
@@ -382,31 +374,6 @@ class GuardedHttp:
             )
         self._drop(longest)
         longest.close()
-
-
-def _encoded(request: HttpRequest, destination: _Destination) -> bytes:
-    """The request as it goes over the wire. Raises HttpFailed for what could change its meaning."""
-    method, headers, body = request.method, request.headers, request.body
-    if method not in _METHODS:
-        raise HttpFailed(HttpFailureKind.BLOCKED, f"the method must be one of {', '.join(sorted(_METHODS))}")
-    if _NOT_IN_FIELD_VALUE.search("".join(headers.values())):
-        raise HttpFailed(HttpFailureKind.BLOCKED, "a header holds a character that no header can hold")
-    lines = [f"{method} {destination.path}{destination.host_line}{_defaults(tuple(headers))}"]
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
-    if body or method in _WITH_CONTENT:
-        lines.append(f"Content-Length: {len(body)}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1") + body
-
-
-@lru_cache(maxsize=256)
-def _defaults(names: tuple[str, ...]) -> str:
-    """The header lines that are sent unless the request has its own. Raises HttpFailed for names that cannot be set."""
-    for name in names:
-        if _FIELD_NAME.fullmatch(name) is None or name.lower() in _FRAMING:
-            raise HttpFailed(HttpFailureKind.BLOCKED, f"the header {name!r} cannot be set")
-    given = {name.lower() for name in names}
-    return "".join(f"{line}\r\n" for name, line in (*_DEFAULTS, _DEFAULT_CODING) if name not in given)
 
 
 def _unresolved(host: str, error: OSError | None) -> str:
