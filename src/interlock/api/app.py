@@ -7,14 +7,12 @@ caller without a token gets 401 for every path, method and body, so that it lear
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from http import HTTPStatus
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from interlock.api.bodies import (
     BodyTooSlow,
@@ -28,25 +26,23 @@ from interlock.api.bodies import (
     read_headers,
     read_query,
 )
-from interlock.api.edge import Endpoint, Headers, Reply, Request
-from interlock.api.errors import INTERNAL, JSON_TYPE, TOO_SLOW, wire_error
+from interlock.api.edge import Endpoint, Reply, Request
+from interlock.api.errors import INTERNAL, TOO_SLOW, wire_error
 from interlock.api.lanes import Buffer, Permits, reading, until_disconnect, work
+from interlock.api.replies import EMPTY_JSON, SERVER_OPTIONS, head_of, reply_of
 from interlock.api.routing import Match, Router
 from interlock.api.sending import Outbox
 from interlock.auth.bearer import Bearer, Principal
 from interlock.auth.tenants import Tenants
-from interlock.contract.base import Message, to_json
+from interlock.contract.base import Message
 from interlock.contract.parse import parse
 from interlock.errors import InterlockError, InvalidArgument, MethodNotAllowed, NotFound, Unimplemented
 from interlock.operations.authorise import authorise
 from interlock.operations.operation import (
     Answer,
     Call,
-    Document,
     Lane,
-    NoContent,
     Operation,
-    Stream,
     anonymous_principal,
 )
 from interlock.operations.services import Services
@@ -56,12 +52,9 @@ from interlock.telemetry.metrics import Meter, Metrics
 
 LARGE_BODY_BYTES: Final = 65_536
 """Bytes beyond which a body is read and parsed under a permit of the reading lane, for operations of all lanes."""
-_EMPTY: Final = b"{}"
 _GUARDED: Final = ("/api/", "/interlock/")
 _WITHHELD_HEADERS: Final = (b"authorization", b"cookie")
 _NO_QUERY: Final[Mapping[str, str]] = {}
-_NO_STORE: Final = (b"cache-control", b"no-store")
-_NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _CALLER_DISCONNECTED: Final = 499
 """The status in the metrics of a request whose caller disconnected before its answer."""
 _RESOURCES: Final = {
@@ -76,15 +69,10 @@ _RESOURCES: Final = {
     "callback": "callback URL",
 }
 """The collections in the paths of operations, with the word for one member."""
-_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NO_TENANT: Final = "no tenant answers to this host name; use a name that serve --host or a tenant was given"
 _NO_PATH: Final = "no operation has this path; GET /openapi.json lists the operations"
 
 log = logging.getLogger("interlock.api")
-
-
-_SERVER_OPTIONS: Final = Reply(HTTPStatus.NO_CONTENT, ((b"allow", b"DELETE, GET, HEAD, POST"),), b"")
-"""The answer to `OPTIONS *`, which is about the server as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +163,7 @@ class Api:
                 route, parameters = found.target, found.parameters
                 missing = f"{route.resource} not found, or not visible to this client"
             if path == "*":
-                reply = _SERVER_OPTIONS
+                reply = SERVER_OPTIONS
             elif route is not None and route.endpoint is not None:
                 reply = await self._endpoint(route.endpoint, tenant, host, scope, headers, receive)
             else:
@@ -185,7 +173,7 @@ class Api:
                 reply = await self._operation(route, tenant, principal, parameters, scope, headers, receive)
                 if reply.later is not None:
                     # Outside of the lane: a delayed answer must hold no permit and no buffer.
-                    reply = _reply(await _delayed(reply.later, receive))
+                    reply = reply_of(await _delayed(reply.later, receive))
                 if reply.pieces is not None and scope.get("http_version") == "1.0":
                     raise Unimplemented("an event stream needs HTTP/1.1")
         except InterlockError as error:
@@ -199,7 +187,7 @@ class Api:
         except Exception:  # the one boundary where a defect becomes an answer
             log.exception("request failed", extra={"request_id": request_id, "method": method})
             reply = Reply(INTERNAL.status, INTERNAL.headers, INTERNAL.body)
-        head = _head(reply, request_id)
+        head = head_of(reply, request_id)
         meter = route.meter if route is not None else self._unrouted
         await send({"type": "http.response.start", "status": reply.status, "headers": head})
         if reply.pieces is None:
@@ -313,43 +301,14 @@ class Api:
         if operation.raw_body:
             message = body
         elif operation.request is not None:
-            message = parse(operation.request, body) if body and body != _EMPTY else _empty(operation.request)
-        return _reply(await operation.handler(self._services, call, message))
-
-
-def _reply(answer: Answer) -> Reply:
-    if answer.later is not None:
-        return Reply(200, (), b"", later=answer.later)
-    message = answer.message
-    if isinstance(message, Document):
-        media_type = (b"content-type", f"{message.media_type}; charset=utf-8".encode())
-        return Reply(200, (media_type, *_encoded(answer.headers)), message.text.encode())
-    if isinstance(message, Stream):
-        media_type = (b"content-type", message.media_type.encode())
-        return Reply(200, (media_type, *_encoded(answer.headers)), b"", message.pieces)
-    if isinstance(message, NoContent):
-        return Reply(204, _encoded(answer.headers), b"")
-    headers: Headers = (JSON_TYPE, *_encoded(answer.headers))
-    if isinstance(message, Message):
-        return Reply(200, headers, to_json(message))
-    return Reply(200, headers, _json(message) if message else _EMPTY)
+            message = parse(operation.request, body) if body and body != EMPTY_JSON else _empty(operation.request)
+        return reply_of(await operation.handler(self._services, call, message))
 
 
 def resource_of(path: str) -> str:
     """Return the word for the resource of a path, such as "execution"; "resource" for a path without a parameter."""
     before, brace, _ = path.partition("/{")
     return _RESOURCES[before.rpartition("/")[2]] if brace else "resource"
-
-
-def _head(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers of one answer as a new list, with each name once."""
-    given = {name for name, _ in reply.headers}
-    head = [*reply.headers, _NO_SNIFF, (b"x-request-id", request_id.encode())]
-    if b"cache-control" not in given:
-        head.append(_NO_STORE)
-    if reply.pieces is None and reply.status != HTTPStatus.NO_CONTENT:
-        head.append((b"content-length", b"%d" % len(reply.body)))
-    return head
 
 
 async def _delayed(later: Callable[[], Awaitable[Answer]], receive: Receive) -> Answer:
@@ -408,17 +367,9 @@ def _host_of(headers: Mapping[bytes, bytes]) -> str:
     return host.decode("latin-1")
 
 
-def _encoded(headers: Iterable[tuple[str, str]]) -> Headers:
-    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
-
-
 def _address(scope: Scope) -> str:
     client = scope["client"]
     return str(client[0]) if client else ""
-
-
-def _json(tree: Mapping[str, Any]) -> bytes:
-    return _COMPACT.encode(tree).encode()
 
 
 def _waiting(permits: Permits) -> Callable[[], float]:
