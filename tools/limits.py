@@ -54,7 +54,7 @@ def _shown(value: object, unit: str) -> str:
 
 SECTIONS: Final = {
     "Requests": (
-        Limit("api.connection:MAX_CALLER_CONNECTIONS", "connections", "", "those idle for longest are closed"),
+        Limit("api.idle_connections:MAX_CALLER_CONNECTIONS", "connections", "", "those idle for longest are closed"),
         Limit("api.connection:MAX_TARGET_BYTES", "target of a request", "bytes", "414 or 431"),
         Limit("api.connection:MAX_HEAD_BYTES", "head of a request", "bytes", "431"),
         Limit("api.connection:MAX_HEADER_FIELDS", "header fields, and trailer fields", "", "431"),

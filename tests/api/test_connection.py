@@ -14,7 +14,6 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from interlock.api.connection import (
-    CONNECTIONS_CLOSED_AT_ONCE,
     HEAD_TIMEOUT_SECONDS,
     LINGER_SECONDS,
     MAX_DISCARDED_BYTES,
@@ -24,8 +23,8 @@ from interlock.api.connection import (
     MAX_UNREAD_BYTES,
     WRITE_TIMEOUT_SECONDS,
     Connection,
-    close_idle,
 )
+from interlock.api.idle_connections import CONNECTIONS_CLOSED_AT_ONCE, close_idle
 from interlock.api.large_heads import MAX_LARGE_HEADS_BYTES
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"

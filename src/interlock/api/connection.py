@@ -9,7 +9,6 @@ of requests; `api/framing.py` refuses what it accepts against RFC 9112.
 from __future__ import annotations
 
 import asyncio
-from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
@@ -27,6 +26,7 @@ from interlock.api.framing import (
     check_head,
     with_host,
 )
+from interlock.api.idle_connections import MAX_CALLER_CONNECTIONS, close_idle
 from interlock.api.large_heads import LargeHeads
 
 if TYPE_CHECKING:
@@ -57,11 +57,6 @@ LINGER_SECONDS: Final = 2.0
 """Seconds for which the rest of a refused request is read and dropped, so that a reset does not lose the refusal."""
 PROBE_SECONDS: Final = 1.0
 """Interval of the probes to a caller that closed its sending side, in seconds: it may have disconnected altogether."""
-MAX_CALLER_CONNECTIONS: Final = 12_000
-"""Maximum number of connections. Beyond it the connections that are idle for longest are closed, so that a terminate
-can still connect."""
-CONNECTIONS_CLOSED_AT_ONCE: Final = 64
-"""Idle connections that are closed together when there are too many, so that the search for them is rare."""
 FRAMING_PER_BYTE: Final = 9
 """Bytes of framing that a byte of a chunked body may cost: itself, and a chunk of its own around it."""
 ABORT: Final = "interlock.abort"
@@ -394,21 +389,3 @@ class Connection(HttpToolsProtocol):
         if self._time_up is not None:
             self._time_up.cancel()
             self._time_up = None
-
-
-def close_idle(connections: set[Connection], newcomer: Connection) -> None:
-    """Close a batch of connections to make room for a new one.
-
-    The connections that are idle for longest are closed. If none is idle, the oldest event streams are closed, which
-    clients can resume.
-
-    Args:
-        connections: All open connections.
-        newcomer: The new connection, which is not closed.
-    """
-    others = [connection for connection in connections if connection is not newcomer]
-    found = [connection for connection in others if not connection.is_answering]
-    if not found:
-        found = [connection for connection in others if connection.is_stream]
-    for connection in nsmallest(CONNECTIONS_CLOSED_AT_ONCE, found, key=lambda connection: connection.idle_since):
-        connection.abort()

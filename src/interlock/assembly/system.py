@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from interlock.api.app import Api
-from interlock.api.connection import MAX_CALLER_CONNECTIONS, Connection
+from interlock.api.connection import Connection
+from interlock.api.idle_connections import MAX_CALLER_CONNECTIONS
 from interlock.auth.credentials import Credential
 from interlock.auth.tenants import PublicUrls
 from interlock.engine.clock_watch import ClockWatch
