@@ -10,8 +10,15 @@ from typing import Final
 
 from interlock.errors import FailedPrecondition, InvalidArgument, NotFound
 from interlock.operations.executions.detail import addendum_view, detail_of
-from interlock.operations.executions.receipt import Receipt, in_doubt, items_of, questions, receipt_of
-from interlock.operations.executions.views import FINDING, AttemptView, CreateAddendumRequest, ExecutionDetail, StepView
+from interlock.operations.executions.receipt import in_doubt, items_of, questions, receipt_of
+from interlock.operations.executions.views import (
+    FINDING,
+    AttemptView,
+    CreateAddendumRequest,
+    ExecutionDetail,
+    Receipt,
+    StepView,
+)
 from interlock.operations.operation import Answer, Call
 from interlock.operations.services import Services
 from interlock.ports import Addendum, AddendumFinding, AuditEntry

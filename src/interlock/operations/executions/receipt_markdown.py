@@ -8,8 +8,7 @@ from typing import Final
 
 from interlock.contract.times import Timestamp
 from interlock.operations.executions.markdown_text import code, escaped
-from interlock.operations.executions.receipt import Receipt, ReceiptEntry
-from interlock.operations.executions.views import AddendumView, ChildView
+from interlock.operations.executions.views import AddendumView, ChildView, Receipt, ReceiptEntry
 from interlock.operations.terminations.views import TerminationView
 from interlock.operations.views import ActorView
 from interlock.ports import AddendumFinding

@@ -8,7 +8,7 @@ from interlock.auth.roles import Permission
 from interlock.contract import automations as automation_messages
 from interlock.contract import executions as messages
 from interlock.contract import search as search_messages
-from interlock.operations.executions import addenda, detail, events, handlers, leases, receipt, views
+from interlock.operations.executions import addenda, detail, events, handlers, leases, views
 from interlock.operations.operation import Header, Lane, Link, Operation, Visibility
 from interlock.operations.row_parts import (
     AUTOMATION_ID,
@@ -148,7 +148,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ),
         handler=detail.receipt,
         permission=Permission.EXECUTIONS_READ,
-        response=receipt.Receipt,
+        response=views.Receipt,
         documents=(detail.MARKDOWN,),
         visibility=Visibility.OWN,
         parameters=EXECUTION_ID,

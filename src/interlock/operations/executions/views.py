@@ -206,6 +206,85 @@ class ExecutionDetail(Message):
     restored: RestoredView | None = None
 
 
+class ReceiptEntry(Message):
+    """One step, or one item of a step, and its outcome."""
+
+    proto_name: ClassVar[str] = "interlock.v1.ReceiptEntry"
+
+    position: Int32 = 0
+    step: str = ""
+    display_name: str = ""
+    kind: str = ""
+    item: str = ""
+    """The item; empty for a step as a whole."""
+    outcome: str = ""
+    account: str = ""
+    """The outcome as a sentence."""
+    idempotency_key: str = ""
+    """The key to ask the receiver about; empty for a kind that sends none, and for a step that sent nothing."""
+    receiver: ReceiverView | None = None
+    """The receiver that the step called."""
+    attempts: Int32 = 0
+    status: Int32 = 0
+    """The last HTTP status of the receiver; 0 if there was none."""
+    accepted: Bool = False
+    """The receiver accepted the call to answer it later, and the run was terminated first."""
+    answer: str = ""
+    """The beginning of the receiver's newest error answer, at most 4,096 bytes."""
+    next_attempt_at: Timestamp | None = None
+    """In `open`: the time of the next attempt."""
+    waits_until: Timestamp | None = None
+    """In `open`: the time at which the wait ends at the latest."""
+    started_at: Timestamp | None = None
+    settled_at: Timestamp | None = None
+    resolved: Bool = False
+    """In `unknown`: a later finding says whether it happened."""
+    since: str = ""
+    """The newest addendum as a sentence."""
+    addenda: tuple[AddendumView, ...] = ()
+    """The later findings about it, oldest first."""
+
+
+class Receipt(Message):
+    """What a run has and has not done. Each step, or each of its items, is in one of the lists up to `open`."""
+
+    proto_name: ClassVar[str] = "interlock.v1.Receipt"
+
+    execution_id: Int64 = 0
+    automation_template_id: str = ""
+    automation_display_name: str = ""
+    current_version: Int32 = 0
+    is_draft: Bool = False
+    state: str = ""
+    settled: Bool = False
+    """The run is terminal: only late results and addenda can be added to this receipt."""
+    created_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    termination: TerminationView | None = None
+    """The termination, with actor and reason. After `acceptedAt`, nothing more was started."""
+    done: tuple[ReceiptEntry, ...] = ()
+    """Succeeded, or skipped."""
+    failed: tuple[ReceiptEntry, ...] = ()
+    """Failed with certainty: with an answer, or before anything was sent."""
+    interrupted: tuple[ReceiptEntry, ...] = ()
+    """Interrupted by the termination, at a known point."""
+    unknown: tuple[ReceiptEntry, ...] = ()
+    """A request may have reached the receiver, and no complete answer came back."""
+    unresolved: Int32 = 0
+    """The number of entries in `unknown` without a later finding that settles them."""
+    never_started: tuple[ReceiptEntry, ...] = ()
+    open: tuple[ReceiptEntry, ...] = ()
+    """In progress, or not started yet; empty once the run is terminal."""
+    late: tuple[ReceiptEntry, ...] = ()
+    """Results that arrived after the step was settled. They are evidence, and change no outcome."""
+    children: tuple[ChildView, ...] = ()
+    more_children: Bool = False
+    frozen: Bool = False
+    """The server was restored from a backup and is frozen: no execution moves until an operator releases it."""
+    restored: RestoredView | None = None
+    """The restore. This receipt does not contain what was done between the backup and the restore."""
+
+
 class RenewLeaseRequest(Message):
     """Renew the lease, with the same length or with another one, from now."""
 
