@@ -20,6 +20,7 @@ from tests.store import (
     test_bulk_terminations,
     test_clocks,
     test_executions,
+    test_fenced_trees,
     test_leases,
     test_retention,
     test_set_based_stops,
@@ -66,7 +67,9 @@ def _modules_of(name: str) -> list[Any]:
     return [inspect.getmodule(CONTRACTS[name]), *MORE.get(name, ())]
 
 
-MORE: Final[dict[str, tuple[Any, ...]]] = {"executions": (test_set_based_stops, test_subjects, test_shown_copies)}
+MORE: Final[dict[str, tuple[Any, ...]]] = {
+    "executions": (test_set_based_stops, test_fenced_trees, test_subjects, test_shown_copies)
+}
 """Modules whose contract is about the same port."""
 KNOWN: Final[dict[str, set[str]]] = {
     "audit": {"refuse", "sum_up"},

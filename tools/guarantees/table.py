@@ -192,10 +192,9 @@ GUARANTEES: Final = (
             SIMULATED,
             "tests/store/test_set_based_stops.py::"
             "test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched",
-            "tests/store/test_set_based_stops.py::"
+            "tests/store/test_fenced_trees.py::"
             "test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_followed",
-            "tests/store/test_set_based_stops.py::"
-            "test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_item",
+            "tests/store/test_fenced_trees.py::test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_item",
             "tests/engine/test_stops.py::test_a_cascade_cuts_the_attempts_of_every_run_below",
             "tests/operations/test_narrowing.py::test_a_run_that_an_expression_fails_for_is_not_stopped_and_is_counted",
         ),
