@@ -3,7 +3,7 @@
     python tools/check_tree.py [ROOT]
 
 The script reads every file that git tracks or would add. It prints findings to stdout, one a line, as
-`path:line: what and why`, and exits with code 1 if any of them is an error. A file between the two lengths is a note.
+`path:line: what and why`, and exits with code 1 if any of them is an error. A long file that is an exception is a note.
 """
 
 import ast
@@ -18,10 +18,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LONG = 400
-"""Lines from which a Python file is pointed out: look for its seam."""
-TOO_LONG = 800
-"""Lines above which a Python file fails."""
+MAX_FILE_LINES = 400
+"""Lines of a Python file: a longer one has a second subject."""
+LONG_FILES: dict[str, str] = {
+    "src/interlock/steps/kind.py": "being split",
+    "tests/engine/test_items.py": "being split",
+    "tests/rules/exploration.py": "being split",
+    "tests/rules/test_lifetimes.py": "being split",
+}
+"""Python files that may be longer, with the reason."""
 
 # The dots are escaped, so these patterns do not find themselves.
 _MACHINE_PLACE = re.compile(r"(?<![\w.~$}-])/(?:work|root|tmp)/|/home/[a-z]+/")
@@ -147,10 +152,7 @@ def check_file(path: str, text: str) -> Iterator[Finding]:
     """Yield the findings in one file; `path` is relative to the root, with forward slashes."""
     lines = text.splitlines()
     if path.endswith(".py"):
-        if len(lines) > TOO_LONG:
-            yield Finding(path, TOO_LONG + 1, f"{len(lines)} lines, more than {TOO_LONG}: split it by subject")
-        elif len(lines) > LONG:
-            yield Finding(path, LONG + 1, f"{len(lines)} lines: where is its seam?", fails=False)
+        yield from _length(path, len(lines))
     for number, line in enumerate(lines, 1):
         if _MACHINE_PLACE.search(line):
             yield Finding(
@@ -163,6 +165,16 @@ def check_file(path: str, text: str) -> Iterator[Finding]:
     yield from check_words(path, text)
     if path.startswith("src/interlock/rules/") and path.endswith(".py"):
         yield from _impure_imports(path, text)
+
+
+def _length(path: str, lines: int) -> Iterator[Finding]:
+    reason = LONG_FILES.get(path)
+    if lines > MAX_FILE_LINES and reason is None:
+        yield Finding(path, MAX_FILE_LINES + 1, f"{lines} lines, more than {MAX_FILE_LINES}: split it by subject")
+    elif lines > MAX_FILE_LINES:
+        yield Finding(path, MAX_FILE_LINES + 1, f"{lines} lines: {reason}", fails=False)
+    elif reason is not None:
+        yield Finding(path, 1, f"{lines} lines: it needs no exception in LONG_FILES", fails=False)
 
 
 def check_words(path: str, text: str) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tools.check_tree import (
+    LONG_FILES,
+    MAX_FILE_LINES,
     PLAIN_ROOMS,
-    TOO_LONG,
     WORDS,
     check_cycles,
     check_file,
@@ -29,13 +30,20 @@ def texts(path: str, text: str) -> list[str]:
     return [str(finding) for finding in check_file(path, text)]
 
 
-def test_a_file_over_the_limit_fails_and_a_long_one_is_only_pointed_out() -> None:
-    [finding] = check_file("src/interlock/a.py", "x = 1\n" * (TOO_LONG + 1))
-    assert finding.fails
-    [finding] = check_file("src/interlock/a.py", "x = 1\n" * TOO_LONG)
-    assert not finding.fails
-    assert not texts("src/interlock/a.py", "x = 1\n" * 400)
-    assert not texts("docs/long.md", "x\n" * 5_000)
+@pytest.mark.parametrize("room", ["src/interlock", "simulation", "tools", "benchmarks", "tests/rules", "examples"])
+def test_python_file_above_400_lines_fails(room: str) -> None:
+    [finding] = check_file(f"{room}/a.py", "x = 1\n" * 401)
+    assert (finding.fails, finding.line) == (True, MAX_FILE_LINES + 1)
+    assert not texts(f"{room}/a.py", "x = 1\n" * 400)
+    assert not texts(f"{room}/long.md", "x\n" * 5_000)
+
+
+def test_long_file_that_is_an_exception_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LONG_FILES, "tools/a.py", "generated")
+    [finding] = check_file("tools/a.py", "x = 1\n" * 401)
+    assert str(finding) == "tools/a.py:401: note: 401 lines: generated"
+    [finding] = check_file("tools/a.py", "x = 1\n" * 400)
+    assert str(finding) == "tools/a.py:1: note: 400 lines: it needs no exception in LONG_FILES"
 
 
 @pytest.mark.parametrize("place", ["/work" + "/main", "'/tmp" + "/x'", "(/root" + "/.config)", "/home" + "/ann/x"])
