@@ -216,10 +216,12 @@ def check_cycles(files: Mapping[str, str]) -> Iterator[Finding]:
         files: text of each file by its path.
     """
     modules = {_module(path): path for path in files if path.endswith(".py")}
-    graph = {
-        module: sorted({name for name in _imported(files[path], path, modules) if name != module})
-        for module, path in modules.items()
-    }
+    graph = {}
+    for module, path in modules.items():
+        imported = set(_imported(files[path], path, module, modules))
+        # Python runs the packages around a module before the module itself, unless they run already.
+        around = {package for name in imported for package in _around(name) if package in modules}
+        graph[module] = sorted((imported - {module}) | (around - {module, *_around(module)}))
     for cycle in _cycles(graph):
         where = modules[cycle[0]]
         yield Finding(
@@ -231,17 +233,34 @@ def _module(path: str) -> str:
     return path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _imported(text: str, path: str, known: Container[str]) -> Iterator[str]:
-    """Names of the modules that a file imports and that are ours."""
+def _around(module: str) -> Iterator[str]:
+    """Yield the names of the packages that a module is in."""
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _imported(text: str, path: str, module: str, known: Container[str]) -> Iterator[str]:
+    """Yield the names of the modules that a file imports and that are ours."""
     for node in ast.walk(ast.parse(text, path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            source = _source(node, module, is_package=path.endswith("/__init__.py"))
+            inner = [f"{source}.{alias.name}" for alias in node.names]
             yield from (name for name in inner if name in known)
             # `from package import module` needs of the package only the module.
-            if node.module in known and not all(name in known for name in inner):
-                yield node.module
+            if source in known and not all(name in known for name in inner):
+                yield source
+
+
+def _source(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
+    """Return the absolute name of what `node` imports from; `module` is the module that contains it."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    package = parts[: len(parts) - node.level + is_package]
+    return ".".join([*package, *([node.module] if node.module else [])])
 
 
 def _cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:

@@ -194,6 +194,13 @@ def test_migrations_are_numbered_through(numbers: list[int], wrong: str | None) 
         ({"a/b.py": "import a.c\nimport a.d", "a/c.py": "import a.d", "a/d.py": "import os"}, 0),
         ({"src/p/__init__.py": "from p.b import x", "src/p/b.py": "from p import c", "src/p/c.py": ""}, 0),
         ({"a/b.md": "import a.c", "a/c.py": "import a.b"}, 0),
+        ({"a/b.py": "from . import c", "a/c.py": "from .b import x"}, 1),
+        ({"a/__init__.py": "from .b import x", "a/b.py": "from . import y"}, 1),
+        ({"a/b/c.py": "from ..d import x", "a/d.py": "from .b.c import x"}, 1),
+        ({"a/__init__.py": "from .b import x", "a/b.py": "from .c import x", "a/c.py": ""}, 0),
+        ({"p/__init__.py": "import q", "p/b.py": "", "q.py": "from p.b import x"}, 1),
+        ({"p/__init__.py": "import r", "p/b.py": "", "q.py": "from p.b import x", "r.py": ""}, 0),
+        ({"simulation/a.py": "import tools.b", "tools/b.py": "import tests.c", "tests/c.py": "import simulation.a"}, 1),
     ],
 )
 def test_modules_that_import_each_other_are_found(files: dict[str, str], found: int) -> None:
