@@ -151,6 +151,20 @@ async def test_runs_are_held_back_until_the_port_was_open_for_a_while(path: Path
             assert (holding(world), evaluator_of(world).asked) == (False, 1)
 
 
+async def test_the_time_for_which_runs_are_held_back_is_counted_once(path: Path) -> None:
+    async with engine(evaluating=Slow, marks=FileMarks(path)) as first:
+        await first.start(await first.publish([evaluate("a", x=EXPENSIVE)]), {"n": 1})
+        dies(first)
+        async with restarted(first, evaluating=Slow, marks=FileMarks(path)) as world:
+            world.dispatcher.opens_later()
+            await world.clock.pass_time(HOLD / 5)
+            world.dispatcher.opened()
+            await world.clock.pass_time(HOLD * 0.9)
+            assert (holding(world), evaluator_of(world).asked) == (True, 0)
+            await world.clock.pass_time(HOLD * 0.2)
+            assert (holding(world), evaluator_of(world).asked) == (False, 1)
+
+
 async def test_orderly_end_holds_nothing_back(path: Path) -> None:
     async with engine(marks=FileMarks(path)) as first:
         ref = await first.start(await first.publish([webhook("w")]))

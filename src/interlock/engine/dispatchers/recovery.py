@@ -44,6 +44,7 @@ class Recovery:
         self._unclean = unclean
         self._opening: asyncio.Event | None = None
         """Set once the port is open; None if no port will open."""
+        self._opened_at: int | None = None
         self.is_due = False
         """Whether a recovery is required and has not succeeded yet."""
         self.holding = False
@@ -76,14 +77,15 @@ class Recovery:
         return settled
 
     async def hold(self) -> None:
-        """Wait as long as runs are held back, which begins when the port opens."""
+        """Wait as long as runs are held back, which is counted from the moment at which the port opened."""
         if not self.holding:
             return
         await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
         if self._opening is not None:
             latest = self._clock.now() + MAX_OPENING_MICROSECONDS
             await wait_for(self._opening.wait, self._clock, latest)
-            await self._clock.sleep_until(self._clock.now() + HOLD_MICROSECONDS)
+            opened_at = self._clock.now() if self._opened_at is None else self._opened_at
+            await self._clock.sleep_until(opened_at + HOLD_MICROSECONDS)
 
     def opens_later(self) -> None:
         """Hold runs back until the port has been open for a while; call it before the port opens."""
@@ -92,6 +94,7 @@ class Recovery:
     def opened(self) -> None:
         """Record that the port is open."""
         if self._opening is not None:
+            self._opened_at = self._clock.now()
             self._opening.set()
 
     async def _settle_in_flight(self, states: tuple[State, ...]) -> int:
