@@ -113,9 +113,12 @@ class WebhookStep(Step[Webhook]):
         self.units = units(target, payload)
         self._resources = resources
         # What does not change from run to run is written once.
+        self._named: tuple[str, bytes] | None = None
         self._input: bytes | None = None
-        if isinstance(target, str) and payload.constant:
-            self._input = _input(target, payload.fill(()))
+        if isinstance(target, str):
+            self._named = target, _head(target)
+            if payload.constant:
+                self._input = _input(self._named[1], payload.fill(()))
 
     @classmethod
     def compile(cls, message: Webhook, context: CompileContext, *, resources: _Resources) -> Self | None:
@@ -142,11 +145,12 @@ class WebhookStep(Step[Webhook]):
             target = self.target
             if not isinstance(target, str):
                 target = await context.text(target, "webhookIdCel")
+            head = _head(target) if self._named is None else self._named[1]
             payload = await context.render(self.payload)
-            announced = _input(target, payload)
+            announced = _input(head, payload)
             masked, hides = context.masked(self.payload, payload), context.hides(self.target)
             if masked is not None or hides:
-                shown = _input(MASK if hides else target, payload if masked is None else masked.shown)
+                shown = _input(_head(MASK) if hides else head, payload if masked is None else masked.shown)
         if len(announced) > MAX_PAYLOAD:
             raise StepFailed(
                 "PAYLOAD_TOO_LARGE",
@@ -170,7 +174,7 @@ class WebhookStep(Step[Webhook]):
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         resources = self._resources
-        webhook_id, payload = _parts(attempt.reveal())
+        webhook_id, payload = self._parts(attempt.reveal())
         webhook = await resources.webhooks.get(attempt.ref.tenant, webhook_id)
         if webhook is None or not is_usable(webhook, attempt.apps):
             message = "the webhook that the step names does not exist; was it deleted?"
@@ -196,6 +200,13 @@ class WebhookStep(Step[Webhook]):
             return Succeeded(_output(response), status)
         return _refused(response, self._until(attempt, webhook))
 
+    def _parts(self, announced: bytes) -> tuple[str, bytes]:
+        """Return the id of the webhook and the payload that were announced."""
+        named = self._named
+        if named is not None and announced.startswith(named[1]):
+            return named[0], announced[len(named[1]) : -1]
+        return _parts(announced)
+
     def _until(self, attempt: Attempt, webhook: WebhookRow) -> int:
         # A first attempt that has yet to come was recorded by a clock that was ahead and has been put back since.
         return min(attempt.first_started_at, self._resources.clock.now()) + webhook.callback_timeout * SECOND
@@ -213,13 +224,18 @@ class WebhookStep(Step[Webhook]):
             raise TypeError("a webhook is announced with its idempotency key")
         # Without a URL that leads here no callback is offered: a wrong one would leave the run waiting for days.
         callback = callback_url(public_url, resources.secret, ref, position) if public_url else ""
-        head = encode({"version": VERSION, "webhookId": key, "callbackUrl": callback, "event": EVENT})
-        subject = encode(
+        envelope = encode(
             {
-                "@type": f"type.googleapis.com/{EVENT}",
-                "workflowId": attempt.automation,
-                "workflowExecutionId": str(ref.id),
-                "workflowExecutionStepId": self.name,
+                "version": VERSION,
+                "webhookId": key,
+                "callbackUrl": callback,
+                "event": EVENT,
+                "payload": {
+                    "@type": f"type.googleapis.com/{EVENT}",
+                    "workflowId": attempt.automation,
+                    "workflowExecutionId": str(ref.id),
+                    "workflowExecutionStepId": self.name,
+                },
             }
         )
         return HttpRequest(
@@ -233,7 +249,7 @@ class WebhookStep(Step[Webhook]):
                 **({"Webhook-Callback-Url": callback} if callback else {}),
                 "Idempotency-Key": key,
             },
-            b"".join((head[:-1], _PAYLOAD, subject[:-1], b',"context":', payload, b"}}")),
+            b"".join((envelope[:-2], b',"context":', payload, b"}}")),
             ATTEMPT_SECONDS,
             MAX_RESPONSE,
         )
@@ -282,8 +298,12 @@ def _refused(response: HttpResponse, until: int) -> Failed:
     return Failed(error, Reached.ANSWERED, status, WEBHOOK_RETRIES, until)
 
 
-def _input(webhook_id: str, payload: object) -> bytes:
-    return b'{"webhookId":' + encode(webhook_id) + _PAYLOAD + encode_made(payload) + b"}"
+def _head(webhook_id: str) -> bytes:
+    return b'{"webhookId":' + encode(webhook_id) + _PAYLOAD
+
+
+def _input(head: bytes, payload: object) -> bytes:
+    return head + encode_made(payload) + b"}"
 
 
 def _parts(announced: bytes) -> tuple[str, bytes]:
