@@ -47,7 +47,7 @@ class Attempts:
             first = await self._following.first_row(execution) if execution.attempt > 1 else None
             active.began_at = execution.updated_at if first is None else first.started_at
         attempt = Attempt(
-            execution.ref,
+            active.ref,
             execution.automation,
             ref,
             active.input,
@@ -84,13 +84,15 @@ class Attempts:
     ) -> Report | Outcome | tuple[Result, Next]:
         """Perform the step. Returns its report, the outcome of an interrupt, or what is proven after a defect."""
         step = active.plan.steps[attempt.attempt.position].step
-        if items.failure is not None:
+        if items.several and items.failure is not None:
             return items.failure
         if not held.begin(attempt.attempt.epoch):
             return Outcome.INTERRUPTED_NOT_SENT
         report: Report | tuple[Result, Next]
         try:
-            report = items.interpreted(attempt.masked(await step.perform(attempt, items)))
+            report = attempt.masked(await step.perform(attempt, items))
+            if items.several:
+                report = items.interpreted(report)
         except ItemsEnded:
             held.end()
             return await items.ended()

@@ -40,6 +40,10 @@ class ActiveRun:
     """Whether the context does not match the row, so that the run has to be loaded again."""
     waits_for: str | None = None
     """The host for which the next call needs a slot; None if the run does not wait for one."""
+    ref: Ref = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ref = self.execution.ref
 
     def take(self, announce: Announce) -> None:
         """Store the input, key and items of the attempt in flight."""
@@ -59,7 +63,7 @@ class Commits:
     async def commit(self, active: ActiveRun, event: Prepared | Settled | Woken) -> bool:
         """Apply the event and update the run with the decision. Returns False if the run has moved meanwhile."""
         before = active.execution
-        decision = await self.apply(before.ref, event)
+        decision = await self.apply(active.ref, event)
         if decision is None or decision.verdict is Verdict.SUPERSEDED:
             return False
         row = active.execution = decision.execution

@@ -61,11 +61,11 @@ class Following:
         if held.stopped:
             return None
         # Plain selections run in this process and are cheap, so they need no mark.
-        mark = -1 if active.plan.is_plain(position) else self._marks.begin(active.execution.ref)
+        mark = -1 if active.plan.is_plain(position) else self._marks.begin(active.ref)
         held.evaluating = True
         try:
             following = await self._preparer.following(
-                active.execution.ref, active.plan, position, active.context, at, held.is_stopped
+                active.ref, active.plan, position, active.context, at, held.is_stopped
             )
         except asyncio.CancelledError:
             if not held.end():
@@ -102,7 +102,7 @@ class Following:
     async def in_turn(self, active: ActiveRun, held: Held, following: Next | None) -> Next | None:
         """Return `following`, or None if it is a call whose host has no slot for it now."""
         if isinstance(following, Announce):
-            host = await self._preparer.destination(active.execution.ref, active.plan, following)
+            host = await self._preparer.destination(active.ref, active.plan, following)
             if not held.may_call(host):
                 active.waits_for = host
                 return None

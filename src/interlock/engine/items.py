@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from interlock.contract.base import Message
 from interlock.engine.commits import ActiveRun, Commits
@@ -85,11 +86,8 @@ class AttemptItems:
         """The failed items that the next attempt retries: the time of the retry, and the failure."""
         self._cut = False
         self._ended = False
-
-    @property
-    def several(self) -> bool:
+        self.several: Final = bool(self._announced or self._settled)
         """Whether the step has items."""
-        return bool(self._announced or self._settled)
 
     @property
     def open(self) -> tuple[Item, ...]:
@@ -178,13 +176,11 @@ class AttemptItems:
         return Result(Outcome.FAILED, error=failed.error), Fail(self._attempt.attempt.position)
 
     def interpreted(self, report: Report) -> Report | tuple[Result, Next]:
-        """Return the report of the step, or the result that its items give to the attempt.
+        """Return the report of a step with items, or the result that they give to the attempt.
 
         Raises:
             TypeError, ValueError: The report contradicts the items, which is a defect of the step kind.
         """
-        if not self.several:
-            return report
         if isinstance(report, Accepted):
             raise TypeError(f"{self._step.kind} has items, and an item cannot be answered later")
         if isinstance(report, Failed):

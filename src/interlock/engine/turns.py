@@ -123,7 +123,7 @@ class Turns:
         """Move the slot of a run to the host of its next call. Returns False if that call has to wait."""
         if before == after:
             # The run continues, unless a tenant with fewer slots waits for the same host.
-            return after is None or not self._outwaited(tenant, after)
+            return after is None or not self._waiting or not self._outwaited(tenant, after)
         if before is not None:
             _less(self._by_host, before)
         if after is None:

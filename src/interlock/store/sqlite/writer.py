@@ -264,7 +264,7 @@ class Writer:
                 hook()
         else:
             self._failed_group(group, error)
-        if self._failed is None and self.waiting:
+        if self._failed is None and (self._urgent or self._normal or self._ahead or self._alone):
             if not self._scheduled:
                 self._scheduled = True
                 assert self._loop is not None
