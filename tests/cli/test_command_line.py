@@ -49,6 +49,18 @@ def test_a_client_command_does_not_load_the_server(arguments: str, tmp_path: Pat
     assert not SERVER_SIDE & set(done.stderr.splitlines()[-1].split())
 
 
+def test_a_server_is_loaded_without_what_it_does_not_need_to_open_its_port(tmp_path: Path) -> None:
+    """pydantic loads its plugins when the first validator is built, and validators are built once the port is open."""
+    program = (
+        "import sys, interlock.cli.serve\n"
+        "print(*sorted({'anyio', 'pydantic.plugin._loader', 'schemathesis', 'pytest'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env={}, check=True
+    )
+    assert done.stdout.split() == []
+
+
 def test_version_and_help(interlock: CommandLine) -> None:
     assert interlock("--version").stdout == f"interlock {__version__}\n"
     shown = interlock("--help").stdout

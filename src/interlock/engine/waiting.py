@@ -1,9 +1,9 @@
-"""Waits of the engine for an event or a time, whichever comes first."""
+"""Waits of the engine: for an event or a time, whichever comes first, and for tasks that were cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from interlock.ports import Clock
 
@@ -28,3 +28,18 @@ async def wait_for(news: Callable[[], Awaitable[object]], clock: Clock, until: i
     finally:
         told.cancel()
         timer.cancel()
+
+
+async def all_ended(tasks: Sequence[asyncio.Task[None]]) -> bool:
+    """Wait until the tasks have ended, also if the caller is cancelled meanwhile, and return whether it was."""
+    cancelled = False
+    while left := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        if not task.cancelled():
+            # What it raised went to its own caller; retrieving it here avoids a warning.
+            task.exception()
+    return cancelled

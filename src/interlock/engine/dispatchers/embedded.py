@@ -13,8 +13,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-import anyio
-
 from interlock.engine.advance import Advance
 from interlock.engine.commits import ActiveRun
 from interlock.engine.dispatchers.backlog import SWEEP, Backlog
@@ -23,7 +21,7 @@ from interlock.engine.held import SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.supervisor import Supervisor
 from interlock.engine.suspects import Suspects
 from interlock.engine.turns import Limits, Turns
-from interlock.engine.waiting import wait_for
+from interlock.engine.waiting import all_ended, wait_for
 from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock, Executions, Marks, NoMarks
 from interlock.rules.model import SECOND, Ref
@@ -71,8 +69,6 @@ class EmbeddedDispatcher:
         self._suspects = Suspects(known)
         self._recovery = Recovery(executions, advance, clock, self._suspects, unclean=known.unclean)
         self._side: set[asyncio.Task[None]] = set()
-        # Created here, because the first cancel scope loads a backend, which takes as long as a hundred terminations.
-        self._shield = anyio.CancelScope(shield=True)
         self._running = False
         self._draining = False
         self._drained: asyncio.Event = asyncio.Event()
@@ -187,8 +183,7 @@ class EmbeddedDispatcher:
                 await self._backlog.wait(at_once=self._failure is not None)
         finally:
             self._running = False
-            with self._shield:
-                await self._cancel_all()
+            await self._cancel_all()
 
     async def _look(self) -> None:
         """Queue the runs that are due, and fill free slots. After a failure the next sweep finds them."""
@@ -386,7 +381,9 @@ class EmbeddedDispatcher:
         tasks.extend(self._side)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled = await all_ended(tasks)
         for held in self._held.values():
             self._turns.give_back(held.ref.tenant, held.host)
         self._held.clear()
+        if cancelled:
+            raise asyncio.CancelledError

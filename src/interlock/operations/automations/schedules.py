@@ -6,12 +6,13 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from interlock.contract.base import LATER
 from interlock.contract.triggers import AutomationTrigger
 from interlock.errors import FailedPrecondition
 from interlock.operations.services import Services
 from interlock.ports import Definition
 
-_TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...])
+_TRIGGERS: Final = TypeAdapter(tuple[AutomationTrigger, ...], config=LATER)
 
 
 async def next_fire_at(services: Services, definition: Definition, after: int) -> int | None:
