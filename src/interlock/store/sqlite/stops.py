@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from interlock.rules.decision import Verdict
 from interlock.rules.model import Actor, Cause, Execution, Mode, TerminationRequest
-from interlock.rules.states import State
-from interlock.store.rowset import audit_entry
-from interlock.store.sqlite.audit import append_audits
+from interlock.rules.states import IN_FLIGHT, State
+from interlock.store.rowset import AUDIT, Values, audit_entry, audit_values
 from interlock.store.tx import Tx
 
 ONE_COMMIT = 10_000
@@ -164,14 +163,35 @@ async def _stop(tx: Tx, tenant: int, at: int, request: TerminationRequest, found
     if stopped.count:
         stopped.first = sum(_VERDICTS[state] is Verdict.ACCEPTED for state in found.values())
         stopped.moved = [id_ for id_, state in found.items() if _VERDICTS[state] is not Verdict.ALREADY_FINISHED]
-        for name in ("doomed_terminations", "doomed_sharpen", "doomed_abandon", "doomed_callbacks", "doomed_move"):
-            await tx.run(name, **scope)
-        for id_, epoch, state, due in await tx.all("doomed_in_flight", tenant=tenant):
-            if request.mode is Mode.INTERRUPT or state == State.TERMINATE:
-                stopped.interrupts.append((id_, epoch))
-            if state == State.STOPPING:
-                stopped.deadlines.append((id_, due))
-    await append_audits(
-        tx, tenant, at, [audit_entry(request, id_, _VERDICTS[state], state) for id_, state in found.items()]
-    )
+        in_flight = not IN_FLIGHT.isdisjoint(found.values())
+        await tx.run("doomed_terminations", **scope)
+        if in_flight:
+            for name in _OF_ATTEMPTS:
+                await tx.run(name, **scope)
+        await tx.run("doomed_move", **scope)
+        if in_flight:
+            for id_, epoch, state, due in await tx.all("doomed_in_flight", tenant=tenant):
+                if request.mode is Mode.INTERRUPT or state == State.TERMINATE:
+                    stopped.interrupts.append((id_, epoch))
+                if state == State.STOPPING:
+                    stopped.deadlines.append((id_, due))
+    await tx.many(AUDIT.name, AUDIT.columns, _audits(tenant, at, request, found))
     return stopped
+
+
+def _audits(tenant: int, at: int, request: TerminationRequest, found: Mapping[int, str]) -> list[Values]:
+    """Return the audit row of each run; those of one state differ in their targets alone."""
+    parts: dict[str, tuple[Values, Values]] = {}
+    for state in set(found.values()):
+        values = audit_values(tenant, at, audit_entry(request, 0, _VERDICTS[state], state))
+        parts[state] = values[:_TARGET], values[_TARGET + 1 :]
+    rows = []
+    for id_, state in found.items():
+        before, after = parts[state]
+        rows.append((*before, str(id_), *after))
+    return rows
+
+
+_OF_ATTEMPTS: Final = ("doomed_sharpen", "doomed_abandon", "doomed_callbacks")
+"""Statements about the attempts in flight, and about those that are being terminated already."""
+_TARGET: Final = AUDIT.columns.index("target")
