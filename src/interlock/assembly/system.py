@@ -21,6 +21,7 @@ from interlock.errors import Fatal
 from interlock.expressions.evaluate import Evaluator
 from interlock.expressions.pool import EvaluatorPool
 from interlock.ports import Clock, Health, Http, Ids, Marks, Randomness, Store, TenantRow, Vault
+from interlock.rules.values import value
 from interlock.secrets.keys import open_vault
 from interlock.steps.kind import StepKind
 from interlock.steps.registry import StepRegistry
@@ -29,7 +30,7 @@ from interlock.store.sqlite.store import SqliteStore
 from interlock.system import SystemClock, SystemIds, SystemRandomness
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Platform:
     """The clock, ids, store and network that a server runs on: `real`, or those of a test or the simulator."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from interlock.ports import AuditRow
+from interlock.rules.values import value
 
 START: Final = bytes(32)
 """The hash before the first row of a chain."""
@@ -23,7 +23,7 @@ FORM: Final = "interlock.audit.v1"
 _text: Final = json.encoder.encode_basestring_ascii
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Verdict:
     """What a check found.
 

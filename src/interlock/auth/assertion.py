@@ -7,7 +7,6 @@ assertion (RFC 8725): `EdDSA` with an Ed25519 key is `Ed25519` (RFC 9864).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from interlock.auth.encoding import from_base64url
 from interlock.contract.guard import loads
 from interlock.errors import InvalidArgument, Unauthenticated
+from interlock.rules.values import value
 
 SKEW: Final = 30
 """Seconds by which a client's clock may differ from ours."""
@@ -39,7 +39,7 @@ class Refused(Unauthenticated):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Assertion:
     """An assertion whose form is right; its signature and its claims are not looked at yet."""
 

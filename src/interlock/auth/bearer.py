@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from binascii import crc32
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -12,6 +11,7 @@ from interlock.auth.known import Known
 from interlock.auth.roles import Permission, app_permissions_of, permissions_of
 from interlock.errors import Unauthenticated
 from interlock.ports import Access, Clock, Ids, Role
+from interlock.rules.values import value
 
 LIFETIME: Final = 3_600
 """Seconds. Shorter would break C1's TypeScript SDK, which keeps a token for an hour whatever it is told."""
@@ -24,7 +24,7 @@ _LENGTH: Final = len(_PREFIX) + 43 + 1 + 6
 _REFUSED: Final = "the access token is not valid; ask POST /auth/v1/token for a new one"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Principal:
     """Who is calling, and what they may do."""
 

@@ -6,7 +6,7 @@ The secret text is the private key itself, as a JWK (RFC 8037): only its public 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Final
@@ -19,6 +19,7 @@ from interlock.auth.words import ADJECTIVES, ANIMALS
 from interlock.contract.guard import loads
 from interlock.errors import InvalidArgument
 from interlock.ports import Ids, Randomness
+from interlock.rules.values import value
 
 SECRET_PREFIX: Final = "secret-token:conductorone.com:v1:"
 MAX_SECRET: Final = 2_048
@@ -32,7 +33,7 @@ _SERVICE: Final = "spc"
 """How C1 marks the id of a client that acts for itself and not for a person."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Credential:
     """A new client: what is stored, and the secret that is shown once; empty if the client made its key pair itself."""
 

@@ -11,7 +11,6 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -25,6 +24,7 @@ from interlock.auth.tenants import audiences
 from interlock.errors import TooManyRequests, Transient
 from interlock.ports import Access, AuditEntry, AuditLog, ClientRow, Clock, Ids, Role
 from interlock.rules.model import SECOND, Actor
+from interlock.rules.values import value
 from interlock.system import yield_to_loop
 
 FAILURE_DELAY: Final = 500_000
@@ -46,7 +46,7 @@ _ANSWER_HEADERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TokenRequest:
     """A POST to the token endpoint.
 
@@ -62,7 +62,7 @@ class TokenRequest:
     query: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TokenAnswer:
     """What goes back."""
 
@@ -71,7 +71,7 @@ class TokenAnswer:
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Proven:
     """A client that has shown who it is."""
 

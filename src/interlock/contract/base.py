@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from interlock.rules.values import value
 
 LATER: Final = ConfigDict(defer_build=True)
 """For type adapters of messages: built when first used, not when the program starts."""
@@ -121,7 +122,7 @@ class FieldShape(NamedTuple):
     """The oneof it is an arm of."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Shape:
     """The fields of a message."""
 

@@ -6,16 +6,16 @@ something else than its author meant is worse than a 400.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from interlock.contract.scalars import kind_of, refused
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EnumNames:
     """The names of one enum, its zero value first."""
 

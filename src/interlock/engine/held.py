@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from interlock.engine.turns import Turns
 from interlock.rules.model import Ref
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Claim:
     """A run to advance. `lost`: its previous holder no longer exists, so its attempt in flight has no holder."""
 
@@ -19,26 +19,26 @@ class Claim:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finished:
     """Nothing is left to do until another event changes the run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Again:
     """The run has to be advanced again at this time (microseconds)."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Waits:
     """The run is ready, and its next call, which is not announced, waits until its host has a slot."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Superseded:
     """The run has moved, or another node holds it: leave it alone. The commit that moved it notified its dispatcher."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
 from interlock.expressions.script import Script, ScriptStep
 from interlock.ports import Definition
+from interlock.rules.values import value
 from interlock.steps.documents import Unreadable, decode
 from interlock.steps.registry import PlannedStep, StepRegistry
 
@@ -31,7 +32,7 @@ class PlanUnusable(FailedPrecondition):
     """This version of the automation cannot run on this server."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Plan:
     """A definition with its compiled steps: a published version, or a draft."""
 

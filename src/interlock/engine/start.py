@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -24,6 +23,7 @@ from interlock.rules.events import Announce, Change, Created, Next
 from interlock.rules.model import Actor, Execution, Ref
 from interlock.rules.states import State
 from interlock.rules.subject import subject_names
+from interlock.rules.values import value
 from interlock.steps.documents import encode
 
 START_ACTION = "execution.start"
@@ -50,7 +50,7 @@ class Slots(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StartRequest:
     """The automation to run, its client, and its data. `definition` is a published version or a draft."""
 

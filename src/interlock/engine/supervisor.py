@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from interlock.errors import Fatal, Unavailable
 from interlock.ports import Clock
 from interlock.rules.model import SECOND
+from interlock.rules.values import value
 
 FIRST_PAUSE_MICROSECONDS: Final = SECOND // 4
 """Microseconds of the pause after the first failure of a pass."""
@@ -24,7 +24,7 @@ MAX_PAUSE_MICROSECONDS: Final = 4 * SECOND
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Job:
     """A background job.
 

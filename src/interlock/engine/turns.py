@@ -15,10 +15,10 @@ runs that the queues do not hold.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from interlock.rules.model import Ref
+from interlock.rules.values import value
 
 SHARE: Final = 7
 """Times the free slots that one tenant may use, and times the slots left to its tenant that one host may use."""
@@ -27,7 +27,7 @@ Host = str | None
 """The host that a run calls next; None if it is not known, or if the run makes no call."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Limits:
     """The number of attempts in flight: in all, for a host, and for a tenant. 0 means the fair share only."""
 
@@ -36,7 +36,7 @@ class Limits:
     per_tenant: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Next:
     """A run that has got a slot. The slot includes a call to `host` unless that is None."""
 

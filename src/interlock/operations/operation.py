@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,7 @@ from interlock.contract.base import Message
 from interlock.operations.services import Services
 from interlock.ports import TenantRow
 from interlock.rules.model import Actor
+from interlock.rules.values import value
 
 
 class Lane(StrEnum):
@@ -40,7 +41,7 @@ def anonymous_principal(tenant: int) -> Principal:
     return Principal(tenant, "", (), frozenset())
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Call:
     """One request without its body: the caller, the path, the query and the headers. Header names are lower case."""
 
@@ -58,7 +59,7 @@ class Call:
         return Actor(client=self.principal.client, address=self.address, principal=self.principal.client)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Document:
     """An answer that is not JSON."""
 
@@ -66,7 +67,7 @@ class Document:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Stream:
     """An answer that is sent piece by piece until it ends or the caller disconnects."""
 
@@ -74,12 +75,12 @@ class Stream:
     pieces: AsyncIterator[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NoContent:
     """An answer without a body: 204, which tells a client of a stream not to ask again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """The answer of a handler: status 200, or 204 for `NoContent`. `headers` are added to those of every answer."""
 
@@ -93,7 +94,7 @@ Handler = Callable[[Services, Call, Any], Awaitable[Answer]]
 """An async function of the services, the call and the parsed body (None where the operation takes none)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PathParameter:
     """A part of the path in braces."""
 
@@ -102,7 +103,7 @@ class PathParameter:
     int64: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Header:
     """A header that an operation reads or answers with, beyond those of every request."""
 
@@ -110,7 +111,7 @@ class Header:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Link:
     """A value in an answer that other operations take as a part of their path."""
 
@@ -121,7 +122,7 @@ class Link:
     parameter: str = "id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of the table."""
 

@@ -11,13 +11,13 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from interlock.contract.scalars import INT64_MAX
 from interlock.errors import InvalidArgument
 from interlock.operations.operation import Call
 from interlock.operations.services import Services
+from interlock.rules.values import value
 from interlock.system import yield_to_loop
 
 P = TypeVar("P")
@@ -40,7 +40,7 @@ _MAC_BYTES: Final = 16
 MAX_PAGE_TOKEN_CHARACTERS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Page:
     """One requested page: its size, its position, and the key that signs the token of the next one."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from interlock.rules.values import value
 
 MAX_PREFER_CHARACTERS: Final = 1_024
 """Maximum length of a Prefer header; a longer header is ignored as a whole, like an unknown preference."""
@@ -14,7 +15,7 @@ MAX_WAIT_SECONDS: Final = 30
 _BLANK: Final = " \t"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Preferences:
     """The preferences of a request that the server knows; it ignores all others, as RFC 7240 requires."""
 

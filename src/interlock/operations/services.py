@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from interlock.auth.tenants import PublicUrls
 from interlock.engine.feed import Feed
@@ -10,11 +10,12 @@ from interlock.engine.start import Starter
 from interlock.expressions.environment import Environment
 from interlock.expressions.evaluate import Evaluator
 from interlock.ports import Clock, Http, Ids, Randomness, Store, Vault
+from interlock.rules.values import value
 from interlock.steps.registry import StepRegistry
 from interlock.triggers.registry import TriggerRegistry
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PlanFacts:
     """The facts of a definition that every view of a run shows. `version` is 0 for a draft."""
 
@@ -24,7 +25,7 @@ class PlanFacts:
     """The member of its context that names the subject of its runs and is not a valid id, if there is one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Services:
     """The dependencies that every handler receives."""
 

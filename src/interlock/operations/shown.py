@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from interlock.contract.automations import Automation, DisabledReasonCircuitBreaker
@@ -21,6 +20,7 @@ from interlock.rules.breaker import Trip
 from interlock.rules.model import Actor, Execution
 from interlock.rules.states import State
 from interlock.rules.subject import unusable_subject
+from interlock.rules.values import value
 from interlock.steps.documents import Unreadable, decode
 
 _PREFIX: Final = "AUTOMATION_EXECUTION_STATE_"
@@ -106,7 +106,7 @@ def _context(input: bytes) -> AutomationContext | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Activity:
     """When automations were last executed, and which of their circuit breakers have tripped."""
 

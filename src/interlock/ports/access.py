@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
 from interlock.ports.bulk import BulkAction
+from interlock.rules.values import value
 
 
 class Role(StrEnum):
@@ -22,7 +22,7 @@ class Role(StrEnum):
     """Has no permissions in Interlock; in C1 it may request access."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TenantRow:
     """A tenant. `hosts` are its normalised host names."""
 
@@ -34,7 +34,7 @@ class TenantRow:
     revoked_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TenantSettings:
     """The settings of a tenant for all its runs. Durations are microseconds."""
 
@@ -46,7 +46,7 @@ class TenantSettings:
     """How long its trigger data, and what its steps sent and received, are kept after its end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ClientRow:
     """A client with its public key; the store has no secret. Its `id` never changes."""
 
@@ -62,7 +62,7 @@ class ClientRow:
     """The ids of the apps that a client with the role `APP_ADMIN` administers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TokenRow:
     """An access token, stored by its SHA-256; `client` is the current row of its client."""
 

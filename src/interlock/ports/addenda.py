@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
 from interlock.rules.model import Actor, Ref
+from interlock.rules.values import value
 
 
 class AddendumFinding(StrEnum):
@@ -20,7 +20,7 @@ class AddendumFinding(StrEnum):
     """The receiver was asked, without an answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Addendum:
     """One finding about one step. It does not change the recorded outcome."""
 

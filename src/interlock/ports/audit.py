@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.rules.model import Actor
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """The audit data of a change. `action` is `resource.verb`, `details` is JSON text."""
 
@@ -21,7 +21,7 @@ class AuditEntry:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """One stored row of the audit record."""
 

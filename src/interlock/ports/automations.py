@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
 from interlock.ports.bulk import BulkAction
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Definition:
     """An immutable definition: a published version, or a draft that was run. The JSON is in stored form."""
 
@@ -29,7 +29,7 @@ class Definition:
     """Whether no trigger of it starts a run by itself, so that steps of other automations may start it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class AutomationRow:
     """An automation. `document` is the stored form of all fields that its author sets, drafts included."""
 
@@ -53,14 +53,14 @@ class AutomationRow:
     """When its schedule starts the next run; None: it has none. Only a start and a new schedule move it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """What an update sets of the schedule of an automation."""
 
     next_fire_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ScheduledAutomation:
     """An enabled automation with a schedule."""
 
@@ -153,7 +153,7 @@ class Automations(AutomationReads, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class WebhookRow:
     """An outbound webhook. `callback_timeout` is seconds."""
 

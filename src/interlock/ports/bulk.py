@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
 from interlock.rules.model import Actor
+from interlock.rules.values import value
 
 
 class BulkKind(StrEnum):
@@ -28,7 +28,7 @@ EVERY_AUTOMATION: Final = ""
 """The `automation` of a decision about all runs of a revoked tenant. No automation has this id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class BulkAction:
     """A decision and its actor. It applies to the runs that exist when it is stored, and to no later ones."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.ports.access import ClientRow
 from interlock.ports.audit import AuditEntry
 from interlock.rules.model import TerminationRequest
+from interlock.rules.values import value
 
 Reach = frozenset[str] | None
 """The apps whose runs a client may terminate; None: all runs of the tenant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class PlanRow:
     """A plan of a bulk termination. Its client can use it once, until `expires_at`."""
 
@@ -25,7 +25,7 @@ class PlanRow:
     used: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class BulkTermination:
     """A bulk termination and its progress. The counters, except `below`, are about the runs that it names."""
 

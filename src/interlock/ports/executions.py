@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from interlock.ports.audit import AuditEntry
@@ -13,9 +13,10 @@ from interlock.rules.events import Created, Event
 from interlock.rules.model import Execution, Ref, SecretRef, Termination, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, State, WaitingFor
+from interlock.rules.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class StepRow:
     """One attempt at a step, or a step that took no time."""
 
@@ -41,7 +42,7 @@ class StepRow:
     """Whether a failed attempt reached the receiver; None if nothing was attempted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ItemRow:
     """One item of an attempt."""
 
@@ -61,7 +62,7 @@ class ItemRow:
     """The output with the secrets that `output` masks; None: it masks none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Announced:
     """The data of the first announcement of a step; every further attempt is announced with the same."""
 
@@ -73,7 +74,7 @@ class Announced:
     """The idempotency key; None: the step sends none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Run:
     """The data that `advance` needs to continue a run: the row, its input and the outputs of its steps."""
 
@@ -87,7 +88,7 @@ class Run:
     """By position, the outputs with the secrets that `outputs` masks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Restored:
     """The restore of a store from a backup in which a run was active."""
 
@@ -98,7 +99,7 @@ class Restored:
     restored_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Idempotency:
     """A caller's key for one start. `body` is the digest of the whole message."""
 
@@ -106,7 +107,7 @@ class Idempotency:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ScheduledFire:
     """A time of a schedule that starts a run. The start advances the schedule, or is refused."""
 
@@ -116,7 +117,7 @@ class ScheduledFire:
     """The time after it; None: there is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class StartRecords:
     """The records that the commit of a new run writes in addition. A further record of a start is a field here."""
 
@@ -131,7 +132,7 @@ class StartRecords:
     """The time of a schedule that starts the run; it comes with neither an event nor a key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Started:
     """The answer of `create`. With `repeated`, the key or the event was known and `execution` is the first run."""
 
@@ -140,7 +141,7 @@ class Started:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TreeStopped:
     """The answer of a cascade: the decision for the named run, and the number of terminated descendants."""
 

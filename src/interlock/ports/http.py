@@ -9,6 +9,7 @@ from typing import Protocol
 
 from interlock.errors import InterlockError
 from interlock.rules.outcomes import Reached
+from interlock.rules.values import value
 
 
 class Phase(StrEnum):
@@ -46,7 +47,7 @@ class Progress:
         return Reached.ANSWERED if self.answered or self.status is not None else Reached.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HttpRequest:
     """An outbound request.
 
@@ -64,7 +65,7 @@ class HttpRequest:
     connect_timeout: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HttpResponse:
     """A complete answer. Header names are lower case."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.ports.access import Access
@@ -18,6 +17,7 @@ from interlock.ports.executions import ExecutionReads, Executions
 from interlock.ports.leases import Leases
 from interlock.ports.retention import Retention
 from interlock.rules.model import Ref
+from interlock.rules.values import value
 
 
 class CommitListener(Protocol):
@@ -54,7 +54,7 @@ class Reads(Protocol):
     def addenda(self) -> AddendumReads: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Counters:
     """Counters of a store since it was opened."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 from interlock.errors import Permanent
 from interlock.rules.model import Ref, SecretRef
+from interlock.rules.values import value
 
 
 class SecretUnreadable(Permanent):
@@ -16,7 +16,7 @@ class SecretUnreadable(Permanent):
     code = "SECRET_UNREADABLE"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Place:
     """Where a sealed document is stored. A reference that was moved to another place cannot be opened there."""
 

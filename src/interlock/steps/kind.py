@@ -27,6 +27,7 @@ from interlock.rules.events import Announce, Change, Passed, Wait
 from interlock.rules.model import AttemptRef, Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.rules.values import value
 from interlock.settings import KindSetting
 from interlock.steps.documents import StepFailed, encode_output
 from interlock.steps.masking import (
@@ -110,7 +111,7 @@ class PrepareContext:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Evaluated:
     """A pure step is done. `input` is what is shown beside it, `secret` are the members of its output that are not."""
 
@@ -158,7 +159,7 @@ class Attempt:
         return replace(report, error=masked_error(report.error))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Succeeded:
     """Done. `output` is what `ctx.<step>` will hold."""
 
@@ -166,7 +167,7 @@ class Succeeded:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Accepted:
     """The receiver will answer later, at `until` (microseconds) at the latest."""
 
@@ -174,7 +175,7 @@ class Accepted:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Failed:
     """This attempt failed, and `reached` is what is proven about its effect: the receipt judges by it alone.
 
@@ -191,7 +192,7 @@ class Failed:
 Report = Succeeded | Accepted | Failed
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Skipped:
     """An item needs nothing: it is as the step would have it."""
 
@@ -199,7 +200,7 @@ class Skipped:
 ItemReport = Succeeded | Skipped | Failed
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SettledItem:
     """An item that has ended, in this attempt or in one before it."""
 
@@ -347,7 +348,7 @@ class Step(ABC, Generic[MessageT_co]):
         raise TypeError(f"{self.kind} does not wait for an answer")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepKind:
     """A kind that runs on this server: its facts, and how its steps are compiled with what they act on."""
 
@@ -356,7 +357,7 @@ class StepKind:
     """From the kind's message; None, with problems noted, if it can never run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class UnconfiguredKind:
     """A kind that this release has and this server cannot run, because the operator has not set what it needs."""
 

@@ -10,13 +10,13 @@ members of `ANSWER_MEMBERS` are masked and sealed, too, and those of `ERROR_MEMB
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from interlock.expressions.program import Program
 from interlock.expressions.template import Template
 from interlock.ports import Place, Vault
 from interlock.rules.model import SecretRef
+from interlock.rules.values import value
 from interlock.steps.documents import decode, encode
 
 MASK: Final = "[secret]"
@@ -46,7 +46,7 @@ def reads_secret(program: Program, secrets: Secrets) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MaskedCopy:
     """What may be shown of a filled template, and the members of it that hold secrets."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from interlock.contract.base import Message
@@ -14,6 +13,7 @@ from interlock.expressions.check import Checker
 from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind
 from interlock.expressions.program import Program
+from interlock.rules.values import value
 from interlock.steps.kind import CompileContext, Step, StepKind, UnconfiguredKind
 from interlock.steps.targets import NamedTarget, Target
 
@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _RESERVED: Final = frozenset({"trigger"})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PlannedStep:
     """A compiled step under its name."""
 
@@ -30,7 +30,7 @@ class PlannedStep:
     step: Step[Message]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Compilation:
     """The steps of an automation, compiled.
 

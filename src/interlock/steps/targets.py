@@ -5,12 +5,12 @@ A kind says what its message and its input name. It does not say who may use it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from interlock.contract import webhooks
 from interlock.contract.base import from_stored
 from interlock.ports import WebhookRow
+from interlock.rules.values import value
 
 
 class Resource(StrEnum):
@@ -20,7 +20,7 @@ class Resource(StrEnum):
     WEBHOOK = "webhook"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Target:
     """A resource that is named by its id."""
 
@@ -28,7 +28,7 @@ class Target:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NamedTarget:
     """A target that the message of a step names."""
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self
 
@@ -35,6 +34,7 @@ from interlock.rules.events import Announce
 from interlock.rules.model import SECOND
 from interlock.rules.outcomes import Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
+from interlock.rules.values import value
 from interlock.steps.answers import answer_output
 from interlock.steps.callback_token import callback_url
 from interlock.steps.destination import host_of
@@ -87,7 +87,7 @@ class TenantUrls(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Resources:
     """What the steps act on."""
 

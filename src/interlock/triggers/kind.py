@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Generic, Self, TypeVar
 
 from interlock.contract.base import Message
 from interlock.errors import Problem
 from interlock.expressions.program import Program
+from interlock.rules.values import value
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TriggerContext:
     """What a kind is given to compile one trigger with."""
 
@@ -51,7 +51,7 @@ class Trigger(ABC, Generic[MessageT]):
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TriggerKind(Generic[MessageT]):
     """A kind with what its triggers act on. A file of a kind has a function `kind` that makes one."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
@@ -15,6 +14,7 @@ from interlock.expressions.check import Checker
 from interlock.expressions.environment import Environment
 from interlock.expressions.names import Kind, Place
 from interlock.expressions.program import Program
+from interlock.rules.values import value
 from interlock.triggers import manual
 from interlock.triggers.kind import Trigger, TriggerContext, TriggerKind
 
@@ -26,7 +26,7 @@ _RESULTS: Final = {CONDITION: Kind.BOOL, "skip_if_true_cel": Kind.BOOL, "app_id_
 """What the expression in a member has to give; the others give a list of references."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TriggerCompilation:
     """The triggers of an automation, compiled.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from interlock.contract.automations import Automation
@@ -19,6 +18,7 @@ from interlock.operations.scope import visible
 from interlock.operations.services import Services
 from interlock.ports import AutomationRow, Definition
 from interlock.rules.subject import UNUSABLE_SUBJECT, unusable_subject
+from interlock.rules.values import value
 from interlock.steps.targets import NamedTarget, Resource, is_usable
 from interlock.triggers.registry import TriggerCompilation
 
@@ -29,7 +29,7 @@ _OUT_OF_REACH: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Findings:
     """The problems that prevent the publication of an automation."""
 

@@ -27,6 +27,7 @@ from interlock.operations.scope import all_visible
 from interlock.operations.services import Services
 from interlock.rules.model import SECOND, Execution
 from interlock.rules.states import TERMINAL, State
+from interlock.rules.values import value
 from interlock.steps.documents import Unreadable, decode
 from interlock.system import yield_to_loop
 
@@ -125,7 +126,7 @@ def step_names(steps: bytes) -> list[str]:
     return [step["stepName"] for step in decode(steps)]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Outline:
     """The parts of a definition that expressions need."""
 

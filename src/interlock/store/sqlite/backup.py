@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from interlock.errors import FailedPrecondition, Fatal, InterlockError, NotFound
 from interlock.ports import AuditEntry
 from interlock.rules.model import SYSTEM
 from interlock.rules.states import TERMINAL, State
+from interlock.rules.values import value
 from interlock.store.migrations import migrations
 from interlock.store.sqlite.audit import append_audit
 from interlock.store.sqlite.connection import integrity_errors, migrate, open_reader, open_writer
@@ -45,7 +46,7 @@ _SQL = load("backup", Dialect.SQLITE)
 _ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BackupFacts:
     """What is in a backup."""
 
@@ -61,7 +62,7 @@ class BackupFacts:
     """Of the file. It stands beside it, in FILE.sha256, in the form of `sha256sum`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OpenAttempt:
     """A run that was under way when the backup was taken: what came after is not known here."""
 

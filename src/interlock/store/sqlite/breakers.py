@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from asyncio import Future
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -14,6 +13,7 @@ from interlock.ports import AuditEntry, BulkAction
 from interlock.rules.breaker import Breaker, Period, Trip, too_many
 from interlock.rules.model import SYSTEM
 from interlock.rules.states import State
+from interlock.rules.values import value
 from interlock.store import rows
 from interlock.store.sqlite import bulk
 from interlock.store.sqlite.audit import append_audit
@@ -27,7 +27,7 @@ TRIP_ACTION: Final = "automation.circuit_breaker.trip"
 _COUNTED: Final = tuple(state for state in State if state is not State.PAUSED_BY_CIRCUIT_BREAKER)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Verdict:
     """What the breaker says to a run that is about to start. It comes true with `take`."""
 

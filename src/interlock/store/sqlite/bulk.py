@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from interlock.ports import AuditEntry
@@ -14,6 +13,7 @@ from interlock.rules.decision import Decision
 from interlock.rules.events import Released
 from interlock.rules.model import Actor, Cause, Execution, Situation, TerminationRequest
 from interlock.rules.states import TERMINAL, State
+from interlock.rules.values import value
 from interlock.store import rows
 from interlock.store.rowset import rowset_of
 from interlock.store.sqlite import stops
@@ -37,7 +37,7 @@ _CAUSE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Earlier:
     """A decision that is not carried out to its end."""
 
@@ -46,7 +46,7 @@ class Earlier:
     up_to: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Batch:
     """What one commit did for a decision; the hints are for after it."""
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from interlock.ports import AuditEntry
 from interlock.rules.model import SECOND, Actor
+from interlock.rules.values import value
 
 REFUSALS_RECORDED: Final = 20
 """Refusals of one caller within a window that have rows of their own."""
@@ -24,7 +25,7 @@ MAX_COUNTED_ACTIONS: Final = 20
 SUMMARY_ACTION: Final = "audit.refusals"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Row:
     """A row to be written."""
 

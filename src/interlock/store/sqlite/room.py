@@ -19,11 +19,11 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import apsw
 
+from interlock.rules.values import value
 from interlock.store.statements import Dialect, load
 
 LOG_HEAD_BYTES: Final = 32
@@ -60,7 +60,7 @@ def allocate(descriptor: int, size: int) -> None:
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sizes:
     """How much room is kept, in bytes."""
 
@@ -199,11 +199,11 @@ class Room:
 
 def keep_files(connection: apsw.Connection, sizes: Sizes) -> None:
     """Let a connection neither remove the log when it is closed nor cut the database file to the page."""
-    for operation, value in (
+    for operation, argument in (
         (apsw.SQLITE_FCNTL_PERSIST_WAL, 1),
         (apsw.SQLITE_FCNTL_CHUNK_SIZE, sizes.chunk),
     ):
-        number = ctypes.c_int(value)
+        number = ctypes.c_int(argument)
         # A VFS that does not know the operation keeps its own ways.
         with suppress(apsw.Error):
             connection.file_control("main", operation, ctypes.addressof(number))
