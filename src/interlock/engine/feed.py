@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from interlock.engine.waiting import wait_for
 from interlock.ports import Clock
 from interlock.rules.model import Ref
 
@@ -14,22 +13,35 @@ from interlock.rules.model import Ref
 class Watch:
     """The watch of one request over one run. It misses no change after it was created."""
 
-    __slots__ = ("_changed",)
+    __slots__ = ("_has_changed", "_news")
 
     def __init__(self) -> None:
-        self._changed = asyncio.Event()
+        self._has_changed = False
+        self._news = asyncio.Event()
+        """Set by a change and by the end of the time."""
 
     def note(self) -> None:
         """Record that the run has changed."""
-        self._changed.set()
+        self._has_changed = True
+        self._news.set()
 
     async def change(self, clock: Clock, until: int) -> bool:
         """Wait for a change since the last call, or until `until` (engine time). Returns whether there was one."""
-        if not self._changed.is_set() and clock.now() < until:
-            await wait_for(self._changed.wait, clock, until)
-        changed = self._changed.is_set()
-        self._changed.clear()
+        if not self._has_changed and clock.now() < until:
+            self._news.clear()
+            timer = asyncio.ensure_future(clock.sleep_until(until))
+            timer.add_done_callback(self._time_is_over)
+            try:
+                # Without a task around it, so that a commit continues its caller in the same turn of the loop.
+                await self._news.wait()
+            finally:
+                timer.remove_done_callback(self._time_is_over)
+                timer.cancel()
+        changed, self._has_changed = self._has_changed, False
         return changed
+
+    def _time_is_over(self, timer: asyncio.Future[None]) -> None:
+        self._news.set()
 
 
 class Feed:

@@ -77,7 +77,8 @@ async def _with_preferences(
             until = services.clock.now() + preferences.wait * SECOND
             while state not in TERMINAL and not services.feed.closed and await watch.change(services.clock, until):
                 state = await _state(services, ref, state)
-            state = await _state(services, ref, state)
+            if state not in TERMINAL:
+                state = await _state(services, ref, state)
     headers = [(HEADER, f"{decision.verdict}; state={state}")]
     if applied := preferences.applied:
         headers.append(("Preference-Applied", applied))
