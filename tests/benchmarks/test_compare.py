@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.client import Failed
-from benchmarks.compare import Tries, alternated, prepare
+from benchmarks.compare import Tries, _pins, alternated, prepare
 from benchmarks.compared import Bench
 from benchmarks.report import ROOT, processor
 
@@ -65,6 +65,14 @@ def test_tree_with_other_dependencies_is_refused(tmp_path: Path) -> None:
     lock.write_bytes((ROOT / "requirements" / "runtime.txt").read_bytes() + b"other==1\n")
     with pytest.raises(Failed, match=r"runtime\.txt differs"):
         prepare(tmp_path)
+
+
+def test_pins_of_another_tree_are_compared_with_what_is_installed(tmp_path: Path) -> None:
+    runtime = (ROOT / "requirements" / "runtime.txt").read_text()
+    found = _pins(ROOT / "requirements" / "runtime.txt")
+    assert len(found) == runtime.count("==")
+    # A tree that also wants what this checkout needs for its tests alone runs here as well.
+    assert found < _pins(ROOT / "requirements" / "dev.txt")
 
 
 def test_processor_is_named_with_family_and_model(tmp_path: Path) -> None:
