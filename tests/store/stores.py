@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from interlock.ports import AuditEntry, AutomationRow, Definition, Started, StartRecords, Store
+from interlock.ports import AuditEntry, AutomationRow, Definition, Restored, Started, StartRecords, Store
 from interlock.rules.admit import Newcomer
 from interlock.rules.events import Announce, Created, Next
 from interlock.rules.model import Actor, Ref
@@ -24,11 +24,13 @@ from interlock.store.sqlite.offload import Offload
 from interlock.store.sqlite.store import SqliteStore
 from interlock.store.sqlite.tx import SqliteTx
 from interlock.store.sqlite.writer import Form
+from interlock.store.statements import Dialect, load
 
 T = TypeVar("T")
 
 ANN = Actor("ann@localhost/pcc", "127.0.0.1")
 AUDIT = AuditEntry(actor=ANN, action="test.change", target="x")
+_BACKUP = load("backup", Dialect.SQLITE)
 PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
 
 
@@ -126,6 +128,17 @@ def insert_run(connection: apsw.Connection, number: int, state: State) -> None:
         " VALUES (1, ?1, 'auto', ?1, ?2, 1, 0, 0, 0, 0, 1, 1, 0, ?1, 0)",
         (number, state),
     )
+
+
+async def mark_restored(store: Store, restore: Restored) -> None:
+    """Leave in a store what a restore from a backup leaves there."""
+
+    def mark(connection: apsw.Connection) -> None:
+        values = (restore.backup, restore.known_until, restore.restored_at)
+        number = connection.execute(_BACKUP["backup_restored"], values).fetchone()
+        connection.execute(_BACKUP["backup_mark"], number)
+
+    await sqlite(store).writer.submit(on_connection(mark))
 
 
 @dataclass

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -12,6 +14,7 @@ import pytest
 from interlock.errors import AlreadyExists
 from interlock.ports import AuditEntry, AuditLog, Store
 from interlock.rules.model import Actor
+from interlock.store.sqlite.refusals import REFUSALS_RECORDED, REFUSALS_WINDOW_MICROSECONDS
 from tests.store.stores import AUDIT, opened
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +27,7 @@ ENTRY = AuditEntry(
     reason="no",
     details=b'{"a":1}',
 )
+OTHER = replace(ENTRY, actor=Actor("another", "::1", "q"))
 
 
 class AuditContract:
@@ -81,6 +85,40 @@ class AuditContract:
         assert scope.cancelled_caught
         audit.look_again()
         await audit.news()
+
+    async def test_first_refusals_of_a_caller_have_rows_and_later_ones_are_counted(self, audit: AuditLog) -> None:
+        for at in range(REFUSALS_RECORDED + 3):
+            await audit.refuse(1, at, ENTRY)
+        await audit.refuse(1, 9, OTHER)
+        assert [row.entry for row in await audit.rows(1)] == [ENTRY] * REFUSALS_RECORDED + [OTHER]
+        await audit.sum_up(REFUSALS_WINDOW_MICROSECONDS - 1)
+        assert len(await audit.rows(1)) == REFUSALS_RECORDED + 1
+        await audit.sum_up(REFUSALS_WINDOW_MICROSECONDS)
+        await audit.sum_up(REFUSALS_WINDOW_MICROSECONDS)
+        *_, counted = await audit.rows(1)
+        assert len(await audit.rows(1)) == REFUSALS_RECORDED + 2
+        assert (counted.at, counted.entry.actor, counted.entry.outcome) == (
+            REFUSALS_WINDOW_MICROSECONDS,
+            ENTRY.actor,
+            "denied",
+        )
+        assert json.loads(counted.entry.details or b"") == {"count": 3, "since": 0, "actions": {ENTRY.action: 3}}
+
+    async def test_refusal_after_a_window_writes_its_count_and_a_row_of_its_own(self, audit: AuditLog) -> None:
+        for _ in range(REFUSALS_RECORDED + 1):
+            await audit.refuse(1, 0, ENTRY)
+        await audit.refuse(1, REFUSALS_WINDOW_MICROSECONDS, ENTRY)
+        *_, counted, own = await audit.rows(1)
+        assert (json.loads(counted.entry.details or b"")["count"], own.entry) == (1, ENTRY)
+
+    async def test_every_count_of_refusals_is_written_at_the_end(self, audit: AuditLog) -> None:
+        for tenant in (1, 2):
+            for _ in range(REFUSALS_RECORDED + 1):
+                await audit.refuse(tenant, 0, ENTRY)
+        await audit.sum_up(1)
+        assert [len(await audit.rows(tenant)) for tenant in (1, 2)] == [REFUSALS_RECORDED] * 2
+        await audit.sum_up(1, every=True)
+        assert [len(await audit.rows(tenant)) for tenant in (1, 2)] == [REFUSALS_RECORDED + 1] * 2
 
     async def test_a_change_that_fails_leaves_no_row(self, store: Store) -> None:
         tenant = (await store.access.create_tenant("acme", (), 0, ENTRY)).id

@@ -60,7 +60,7 @@ def test_a_contract_calls_every_method_of_its_port(name: str) -> None:
     port = _port_of(name)
     methods = {method for method, found in inspect.getmembers(port, inspect.isfunction) if not method.startswith("_")}
     source = "".join(inspect.getsource(module) for module in _modules_of(name))
-    assert {method for method in methods if f".{method}(" not in source} - KNOWN.get(name, set()) == set()
+    assert {method for method in methods if f".{method}(" not in source} == set()
 
 
 def _modules_of(name: str) -> list[Any]:
@@ -71,15 +71,6 @@ MORE: Final[dict[str, tuple[Any, ...]]] = {
     "executions": (test_set_based_stops, test_fenced_trees, test_subjects, test_shown_copies)
 }
 """Modules whose contract is about the same port."""
-KNOWN: Final[dict[str, set[str]]] = {
-    "audit": {"refuse", "sum_up"},
-    "executions": {"announced", "cascades_left", "last_executed", "outputs", "restored", "started_by"},
-}
-"""Methods that no contract calls yet: other rooms test them on one store."""
-
-
-def test_what_no_contract_calls_is_still_there() -> None:
-    assert [name for port, methods in KNOWN.items() for name in methods if not hasattr(_port_of(port), name)] == []
 
 
 def _port_of(name: str) -> type:

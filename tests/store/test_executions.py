@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import apsw
 import pytest
 
 from interlock.errors import AlreadyExists, NotFound, Unavailable
-from interlock.ports import Idempotency, Started, StartRecords
+from interlock.ports import Announced, Idempotency, Restored, Started, StartRecords
 from interlock.rules.admit import Newcomer
 from interlock.rules.children import StartChild
 from interlock.rules.decision import Verdict
@@ -20,19 +21,22 @@ from interlock.rules.events import (
     Announce,
     Change,
     Created,
+    Fail,
     Finish,
     Prepared,
+    Retry,
     Settled,
     Terminated,
     Wait,
     Woken,
 )
-from interlock.rules.model import AttemptRef, Item, Ref, Result, TerminationRequest
-from interlock.rules.outcomes import Outcome
+from interlock.rules.model import AttemptRef, Item, Ref, Result, SecretRef, TerminationRequest
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
+from interlock.store.sqlite import stops
 from interlock.store.sqlite.execution_reads import IDEMPOTENCY_KEPT
 from interlock.store.sqlite.writer import Form
-from tests.store.stores import ANN, AUDIT, World, opened, sqlite, world
+from tests.store.stores import ANN, AUDIT, World, mark_restored, opened, sqlite, world
 
 pytestmark = pytest.mark.anyio
 
@@ -228,13 +232,104 @@ class ExecutionsContract:
         assert await here.store.executions.get_many(here.tenant, ()) == []
 
     async def test_last_executions_are_those_of_published_versions(self, here: World) -> None:
-        times = here.store.executions.last_executed
-        assert await times(here.tenant, (here.automation, "unknown")) == {}
+        executions, asked = here.store.executions, (here.automation, "unknown")
+        assert await executions.last_executed(here.tenant, asked) == {}
         await here.start(at=1_000)
         await here.start(at=3_000)
         await here.start(at=5_000, is_draft=True)
-        assert await times(here.tenant, (here.automation, "unknown")) == {here.automation: 3_000}
-        assert await times(here.tenant + 1, (here.automation,)) == {}
+        assert await executions.last_executed(here.tenant, asked) == {here.automation: 3_000}
+        assert await executions.last_executed(here.tenant + 1, (here.automation,)) == {}
+
+    async def test_first_announcement_of_a_step_is_kept_for_its_retries(self, here: World) -> None:
+        first = Announce(0, b'{"to":"[secret]"}', sealed=SecretRef(b"sealed"), key="one:0")
+        row = (await here.start(first)).execution
+        executions = here.store.executions
+        announced = Announced(input=b'{"to":"[secret]"}', sealed=SecretRef(b"sealed"), key="one:0")
+        assert await executions.announced(row.ref, 0) == announced
+        failed = Result(Outcome.FAILED, error=b"{}", reached=Reached.NOT_SENT)
+        await executions.apply(
+            row.ref, Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), failed, Retry(0, 3_000), "me")
+        )
+        waiting = await executions.get(row.ref)
+        assert waiting is not None
+        await executions.apply(row.ref, Woken(3_000, waiting.epoch, WaitingFor.RETRY, next=Announce(0), holder="me"))
+        assert [step.attempt for step in await executions.steps(row.ref)] == [1, 2]
+        assert await executions.announced(row.ref, 0) == announced
+        assert await executions.announced(row.ref, 1) is None
+        assert await executions.announced(Ref(here.tenant + 1, row.id), 0) is None
+
+    async def test_outputs_are_those_of_succeeded_steps_in_order_and_masked(self, here: World) -> None:
+        row = (await here.in_flight()).execution
+        executions = here.store.executions
+        assert await executions.outputs(row.ref) == ()
+        secret = Result(Outcome.SUCCEEDED, b'{"pw":"[secret]"}', sealed=SecretRef(b"sealed"))
+        decision = await executions.apply(
+            row.ref, Settled(2_000, AttemptRef(0, 1, row.attempt_epoch), secret, Announce(1, b"{}"), "me")
+        )
+        assert decision is not None
+        failed = Result(Outcome.FAILED, output=b'{"out":1}', error=b"{}", reached=Reached.NOT_SENT)
+        attempt = AttemptRef(1, 1, decision.execution.attempt_epoch)
+        await executions.apply(row.ref, Settled(3_000, attempt, failed, Fail(1), "me"))
+        assert await executions.outputs(row.ref) == ((0, b'{"pw":"[secret]"}'),)
+        assert await executions.outputs(Ref(here.tenant + 1, row.id)) == ()
+
+    async def test_earlier_start_is_found_by_its_key_for_a_day(self, here: World) -> None:
+        key = Idempotency(key="key", body=b"a")
+        newcomer = Newcomer(here.tenant, 7, here.automation, here.definition)
+        await here.store.executions.create(newcomer, Created(5), b"{}", StartRecords(audit=AUDIT, idempotency=key))
+
+        async def found(
+            *,
+            tenant: int = here.tenant,
+            client: str = ANN.client,
+            automation: str = here.automation,
+            idempotency: Idempotency = key,
+            at: int = 6,
+        ) -> int | None:
+            return await here.store.executions.started_by(tenant, client, automation, idempotency, at)
+
+        assert await found() == 7
+        assert await found(at=4 + IDEMPOTENCY_KEPT) == 7
+        assert await found(at=5 + IDEMPOTENCY_KEPT) is None
+        assert await found(tenant=here.tenant + 1) is None
+        assert await found(client="another") is None
+        assert await found(automation="another") is None
+        assert await found(idempotency=replace(key, key="another")) is None
+        with pytest.raises(AlreadyExists):
+            await found(idempotency=replace(key, body=b"b"))
+
+    async def test_restore_left_a_gap_only_in_the_record_of_active_runs(self, here: World) -> None:
+        active, ended = (await here.in_flight()).execution, (await here.start(Finish(3))).execution
+        executions = here.store.executions
+        assert await executions.restored(active.ref) is None
+        for day, backup in enumerate(("monday.db", "tuesday.db")):
+            restore = Restored(backup=backup, known_until=2_000 + day, restored_at=3_000 + day)
+            await mark_restored(here.store, restore)
+            assert await executions.restored(active.ref) == restore
+        assert await executions.restored(ended.ref) is None
+        assert await executions.restored(Ref(here.tenant + 1, active.id)) is None
+
+    async def test_cascades_are_looked_for_at_the_start_and_after_a_tree_that_is_too_large(
+        self, here: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        executions = here.store.executions
+
+        async def looks() -> bool:
+            with anyio.move_on_after(0) as scope:
+                await executions.cascades_left()
+            return not scope.cancelled_caught
+
+        assert await looks()
+        assert not await looks()
+        monkeypatch.setattr(stops, "ONE_COMMIT", 1)
+        small, large = [(await here.in_flight()).execution for _ in range(2)]
+        for parent in (small, large, large):
+            await here.start(parent=parent.ref)
+        await executions.terminate_tree(small.ref, 2_000, replace(STOP, cascade=True))
+        assert not await looks()
+        await executions.terminate_tree(large.ref, 2_000, replace(STOP, cascade=True))
+        assert await looks()
+        assert not await looks()
 
     async def test_the_greatest_id_is_known(self, here: World) -> None:
         assert await here.store.executions.greatest_id() == 0
