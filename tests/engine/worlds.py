@@ -355,7 +355,8 @@ async def engine(**options: Any) -> AsyncIterator[Engine]:
     )
     await store.webhooks.create(hook, AUDIT)
     far = options.pop("far", None) or FarEnd()
-    made = Engine(store, ManualClock(), far, tenant.id, SequentialIds(), FixedChance(), **options)
+    clock = options.pop("clock", None) or ManualClock()
+    made = Engine(store, clock, far, tenant.id, SequentialIds(), FixedChance(), **options)
     await made.up()
     try:
         yield made

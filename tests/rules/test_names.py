@@ -30,7 +30,7 @@ from tests.rules.runs import a_run
     ("members", "names"),
     [
         (State, "PENDING PROCESS_STEP WAITING PAUSED_BY_CIRCUIT_BREAKER STOPPING DONE ERROR TERMINATE"),
-        (WaitingFor, "ready timer callback retry task deadline"),
+        (WaitingFor, "ready timer callback retry task deadline poll"),
         (
             Outcome,
             "SUCCEEDED FAILED SKIPPED NOT_STARTED INTERRUPTED_NOT_SENT INTERRUPTED_OUTCOME_UNKNOWN INTERRUPTED_RESPONSE"

@@ -15,6 +15,7 @@ from interlock.engine.context import assemble
 from interlock.engine.following import Following
 from interlock.engine.held import FINISHED, SUPERSEDED, Again, Claim, Held, Turn, Waits
 from interlock.engine.plans import Plans, PlanUnusable
+from interlock.engine.polls import Polls
 from interlock.engine.prepare import Preparer
 from interlock.engine.reports import DEFECT
 from interlock.engine.suspects import MAX_LOSSES, SET_ASIDE
@@ -30,7 +31,7 @@ from interlock.rules.events import (
     Woken,
 )
 from interlock.rules.model import SECOND, Execution, Ref, Result
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import IN_FLIGHT, TERMINAL, State, WaitingFor
 from interlock.steps.documents import Unreadable, encode_output, error_document
 from interlock.system import Slices
@@ -62,6 +63,7 @@ class Advance:
         self._commits = Commits(executions, clock, holder)
         self._following = Following(executions, preparer, self._marks, vault)
         self._attempts = Attempts(self._commits, self._following, clock, chance, vault)
+        self._polls = Polls(executions, self._commits, self._following, clock, chance, vault)
         self._slices = slices or Slices()
         self._vault = vault
 
@@ -142,12 +144,16 @@ class Advance:
             self._marks.end(mark)
 
     async def destination(self, ref: Ref) -> str | None:
-        """Return the host that a ready run will certainly call next; None if preparation has to determine it."""
+        """Return the host that a run will certainly call or poll next; None if preparation has to determine it."""
         execution = await self._executions.get(ref)
-        if execution is None or execution.state is not State.PENDING:
+        if execution is None:
             return None
         plan = self._plans.kept(execution.tenant, execution.definition)
-        return None if plan is None else await plan.next_destination(execution.step)
+        if plan is None:
+            return None
+        if execution.waiting_for is WaitingFor.POLL:
+            return await plan.steps[execution.step].step.fixed_destination(execution.tenant)
+        return await plan.next_destination(execution.step) if execution.state is State.PENDING else None
 
     async def set_aside(self, ref: Ref) -> Turn:
         """End a run in `ERROR` because the server crashed too often while it worked on the run."""
@@ -172,7 +178,7 @@ class Advance:
             if state is State.PROCESS_STEP:
                 if not await self._attempts.make(active, held):
                     return SUPERSEDED
-            elif state is State.PENDING and active.waits_for is not None:
+            elif active.waits_for is not None and _needs_host(execution):
                 return Waits(active.waits_for)
             elif state is State.PENDING and execution.wake_at is not None:
                 if execution.wake_at > self._clock.now() or held.closing or active.stale:
@@ -236,6 +242,8 @@ class Advance:
             )
         by = execution.waiting_for
         assert by is not None
+        if by is WaitingFor.POLL:
+            return await self._polls.poll(active, held)
         result: Result | None = None
         step = active.plan.steps[execution.step]
         if by is WaitingFor.TIMER:
@@ -259,7 +267,9 @@ class Advance:
         elif by is WaitingFor.RETRY:
             event = Woken(now, execution.epoch, by, None, Fail(execution.step, document), self.holder)
         else:
-            failed = Result(Outcome.FAILED, error=document)
+            # A receiver that is polled has accepted the work, and what it did is not known.
+            reached = Reached.UNKNOWN if by is WaitingFor.POLL else None
+            failed = Result(Outcome.FAILED, error=document, reached=reached)
             event = Woken(now, execution.epoch, by, failed, Fail(execution.step), self.holder)
         await self._commits.apply(execution.ref, event)
 
@@ -275,3 +285,8 @@ class Advance:
         return losses < MAX_LOSSES and await self._plans.repeatable(
             execution.tenant, execution.definition, execution.step
         )
+
+
+def _needs_host(execution: Execution) -> bool:
+    """Return whether the run can go on once the host of its next call or poll has a slot."""
+    return execution.state is State.PENDING or execution.waiting_for is WaitingFor.POLL

@@ -10,7 +10,7 @@ from interlock.engine.commits import ActiveRun, Commits
 from interlock.engine.following import Following
 from interlock.engine.held import Held
 from interlock.engine.items import AttemptItems
-from interlock.engine.reports import interpret, interpret_defect, lost, without_output
+from interlock.engine.reports import ResultEvent, interpret, interpret_defect, lost, without_output
 from interlock.errors import Fatal
 from interlock.ports import Clock, Randomness, SecretUnreadable, Vault
 from interlock.rules.decide import OUTCOME_UNKNOWN
@@ -77,7 +77,7 @@ class Attempts:
             else:
                 following = await self._following.after(active, held, report.output, now)
             now = self._clock.now()
-        return await self._settle(active, Settled(now, ref, result, following, self._commits.holder))
+        return await settle(self._commits, active, Settled(now, ref, result, following, self._commits.holder))
 
     async def _perform(
         self, active: ActiveRun, held: Held, attempt: Attempt, items: AttemptItems
@@ -116,26 +116,6 @@ class Attempts:
         held.end()
         return report
 
-    async def _settle(self, active: ActiveRun, event: Settled) -> bool:
-        """Commit a settled attempt with what follows; if that fails, without it; if that fails, its outcome only."""
-        try:
-            return await self._commits.commit(active, event)
-        except Fatal:
-            raise
-        except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of the server may change that
-            _log.exception(
-                "recording an attempt of execution %s with its next step failed",
-                active.execution.id,
-            )
-        if event.result.outcome is Outcome.SUCCEEDED and event.next is not None:
-            try:
-                return await self._commits.commit(active, replace(event, next=None))
-            except Fatal:
-                raise
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("recording an attempt of execution %s without its next step failed", active.execution.id)
-        return await self._commits.commit(active, without_output(event))
-
     async def _settle_cut(self, active: ActiveRun, event: Settled) -> bool:
         """Commit an interrupted attempt; if no termination was accepted, settle it as abandoned instead."""
         decision = await self._commits.apply(active.execution.ref, event)
@@ -150,3 +130,25 @@ class Attempts:
         step = active.plan.steps[row.step].step
         again = lost(event.attempt, event.result, event.at, step, OUTCOME_UNKNOWN, self._commits.holder)
         return await self._commits.commit(active, again)
+
+
+async def settle(commits: Commits, active: ActiveRun, event: ResultEvent) -> bool:
+    """Commit the result of an attempt with what follows; if that fails, without it; if that fails, its outcome only.
+
+    Returns:
+        False if the run has moved meanwhile.
+    """
+    try:
+        return await commits.commit(active, event)
+    except Fatal:
+        raise
+    except Exception:  # noqa: BLE001 - the attempt has settled, and no defect of the server may change that
+        _log.exception("recording an attempt of execution %s with its next step failed", active.execution.id)
+    if event.result.outcome is Outcome.SUCCEEDED and event.next is not None:
+        try:
+            return await commits.commit(active, replace(event, next=None))
+        except Fatal:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("recording an attempt of execution %s without its next step failed", active.execution.id)
+    return await commits.commit(active, without_output(event))

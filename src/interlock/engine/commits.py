@@ -11,7 +11,19 @@ from interlock.engine.plans import Plan
 from interlock.errors import Unavailable
 from interlock.ports import Clock, Executions, ItemRow, Run, StepRow
 from interlock.rules.decision import Decision, StepClosed, Verdict
-from interlock.rules.events import Announce, Change, Event, Fail, ItemSettled, Prepared, Retry, Settled, Wait, Woken
+from interlock.rules.events import (
+    Announce,
+    Change,
+    Event,
+    Fail,
+    ItemSettled,
+    Polled,
+    Prepared,
+    Retry,
+    Settled,
+    Wait,
+    Woken,
+)
 from interlock.rules.model import SECOND, Execution, Item, Ref, SecretRef
 from interlock.rules.states import State
 from interlock.steps.documents import decode
@@ -39,7 +51,7 @@ class ActiveRun:
     stale: bool = False
     """Whether the context does not match the row, so that the run has to be loaded again."""
     waits_for: str | None = None
-    """The host for which the next call needs a slot; None if the run does not wait for one."""
+    """The host for which the next call or poll needs a slot; None if the run does not wait for one."""
     ref: Ref = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +72,7 @@ class Commits:
         self._clock = clock
         self.holder = holder
 
-    async def commit(self, active: ActiveRun, event: Prepared | Settled | Woken) -> bool:
+    async def commit(self, active: ActiveRun, event: Prepared | Settled | Woken | Polled) -> bool:
         """Apply the event and update the run with the decision. Returns False if the run has moved meanwhile."""
         before = active.execution
         decision = await self.apply(active.ref, event)
@@ -111,7 +123,7 @@ class Commits:
     async def own_write(self, ref: Ref, event: Event) -> Decision | None:
         """Return the decision of a commit in doubt if the store shows that it was made; None if it was not."""
         run = await self._executions.load(ref)
-        if run is None or not isinstance(event, Prepared | Settled | Woken | ItemSettled):
+        if run is None or not isinstance(event, Prepared | Settled | Woken | Polled | ItemSettled):
             return None
         if isinstance(event, ItemSettled):
             items = await self._executions.items_of_step(ref, event.attempt.position)
@@ -137,7 +149,7 @@ def _is_own_item(row: ItemRow, event: ItemSettled) -> bool:
     return same and row.settled_at == event.at and row.outcome is event.result.outcome
 
 
-def _is_own(run: Run, event: Prepared | Settled | Woken, holder: str, rows: list[StepRow]) -> bool:
+def _is_own(run: Run, event: Prepared | Settled | Woken | Polled, holder: str, rows: list[StepRow]) -> bool:
     """Return whether the stored run shows that this event was committed.
 
     A settled attempt has the time and the outcome of the event. For other events, the epoch is the next one, the row

@@ -90,7 +90,7 @@ class Held:
         self.stopped = False
         """Whether a termination of the run was accepted, so that the next step need not be evaluated."""
         self.evaluating = False
-        """Whether the next step is being evaluated, between setting this and calling `end`."""
+        """Whether the next step is evaluated or an accepted attempt is polled, from setting this to calling `end`."""
         self.cautious: Callable[[], None] | None = None
         """Called when an attempt begins, which proves that the evaluation did not crash the server. Set only for a run
         with losses, whose settled attempts are recorded before the next step is evaluated."""
@@ -113,7 +113,7 @@ class Held:
             self.task.cancel()
 
     def stop(self) -> None:
-        """Cancel the evaluation of the next step, because a termination of the run was accepted.
+        """Cancel the evaluation of the next step, or a poll, because a termination of the run was accepted.
 
         The performance of an attempt continues unless `interrupt` cancels it.
         """

@@ -13,18 +13,24 @@ from typing import Final
 
 from interlock.contract.base import Message
 from interlock.ports import Phase, Place
-from interlock.rules.events import Fail, Next, Retry, Settled, Wait
-from interlock.rules.model import AttemptRef, Result, SecretRef
+from interlock.rules.events import Fail, Next, Polled, Retry, Settled, Wait
+from interlock.rules.model import SECOND, AttemptRef, Result, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import next_attempt
 from interlock.rules.states import WaitingFor
 from interlock.steps.documents import StepFailed, encode_output, error_document
-from interlock.steps.kind import Accepted, Attempt, Failed, Report, Step, Succeeded
+from interlock.steps.kind import Accepted, Attempt, Failed, Poll, Report, Step, Succeeded
 from interlock.steps.masking import sealed_answer
 
 DEFECT: Final = error_document(
     "INTERNAL", "a defect of the server prevents this run from continuing; the server log has the details"
 )
+MIN_POLL_INTERVAL_SECONDS: Final = 1
+"""Seconds between two polls of an attempt, at least."""
+MAX_POLL_WAIT_SECONDS: Final = 30 * 24 * 3600
+"""Seconds from the acceptance of an attempt to its last poll, at most."""
+MAX_POLL_HANDLE_BYTES: Final = 4_096
+"""Bytes of the handle that a step polls with; a longer one ends the step."""
 ACCEPTED_STATUS: Final = 202
 """The status of an answer that announces a callback."""
 NOT_KEPT: Final = error_document(
@@ -33,10 +39,20 @@ NOT_KEPT: Final = error_document(
     "the server log has the details",
 )
 
+HANDLE_NOT_KEPT: Final = error_document(
+    "POLL_HANDLE_NOT_KEPT",
+    f"the receiver accepted the work, and its result cannot be asked for: the handle of the poll is longer than "
+    f"{MAX_POLL_HANDLE_BYTES:,} bytes, or could not be stored; the server log has the details",
+)
+
+ResultEvent = Settled | Polled
+
 _log = logging.getLogger(__name__)
 
 
-def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tuple[Result, Next | None]:
+def interpret(
+    report: Report, attempt: Attempt, now: int, chance: float, *, latest: int | None = None
+) -> tuple[Result, Next | None]:
     """Return the result to record, and what follows; None if the next step follows.
 
     Args:
@@ -44,6 +60,7 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
         attempt: The attempt that the report is about.
         now: Engine time in microseconds.
         chance: A random number in [0, 1), which selects the gap before a retry.
+        latest: For the report of a poll: when its wait ends, in microseconds.
     """
     ref, phase = attempt.attempt, attempt.progress.phase
     match report:
@@ -51,12 +68,44 @@ def interpret(report: Report, attempt: Attempt, now: int, chance: float) -> tupl
             text, sealed, error = kept(attempt, output)
             result = Result(Outcome.SUCCEEDED, text, error, status, phase, sealed=sealed)
             return result, None if error is None else Fail(ref.position)
-        case Accepted(until, status):
-            return Result(None, None, None, status, phase), Wait(ref.position, WaitingFor.CALLBACK, until)
+        case Accepted(until, status, waits_for):
+            accepted = Result(None, None, None, status, phase)
+            if isinstance(waits_for, Poll):
+                end = min(until, now + MAX_POLL_WAIT_SECONDS * SECOND if latest is None else latest)
+                return _polled_later(attempt, waits_for, end, now, accepted)
+            return accepted, Wait(ref.position, waits_for, until if latest is None else min(until, latest))
         case Failed(error, reached, status, retries, last_start):
             result = Result(Outcome.FAILED, None, error, status, phase, reached)
             again = next_attempt(retries, ref.number, now, chance, last_start)
             return result, Fail(ref.position) if again is None else Retry(ref.position, again)
+
+
+def _polled_later(attempt: Attempt, poll: Poll, end: int, now: int, result: Result) -> tuple[Result, Next]:
+    """Return the result of an attempt that is polled until `end`, and the wait for the next poll.
+
+    The wait is stored as what is left of it at the next poll, so that it moves with engine time as that poll does.
+    """
+    position = attempt.attempt.position
+    handle = _sealed_handle(attempt, poll.handle)
+    if handle is None:
+        failed = replace(result, outcome=Outcome.FAILED, error=HANDLE_NOT_KEPT, reached=Reached.UNKNOWN)
+        return failed, Fail(position)
+    at = max(min(poll.at, end), now + MIN_POLL_INTERVAL_SECONDS * SECOND)
+    accepted = replace(result, handle=handle, wait_left=max(0, end - at))
+    return accepted, Wait(position, WaitingFor.POLL, at)
+
+
+def _sealed_handle(attempt: Attempt, handle: bytes) -> SecretRef | None:
+    """Return the handle as it is stored; None if it cannot be. It may be all that a caller needs to see the work."""
+    place = Place.handle(attempt.ref, attempt.attempt.position)
+    if len(handle) > MAX_POLL_HANDLE_BYTES:
+        _log.error("the handle of step %s of run %s has %s bytes", place.name, attempt.ref.id, len(handle))
+        return None
+    try:
+        return attempt.vault.seal(place, handle, frozenset())
+    except Exception:  # noqa: BLE001 - the receiver has accepted the work, and no defect of the server may change that
+        _log.exception("storing the handle of step %s of run %s failed", attempt.attempt.position, attempt.ref.id)
+        return None
 
 
 def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Next] | None:
@@ -75,7 +124,7 @@ def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Nex
     return Result(outcome, None, NOT_KEPT, progress.status, progress.phase, reached), following
 
 
-def without_output(event: Settled) -> Settled:
+def without_output(event: ResultEvent) -> ResultEvent:
     """Return the event with the same outcome but without its output, and with the end of the run."""
     result = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
     return replace(event, result=result, next=Fail(event.attempt.position))

@@ -40,6 +40,10 @@ class StepRow:
     """The idempotency key of the announced attempt; None: it sends none."""
     reached: Reached | None = None
     """Whether a failed attempt reached the receiver; None if nothing was attempted."""
+    handle: SecretRef | None = None
+    """What the next poll asks with; None if nothing is polled. No view shows it."""
+    wait_left: int | None = None
+    """Microseconds from the next poll to the end of the wait; None if nothing is polled."""
 
 
 @value(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,11 @@ class Place:
         """What a step returned, in an answer or a callback, or one of its items."""
         return cls(run, f"output {position}" if item is None else f"output {position} {item}")
 
+    @classmethod
+    def handle(cls, run: Ref, position: int) -> Self:
+        """What a step polls the receiver of an accepted attempt with."""
+        return cls(run, f"handle {position}")
+
 
 class Revealed(NamedTuple):
     """A document as it was sealed, and the members of it that hold secrets."""

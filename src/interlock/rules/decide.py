@@ -27,6 +27,7 @@ from interlock.rules.events import (
     DeadlinePassed,
     Event,
     ItemSettled,
+    Polled,
     Prepared,
     Recovered,
     Released,
@@ -69,6 +70,8 @@ def decide(situation: Situation, event: Event) -> Decision:
             return _prepared(situation, event)
         case Woken():
             return _woken(situation, event)
+        case Polled():
+            return _polled(situation, event)
         case CalledBack():
             return _called_back(situation, event)
         case ItemSettled():
@@ -167,6 +170,31 @@ def _woken(situation: Situation, event: Woken) -> Decision:
     if by is WaitingFor.RETRY:
         return make_ready(situation, execution.step, event.at, records, attempt=execution.attempt)
     return make_ready(situation, execution.step + 1, event.at, records)
+
+
+def _polled(situation: Situation, event: Polled) -> Decision:
+    """Decide the result of a poll: it is for the wait that it began in, and is evidence once the attempt is over."""
+    execution, result, attempt = situation.execution, event.result, event.attempt
+    polls = execution.waiting_for is WaitingFor.POLL
+    if not polls or execution.epoch != event.epoch:
+        goes_on = polls and (execution.step, execution.attempt) == (attempt.position, attempt.number)
+        called = situation.called
+        if goes_on or called is None or called.attempt.number != attempt.number:
+            # The next poll of the same attempt gives the same result.
+            return superseded(execution)
+        if called.outcome is Outcome.SUCCEEDED or called.late:
+            return superseded(execution)
+        return _evidence(execution, attempt, result, event.at)
+    if result.outcome in INTERRUPTED or (event.next is None and result.outcome is not Outcome.SUCCEEDED):
+        # A poll is a read: one that was interrupted, or says nothing of what follows, is repeated.
+        return superseded(execution)
+    accepted = None
+    if result.outcome is None:
+        accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.POLL
+    settled = (StepSettled(attempt.position, attempt.number, event.at, result, accepted),)
+    if event.next is None:
+        return make_ready(situation, execution.step + 1, event.at, settled)
+    return follow(situation, event.next, event.at, event.holder, settled)
 
 
 def _called_back(situation: Situation, event: CalledBack) -> Decision:

@@ -68,7 +68,7 @@ class StepClosed:
 
 @value(frozen=True, slots=True)
 class StepSettled:
-    """The outcome of an open row. With `accepted`, the row stays open instead: the receiver answered 202."""
+    """The outcome of an open row. With `accepted`, the row stays open instead: the receiver accepted the work."""
 
     position: int
     attempt: int

@@ -153,6 +153,22 @@ class Woken:
 
 
 @value(frozen=True, slots=True)
+class Polled:
+    """The receiver of an accepted attempt was asked for its result. An outcome of None: it is not known yet.
+
+    `epoch` is that of the run when the poll began, `attempt` is the attempt as it was announced. Without `next`, a
+    success makes the run ready for the following step, and any other result changes nothing.
+    """
+
+    at: int
+    attempt: AttemptRef
+    epoch: int
+    result: Result
+    next: Next | None
+    holder: str = ""
+
+
+@value(frozen=True, slots=True)
 class CalledBack:
     """A remote called the callback URL of the step at `position`. The run may have moved on."""
 
@@ -194,4 +210,6 @@ class Released:
     cancel: TerminationRequest | None = None
 
 
-Event = Prepared | ItemSettled | Settled | Woken | CalledBack | Recovered | Terminated | DeadlinePassed | Released
+Event = (
+    Prepared | ItemSettled | Settled | Woken | Polled | CalledBack | Recovered | Terminated | DeadlinePassed | Released
+)

@@ -80,7 +80,8 @@ class Execution:
     """The number of items of the attempt in flight, 1 if its step has no items; 0 if none is in flight."""
     waiting_for: WaitingFor | None
     wake_at: int | None
-    """When the run is due: for a slot, a timer, a retry, the end of a callback URL or a deadline; None if terminal."""
+    """When the run is due: for a slot, a timer, a retry, a poll, the end of a callback URL or a deadline; None if
+    terminal."""
     holder: str | None
     """The node that announced the attempt in flight."""
     created_at: int
@@ -170,7 +171,8 @@ SecretRef = NewType("SecretRef", bytes)
 class Result:
     """The result of an attempt. `output` and `error` are JSON text; `status` is the HTTP status of the receiver.
 
-    An outcome of None means that the receiver accepted the work and answers later (202, a task).
+    An outcome of None means that the receiver accepted the work, and that its result comes later: in a callback, from a
+    task, or from a poll.
     """
 
     outcome: Outcome | None
@@ -182,6 +184,10 @@ class Result:
     """How far a failed attempt got; None if nothing was attempted, or if its items say it."""
     sealed: SecretRef | None = None
     """The output with the secrets that `output` masks; None if `output` masks none."""
+    handle: SecretRef | None = None
+    """What the next poll asks with; None if nothing is polled."""
+    wait_left: int | None = None
+    """Microseconds from the next poll to the end of the wait; None if nothing is polled."""
 
 
 @value(frozen=True, slots=True)
@@ -194,7 +200,7 @@ class KeptCallback:
 
 @value(frozen=True, slots=True)
 class CalledStep:
-    """The newest attempt at the step that a callback belongs to."""
+    """The newest attempt at the step that a callback or the result of a poll belongs to."""
 
     attempt: AttemptRef
     outcome: Outcome | None
@@ -250,4 +256,4 @@ class Situation:
     callback: KeptCallback | None = None
     """The early callback that is stored with the step of the attempt in flight."""
     called: CalledStep | None = None
-    """For a callback event: the newest attempt at its step; None if there was no attempt."""
+    """For a callback or a poll: the newest attempt at its step; None if there was no attempt."""

@@ -13,7 +13,7 @@ class State(StrEnum):
     PROCESS_STEP = "PROCESS_STEP"
     """An attempt has been announced and is in flight."""
     WAITING = "WAITING"
-    """Nothing is in flight; the run waits for a time, a callback or a person."""
+    """Nothing is in flight; the run waits for a time, a callback, a poll or a person."""
     PAUSED_BY_CIRCUIT_BREAKER = "PAUSED_BY_CIRCUIT_BREAKER"
     """Paused at its creation; no step has run."""
     STOPPING = "STOPPING"
@@ -36,6 +36,8 @@ class WaitingFor(StrEnum):
     """A person; `wake_at` may be None."""
     DEADLINE = "deadline"
     """The end of the attempt in flight of a stopping run; at `wake_at` the attempt is abandoned."""
+    POLL = "poll"
+    """The receiver accepted the work; at `wake_at` the step asks it for the result."""
 
 
 class IllegalMove(Exception):

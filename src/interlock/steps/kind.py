@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import ClassVar, Final, Generic, Protocol, TypeVar
+from typing import ClassVar, Final, Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 from interlock.contract.base import Message
@@ -27,6 +27,7 @@ from interlock.rules.events import Announce, Change, Passed, Wait
 from interlock.rules.model import AttemptRef, Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.rules.states import WaitingFor
 from interlock.rules.values import value
 from interlock.settings import KindSetting
 from interlock.steps.documents import StepFailed, encode_output
@@ -168,11 +169,27 @@ class Succeeded:
 
 
 @value(frozen=True, slots=True)
+class Poll:
+    """The step asks the receiver for the result at `at` (microseconds), with `handle`, which it alone understands.
+
+    The handle is stored encrypted, and no view shows it.
+    """
+
+    handle: bytes
+    at: int
+
+
+@value(frozen=True, slots=True)
 class Accepted:
-    """The receiver will answer later, at `until` (microseconds) at the latest."""
+    """The receiver accepted the work, and its result comes at `until` (microseconds) at the latest.
+
+    It comes in a callback, from a task, or from `Step.poll`. A step is polled for at most
+    `engine.reports.MAX_POLL_WAIT_SECONDS`, and a poll can only shorten its wait.
+    """
 
     until: int
     status: int | None = None
+    waits_for: Literal[WaitingFor.CALLBACK, WaitingFor.TASK] | Poll = WaitingFor.CALLBACK
 
 
 @value(frozen=True, slots=True)
@@ -334,6 +351,19 @@ class Step(ABC, Generic[MessageT_co]):
         `attempt.progress` is that of the item that is performed, and begins anew after each.
         """
         raise TypeError(f"{self.kind} has nothing to perform")
+
+    async def poll(self, attempt: Attempt, handle: bytes, until: int) -> Report:
+        """Ask the receiver of an accepted attempt for its result. Kinds that report `Accepted` with a `Poll` only.
+
+        A poll is a read: it changes nothing at the receiver, and may be cut and repeated at any time. It is cut after
+        `engine.polls.MAX_POLL_SECONDS`, and repeated later. A poll that gets no answer reports `Accepted` again.
+
+        Args:
+            attempt: The attempt that the receiver accepted, with the input and the key that it was announced with.
+            handle: That of the last `Poll`.
+            until: When the wait ends, in microseconds. A poll that reports `Accepted` then or later ends the step.
+        """
+        raise TypeError(f"{self.kind} is not polled")
 
     def interruption(self, progress: Progress) -> Outcome:
         """What became of an attempt that was cut. In doubt: unknown."""

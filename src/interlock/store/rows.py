@@ -62,6 +62,8 @@ def step(row: Row) -> StepRow:
         late,
         key,
         reached,
+        handle,
+        wait_left,
     ) = row
     return StepRow(
         position=position,
@@ -79,6 +81,8 @@ def step(row: Row) -> StepRow:
         late=late,
         key=key,
         reached=_REACHED[reached],
+        handle=handle,
+        wait_left=wait_left,
     )
 
 

@@ -206,7 +206,11 @@ SETTLED: Final = Change(
 ACCEPTED: Final = Change(
     "step_accept",
     _KEY,
-    {**_ATTEMPT, "waiting_for": "accepted", "status": "result.status", "phase": "result.phase"},
+    {
+        **_ATTEMPT,
+        "waiting_for": "accepted",
+        **{name: f"result.{name}" for name in ("status", "phase", "handle", "wait_left")},
+    },
 )
 LATE: Final = Change("step_late", _KEY, _named("position", "attempt", "evidence"))
 CALLBACK_KEPT: Final = Change(

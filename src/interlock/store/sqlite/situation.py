@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Final
 
 from interlock.rules.admit import SWITCHED_OFF
-from interlock.rules.events import CalledBack, Event, ItemSettled, Prepared, Recovered, Released, Settled, Woken
+from interlock.rules.events import (
+    CalledBack,
+    Event,
+    ItemSettled,
+    Polled,
+    Prepared,
+    Recovered,
+    Released,
+    Settled,
+    Woken,
+)
 from interlock.rules.model import (
     CalledStep,
     Execution,
@@ -22,7 +32,7 @@ from interlock.store import rows
 from interlock.store.sqlite import stops
 from interlock.store.tx import Tx
 
-_STARTS_SOMETHING: Final = frozenset({Prepared, Settled, Woken})
+_STARTS_SOMETHING: Final = frozenset({Polled, Prepared, Settled, Woken})
 _COVERED: Final = _STARTS_SOMETHING | {CalledBack, ItemSettled, Recovered, Released}
 """Events after which a run that a cascade or the tenant's switch covers must not continue."""
 _ABOUT_ITEMS: Final = frozenset({ItemSettled, Recovered})
@@ -52,7 +62,7 @@ async def situation_of(
         await _fence(tx, execution, disabled) if kind in _COVERED else None,
         hold=full and kind in _STARTS_SOMETHING,
         callback=await _callback(tx, execution) if execution.in_flight else None,
-        called=await _called(tx, ref, event.position) if isinstance(event, CalledBack) else None,
+        called=await _called(tx, ref, event),
     )
 
 
@@ -90,6 +100,13 @@ async def _callback(tx: Tx, execution: Execution) -> KeptCallback | None:
     return None if found is None else rows.kept_callback(found)
 
 
-async def _called(tx: Tx, ref: Ref, position: int) -> CalledStep | None:
+async def _called(tx: Tx, ref: Ref, event: Event) -> CalledStep | None:
+    """The newest attempt at the step that a callback or the result of a poll belongs to."""
+    if isinstance(event, CalledBack):
+        position = event.position
+    elif isinstance(event, Polled):
+        position = event.attempt.position
+    else:
+        return None
     found = await tx.one("step_newest", tenant=ref.tenant, execution=ref.id, position=position)
     return None if found is None else rows.called_step(position, found)

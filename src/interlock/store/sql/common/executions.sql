@@ -73,12 +73,14 @@ INSERT INTO steps ({step_closed}) VALUES ({:step_closed});
 -- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
 UPDATE steps SET
     settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, status = ifnull(:status, status),
-    phase = ifnull(:phase, phase), reached = :reached, sealed_output = :sealed_output
+    phase = ifnull(:phase, phase), reached = :reached, sealed_output = :sealed_output, handle = NULL, wait_left = NULL
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
 
 -- name: step_accept
--- The far end took the call and will answer later.
-UPDATE steps SET waiting_for = :waiting_for, status = :status, phase = :phase
+-- The receiver accepted the work, and its result comes later. A poll that says so again leaves what is known of the call.
+UPDATE steps SET
+    waiting_for = :waiting_for, status = ifnull(:status, status), phase = ifnull(:phase, phase), handle = :handle,
+    wait_left = :wait_left
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
 
 -- name: step_newest
@@ -130,7 +132,7 @@ WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER
 -- name: steps_of
 -- All that the steps of a run did, in order. Secrets are masked in it.
 SELECT position, attempt, epoch, started_at, settled_at, outcome, waiting_for, input, output, error, status, phase, late, key,
-    reached
+    reached, handle, wait_left
 FROM steps WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt;
 
 -- name: outputs_of

@@ -5,6 +5,7 @@ UPDATE steps SET
     output = NULL,
     sealed_input = NULL,
     sealed_output = NULL,
+    handle = NULL,
     error = CASE WHEN error IS NULL THEN NULL ELSE :error END,
     late = CASE WHEN late IS NOT NULL THEN CAST((
         SELECT json_group_array(json_remove(j.value, '$.output', '$.error')) FROM json_each(CAST(late AS TEXT)) j
