@@ -126,6 +126,10 @@ SECTIONS: Final = {
         Limit("operations.webhooks.handlers:MAX_URL_CHARACTERS", "URL of a webhook", "characters", "400"),
         Limit("operations.webhooks.handlers:MAX_CALLBACK_SECONDS", "callback timeout", "s", "400"),
         Limit("steps.wait_for_duration:MAX_WAIT_DURATION", "waitForDuration", "", "400"),
+        Limit("engine.reports:MIN_POLL_INTERVAL_SECONDS", "time between two polls, at least", "s", "the poll is later"),
+        Limit("engine.polls:MAX_POLL_SECONDS", "time of a poll", "s", "it is cut, and repeated later"),
+        Limit("engine.reports:MAX_POLL_WAIT_SECONDS", "time for which a receiver is polled", "s", "the step fails"),
+        Limit("engine.reports:MAX_POLL_HANDLE_BYTES", "handle of a poll", "bytes", "the step fails"),
     ),
     "Expressions": (
         Limit("expressions.limits:MAX_SOURCE", "source of an expression", "bytes", "400"),

@@ -12,7 +12,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 MEANING: Final = {
     State.PENDING: "Recorded, and waiting for a free slot; also between two steps if no slot was free.",
     State.PROCESS_STEP: "An attempt at a step has been announced and is in flight.",
-    State.WAITING: "Nothing is in flight: the run waits for a time, a retry or a callback.",
+    State.WAITING: "Nothing is in flight: the run waits for a time, a retry, a callback, a task or a poll.",
     State.PAUSED_BY_CIRCUIT_BREAKER: "Paused by the circuit breaker when it was created; no step has run.",
     State.STOPPING: "A termination is accepted, and the attempt in flight has not settled. C1's API, which has no such "
     "state, shows `PROCESS_STEP`; `/interlock/v1/executions/{id}` shows it by its name.",

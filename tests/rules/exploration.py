@@ -39,6 +39,7 @@ from interlock.rules.events import (
     Fail,
     Finish,
     Next,
+    Polled,
     Prepared,
     Recovered,
     Retry,
@@ -86,6 +87,8 @@ class Protocol:
     losses: int = 1
     callbacks: int = 1
     """How often the remote calls back."""
+    polls: int | None = None
+    """How often a poll says that the work is not done; None: the remote is not polled, and calls back."""
 
 
 class Row(NamedTuple):
@@ -94,6 +97,14 @@ class Row(NamedTuple):
     outcome: Outcome | None = None
     accepted: bool = False
     late: bool = False
+
+
+class Asked(NamedTuple):
+    """A poll in progress."""
+
+    attempt: AttemptRef
+    epoch: int
+    """That of the run when the poll began."""
 
 
 class Task(NamedTuple):
@@ -118,8 +129,13 @@ class World(NamedTuple):
     up: bool = True
     task: Task | None = None
     prepared: Prepared | None = None
-    reported: tuple[Settled, ...] = ()
+    reported: tuple[Settled | Polled, ...] = ()
     """Results on their way to the disk; one may outlive its process."""
+    asked: Asked | None = None
+    polls: int = 0
+    """How often a poll said that the work is not done."""
+    announced: tuple[tuple[Key, int], ...] = ()
+    """The epoch of each attempt; kept only if the remote is polled."""
     sent: frozenset[Key] = frozenset()
     """The attempts that the receiver has seen."""
     told: tuple[Verdict | None, ...] = (None, None)
@@ -206,6 +222,7 @@ def steps_from(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
         yield from _engine(world, protocol)
         yield from _worker(world, protocol)
         yield from _remote(world, protocol)
+        yield from _poller(world, protocol)
         for client, verdict in enumerate(world.told):
             if verdict is None:
                 yield from _client(world, protocol, client)
@@ -261,7 +278,32 @@ def _worker(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
         yield "succeeded", _with_report(world, attempt, Result(Outcome.SUCCEEDED))
         if attempt.position != LAST:
             yield "failed", _with_report(world, attempt, Result(Outcome.FAILED))
-            yield "answered 202", _with_report(world, attempt, Result(None))
+            accepted = WaitingFor.CALLBACK if protocol.polls is None else WaitingFor.POLL
+            yield "answered 202", _with_report(world, attempt, Result(None), accepted)
+
+
+def _poller(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
+    """The remote is asked for the result of work that it accepted. The poll may be cut at any time."""
+    row, asked = world.row, world.asked
+    if asked is None:
+        if row.waiting_for is WaitingFor.POLL and not any(isinstance(each, Polled) for each in world.reported):
+            require(world.termination is None, "S2 nothing starts after the order")
+            epoch = dict(world.announced)[row.step, row.attempt]
+            yield "poll", world._replace(asked=Asked(AttemptRef(row.step, row.attempt, epoch), row.epoch))
+        return
+    if world.termination is not None:
+        yield "poll cut", world._replace(asked=None)
+    yield "polled: done", _with_poll(world, asked, Result(Outcome.SUCCEEDED))
+    yield "polled: failed", _with_poll(world, asked, Result(Outcome.FAILED))
+    if world.polls < (protocol.polls or 0):
+        yield "polled: not done", _with_poll(world._replace(polls=world.polls + 1), asked, Result(None))
+
+
+def _with_poll(world: World, asked: Asked, result: Result) -> World:
+    attempt = asked.attempt
+    following = _plan(attempt.position, attempt.number, result, WaitingFor.POLL)
+    event = Polled(NOW, attempt, asked.epoch, result, following, "me")
+    return world._replace(asked=None, reported=(*world.reported, event))
 
 
 def _remote(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
@@ -272,20 +314,22 @@ def _remote(world: World, protocol: Protocol) -> Iterator[tuple[str, World]]:
         yield from _outcomes(world._replace(callbacks=world.callbacks + 1), protocol, event, "callback")
 
 
-def _with_report(world: World, attempt: AttemptRef, result: Result) -> World:
-    event = Settled(NOW, attempt, result, _plan(attempt.position, attempt.number, result), "me")
+def _with_report(
+    world: World, attempt: AttemptRef, result: Result, accepted: WaitingFor = WaitingFor.CALLBACK
+) -> World:
+    event = Settled(NOW, attempt, result, _plan(attempt.position, attempt.number, result, accepted), "me")
     return world._replace(task=None, reported=(*world.reported, event))
 
 
-def _plan(position: int, number: int, result: Result) -> Next:
+def _plan(position: int, number: int, result: Result, accepted: WaitingFor) -> Next:
     if result.outcome is None:
-        return Wait(position, WaitingFor.CALLBACK, CALLBACK_UNTIL)
+        return Wait(position, accepted, CALLBACK_UNTIL)
     if result.outcome is Outcome.SUCCEEDED:
         return Announce(position + 1) if position < LAST else Finish(LAST + 1)
     return Retry(position, RETRY_AT) if number == 1 else Fail(position)
 
 
-def _report(world: World, protocol: Protocol, event: Settled) -> Iterator[tuple[str, World]]:
+def _report(world: World, protocol: Protocol, event: Settled | Polled) -> Iterator[tuple[str, World]]:
     left = tuple(other for other in world.reported if other is not event)
     yield from _outcomes(world._replace(reported=left), protocol, event, "report", again=world)
 
@@ -321,7 +365,8 @@ def _outcomes(
 
 
 def _crash(world: World) -> World:
-    return world._replace(up=False, task=None, prepared=None, reported=world.reported[:1], crashes=world.crashes + 1)
+    reported = world.reported[:1]
+    return world._replace(up=False, task=None, prepared=None, asked=None, reported=reported, crashes=world.crashes + 1)
 
 
 def _orderly_stop(world: World, protocol: Protocol, task: Task) -> World:
@@ -351,6 +396,8 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
     termination = world.termination if before.state is State.STOPPING else None
     kept = KeptCallback(NOW, Result(Outcome.SUCCEEDED)) if before.in_flight and world.kept == before.step else None
     called = _called(world, event.position) if isinstance(event, CalledBack) else None
+    if isinstance(event, Polled):
+        called = _called(world, event.attempt.position)
     decision = protocol.decide(Situation(before, termination, callback=kept, called=called), event)
     if isinstance(event, CalledBack) and decision.verdict is Verdict.ACCEPTED:
         require(world.termination is None, "S7 a stopped run accepts no callback")
@@ -363,6 +410,10 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
             case StepOpened(position, attempt):
                 require(world.termination is None, "S2 nothing starts after the order")
                 require((position, attempt) not in rows, "S10 one row for each attempt")
+                accepted_before = any(at == position and kept.outcome is None for (at, _), kept in rows.items())
+                require(not accepted_before, "work that was accepted is not requested again")
+                if protocol.polls is not None:
+                    world = world._replace(announced=(*world.announced, ((position, attempt), row.epoch)))
                 asked_again = position == CALLED and world.taken and not isinstance(event, CalledBack)
                 require(not asked_again, "a remote that has called back is not asked again")
                 rows[position, attempt] = Row()
@@ -434,6 +485,10 @@ def _check_move(world: World, before: Execution, decision: Decision, event: Even
         )
         only_evidence = after is before and all(isinstance(record, LateEvidence) for record in decision.records)
         require(current or only_evidence, "S7 the result of an attempt that is not current is evidence alone")
+    if isinstance(event, Polled):
+        waits = before.waiting_for is WaitingFor.POLL and before.epoch == event.epoch
+        only_evidence = after is before and all(isinstance(record, LateEvidence) for record in decision.records)
+        require(waits or only_evidence, "S7 the result of a poll whose wait is over is evidence alone")
     moved = (before.state, before.step, before.attempt) != (after.state, after.step, after.attempt)
     require(after.epoch == before.epoch + 1 if moved else after.epoch >= before.epoch, "every move raises the epoch")
 

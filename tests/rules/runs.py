@@ -21,7 +21,7 @@ from interlock.rules.decision import (
     TerminationRecord,
     Verdict,
 )
-from interlock.rules.events import Announce, CalledBack, Created, Event, Fail, Finish, Settled, Terminated, Wait
+from interlock.rules.events import Announce, CalledBack, Created, Event, Fail, Finish, Polled, Settled, Terminated, Wait
 from interlock.rules.model import (
     SECOND,
     Actor,
@@ -135,6 +135,8 @@ class Ledger:
     ) -> Decision:
         """One transaction: read, decide, write. `answer` is that of a change, if the rules ask for one."""
         called = event.position if isinstance(event, CalledBack) else None
+        if isinstance(event, Polled):
+            called = event.attempt.position
         situation = self.situation(fence=fence, hold=hold, called=called)
         decision = decide(situation, event)
         if decision.mutation is not None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import pytest
 
 from interlock.rules.decide import decide
 from interlock.rules.decision import CallbackTaken, Decision, Interrupt, LateEvidence, StepSettled, Verdict
-from interlock.rules.events import CalledBack, Event, Prepared, Recovered, Settled, Terminated
+from interlock.rules.events import Announce, CalledBack, Event, Polled, Prepared, Recovered, Settled, Terminated
 from interlock.rules.follow import follow
 from interlock.rules.model import SECOND, Actor, Mode, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import INTERRUPTED, Outcome
@@ -243,3 +244,54 @@ def test_a_second_callback_that_is_accepted_is_found_out() -> None:
 )
 def test_a_wrong_order_of_events_is_detected(protocol: Protocol, broken: str) -> None:
     assert name(explore(protocol).broken) == broken
+
+
+# --- polls ------------------------------------------------------------------------------------------------------------
+
+
+POLLED: Final = Protocol(callbacks=0, polls=1)
+
+
+def poll_result_counts_whenever_it_comes(situation: Situation, event: Event) -> Decision:
+    """The result of a poll ends the step, whatever has become of the run."""
+    if isinstance(event, Polled):
+        execution = situation.execution
+        event = replace(event, epoch=execution.epoch)
+        waits = replace(execution, state=State.WAITING, waiting_for=WaitingFor.POLL, completed_at=None)
+        return decide(replace(situation, execution=waits), event)
+    return decide(situation, event)
+
+
+def poll_that_found_nothing_requests_again(situation: Situation, event: Event) -> Decision:
+    """Work that is not done is requested by another attempt."""
+    if isinstance(event, Polled) and event.result.outcome is None:
+        return decide(situation, replace(event, next=Announce(event.attempt.position)))
+    return decide(situation, event)
+
+
+def polled_run_stops_like_an_attempt(situation: Situation, event: Event) -> Decision:
+    """A run that waits for a poll is stopped at its next poll, and not at once."""
+    if isinstance(event, Terminated) and situation.execution.waiting_for is WaitingFor.POLL:
+        decision = decide(situation, event)
+        return replace(decision, execution=situation.execution, moved=False)
+    return decide(situation, event)
+
+
+def test_every_property_holds_for_work_that_is_polled() -> None:
+    finding = explore(POLLED)
+    assert finding.broken is None, finding
+    assert finding.worlds > 10_000
+
+
+@pytest.mark.parametrize(
+    ("mutant", "broken"),
+    [
+        (poll_result_counts_whenever_it_comes, {"S2", "S4", "S7", "S8"}),
+        (poll_that_found_nothing_requests_again, {"work that was accepted is not requested again", "S10"}),
+        (polled_run_stops_like_an_attempt, {"S5"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_broken_rule_of_polls_is_detected(mutant: Callable[[Situation, Event], Decision], broken: set[str]) -> None:
+    finding = explore(replace(POLLED, decide=mutant))
+    assert name(finding.broken) in broken, finding

@@ -35,6 +35,7 @@ from interlock.rules.events import (
     ItemSettled,
     Next,
     Passed,
+    Polled,
     Prepared,
     Recovered,
     Released,
@@ -82,6 +83,7 @@ results = st.sampled_from(
 fences = st.sampled_from(
     [None] * 8 + [SWITCHED_OFF, TerminationRequest(BOB, "tree", cause=Cause.CASCADE, cause_execution=1)]
 )
+ACCEPTED_WAITS = [WaitingFor.CALLBACK, WaitingFor.TASK, WaitingFor.POLL]
 answers: st.SearchStrategy[Applied | Refused] = st.sampled_from([Applied(), Refused(b"{}")])
 
 
@@ -109,7 +111,9 @@ def going_on(draw: st.DrawFn, position: int) -> Next:
 def after_a_result(draw: st.DrawFn, position: int, result: Result) -> Next:
     """What may follow a result of that step."""
     if result.outcome is None:
-        return Wait(position, draw(st.sampled_from([WaitingFor.CALLBACK, WaitingFor.TASK])), draw(times))
+        return Wait(
+            position, draw(st.sampled_from([WaitingFor.CALLBACK, WaitingFor.TASK, WaitingFor.POLL])), draw(times)
+        )
     if result.outcome is Outcome.FAILED:
         return Fail(position) if draw(st.booleans()) else Retry(position, draw(times))
     if position + 1 >= STEPS:
@@ -211,6 +215,15 @@ class Lifetime(RuleBasedStateMachine):
         elif result.outcome not in INTERRUPTED and result.outcome is not None:
             following = data.draw(st.none() | after_a_result(reading.step, result))
             self._happens(data, Woken(at, reading.epoch, by, result, following, "me"))
+
+    @rule(data=st.data(), at=times, result=results)
+    def polled(self, data: st.DataObject, at: int, result: Result) -> None:
+        reading = self._reading(data)
+        kept = self.run.steps.get((reading.step, reading.attempt))
+        if kept is not None:
+            attempt = AttemptRef(reading.step, reading.attempt, kept.epoch)
+            following = data.draw(st.none() | after_a_result(reading.step, result))
+            self._happens(data, Polled(at, attempt, reading.epoch, result, following, "me"))
 
     @rule(data=st.data(), at=times)
     def called_back(self, data: st.DataObject, at: int) -> None:
@@ -331,6 +344,12 @@ class Lifetime(RuleBasedStateMachine):
     def s7_a_result_that_is_not_current_is_evidence_alone(
         self, before: Execution, event: Event, decision: Decision
     ) -> None:
+        if isinstance(event, Polled):
+            if before.waiting_for is not WaitingFor.POLL or before.epoch != event.epoch:
+                assert all(isinstance(record, LateEvidence) for record in decision.records)
+                assert decision.execution is before
+                assert decision.effects == ()
+            return
         if not isinstance(event, Settled | ItemSettled):
             return
         current = AttemptRef(before.step, before.attempt, before.attempt_epoch)

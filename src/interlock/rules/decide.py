@@ -175,9 +175,11 @@ def _woken(situation: Situation, event: Woken) -> Decision:
 def _polled(situation: Situation, event: Polled) -> Decision:
     """Decide the result of a poll: it is for the wait that it began in, and is evidence once the attempt is over."""
     execution, result, attempt = situation.execution, event.result, event.attempt
-    polls = execution.waiting_for is WaitingFor.POLL
-    if not polls or execution.epoch != event.epoch:
-        goes_on = polls and (execution.step, execution.attempt) == (attempt.position, attempt.number)
+    goes_on = execution.waiting_for is WaitingFor.POLL and (execution.step, execution.attempt) == (
+        attempt.position,
+        attempt.number,
+    )
+    if not goes_on or execution.epoch != event.epoch:
         called = situation.called
         if goes_on or called is None or called.attempt.number != attempt.number:
             # The next poll of the same attempt gives the same result.

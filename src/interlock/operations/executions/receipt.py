@@ -100,12 +100,14 @@ def _entries(step: StepView, detail: ExecutionDetail, account: AccountOfKind) ->
     if not step.outcome:
         here = detail.step == step.position and state not in TERMINAL
         retry = here and detail.waiting_for == WaitingFor.RETRY
-        waits = here and detail.waiting_for in _WAITS
+        polls = here and detail.waiting_for == WaitingFor.POLL
+        waits = here and detail.waiting_for in _WAITS and not polls
         yield (
             "open",
             with_fields(
-                _entry(step, "", _still_open(step, detail.wake_at if retry or waits else None)),
+                _entry(step, "", _still_open(step, detail.wake_at if retry or waits or polls else None)),
                 next_attempt_at=detail.wake_at if retry else None,
+                next_poll_at=detail.wake_at if polls else None,
                 waits_until=detail.wake_at if waits else None,
             ),
         )
@@ -183,8 +185,13 @@ def _was_made(attempt: AttemptView) -> bool:
 
 
 def _was_accepted(step: StepView) -> bool:
-    """Whether the receiver accepted the last attempt to answer it later."""
-    return bool(step.attempts) and step.attempts[-1].waiting_for == WaitingFor.CALLBACK
+    """Whether the receiver accepted the last attempt, and its result was to come later.
+
+    A wait without a call has neither a phase nor a status. An attempt that was accepted while its run was stopping has
+    no wait.
+    """
+    last = step.attempts[-1] if step.attempts else None
+    return last is not None and (last.waiting_for in _OF_CALLS or bool(last.phase or last.status))
 
 
 def _last_refusal(step: StepView) -> str:
@@ -262,7 +269,10 @@ _WAITS: Final[dict[str, str]] = {
     WaitingFor.TIMER: "In progress: it waits for a time.",
     WaitingFor.CALLBACK: "In progress: the receiver accepted the call and will answer later.",
     WaitingFor.TASK: "In progress: it waits for a person.",
+    WaitingFor.POLL: "In progress: the receiver accepted the call, and is asked for the result.",
 }
+_OF_CALLS: Final = frozenset({WaitingFor.CALLBACK, WaitingFor.POLL})
+"""What only an attempt waits for whose receiver accepted the call."""
 
 
 def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> str:
@@ -270,7 +280,9 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
     parts = [_first_sentence(step, outcome, status)]
     sent = [attempt for attempt in step.attempts if attempt.outcome != Outcome.INTERRUPTED_NOT_SENT]
     last_in_doubt = bool(sent) and in_doubt(sent[-1])
-    if doubtful and outcome is Outcome.FAILED and last_in_doubt:
+    if doubtful and outcome is Outcome.FAILED and last_in_doubt and _was_polled(step):
+        parts.append("The receiver had accepted the call, so it may have had its effect.")
+    elif doubtful and outcome is Outcome.FAILED and last_in_doubt:
         parts = ["Failed: a request was sent and got no complete answer, so it may have had its effect."]
     elif doubtful and not last_in_doubt:
         parts.append(_EARLIER_IN_DOUBT)
@@ -281,6 +293,8 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
 
 def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
+        case Outcome.SUCCEEDED if _was_polled(step):
+            return "Done: the receiver reported it when it was asked for the result."
         case Outcome.SUCCEEDED if step.receiver is not None and (not 200 <= status < 300 or _has_failed(step)):
             return "Done: the receiver reported it in a callback."
         case Outcome.SUCCEEDED:
@@ -293,9 +307,16 @@ def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
         case Outcome.INTERRUPTED_OUTCOME_UNKNOWN if step.attempts and step.attempts[-1].phase in _CUT_DURING:
             return f"{_CUT_DURING[step.attempts[-1].phase]}: whether the request had its effect is unknown."
         case Outcome.INTERRUPTED_WAITING if _was_accepted(step):
+            if _was_polled(step):
+                return "The receiver accepted the call; the run no longer asks it for the result."
             return "The receiver accepted the call to answer it later; the run no longer waits for the answer."
         case _:
             return _ACCOUNTS[outcome]
+
+
+def _was_polled(step: StepView) -> bool:
+    """Whether the receiver accepted the last attempt, and was asked for its result."""
+    return bool(step.attempts) and step.attempts[-1].waiting_for == WaitingFor.POLL
 
 
 def _has_failed(step: StepView) -> bool:
@@ -312,7 +333,9 @@ def _still_open(step: StepView, until: Timestamp | None) -> str:
         when = f" on {minute(until)}" if until is not None else ""
         return f"An attempt {became}; the next attempt follows{when}."
     progress = _WAITS.get(last.waiting_for, "In progress.")
-    if until is not None and last.waiting_for in _WAITS:
+    if until is not None and last.waiting_for == WaitingFor.POLL:
+        progress = f"{progress.rstrip('.')} on {minute(until)}."
+    elif until is not None and last.waiting_for in _WAITS:
         progress = f"{progress.rstrip('.')}, until {minute(until)}."
     return f"{progress} {_EARLIER_IN_DOUBT}" if any(in_doubt(attempt) for attempt in step.attempts) else progress
 

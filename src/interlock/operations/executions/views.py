@@ -99,6 +99,7 @@ class AttemptView(Message):
     started_at: Timestamp | None = None
     settled_at: Timestamp | None = None
     waiting_for: str = ""
+    """The wait of the attempt: `callback`, `task`, `poll` or `timer`; empty for a call whose answer was its result."""
     status: Int32 = 0
     """The HTTP status of the receiver's answer, if there was one."""
     phase: str = ""
@@ -182,7 +183,10 @@ class ExecutionDetail(Message):
     is_draft: Bool = False
     state: str = ""
     waiting_for: str = ""
+    """The wait of the execution: `ready` (for a slot), `timer`, `retry`, `callback`, `task`, `poll` (the receiver
+    accepted the call, and is asked for the result) or `deadline`; empty while a step is at work, and at the end."""
     wake_at: Timestamp | None = None
+    """The time until which it waits: of the next retry or poll, or the end of the wait."""
     """When it continues, is retried, or is abandoned."""
     step: Int32 = 0
     """Position of the current step, from 0; the number of steps once DONE."""
@@ -228,11 +232,13 @@ class ReceiptEntry(Message):
     status: Int32 = 0
     """The last HTTP status of the receiver; 0 if there was none."""
     accepted: Bool = False
-    """The receiver accepted the call to answer it later, and the run was terminated first."""
+    """The receiver accepted the call, its result was to come later, and the run was terminated first."""
     answer: str = ""
     """The beginning of the receiver's newest error answer, at most 4,096 bytes."""
     next_attempt_at: Timestamp | None = None
     """In `open`: the time of the next attempt."""
+    next_poll_at: Timestamp | None = None
+    """In `open`: the receiver accepted the call, and the server asks it for the result at this time."""
     waits_until: Timestamp | None = None
     """In `open`: the time at which the wait ends at the latest."""
     started_at: Timestamp | None = None
