@@ -14,16 +14,17 @@ from interlock.engine.dispatchers.embedded import MAX_CRASHES
 from interlock.engine.polls import MAX_POLL_SECONDS, UNANSWERED_POLL_PAUSE_SECONDS
 from interlock.engine.reports import MAX_POLL_HANDLE_BYTES, MAX_POLL_WAIT_SECONDS, MIN_POLL_INTERVAL_SECONDS
 from interlock.ports import Clock, Http, HttpFailureKind
+from interlock.ports.clocks import ClockMark
 from interlock.rules.events import Event, Polled, Terminated
 from interlock.rules.model import Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State, WaitingFor
 from interlock.secrets.vault import AesVault
-from interlock.steps.kind import Attempt, Report
+from interlock.steps.kind import Attempt, Report, Succeeded
 from tests.clocks import SECOND, ManualClock, SequentialIds, settle
 from tests.engine.polling import DONE, JOB, PAUSE_SECONDS, RUNNING, URL, WAIT_SECONDS, PollingStep, TaskStep, polling
-from tests.engine.worlds import ANN, Call, Engine, FarEnd, engine, restarted, webhook
+from tests.engine.worlds import ANN, AUDIT, Call, Engine, FarEnd, engine, restarted, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -198,13 +199,22 @@ async def test_wait_that_each_poll_prolongs_ends_at_the_limit() -> None:
         assert (world.state(ref), world.error(ref)["code"]) == (State.ERROR, "JOB_TIMEOUT")
 
 
-async def test_wait_keeps_what_is_left_of_it_when_engine_time_moves() -> None:
+@pytest.mark.parametrize("during_poll", [False, True])
+async def test_wait_keeps_what_is_left_of_it_when_engine_time_moves(during_poll: bool) -> None:
     async with accepted_job() as (world, ref):
-        before = world.steps(ref)[0].wait_left
-        assert before == (WAIT_SECONDS - PAUSE_SECONDS) * SECOND
-        await due(world)
+        if during_poll:
+            await due(world)
+        by = 10 * WAIT_SECONDS * SECOND
+        mark = ClockMark(boot=world.clock.boot(), uptime=0, now=world.clock.now() + by)
+        await world.store.clocks.move(by, world.clock.wall(), mark, None, AUDIT, lambda: world.clock.move(by))
+        world.dispatcher.clock_moved()
+        await settle()
+        if not during_poll:
+            assert waits(world, ref) == (State.WAITING, WaitingFor.POLL, PAUSE_SECONDS)
+            await due(world)
         await answer(world, body=RUNNING)
-        assert world.steps(ref)[0].wait_left == before - PAUSE_SECONDS * SECOND
+        assert waits(world, ref) == (State.WAITING, WaitingFor.POLL, PAUSE_SECONDS)
+        assert world.steps(ref)[0].wait_left == (WAIT_SECONDS - 2 * PAUSE_SECONDS) * SECOND
 
 
 async def test_poll_that_does_not_end_is_cut_and_repeated() -> None:
@@ -301,6 +311,33 @@ async def test_result_that_comes_after_the_stop_is_late_evidence(status: int, ev
         await answer(world, status)
         assert (world.state(ref), late(world, ref)) == (State.TERMINATE, evidence)
         assert (world.outcomes(ref), len(requested(world))) == ([None], 2)
+
+
+async def test_stop_that_is_told_as_the_report_comes_does_not_drop_it() -> None:
+    told: list[Callable[[], None]] = []
+
+    class ToldStep(PollingStep):
+        async def poll(self, attempt: Attempt, handle: bytes, until: int) -> Report:
+            told[0]()
+            return Succeeded({})
+
+    async with accepted_job(ToldStep) as (world, ref):
+        told.append(lambda: world.dispatcher.stopped(ref))
+        world.executions.meanwhile.append(Terminated(world.clock.now(), TerminationRequest(ANN, "enough")))
+        await world.clock.pass_time(PAUSE_SECONDS)
+        assert (world.state(ref), late(world, ref)) == (State.TERMINATE, ["LATE_SUCCEEDED"])
+        assert world.dispatcher.busy == 0
+
+
+async def test_next_time_that_cannot_be_recorded_is_found_by_another_poll() -> None:
+    async with accepted_job() as (world, ref):
+        await due(world)
+        left = [1]
+        world.executions.refuses = lambda event: isinstance(event, Polled) and bool(left and left.pop())
+        await answer(world, body=RUNNING)
+        await due(world, 1)
+        await answer(world)
+        assert (world.state(ref), requested(world)) == (State.DONE, ["POST", "GET /job-1", "GET /job-1"])
 
 
 async def test_poll_that_is_still_running_when_the_stop_comes_is_no_evidence() -> None:

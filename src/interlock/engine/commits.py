@@ -152,8 +152,8 @@ def _is_own_item(row: ItemRow, event: ItemSettled) -> bool:
 def _is_own(run: Run, event: Prepared | Settled | Woken | Polled, holder: str, rows: list[StepRow]) -> bool:
     """Return whether the stored run shows that this event was committed.
 
-    A settled attempt has the time and the outcome of the event. For other events, the epoch is the next one, the row
-    has the time of the event, and an attempt in flight has the name of this node.
+    A settled or polled attempt has the time and the outcome of the event. For other events, the epoch is the next one,
+    the row has the time of the event, and an attempt in flight has the name of this node.
     """
     row = run.execution
     if isinstance(event, Settled):
@@ -164,5 +164,11 @@ def _is_own(run: Run, event: Prepared | Settled | Woken | Polled, holder: str, r
         if result.outcome is None:
             return row.state is State.WAITING and row.epoch == attempt.epoch + 1 and row.updated_at == event.at
         return mine.settled_at == event.at and mine.outcome is result.outcome
+    if isinstance(event, Polled) and event.result.outcome is not None:
+        polled = (event.attempt.position, event.attempt.number)
+        at, outcome = event.at, event.result.outcome
+        return any((r.position, r.attempt) == polled and (r.settled_at, r.outcome) == (at, outcome) for r in rows)
     moved_by_it = row.epoch == event.epoch + 1 and row.updated_at == event.at
+    if isinstance(event, Polled):
+        return moved_by_it and row.state is State.WAITING
     return moved_by_it and (row.state is not State.PROCESS_STEP or row.holder == holder)

@@ -16,6 +16,7 @@ from interlock.engine.commits import ActiveRun, Commits
 from interlock.engine.following import Following
 from interlock.engine.held import Held
 from interlock.engine.reports import interpret
+from interlock.engine.waiting import wait_for
 from interlock.ports import Clock, Executions, Place, Randomness, SecretUnreadable, StepRow, Vault
 from interlock.rules.events import Announce, Polled
 from interlock.rules.model import SECOND, AttemptRef
@@ -118,18 +119,17 @@ class Polls:
 
     async def _limited(self, held: Held, poll: Callable[[], Awaitable[Report]]) -> Report | None:
         """Return the report of a poll; None if the poll takes too long. A stop does not drop a report that has come."""
-        asked = asyncio.ensure_future(poll())
-        limit = asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + MAX_POLL_SECONDS * SECOND))
+        came: list[Report] = []
+
+        async def ask() -> None:
+            came.append(await poll())
+
         try:
-            await asyncio.wait((asked, limit), return_when=asyncio.FIRST_COMPLETED)
+            await wait_for(ask, self._clock, self._clock.now() + MAX_POLL_SECONDS * SECOND)
         except asyncio.CancelledError:
-            if not (held.stopped and asked.done()):
+            if not (held.stopped and came):
                 raise
-        finally:
-            limit.cancel()
-            asked.cancel()
-            asked.add_done_callback(_drop)
-        return asked.result() if asked.done() else None
+        return came[0] if came else None
 
     async def _moved_by(self, active: ActiveRun) -> int:
         """Return the microseconds by which engine time was moved during the poll, and the stored times with it."""
@@ -156,10 +156,7 @@ class Polls:
                 following = await self._following.after(active, held, report.output, now)
             now = self._clock.now()
         event = Polled(now, attempt.attempt, active.execution.epoch, result, following, self._commits.holder)
+        if result.outcome is None:
+            # Nothing is known yet, so nothing is lost if this cannot be recorded: the poll is repeated.
+            return await self._commits.commit(active, event)
         return await settle(self._commits, active, event)
-
-
-def _drop(asked: asyncio.Future[Report]) -> None:
-    """Read how a poll ended that was cut, so that no failure of it is reported as forgotten."""
-    if not asked.cancelled():
-        asked.exception()
