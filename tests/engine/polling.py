@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from interlock.contract.steps import SendEmail
 from interlock.ports import Clock, Http, HttpFailed, HttpRequest, Progress
 from interlock.rules.events import Announce
+from interlock.rules.model import Ref
 from interlock.rules.outcomes import Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
-from interlock.rules.states import WaitingFor
+from interlock.rules.states import State, WaitingFor
 from interlock.steps.documents import decode, error_document
 from interlock.steps.kind import (
     Accepted,
@@ -29,7 +32,8 @@ from interlock.steps.kind import (
     idempotency_key,
     step_kind,
 )
-from tests.clocks import SECOND
+from tests.clocks import SECOND, ManualClock, settle
+from tests.engine.worlds import Call, Engine, FarEnd, engine
 
 JOB: Final[dict[str, Any]] = {"stepName": "job", "sendEmail": {"subject": "hello"}}
 URL: Final = "https://far.example/in"
@@ -111,3 +115,55 @@ def polling(http: Http, clock: Clock, step: Callable[[Http, Clock], PollingStep]
         return step(http, clock)
 
     return step_kind(PollingStep, SendEmail, compiled)
+
+
+# --- runs of the kind -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def job(
+    step: Callable[[Http, Clock], PollingStep] = PollingStep, *, steps: Any = (JOB,), **options: Any
+) -> AsyncIterator[tuple[Engine, Ref]]:
+    """A run whose first step has given its job to the receiver, which has not answered yet."""
+    far, clock = options.pop("far", None) or FarEnd(), ManualClock()
+    async with engine(far=far, clock=clock, more_kinds=[polling(far, clock, step)], **options) as world:
+        yield world, await world.start(await world.publish(steps))
+
+
+@asynccontextmanager
+async def accepted_job(
+    step: Callable[[Http, Clock], PollingStep] = PollingStep, *, steps: Any = (JOB,), **options: Any
+) -> AsyncIterator[tuple[Engine, Ref]]:
+    """The same, and the receiver has accepted it."""
+    async with job(step, steps=steps, **options) as (world, ref):
+        await answer(world, 202, b"job-1")
+        yield world, ref
+
+
+async def answer(world: Engine, status: int = 200, body: bytes = DONE) -> None:
+    [call] = world.far.open
+    call.answer(status, body)
+    await settle()
+
+
+async def due(world: Engine, seconds: float = PAUSE_SECONDS) -> Call:
+    """Let the time of the next poll come, and return the poll."""
+    await world.clock.pass_time(seconds)
+    [call] = world.far.open
+    return call
+
+
+def requested(world: Engine) -> list[str]:
+    return [f"{call.request.method} {call.request.url.removeprefix(URL)}".strip() for call in world.far.calls]
+
+
+def waits(world: Engine, ref: Ref) -> tuple[State, WaitingFor | None, float | None]:
+    """The state of the run, what it waits for, and the seconds until then."""
+    row = world.row(ref)
+    left = None if row.wake_at is None else (row.wake_at - world.clock.now()) / SECOND
+    return row.state, row.waiting_for, left
+
+
+def late(world: Engine, ref: Ref) -> list[str]:
+    [row] = world.steps(ref)
+    return [each["outcome"] for each in json.loads(row.late or b"[]")]
