@@ -410,7 +410,9 @@ def commit(world: World, protocol: Protocol, event: Event) -> tuple[World, Decis
             case StepOpened(position, attempt):
                 require(world.termination is None, "S2 nothing starts after the order")
                 require((position, attempt) not in rows, "S10 one row for each attempt")
-                accepted_before = any(at == position and kept.outcome is None for (at, _), kept in rows.items())
+                accepted_before = any(
+                    at == position and kept.accepted and kept.outcome is None for (at, _), kept in world.rows
+                )
                 require(not accepted_before, "work that was accepted is not requested again")
                 if protocol.polls is not None:
                     world = world._replace(announced=(*world.announced, ((position, attempt), row.epoch)))
