@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from tests.engine.polling import (
     requested,
     waits,
 )
-from tests.engine.worlds import ANN, FarEnd, restarted, webhook
+from tests.engine.worlds import ANN, AUDIT, FarEnd, restarted, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +77,37 @@ async def test_result_that_comes_after_the_stop_is_late_evidence(status: int, ev
         await answer(world, status)
         assert (world.state(ref), late(world, ref)) == (State.TERMINATE, evidence)
         assert (world.outcomes(ref), len(requested(world))) == ([None], 2)
+
+
+@pytest.mark.parametrize("ends", ["stopped", "take_no_more"])
+async def test_poll_does_not_begin_when_the_run_or_the_server_ends_meanwhile(ends: str) -> None:
+    told: list[Callable[[], None]] = []
+
+    class ToldStep(PollingStep):
+        async def destination(self, tenant: int, input: bytes) -> str | None:
+            for tell in told:
+                tell()
+            return await super().destination(tenant, input)
+
+    async with accepted_job(ToldStep) as (world, ref):
+        dispatcher = world.dispatcher
+        told.append(dispatcher.take_no_more if ends == "take_no_more" else lambda: dispatcher.stopped(ref))
+        await world.clock.pass_time(PAUSE_SECONDS)
+        assert (requested(world), world.dispatcher.busy) == (["POST"], 0)
+        assert waits(world, ref)[:2] == (State.WAITING, WaitingFor.POLL)
+
+
+@pytest.mark.parametrize("body", [RUNNING, DONE])
+async def test_poll_ends_the_run_of_a_tenant_that_has_disabled_automations(body: bytes) -> None:
+    async with accepted_job(steps=[JOB, webhook("b")]) as (world, ref):
+        await world.store.access.change_settings(
+            world.tenant, lambda settings: (replace(settings, automations_disabled=True), AUDIT), world.clock.now()
+        )
+        await due(world)
+        await answer(world, body=body)
+        outcome = None if body == RUNNING else Outcome.SUCCEEDED
+        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [outcome])
+        assert len(requested(world)) == 2
 
 
 async def test_stop_that_is_told_as_the_report_comes_does_not_drop_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 from interlock.engine.dispatchers.embedded import MAX_CRASHES
 from interlock.engine.polls import MAX_POLL_SECONDS, UNANSWERED_POLL_PAUSE_SECONDS
 from interlock.engine.reports import MAX_POLL_HANDLE_BYTES, MAX_POLL_WAIT_SECONDS, MIN_POLL_INTERVAL_SECONDS
-from interlock.ports import HttpFailureKind
+from interlock.ports import HttpFailureKind, Phase
 from interlock.ports.clocks import ClockMark
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
@@ -63,6 +63,7 @@ async def test_poll_continues_the_same_attempt_until_it_succeeds() -> None:
         assert world.far.calls[4].body["payload"]["context"] == {"job": "job-1++"}
         [row] = [row for row in world.steps(ref) if row.position == 0]
         assert (row.attempt, row.outcome, row.status, row.handle) == (1, Outcome.SUCCEEDED, 200, None)
+        assert row.phase == Phase.DONE, "the phase is that of the call, not of a poll"
         assert world.output(ref, 0) == {"job": "job-1++", "input": '{"to":"hr"}'}
 
 
@@ -222,3 +223,8 @@ async def test_poll_waits_for_a_slot_of_its_host() -> None:
         assert world.state(second) is State.DONE
         await answer(world)
         assert (world.state(first), requested(world)[2]) == (State.DONE, "GET /job-1")
+
+
+async def test_host_of_a_poll_is_known_before_it_has_a_slot() -> None:
+    async with accepted_job() as (world, ref):
+        assert await world.advance.destination(ref) == "far.example"

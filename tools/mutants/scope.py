@@ -71,6 +71,7 @@ SUBJECTS: Final = (
     Subject("interlock.engine.advance", ENGINE, tuple(TERMINATE_PATHS.split())),
     Subject("interlock.engine.attempts", ENGINE, tuple(ATTEMPT_PATHS.split())),
     Subject("interlock.engine.commits", ENGINE, tuple(COMMIT_PATHS.split())),
+    Subject("interlock.engine.polls", ENGINE),
     Subject(
         "interlock.engine.dispatchers.embedded",
         ENGINE,
