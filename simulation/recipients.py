@@ -92,6 +92,10 @@ class RecipientsStep(Step[MessageT]):
         reached = [each.item.name for each in items.settled.values() if each.outcome is Outcome.SUCCEEDED]
         return Succeeded({"reached": sorted(reached), "response": {"n": len(reached)}})
 
+    def url(self, item: Item) -> str:
+        """Return where a recipient is called."""
+        return "https://far.example/in"
+
     async def called(self, attempt: Attempt, items: Items, item: Item) -> ItemReport:
         """Call one recipient."""
         headers = {CALL: f"{attempt.ref.id}:{self._name}:{item.name}"}
@@ -99,7 +103,7 @@ class RecipientsStep(Step[MessageT]):
         if key is not None:
             headers["Idempotency-Key"] = key
         body = encode({"to": item.name})
-        request = HttpRequest("POST", "https://far.example/in", headers, body, TIMEOUT_SECONDS, MAX_ANSWER_BYTES)
+        request = HttpRequest("POST", self.url(item), headers, body, TIMEOUT_SECONDS, MAX_ANSWER_BYTES)
         try:
             response = await self._http.send(request, attempt.progress)
         except HttpFailed as failure:

@@ -63,6 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--histories", default=20_000, type=int, metavar="N", help="histories of the stop that are recorded"
     )
     group.addoption("--kill-points", default="all", metavar="all|N", help="points at which the server is killed")
+    group.addoption(
+        "--item-kill-points", default="28", metavar="all|N", help="the same, of a server whose steps have items"
+    )
     group.addoption("--images", default=5_000, type=int, metavar="N", help="images of a disk that lost its power")
     group.addoption("--disk-errors", default="80", metavar="all|N", help="points at which the disk fails")
     group.addoption("--stopped", default=7.0, type=float, metavar="SECONDS", help="how long a process is stopped")
@@ -95,6 +98,12 @@ def _count(text: str) -> int | None:
 def kill_points(pytestconfig: pytest.Config) -> int | None:
     """How many points; None: all."""
     return _count(pytestconfig.getoption("--kill-points"))
+
+
+@pytest.fixture
+def item_kill_points(pytestconfig: pytest.Config) -> int | None:
+    """How many points of a server whose steps have items; None: all."""
+    return _count(pytestconfig.getoption("--item-kill-points"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,16 @@ ALWAYS: dict[str, str] = {
         "WHERE e.state IN ('DONE', 'ERROR', 'TERMINATE') AND s.outcome IS NULL "
         "AND NOT (e.state = 'TERMINATE' AND s.waiting_for IS NOT NULL)"
     ),
+    "I1: an item on record, and one before it that is open": (
+        "SELECT b.execution, b.attempt, b.item FROM items AS a JOIN items AS b "
+        "USING (tenant, execution, position, attempt) WHERE a.item < b.item "
+        "AND a.outcome IS NULL AND b.outcome IS NOT NULL"
+    ),
+    "I2: an item on record that a later attempt announces": (
+        "SELECT b.execution, b.attempt, b.item FROM items AS a JOIN items AS b "
+        "USING (tenant, execution, position, item) WHERE a.attempt < b.attempt "
+        "AND a.outcome IS NOT NULL AND NOT a.again"
+    ),
     "S13: over, and something would wake it": (
         "SELECT id FROM executions WHERE state IN ('DONE', 'ERROR', 'TERMINATE') "
         "AND (wake_at IS NOT NULL OR completed_at IS NULL)"
@@ -109,6 +119,8 @@ class Look:
     problems: tuple[str, ...]
     over: dict[int, str]
     """The final states there are: none of them may ever change."""
+    items: dict[tuple[int, str], str] = field(default_factory=dict)
+    """The outcomes of the items that have ended, by run and name: none may ever change or be performed again."""
 
 
 def look(connection: apsw.Connection, facts: Iterable[Fact]) -> Look:
@@ -127,7 +139,9 @@ def look(connection: apsw.Connection, facts: Iterable[Fact]) -> Look:
     for execution, state in connection.execute("SELECT id, state FROM executions").fetchall():
         if state in {"DONE", "ERROR", "TERMINATE"}:
             over[int(str(execution))] = str(state)
-    return Look(tuple(problems), over)
+    ended = "SELECT execution, name, outcome FROM items WHERE outcome IS NOT NULL AND NOT again"
+    items = {(int(str(run)), str(name)): str(outcome) for run, name, outcome in connection.execute(ended).fetchall()}
+    return Look(tuple(problems), over, items)
 
 
 def look_at(directory: Path, facts: Iterable[Fact]) -> Look:
@@ -143,9 +157,14 @@ def look_at(directory: Path, facts: Iterable[Fact]) -> Look:
 
 
 def revived(before: Look, after: Look) -> list[str]:
-    """S4 and S8: final states that did not stay."""
-    return [
+    """S4 and S8: final states, of runs and of items, that did not stay."""
+    states = [
         f"S4: {execution} was {state} and is {after.over.get(execution)}"
         for execution, state in before.over.items()
         if after.over.get(execution) != state
+    ]
+    return states + [
+        f"I2: {item} was {outcome} and is {after.items.get(item)}"
+        for item, outcome in before.items.items()
+        if after.items.get(item) != outcome
     ]

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults.accounts import accounts
 from tests.faults.facts import look_at, revived
 from tests.faults.fork_server import Injection, Log
-from tests.faults.scenario import Baseline, Play, Refused
+from tests.faults.scenario import Baseline, Kill, Play, Refused
 
 KILL = "signal=SIGKILL"
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename", "write", "sendto", "sendmsg", "writev")
@@ -111,7 +112,11 @@ def chosen(points: Sequence[Point], count: int | None, again: int, seed: int) ->
     return twice + taken[again:]
 
 
-async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tally) -> None:
+Account = Callable[[Any], Awaitable[list[str]]]
+"""Receives a finished play; returns what is wrong with what the server says of its runs."""
+
+
+async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tally, account: Account = accounts) -> None:
     """Play until the process is killed there; look at what it left; recover, play to the end, and look again."""
     play = await baseline.play(directory)
     server = play.server
@@ -134,6 +139,7 @@ async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tall
         tally.problems += [f"{point}: {problem}" for problem in found]
 
     before = look_at(directory / "data", play.facts)
+    play.kills.append(Kill(len(play.requests()), before))
     note(before.problems)
     if point.then is not None:
         tally.again += 1
@@ -143,9 +149,10 @@ async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tall
         await server.wait()
         await play.receiver_is_quiet()
         between = look_at(directory / "data", play.facts)
+        play.kills.append(Kill(len(play.requests()), between))
         note([*between.problems, *revived(before, between)])
         before = between
-    note(await to_the_end(play))
+    note(await to_the_end(play, account))
     note(play.spoke_after_its_stop(silenced_since, silenced))
     after = look_at(directory / "data", play.facts)
     note([*after.problems, *revived(before, after)])
@@ -153,13 +160,13 @@ async def kill_at(baseline: Baseline, directory: Path, point: Point, tally: Tall
         shutil.rmtree(directory)
 
 
-async def to_the_end(play: Play) -> list[str]:
+async def to_the_end(play: Play, account: Account = accounts) -> list[str]:
     """Start again without any fault, let the clients go on, and look at every account. Leaves the server killed."""
     if not await play.server.start():
         return [f"does not start again: {play.server.log.read_text()[-2000:]}"]
     if not await play.go_on():
         return [f"does not live: {play.server.log.read_text()[-2000:]}"]
-    problems = await accounts(play)
+    problems = await account(play)
     await play.server.kill()
     await play.receiver_is_quiet()
     return problems

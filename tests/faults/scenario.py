@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import apsw
 import httpx2
 
-from tests.faults.facts import Fact, called_back, in_state, ordered, started, stopped
+from tests.faults.facts import Fact, Look, called_back, in_state, ordered, started, stopped
 from tests.faults.fork_server import ForkServer, Server
 from tests.receivers import Answer, Held, Received, Receiver
 from tests.servers import LOOK, PATIENCE, http_client
@@ -48,6 +48,14 @@ class Told:
     changed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The end of a process: how many requests the receiver had of this play, and what the database held."""
+
+    requests: int
+    look: Look
+
+
 @dataclass
 class Baseline:
     """A receiver, and a data directory to copy. `automations` and `runs` are by name."""
@@ -60,7 +68,7 @@ class Baseline:
     runs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    async def made(cls, fork_server: ForkServer, receiver: Receiver, directory: Path) -> Baseline:
+    async def made(cls, fork_server: ForkServer, receiver: Receiver, directory: Path) -> Self:
         baseline = cls(fork_server, receiver, directory)
         receiver.on("/done", Answer.json({"version": "v1", "context": {"ticket": "INC-1"}}))
         receiver.on("/later", Answer(202))
@@ -148,10 +156,15 @@ class Play:
     """The next scene was begun before, and its progress is unknown."""
     silenced: set[int] = field(default_factory=set)
     """Runs whose stop was acknowledged: the receiver must get no further request of them."""
+    kills: list[Kill] = field(default_factory=list)
+
+    @property
+    def scenes(self) -> Sequence[Scene]:
+        return SCENES
 
     @property
     def is_over(self) -> bool:
-        return self.scene == len(SCENES)
+        return self.scene == len(self.scenes)
 
     def requests(self) -> list[Received]:
         """Return the requests that the receiver got in this play."""
@@ -173,7 +186,7 @@ class Play:
         async with self.client() as http:
             while not self.is_over:
                 try:
-                    await SCENES[self.scene](self, http)
+                    await self.scenes[self.scene](self, http)
                 except httpx2.TransportError:
                     self.interrupted = True
                     return False
@@ -278,6 +291,10 @@ class Play:
                 await http.get("/healthz")
                 await asyncio.sleep(LOOK)
 
+    def execution_of(self, request: Received) -> int:
+        """Return the run that a request was made for."""
+        return int(request.headers["idempotency-key"].split(":")[1])
+
     # --- the end --------------------------------------------------------------------------------------------------
 
     async def receiver_is_quiet(self) -> int:
@@ -290,11 +307,14 @@ class Play:
 
     def spoke_after_its_stop(self, since: int, silenced: set[int]) -> list[str]:
         """Check S2: the receiver got no request from `since` on of a run whose stop was acknowledged before."""
-        late = [_execution(request) for request in self.baseline.receiver.requests[since:]]
+        late = [self.execution_of(request) for request in self.baseline.receiver.requests[since:]]
         return [f"S2: {run} called the receiver after its stop" for run in late if run in silenced]
 
 
-SCENES: tuple[Callable[[Play, httpx2.AsyncClient], Awaitable[None]], ...] = (
+Scene = Callable[[Any, httpx2.AsyncClient], Awaitable[None]]
+"""A method of a play: one thing that its clients do."""
+
+SCENES: tuple[Scene, ...] = (
     Play.start_six,
     Play.start_held,
     Play.wait_for_held,
@@ -323,10 +343,6 @@ async def start_many(play: Play, count: int) -> None:
             key = f"many-{play.answers}"
             run = int((await post(http, path, {}, {"Idempotency-Key": key}))["executionId"])
             play.learn(started(run, key), changed=True)
-
-
-def _execution(request: Received) -> int:
-    return int(request.headers["idempotency-key"].split(":")[1])
 
 
 async def post(http: httpx2.AsyncClient, path: str, body: object, headers: dict[str, str] | None = None) -> Any:

@@ -182,6 +182,7 @@ GUARANTEES: Final = (
             "tests/engine/test_items.py::test_each_item_is_recorded_before_the_next_one_begins",
             "tests/engine/test_items.py::test_stop_cuts_the_item_in_flight_and_starts_no_other",
             "tests/engine/test_items.py::test_restarted_server_performs_only_the_items_that_are_open",
+            "tests/faults/test_item_kill_points.py::test_kill_at_any_point_repeats_no_item_on_record",
         ),
         (BROKEN, SABOTAGED),
     ),
