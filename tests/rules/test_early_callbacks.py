@@ -69,6 +69,8 @@ def test_the_kept_callback_settles_an_attempt_that_ends_without_an_answer(how: s
     done = replace(ANSWER, status=reported.status, phase=reported.phase)
     assert decision.records[0] == StepSettled(0, 1, LATER, done)
     assert decision.records[-1] == CallbackTaken(0)
+    refused = [LateEvidence(attempt_of(a_run().row), LATER, Outcome.LATE_FAILED, reported)]
+    assert list(decision.records[1:-1]) == (refused if reported.outcome is Outcome.FAILED else [])
     evidence = [Outcome.LATE_FAILED] if reported.outcome is Outcome.FAILED else []
     assert run.steps[0, 1].late == evidence
     assert list(run.steps) == [(0, 1)]

@@ -21,7 +21,7 @@ from interlock.rules.model import (
     Ref,
     TerminationRequest,
 )
-from interlock.rules.outcomes import Outcome
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
 from tests.rules.runs import a_run
 
@@ -40,8 +40,9 @@ from tests.rules.runs import a_run
         (Mode, "interrupt drain"),
         (Cause, "person cascade tenant_switch breaker_cancel delete lease_expired tenant_revoked"),
         (Period, "HOUR DAY WEEK MONTH"),
+        (Reached, "not_sent answered unknown"),
     ],
-    ids=["states", "waiting for", "outcomes", "verdicts", "modes", "causes", "periods"],
+    ids=["states", "waiting for", "outcomes", "verdicts", "modes", "causes", "periods", "reached"],
 )
 def test_a_stored_name_never_changes(members: type[StrEnum], names: str) -> None:
     assert [member.value for member in members] == names.split()

@@ -49,6 +49,9 @@ EQUIVALENT: Final[dict[str, str]] = {
     " => if event.at < execution.wake_at:": FOR_THE_TYPES,
     f"{_RULES}follow:_open_at: return not any((isinstance(record, StepSettled) and {_NOT_ACCEPTED}))"
     f" => return not any(({_NOT_ACCEPTED}))": FOR_THE_TYPES,
+    f"{_RULES}outcomes:shown_items: if not INTERRUPTED.isdisjoint("
+    "{outcome for outcome in found if outcome is not None}):"
+    " => if not INTERRUPTED.isdisjoint({outcome for outcome in found}):": FOR_THE_TYPES,
     f"{_ENGINE}held:Held.interrupt: {_CUTS} => {_CUTS.replace('0 <', '1 <')}": NO_EPOCH,
     f"{_ENGINE}held:Held.end: return self.task is not None and self.task.uncancel() == 0"
     " => return self.task.uncancel() == 0": FOR_THE_TYPES,

@@ -183,7 +183,9 @@ def _is_untouched(node: ast.AST, field: str) -> bool:
         return field == "args"  # its defaults belong to what surrounds it
     if isinstance(node, ast.Assign):
         names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-        return bool(names & {"__slots__", "__all__", "Record", "Effect", "Next", "Event", "Mutation", "Turn"})
+        return bool(
+            names & {"__slots__", "__all__", "Record", "Effect", "Next", "Event", "Mutation", "Turn", "SubjectNames"}
+        )
     return isinstance(node, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr)
 
 

@@ -37,13 +37,12 @@ class Subject:
 RULES: Final = ("tests/rules",)
 ENGINE: Final = ("tests/engine",)
 STORE: Final = ("tests/store",)
+TRIGGERS: Final = ("tests/triggers",)
 
 TERMINATE_PATHS: Final = (
     "Advance.advance Advance.carry Advance.recover Advance.give_up Advance.overdue Advance._refuse"
     " Advance._recovered Advance._may_repeat"
 )
-ATTEMPT_PATHS: Final = "Attempts.make Attempts._perform Attempts._settle_cut"
-COMMIT_PATHS: Final = "Commits.apply Commits.own_write moved _is_own"
 DISPATCHING: Final = (
     "interrupt ready try_slot took recover run take_no_more drain _come_due _look_at_deadline"
     " _spawn _turn _after_crash _cancel_all"
@@ -56,6 +55,9 @@ SUBJECTS: Final = (
         for name in (
             "admit",
             "breaker",
+            "callbacks",
+            "changes",
+            "children",
             "decide",
             "decision",
             "events",
@@ -65,19 +67,22 @@ SUBJECTS: Final = (
             "retry",
             "states",
             "stop",
+            "subject",
         )
     ),
     Subject("interlock.engine.held", ENGINE),
     Subject("interlock.engine.advance", ENGINE, tuple(TERMINATE_PATHS.split())),
-    Subject("interlock.engine.attempts", ENGINE, tuple(ATTEMPT_PATHS.split())),
-    Subject("interlock.engine.commits", ENGINE, tuple(COMMIT_PATHS.split())),
-    Subject("interlock.engine.polls", ENGINE),
+    *(Subject(f"interlock.engine.{name}", ENGINE) for name in ("items", "attempts", "following", "commits", "polls")),
     Subject(
         "interlock.engine.dispatchers.embedded",
         ENGINE,
         tuple(f"EmbeddedDispatcher.{name}" for name in DISPATCHING.split()),
     ),
-    Subject("interlock.store.sqlite.stops", STORE),
+    *(
+        Subject(f"interlock.store.{name}", STORE)
+        for name in ("tx", "sqlite.appliers", "sqlite.mutations", "sqlite.stops", "sqlite.tx")
+    ),
+    Subject("interlock.triggers.registry", TRIGGERS),
     Subject("interlock.store.sql.sqlite.terminations", STORE, by="interlock.store.sqlite.stops"),
     Subject(
         "interlock.store.sql.common.executions",
