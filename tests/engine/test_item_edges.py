@@ -1,0 +1,147 @@
+"""Steps with items at the edges of their contract: kinds that go on, runs that moved, and defects between items."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from interlock.rules.events import Announce, ItemSettled, Recovered
+from interlock.rules.outcomes import Outcome
+from interlock.rules.states import State
+from interlock.steps.kind import Attempt, Items, ItemsEnded, PrepareContext, Ready, Report, Skipped, Succeeded
+from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients
+from tests.engine.test_items import DONE, FAILED, Broken, answer, last_item, mailing, output, recorded, rows, told
+from tests.engine.worlds import FarEnd, engine, restarted
+
+pytestmark = pytest.mark.anyio
+
+
+class Keyless(RecipientsStep):
+    """Sends no keys, and reports those that it is given."""
+
+    async def prepare(self, context: PrepareContext) -> Ready:
+        ready = await super().prepare(context)
+        assert isinstance(ready, Announce)
+        return replace(ready, key=None)
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        keys = [items.key(item.number) for item in items.open]
+        for item in items.open:
+            await items.settle(item.number, Succeeded({}))
+        return Succeeded({"keys": keys})
+
+
+async def test_items_of_a_kind_without_keys_have_none() -> None:
+    async with mailing(step=Keyless) as (world, ref):
+        assert (world.state(ref), output(world, ref)) == (State.DONE, {"keys": [None, None, None]})
+
+
+class Stubborn(RecipientsStep):
+    """Settles the next item although it was told that the attempt has ended."""
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        with suppress(ItemsEnded):
+            return await super().perform(attempt, items)
+        await items.settle(1, Succeeded({}))
+        return Succeeded({})
+
+
+async def test_step_that_goes_on_after_its_items_have_ended_records_nothing_more() -> None:
+    async with mailing(step=Stubborn) as (world, ref):
+        await answer(world, 400)
+        assert (world.state(ref), recorded(world, ref)) == (State.ERROR, [[FAILED, None, None]])
+        assert (world.error(ref)["code"], told(world.far)) == ("REFUSED", ["ann"])
+
+
+class Overeager(RecipientsStep):
+    """Settles items that it has not got, and goes on when that is refused."""
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            with suppress(ValueError):
+                await items.settle(item.number + 1, Succeeded({}))
+            await items.settle(item.number, Succeeded({}))
+        with suppress(ValueError):
+            await items.settle(2, Succeeded({}))
+        return Succeeded({"open": [each.name for each in items.open]})
+
+
+async def test_item_that_is_not_performed_now_cannot_be_settled() -> None:
+    async with mailing(step=Overeager) as (world, ref):
+        assert (world.state(ref), recorded(world, ref)) == (State.DONE, [[DONE] * 3])
+        assert output(world, ref) == {"open": []}
+
+
+class Selective(RecipientsStep):
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            await items.settle(item.number, Skipped() if item.number == 1 else Succeeded({"n": item.number}))
+        return Succeeded({"outcomes": [str(each.outcome) for each in items.settled.values()]})
+
+
+async def test_skipped_item_is_recorded_and_the_next_one_begins() -> None:
+    async with mailing(step=Selective) as (world, ref):
+        assert (world.state(ref), recorded(world, ref)) == (State.DONE, [[DONE, Outcome.SKIPPED, DONE]])
+        assert output(world, ref) == {"outcomes": ["SUCCEEDED", "SKIPPED", "SUCCEEDED"]}
+
+
+async def test_item_has_the_time_at_which_it_settled() -> None:
+    async with mailing() as (world, ref):
+        await world.clock.pass_time(3)
+        first = world.clock.now()
+        await answer(world)
+        await world.clock.pass_time(3)
+        assert [row.settled_at for row in rows(world, ref)] == [first, None, None]
+
+
+async def test_run_that_another_process_has_moved_starts_no_other_item() -> None:
+    async with mailing() as (world, ref):
+        world.executions.meanwhile = [Recovered(world.clock.now(), world.row(ref).epoch, repeatable=False)]
+        await answer(world)
+        assert (world.state(ref), told(world.far)) == (State.ERROR, ["ann"])
+        settled = [event for event in world.executions.events if isinstance(event, ItemSettled)]
+        assert [(event.item, event.result.outcome) for event in settled] == [
+            (0, DONE),
+            (1, Outcome.INTERRUPTED_NOT_SENT),
+        ]
+
+
+async def test_defect_after_a_restart_leaves_items_on_record_as_done() -> None:
+    far = FarEnd()
+    async with engine(far=far, more_kinds=[recipients(far)]) as first:
+        ref = await first.start(await first.publish([MAILS]))
+        await answer(first)
+        await answer(first)
+        await first.store.executions.apply(ref, last_item(first, ref))
+        async with restarted(first, more_kinds=[recipients(far, step=Broken)]) as second:
+            assert (second.state(ref), second.outcomes(ref)) == (State.ERROR, [Outcome.ABANDONED, DONE])
+            assert second.error(ref)["code"] == "OUTPUT_NOT_KEPT"
+            assert told(far) == list(NAMES)
+
+
+class BreaksBetween(RecipientsStep):
+    """Meets a defect after its first item, or before it."""
+
+    after = 1
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open[: self.after]:
+            await items.settle(item.number, Succeeded({}))
+        raise RuntimeError
+
+
+class BreaksAtOnce(BreaksBetween):
+    after = 0
+
+
+@pytest.mark.parametrize(("step", "done"), [(BreaksBetween, 1), (BreaksAtOnce, 0)])
+async def test_defect_between_items_fails_the_step_and_leaves_the_rest_not_started(
+    step: type[RecipientsStep], done: int
+) -> None:
+    async with mailing(step=step) as (world, ref):
+        assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [FAILED])
+        assert recorded(world, ref) == [[DONE] * done + [None] * (3 - done)]
+        assert world.error(ref)["code"] == "INTERNAL"
+        assert [row.reached for row in world.steps(ref)] == ["answered" if done else "not_sent"]
