@@ -7,11 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from interlock.ports import HttpFailureKind
 from interlock.rules.events import Announce, ItemSettled, Recovered
-from interlock.rules.outcomes import Outcome
+from interlock.rules.model import AttemptRef, Result
+from interlock.rules.outcomes import Outcome, Reached
+from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Items, ItemsEnded, PrepareContext, Ready, Report, Skipped, Succeeded
-from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients
+from interlock.steps.documents import MAX_OUTPUT, error_document
+from interlock.steps.kind import Attempt, Failed, Items, ItemsEnded, PrepareContext, Ready, Report, Skipped, Succeeded
+from tests.clocks import SECOND, START, settle
+from tests.engine.recipients import MAILS, NAMES, RecipientsStep, TolerantStep, recipients
 from tests.engine.test_items import DONE, FAILED, Broken, answer, last_item, mailing, output, recorded, rows, told
 from tests.engine.worlds import FarEnd, engine, restarted
 
@@ -145,3 +150,75 @@ async def test_defect_between_items_fails_the_step_and_leaves_the_rest_not_start
         assert recorded(world, ref) == [[DONE] * done + [None] * (3 - done)]
         assert world.error(ref)["code"] == "INTERNAL"
         assert [row.reached for row in world.steps(ref)] == ["answered" if done else "not_sent"]
+
+
+# --- what is put to the rules of an item ------------------------------------------------------------------------------
+
+
+async def test_item_is_recorded_with_all_that_its_report_and_its_progress_say() -> None:
+    retries = RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND)
+    async with mailing(retries, step=TolerantStep) as (world, ref):
+        await answer(world, 200)
+        await answer(world, 503)
+        world.far.open[0].fail(HttpFailureKind.RESET)
+        await settle()
+        settled = [event for event in world.executions.events if isinstance(event, ItemSettled)]
+        refused = b'{"code":"REFUSED","message":"answered 503"}'
+        lost = b'{"code":"LOST","message":"no answer"}'
+        attempt = AttemptRef(0, 1, world.steps(ref)[0].epoch)
+        assert settled == [
+            ItemSettled(START, attempt, 0, Result(DONE, b'{"status":200}', None, 200, "done")),
+            ItemSettled(START, attempt, 1, Result(FAILED, None, refused, 503, "done", Reached.ANSWERED), again=True),
+            ItemSettled(START, attempt, 2, Result(FAILED, None, lost, None, "waiting", Reached.UNKNOWN), again=True),
+        ]
+
+
+class Oversized(RecipientsStep):
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            await items.settle(item.number, Succeeded({"text": "x" * MAX_OUTPUT} if item.number == 1 else {}))
+        return Succeeded({"outputs": [each.output for each in items.settled.values()]})
+
+
+async def test_item_whose_output_is_too_large_is_done_and_says_why_it_has_none() -> None:
+    async with mailing(step=Oversized) as (world, ref):
+        assert (world.state(ref), recorded(world, ref)) == (State.DONE, [[DONE] * 3])
+        assert [row.output is None for row in rows(world, ref)] == [False, True, False]
+        assert b"OUTPUT_TOO_LARGE" in (rows(world, ref)[1].error or b"")
+        assert output(world, ref) == {"outputs": [{}, None, {}]}
+
+
+async def test_stop_after_the_last_item_keeps_the_output_of_the_step() -> None:
+    async with mailing() as (world, ref):
+        await answer(world)
+        await answer(world)
+        world.executions.lose_orders = 1
+        await answer(world)
+        await world.terminate(ref)
+        await world.clock.pass_time(1)
+        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [DONE])
+        assert output(world, ref) == {"SUCCEEDED": list(NAMES), "FAILED": []}
+
+
+class Limited(RecipientsStep):
+    """Reports failures that may be retried until a time."""
+
+    last_start = START
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        error = error_document("REFUSED", "no")
+        for item in items.open:
+            await items.settle(item.number, Failed(error, Reached.ANSWERED, 503, self._retries, self.last_start))
+        return Succeeded({})
+
+
+class LongerLimited(Limited):
+    last_start = START + SECOND
+
+
+@pytest.mark.parametrize(("step", "state"), [(Limited, State.ERROR), (LongerLimited, State.WAITING)])
+async def test_item_is_not_retried_after_the_time_that_its_failure_gives(
+    step: type[RecipientsStep], state: State
+) -> None:
+    async with mailing(RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND), step=step) as (world, ref):
+        assert world.state(ref) is state
