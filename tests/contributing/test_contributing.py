@@ -144,7 +144,7 @@ INSERTED = (
         section=OPERATION,
         path="src/interlock/operations/executions/rows.py",
         named="`rows.py`",
-        anchor="import addenda, detail, events, handlers, leases, receipt, ",
+        anchor="import addenda, detail, events, handlers, leases, ",
         text="state, ",
     ),
     Insertion(
