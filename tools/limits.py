@@ -87,7 +87,12 @@ SECTIONS: Final = {
         Limit("operations.webhooks.callbacks:MAX_CALLBACK_BYTES", "body of a callback", "bytes", "413"),
     ),
     "Command line": (
+        Limit("cli.diagnosis:CHECK_SECONDS", "quick check of a database by `doctor`", "s", "a warning"),
         Limit("cli.documents:MAX_DOCUMENT_BYTES", "file or stdin that is read", "bytes", "exit code 2"),
+        Limit(
+            "cli.listening:MAX_PROBE_BYTES", "answer of a service that `doctor` reads", "bytes", "the rest is not read"
+        ),
+        Limit("cli.listening:PROBE_SECONDS", "time for that answer", "s", "a problem"),
         Limit("cli.profile:MAX_PROFILE_BYTES", "profile that is read", "bytes", "exit code 4"),
         Limit("secrets.keys:MAX_KEY_FILE_BYTES", "key file of the secrets", "bytes", "the server does not start"),
         Limit("cli.retrying:RETRY_SECONDS", "time for which a busy server is asked again", "s", "exit code 1"),

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from interlock.assembly.assemble import assembled
 from interlock.assembly.step_kinds import RELEASED, kind_settings
 from interlock.assembly.system import Platform
-from interlock.cli.serve import kind_options, settings_from
+from interlock.cli.server_options import kind_options, settings_from
 from interlock.contract.base import Message
 from interlock.contract.steps import AutomationStep, SendSlackMessage, WaitForDuration
 from interlock.expressions.check import Checker

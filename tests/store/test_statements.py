@@ -15,7 +15,7 @@ from interlock.store.statements import COLUMNS, COMMON, Dialect, Statement, colu
 
 DIALECT = Dialect.SQLITE
 STATEMENTS = [(subject, name) for subject in subjects(DIALECT) for name in load(subject, DIALECT)]
-OFFLINE = {"backup"}
+OFFLINE = {"backup", "examination"}
 """Subjects that are asked of a copy, or once by a command: they may walk over everything."""
 GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", "cascades"}
 """Tables whose size is a matter of set-up, not of use."""

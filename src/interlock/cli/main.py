@@ -73,6 +73,7 @@ def _imported(name: str) -> ModuleType:
     cls=LazyGroup,
     commands_by_name={
         "serve": ("interlock.cli.serve:serve", "Run the server."),
+        "doctor": ("interlock.cli.doctor:doctor", "Examine what a server needs, and report problems."),
         "token": ("interlock.cli.token:token", "Print a bearer token."),
         "automations": ("interlock.cli.automations:automations", "Apply, list, run and delete automations."),
         "executions": ("interlock.cli.executions:executions", "List, watch and terminate executions."),

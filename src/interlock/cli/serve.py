@@ -8,11 +8,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import uvloop
@@ -21,21 +20,21 @@ from interlock.assembly.assemble import assembled
 from interlock.assembly.step_kinds import kind_settings
 from interlock.assembly.system import Platform, System
 from interlock.cli.failures import Exit, Failure, reason_of, system_failure
-from interlock.cli.listener import (
-    ANSWER_PATIENCE,
-    Server,
-    ServerConfig,
-    bound_socket,
+from interlock.cli.http_server import ANSWER_PATIENCE, Server, ServerConfig, connections_within, permit_files
+from interlock.cli.listening import authority_of, bound
+from interlock.cli.profile import Profile, read_profile, write_private_json, write_profile
+from interlock.cli.server_options import (
+    ENVIRONMENT_PREFIX,
+    NO_CALLBACK_URL,
     check_tls,
-    connections_within,
-    permit_files,
+    server_options,
+    settings_from,
 )
-from interlock.cli.profile import DEFAULT_DATA_DIR, Profile, read_profile, write_private_json, write_profile
 from interlock.cli.terminal import tell
 from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
-from interlock.settings import DEFAULT_GRACE, DEFAULT_LISTEN, DEFAULT_SLOTS, KindSetting, Settings
+from interlock.settings import Settings
 from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 
@@ -51,8 +50,6 @@ ACCEPTS: Final = 16
 """Connections that are accepted in a turn of the loop. libuv accepts one per listening socket, and under load a turn is
 long; a client that terminates a run must not wait seconds for its connection."""
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 log = logging.getLogger("interlock.serve")
 
 
@@ -64,93 +61,12 @@ def _date(context: click.Context, parameter: click.Parameter, value: str) -> str
         raise click.BadParameter(f"{value!r} is not a date; use YYYY-MM-DD, such as 2026-01-31") from error
 
 
-def kind_options(settings: Sequence[KindSetting]) -> Callable[[Command], Command]:
-    """Return a decorator that adds an option for each setting of a step kind."""
-
-    def decorated(command: Command) -> Command:
-        for each in reversed(settings):
-            command = click.option(each.option, each.name, default="", metavar=each.metavar, help=each.help)(command)
-        return command
-
-    return decorated
-
-
-def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> Settings:
-    """Return the settings from the options of the command line; an omitted option has its default."""
-    kinds = {each.name: value for each in of_kinds if (value := options.pop(each.name))}
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    return Settings(**given, of_kinds=kinds)
-
-
-@click.command(context_settings={"auto_envvar_prefix": "INTERLOCK"})
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="Directory for all data; one server at a time.",
-)
-@click.option(
-    "--listen",
-    metavar="HOST:PORT",
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    help="Address to listen on; port 0 selects a free port.",
-)
+@click.command(context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX})
+@server_options
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write when the port accepts: JSON with url, client_id, client_secret (if new) and data_dir.",
-)
-@click.option(
-    "--host", "hosts", multiple=True, metavar="NAME", help="Another host name of the default tenant; may be repeated."
-)
-@click.option(
-    "--allow-egress",
-    multiple=True,
-    metavar="HOST|CIDR[:PORT]",
-    help="Private or plain-http target that webhooks may reach; may be repeated.",
-)
-@click.option(
-    "--public-url", default="", metavar="URL", help="URL at which receivers reach this server, for callback URLs."
-)
-@click.option(
-    "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain (PEM)."
-)
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key (PEM).")
-@click.option(
-    "--ca-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Additional certificate authorities for webhooks (PEM).",
-)
-@click.option(
-    "--slots",
-    type=click.IntRange(min=1, max=10_000),
-    default=DEFAULT_SLOTS,
-    show_default=True,
-    help="Maximum number of attempts in flight.",
-)
-@click.option(
-    "--slots-per-host",
-    type=click.IntRange(min=0, max=10_000),
-    default=0,
-    show_default=True,
-    help="Maximum number of attempts in flight to one host; 0 for fair sharing only.",
-)
-@click.option(
-    "--slots-per-tenant",
-    type=click.IntRange(min=0, max=10_000),
-    default=0,
-    show_default=True,
-    help="Maximum number of attempts in flight of one tenant; 0 for fair sharing only.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0, max=3_600),
-    metavar="SECONDS",
-    default=DEFAULT_GRACE,
-    show_default=True,
-    help="Seconds that attempts in flight may take when the server stops.",
 )
 @click.option(
     "--confirm-clock",
@@ -166,7 +82,6 @@ def settings_from(options: dict[str, Any], of_kinds: Sequence[KindSetting]) -> S
     default=LogFormat.AUTO.value,
     show_default=True,
 )
-@kind_options(kind_settings())
 def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
@@ -180,8 +95,6 @@ def serve(ready_file: Path | None, log_format: str, **options: Any) -> None:
     Each option has an environment variable: INTERLOCK_LISTEN, INTERLOCK_ALLOW_EGRESS (several values, with spaces).
     """
     configure(LogFormat(log_format))
-    if (options["tls_cert"] is None) != (options["tls_key"] is None):
-        raise click.UsageError("--tls-cert and --tls-key must be given together")
     settings = settings_from(options, kind_settings())
     sys.setswitchinterval(SWITCH_INTERVAL)
     permit_files()
@@ -227,12 +140,12 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
     public_url = settings.reached_at
     check_tls(settings)
     try:
-        listener = bound_socket(host, port)
+        listener = bound(host, port)
     except (OSError, ValueError) as error:
         raise Unavailable(f"cannot listen on {settings.listen}: {reason_of(error)}") from error
     scheme = "https" if settings.tls_cert is not None else "http"
     address, port = listener.getsockname()[:2]
-    authority = _authority(address, port)
+    authority = authority_of(address, port)
     url = f"{scheme}://{authority}"
     server: Server | None = None
     untold: OSError | None = None
@@ -250,10 +163,10 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         elif not ip_address(address).is_unspecified:
             system.reached_at(url)
         elif settings.hosts:
-            system.reached_at(f"{scheme}://{_authority(settings.hosts[0], port)}")
+            system.reached_at(f"{scheme}://{authority_of(settings.hosts[0], port)}")
         else:
             system.reached_at(url, is_known=False)
-            log.warning("no callback URL is known", extra={"reason": _UNREACHED.format(settings.listen)})
+            log.warning("no callback URL is known", extra={"reason": NO_CALLBACK_URL.format(settings.listen)})
         config = ServerConfig(
             system.api,
             loop="none",
@@ -362,14 +275,3 @@ def _bring_up_to_date(kept: Path, url: str) -> dict[str, str]:
     if known.url != url:
         write_profile(kept.parent, Profile(url, known.client_id, known.client_secret))
     return {"client_id": known.client_id}
-
-
-def _authority(host: str, port: int) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-
-
-_UNREACHED: Final = (
-    "--listen {} says on which addresses the server listens, not where remotes reach it; set --public-url, such as "
-    "https://interlock.example, or --host NAME. Until then webhooks are sent without a callback URL"
-)

@@ -43,8 +43,8 @@ class AesVault:
 
     def __init__(self, keys: Sequence[bytes], ids: Ids, save: Callable[[], None] | None = None) -> None:
         self._save = save
-        self._keys = {_key_id(key): key for key in keys}
-        self._newest = _key_id(keys[0])
+        self._keys = {key_id(key): key for key in keys}
+        self._newest = key_id(keys[0])
         self._ids = ids
 
     def seal(self, place: Place, document: bytes, secret: Set[str]) -> SecretRef:
@@ -87,7 +87,8 @@ def _parts(plain: bytes) -> Revealed:
         raise SecretUnreadable(_DAMAGED) from None
 
 
-def _key_id(key: bytes) -> bytes:
+def key_id(key: bytes) -> bytes:
+    """Return the id of a key, which each document that it sealed names after its format."""
     return sha256(b"id of a key of secrets" + key).digest()[:_KEY_ID_BYTES]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -20,6 +20,11 @@ STATEMENT_CACHE = 256
 
 DriverError: Final = apsw.Error
 """What SQLite raises, for the edges, which know no driver."""
+
+
+def sqlite_version() -> tuple[int, str]:
+    """Return the version of SQLite, as the number that `OLDEST_SQLITE` is compared with and as text."""
+    return apsw.SQLITE_VERSION_NUMBER, apsw.sqlite_lib_version()
 
 
 @contextmanager
@@ -43,8 +48,9 @@ def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
         Fatal: SQLite is too old, the settings did not take, the database belongs to a newer program, or the disk or the
             file is damaged.
     """
-    if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
-        raise Fatal(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
+    number, text = sqlite_version()
+    if number < OLDEST_SQLITE:
+        raise Fatal(f"SQLite {text} is too old: 3.51.3 or newer is needed")
     connection = apsw.Connection(path, vfs=vfs, statementcachesize=STATEMENT_CACHE)
     _pragma(connection, "journal_mode", "WAL", "memory" if path == MEMORY else "wal")
     _pragma(connection, "synchronous", "FULL", 2)
@@ -81,7 +87,24 @@ def migrate(connection: apsw.Connection) -> int:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
     )
-    applied = list(connection.execute("SELECT number, checksum FROM migrations ORDER BY number"))
+    applied = checked_schema(list(connection.execute("SELECT number, checksum FROM migrations ORDER BY number")))
+    for migration in known[applied:]:
+        with connection:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)",
+                (migration.number, migration.name, migration.checksum),
+            )
+    return len(known) - applied
+
+
+def checked_schema(applied: Sequence[tuple[Any, ...]]) -> int:
+    """Return the number of the schema that these migrations, as (number, checksum), have made.
+
+    Raises:
+        Fatal: the database was made by a newer program, or a migration was edited after it had been applied.
+    """
+    known = migrations()
     if len(applied) > len(known):
         raise Fatal(
             f"this database has schema {len(applied)}, and this program knows {len(known)}: it was written by a newer "
@@ -90,14 +113,7 @@ def migrate(connection: apsw.Connection) -> int:
     for (number, checksum), migration in zip(applied, known, strict=False):
         if checksum != migration.checksum:
             raise Fatal(f"migration {number} ({migration.name}) differs from the one this database was made with")
-    for migration in known[len(applied) :]:
-        with connection:
-            connection.execute(migration.sql)
-            connection.execute(
-                "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)",
-                (migration.number, migration.name, migration.checksum),
-            )
-    return len(known) - len(applied)
+    return len(applied)
 
 
 def _pragma(connection: apsw.Connection, name: str, value: str, expected: str | int) -> None:

@@ -8,6 +8,8 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
@@ -140,19 +142,55 @@ def is_ours(name: str) -> bool:
 _OURS = (LOCK, FORMER_RESERVE, "frozen.json", "restore.json", "profile.json", ".profile.json", "working", "secrets.key")
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who has access to a data directory and the files in it."""
+
+    unusable: tuple[str, ...]
+    """Why a server refuses the directory: a symbolic link, no regular file, or another user's."""
+    shared: tuple[Path, ...]
+    """The paths to which other users have access; a server takes it away at its start."""
+
+
+def access_of(directory: Path) -> Access:
+    """Return what `make_private` would refuse or change, and change nothing.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    found = [(directory, os.stat(directory, follow_symlinks=False), stat.S_ISDIR)]
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if is_ours(entry.name) and not entry.is_dir(follow_symlinks=False):
+                    found.append((Path(entry.path), entry.stat(follow_symlinks=False), stat.S_ISREG))
+    wrong = [_wrong_with(path, status, is_right) for path, status, is_right in found]
+    return Access(
+        tuple(error.message for error in wrong if error is not None),
+        tuple(path for path, status, _ in found if status.st_mode & PRIVATE and not stat.S_ISLNK(status.st_mode)),
+    )
+
+
 def _check(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -> None:
-    if stat.S_ISLNK(found.st_mode):
-        raise _is_link(path)
-    if not is_right(found.st_mode):
-        raise Fatal(f"{path} is not what it has to be: a directory for the data, and regular files in it")
-    if found.st_uid != os.geteuid():
-        raise Fatal(
-            f"{path} belongs to the user with the number {found.st_uid}, and this process runs as {os.geteuid()}: "
-            "run it as that user, or change the owner"
-        )
+    wrong = _wrong_with(path, found, is_right)
+    if wrong is not None:
+        raise wrong
     if found.st_mode & PRIVATE:
         _log.warning("other users had access to %s (mode %o); it is taken away", path, stat.S_IMODE(found.st_mode))
         path.chmod(stat.S_IMODE(found.st_mode) & ~PRIVATE)
+
+
+def _wrong_with(path: Path, found: os.stat_result, is_right: Callable[[int], bool]) -> Fatal | None:
+    if stat.S_ISLNK(found.st_mode):
+        return _is_link(path)
+    if not is_right(found.st_mode):
+        return Fatal(f"{path} is not what it has to be: a directory for the data, and regular files in it")
+    if found.st_uid != os.geteuid():
+        return Fatal(
+            f"{path} belongs to the user with the number {found.st_uid}, and this process runs as {os.geteuid()}: "
+            "run it as that user, or change the owner"
+        )
+    return None
 
 
 def _is_link(path: Path) -> Fatal:

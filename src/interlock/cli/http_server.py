@@ -1,19 +1,14 @@
-"""The listening side of `interlock serve`: its socket, TLS files and open files, and uvicorn with an orderly end."""
+"""uvicorn with an orderly end, and the open files that its connections need."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import uvicorn
-
-from interlock.cli.failures import reason_of
-from interlock.errors import InvalidArgument
-from interlock.settings import Settings
 
 ANSWER_PATIENCE: Final = 2.0
 """Seconds for which the port stays open after the drain, for requests in progress."""
@@ -72,44 +67,3 @@ def permit_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def bound_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address, and not listening yet."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def check_tls(settings: Settings) -> None:
-    """Read certificate and key before the start.
-
-    Raises:
-        InvalidArgument: They cannot be read, or do not match.
-    """
-    if settings.tls_cert is None or settings.tls_key is None:
-        return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_password)
-    except ssl.SSLError as error:
-        wrong = (
-            "the key does not match the certificate" if "MISMATCH" in str(error) else "one of them is not a PEM file"
-        )
-        raise InvalidArgument.at(
-            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {wrong}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InvalidArgument.at(
-            "--tls-cert, --tls-key", f"{settings.tls_cert} and {settings.tls_key} cannot be used: {reason_of(error)}"
-        ) from error
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted; decrypt it first (openssl pkey -in KEY -out PLAIN)")
