@@ -1,1 +1,1 @@
-"""What is remembered: one contract, kept by SQLite. SQL is source and lives in named `.sql` files."""
+"""The store: implements the ports of the data on SQLite. SQL is source, in named `.sql` files."""

@@ -1,8 +1,8 @@
-"""The file `working`: which runs are being evaluated. The system keeps it when the process dies, so nothing is synced.
+"""The file `working`: the runs that are being evaluated. It outlives the process without a sync.
 
-A write costs about two microseconds. Only the end of the machine can lose one, and no run brings that about. At the
-start each run that a dead process had marked is counted as lost once more; runs with losses stay in the file until they
-have gone on.
+A write costs about two microseconds. Only the end of the machine can lose one, and no run causes that. At the start,
+each run that the previous process had marked has one more loss; runs with losses stay in the file until they have
+continued.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from interlock.rules.model import Ref
 
 FILE_NAME: Final = "working"
 MAX_MARKED_RUNS: Final = 4_096
-"""Runs marked at once; those beyond are not marked."""
+"""Maximum number of runs that are marked at a time; further runs are not marked."""
 _MAGIC: Final = b"interlock working 1\n".ljust(28)
 _HEAD: Final = struct.Struct("<28sI")
 _RECORD: Final = struct.Struct("<qqqq")
-"""Tenant, id, losses, and whether it is being worked on: 1 yes, 2 no."""
+"""Tenant, id, losses, and whether the run is being evaluated: 1 yes, 2 no."""
 _NONE: Final = bytes(_RECORD.size)
 _IN_USE: Final = 1
 _CLOSED: Final = 2
@@ -30,7 +30,7 @@ _RESTING: Final = 2
 
 
 class FileMarks:
-    """`ports.Marks` in a file. Without room for the file nothing is marked."""
+    """`ports.Marks` in a file. Without room for the file no run is marked."""
 
     def __init__(self, path: Path) -> None:
         self.unclean = False
@@ -85,11 +85,11 @@ class FileMarks:
             self._let_go()
 
     def abandon(self) -> None:
-        """Let go of the file as it is, as the death of the process would: for tests and simulations."""
+        """Close the file as it is, as the end of the process would; the simulator uses it."""
         self._let_go()
 
     def _read(self, descriptor: int) -> None:
-        """Count a loss for each run that was being worked on."""
+        """Count a loss for each run that was being evaluated."""
         head = os.pread(descriptor, _HEAD.size, 0)
         if len(head) < _HEAD.size or _HEAD.unpack(head)[0] != _MAGIC:
             return
@@ -103,7 +103,7 @@ class FileMarks:
                     self._losses[Ref(tenant, id_)] = losses + lost
 
     def _begin_file(self, descriptor: int) -> None:
-        # All of its room is taken now, so that no later write can lack any.
+        # The file has its full size now, so that no later write needs room.
         size = _HEAD.size + MAX_MARKED_RUNS * _RECORD.size
         os.posix_fallocate(descriptor, 0, size)
         content = bytearray(_HEAD.pack(_MAGIC, _IN_USE))

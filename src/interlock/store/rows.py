@@ -1,4 +1,4 @@
-"""Rows of the execution tables, to the records of the rules and the ports; the way back is in `rowset`."""
+"""Converts rows of the execution tables to records of the rules and the ports; `rowset` converts records to rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from interlock.store.statements import columns
 Row = tuple[Any, ...]
 
 LARGEST = 2**63 - 1
-"""Above every id and every number."""
+"""Greater than every id and every number."""
 
 EXECUTION: Final = columns("execution")
 _WIDTH: Final = len(EXECUTION)
@@ -36,7 +36,7 @@ _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{member.value: memb
 
 
 def execution(row: Row) -> Execution:
-    """From the columns of a run, whatever follows them left out. A run is built of its fields in their order."""
+    """Return a run from its columns, without those that follow. They are the fields of a run in their order."""
     values = list(row[:_WIDTH])
     values[_STATE] = _STATES[values[_STATE]]
     values[_WAITS] = _WAITING[values[_WAITS]]
@@ -45,7 +45,7 @@ def execution(row: Row) -> Execution:
 
 
 def step(row: Row) -> StepRow:
-    """From the columns of `steps_of`."""
+    """Return an attempt at a step from the columns of `steps_of`."""
     (
         position,
         attempt,
@@ -87,7 +87,7 @@ def step(row: Row) -> StepRow:
 
 
 def item(row: Row) -> ItemRow:
-    """From the columns of `items_of` and `items_of_step`."""
+    """Return an item from the columns of `items_of` and `items_of_step`."""
     position, attempt, number, name, outcome, settled_at, output, error, reached, again, sealed = row
     return ItemRow(
         position=position,
@@ -109,19 +109,19 @@ def outcome(value: str | None) -> Outcome | None:
 
 
 def kept_callback(row: Row) -> KeptCallback:
-    """From the columns of `callback_kept`."""
+    """Return a stored callback from the columns of `callback_kept`."""
     at, output, status, sealed = row
     return KeptCallback(at, Result(Outcome.SUCCEEDED, output, status=status, sealed=sealed))
 
 
 def called_step(position: int, row: Row) -> CalledStep:
-    """From the columns of `step_newest`."""
+    """Return the called step from the columns of `step_newest`."""
     attempt, epoch, outcome_, late = row
     return CalledStep(AttemptRef(position, attempt, epoch), _OUTCOMES[outcome_], bool(late))
 
 
 def termination(row: Row) -> Termination:
-    """From the columns of `termination_get`."""
+    """Return a termination from the columns of `termination_get`."""
     client, principal, address, reason, asked, cascade, deadline, cause, cause_execution, *rest = row
     accepted_at, deadline_at, mode, found, below = rest
     request = TerminationRequest(

@@ -1,8 +1,8 @@
-"""What the rules decided, as rows with named columns: the one mapping from records to the columns of the tables.
+"""A decision as rows with named columns: the one mapping from records to the columns of the tables.
 
-A `Change` names a statement and says where the value of each of its parameters stands in two objects, for most of them
-the run and the record. The values are taken by `operator.attrgetter`, as fast as a tuple written by hand, and no line
-depends on the order of the columns.
+A `Change` names a statement, and for each of its parameters the attribute of one of two objects that has its value;
+for most changes the run and the record. `operator.attrgetter` reads the values as fast as a hand-written tuple, and no
+line depends on the order of the columns.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from interlock.store.statements import columns
 
 Values = tuple[Any, ...]
 Paths = Mapping[str, str]
-"""For each column the attribute, or the attributes with dots between them, in which its value stands."""
+"""For each column the attribute that has its value, or a path of attributes with dots."""
 
 
 class Change:
-    """A statement that writes, and where its values stand.
+    """A statement that writes, and the attributes that have its values.
 
     Args:
-        name: of the statement.
-        first: the columns that come of the first object, with their paths.
-        second: those that come of the second.
-        guarded: it must find exactly one row; if it finds none, the row was not where it had been read.
+        name: The name of the statement.
+        first: The columns whose values the first object has, with their paths.
+        second: The columns whose values the second object has, with their paths.
+        guarded: Whether the statement must find exactly one row; otherwise the row was changed since it was read.
     """
 
     __slots__ = ("columns", "first", "guarded", "name", "second")
@@ -52,21 +52,21 @@ class Change:
         self.name = name
         self.guarded = guarded
         self.columns = (*first, *second)
-        # Two functions, and no method around them: a decision of three rows would pay a microsecond for it.
+        # Two functions instead of a method: a method would cost a decision of three rows a microsecond.
         self.first = _getter(first)
         self.second = _getter(second)
 
 
 RowSet = list[tuple[Change, Values]]
-"""Each change with its values in the order of its columns; in the order in which they are to be written."""
+"""The changes in the order in which they are written, each with its values in the order of its columns."""
 
 
 def rowset_of(was: Execution, decision: Decision, at: int) -> RowSet:
-    """What the rules decided for a run that exists."""
+    """Return the rows of a decision about an existing run."""
     row = decision.execution
     rows: RowSet = []
     if decision.moved:
-        # From one attempt to the next nothing that is indexed changes, so the narrower statement spares the indexes.
+        # No indexed column changes from one attempt to the next, so this statement leaves the indexes alone.
         change = STEP if row.state is was.state is State.PROCESS_STEP else MOVE
         rows.append((change, change.first(row) + change.second(was)))
     for record in decision.records:
@@ -82,7 +82,7 @@ def rowset_of_new(
     sealed: SecretRef | None = None,
     subject: str | None = None,
 ) -> RowSet:
-    """A run that did not exist, and what goes beside it."""
+    """Return the rows of a new run and of the records of its start."""
     given = Given(input_, sealed, subject)
     rows: RowSet = [(INSERT, INSERT.first(row) + INSERT.second(given)), (INPUT, INPUT.first(row) + INPUT.second(given))]
     for record in records:
@@ -91,12 +91,12 @@ def rowset_of_new(
 
 
 def audit_values(tenant: int, at: int, entry: AuditEntry) -> Values:
-    """One row of the audit record, in the order of the columns of `AUDIT`."""
+    """Return the values of a row of the audit record, in the order of the columns of `AUDIT`."""
     return AUDIT.first(Occasion(tenant, at)) + AUDIT.second(entry)
 
 
 def audit_entry(request: TerminationRequest, id_: int, verdict: str, found: str) -> AuditEntry:
-    """The audit row of one termination asked for. `deadline` in its details is microseconds."""
+    """Return the audit entry of a requested termination. `deadline` in its details is in microseconds."""
     named = f',"named":"{request.cause_execution}"' if request.cause_execution is not None else ""
     details = (
         f'{{"cause":"{request.cause}","found":"{found}","mode":"{request.mode}",'
@@ -116,7 +116,7 @@ def audit_entry(request: TerminationRequest, id_: int, verdict: str, found: str)
 
 
 class Given(NamedTuple):
-    """What a run was started with."""
+    """The trigger data of a run."""
 
     input: bytes
     sealed: SecretRef | None
@@ -124,7 +124,7 @@ class Given(NamedTuple):
 
 
 class Occasion(NamedTuple):
-    """Whose audit record, and when."""
+    """The audit record, by its tenant, and the time of the entry."""
 
     tenant: int
     at: int
@@ -138,7 +138,7 @@ class OpenedItem(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """A result that came too late."""
+    """A result that arrived after the outcome."""
 
     position: int
     attempt: int
@@ -153,7 +153,7 @@ def _getter(paths: Paths) -> Callable[[object], Values]:
 
 
 def _named(*names: str) -> dict[str, str]:
-    """Columns that are called like the attributes."""
+    """Return columns that have the names of the attributes."""
     return {name: name for name in names}
 
 

@@ -7,11 +7,11 @@ import asyncio
 from interlock.ports.signals import Signal
 
 LEFT_BEHIND = (Signal.CASCADES, Signal.BULK_ACTIONS, Signal.BULK_TERMINATIONS, Signal.AUDIT)
-"""What an earlier process may have begun and not ended: sent at the start."""
+"""The signals of work that an earlier process may have left; they are sent at the start."""
 
 
 class LocalSignals:
-    """`ports.Signals` of a store that one process has to itself."""
+    """`ports.Signals` of a store that only one process uses."""
 
     def __init__(self) -> None:
         self._sent = {signal: asyncio.Event() for signal in Signal}

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 COMMON: Final = "common"
 COLUMNS: Final = "columns"
-"""The file with the lists of columns; it is no subject."""
+"""The file with the lists of columns; it is not a subject."""
 
 _NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
@@ -25,7 +25,7 @@ _COLUMNS: Final = re.compile(r"\{(:?)([a-z_]+)\}")
 
 
 class Dialect(StrEnum):
-    """Which database a statement is written for: the folder that overrides `sql/common`."""
+    """The database that a statement is written for: the folder that overrides `sql/common`."""
 
     SQLITE = "sqlite"
 
@@ -34,13 +34,13 @@ _SIGN: Final = {Dialect.SQLITE: "?"}
 
 
 class Statement(str):
-    """A statement as its driver takes it: parameters are numbered, as they appear if no order is given."""
+    """A statement for its driver: its parameters are numbered, by default in the order of their appearance."""
 
     __slots__ = ("dialect", "name", "parameters", "text", "values")
 
     name: str
     text: str
-    """As it is written, with named parameters."""
+    """The text in the file, with named parameters."""
     dialect: Dialect
     parameters: tuple[str, ...]
     """The names of the parameters, in the order of their numbers."""
@@ -49,7 +49,7 @@ class Statement(str):
 
     @classmethod
     def of(cls, name: str, text: str, dialect: Dialect, order: Sequence[str] | None = None) -> Statement:
-        """Make one of a text with named parameters, numbered in an order."""
+        """Make a statement of a text with named parameters, which are numbered in an order."""
         parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)) if order is None else order)
         sign = _SIGN[dialect]
         made = cls(_PARAMETER.sub(lambda found: f"{sign}{parameters.index(found[1]) + 1}", text))
@@ -58,10 +58,10 @@ class Statement(str):
         return made
 
     def ordered(self, parameters: Sequence[str]) -> Statement:
-        """The same with its parameters numbered in another order.
+        """Return the statement with its parameters numbered in another order.
 
         Raises:
-            ValueError: these are not its parameters.
+            ValueError: These are not its parameters.
         """
         if set(parameters) != set(self.parameters) or len(parameters) != len(self.parameters):
             raise ValueError(f"{self.name} has the parameters {self.parameters}, not {tuple(parameters)}")
@@ -70,20 +70,20 @@ class Statement(str):
 
 @cache
 def load(subject: str, dialect: Dialect) -> dict[str, Statement]:
-    """The statements of one subject, by name, as the driver of the dialect takes them.
+    """Return the statements of one subject, by name, for the driver of the dialect.
 
     Raises:
-        ValueError: a name is given twice in one file, or a list of columns is unknown.
+        ValueError: A name is given twice in one file, or a list of columns is unknown.
     """
     return {name: Statement.of(name, text, dialect) for name, text in texts(subject, dialect).items()}
 
 
 @cache
 def statements(dialect: Dialect) -> dict[str, Statement]:
-    """The statements of all subjects, by name.
+    """Return the statements of all subjects, by name.
 
     Raises:
-        ValueError: two subjects have a statement of the same name.
+        ValueError: Two subjects have a statement with the same name.
     """
     found: dict[str, Statement] = {}
     for subject in subjects(dialect):
@@ -95,17 +95,17 @@ def statements(dialect: Dialect) -> dict[str, Statement]:
 
 
 def texts(subject: str, dialect: Dialect) -> dict[str, str]:
-    """The same with named parameters, as they are written."""
+    """Return the statements of one subject, by name, with named parameters as in the files."""
     found = _read(COMMON, subject) | _read(dialect, subject)
     return {name: _COLUMNS.sub(_listed, text) for name, text in found.items()}
 
 
 @cache
 def columns(name: str) -> tuple[str, ...]:
-    """A list of columns.
+    """Return a list of columns.
 
     Raises:
-        ValueError: there is no such list.
+        ValueError: There is no such list.
     """
     found = _read(COMMON, COLUMNS)
     if name not in found:
@@ -114,7 +114,7 @@ def columns(name: str) -> tuple[str, ...]:
 
 
 def subjects(dialect: Dialect) -> list[str]:
-    """The names of all files with statements of the dialect."""
+    """Return the names of all files with statements of the dialect."""
     return sorted({name for folder in (COMMON, dialect) for name in _files(folder)} - {COLUMNS})
 
 

@@ -1,4 +1,4 @@
-"""Numbered SQL, applied in order and never edited after a release: each one's checksum is kept with the data."""
+"""Numbered SQL, applied in order. The database stores the checksum of each, so a released one is never edited."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Migration:
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All of them, in order, numbered without a gap.
+    """Return all migrations in order.
 
     Raises:
-        ValueError: a number is missing or given twice.
+        ValueError: A number is missing or given twice.
     """
     found = []
     for entry in resources.files("interlock.store.migrations").iterdir():

@@ -18,10 +18,10 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import Queries, Tx, drive
 
 ASSERTION_KEPT = 15 * 60 * 1_000_000
-"""Microseconds for which a used assertion is remembered: longer than any assertion can be valid."""
+"""Microseconds for which a used assertion is stored: longer than any assertion can be valid."""
 ASSERTIONS_MOST = 100_000
-"""Used assertions remembered for a tenant; beyond that new ones are refused, since forgetting one would let it in
-again."""
+"""Maximum number of used assertions that are stored for a tenant. Beyond it new ones are refused, because a deleted one
+could be used again."""
 
 
 class SqliteAccess:
@@ -33,8 +33,8 @@ class SqliteAccess:
         self._most_assertions = most_assertions
         self.revocations = 0
         self.decisions: bulk.SqliteBulk
-        """How the runs of a revoked tenant are terminated; the store sets it once both are there."""
-        # Asked for each event of each run; this process alone writes it.
+        """Terminates the runs of a revoked tenant; the store sets it after it has made both parts."""
+        # Each event of each run reads this, and only this process writes it.
         self._disabled = {id_ for (id_,) in drive(reader.all("tenants_disabled"))}
 
     # --- tenants --------------------------------------------------------------------------------------------------
@@ -43,11 +43,11 @@ class SqliteAccess:
         return [await self._tenant(row) for row in await self._reader.all("tenants_all")]
 
     async def tenant_ids(self) -> list[int]:
-        """The ids of all tenants."""
+        """Return the ids of all tenants."""
         return [id_ for (id_,) in await self._reader.all("tenant_ids")]
 
     def automations_disabled(self, tenant: int) -> bool:
-        """Whether the tenant's switch "disable automations" is on."""
+        """Return whether the tenant's switch "disable automations" is on."""
         return tenant in self._disabled
 
     async def tenant_of_host(self, host: str) -> TenantRow | None:
@@ -100,7 +100,7 @@ class SqliteAccess:
                 self.decisions.first_batch(tenant, batch)
             return self._revoked(batch is not None)
 
-        # By itself, so that no job of its group goes on as if the tenant were still let in.
+        # The job has a group of its own, so that no other job of its group still accepts the tenant.
         return await self._writer.submit(job, urgent=True, heavy=True, committed=committed) is not None
 
     async def settings(self, tenant: int) -> TenantSettings | None:
@@ -128,7 +128,7 @@ class SqliteAccess:
             (self._disabled.add if result.automations_disabled else self._disabled.discard)(tenant)
             return False
 
-        # By itself: a run that goes on in the same group would not meet the switch.
+        # The job has a group of its own: a run that moves in the same group would not read the switch.
         return self._writer.submit(job, urgent=True, heavy=True, committed=committed)
 
     async def _tenant(self, row: tuple[Any, ...]) -> TenantRow:
@@ -154,7 +154,7 @@ class SqliteAccess:
     def create_client(self, row: ClientRow, audit: AuditEntry) -> Future[None]:
         async def job(tx: Tx) -> None:
             tenant = await tx.one("tenant_get", id=row.tenant)
-            # A client that is made beside the revocation of its tenant would survive it.
+            # A client that was created during the revocation of its tenant would stay valid.
             if tenant is None or tenant[-1] is not None:
                 raise NotFound(f"there is no tenant {row.tenant}")
             if (await tx.one("client_get", tenant=row.tenant, id=row.id)) is not None:
@@ -184,7 +184,7 @@ class SqliteAccess:
         return self._writer.submit(job, committed=self._revoked)
 
     def forget_tokens(self) -> None:
-        """What was remembered of tokens is void."""
+        """Remove all cached tokens."""
         self.revocations += 1
 
     def _revoked(self, done: bool) -> bool:
@@ -257,7 +257,7 @@ class SqliteAccess:
 
 
 async def client_in(queries: Queries, tenant: int, id: str) -> ClientRow | None:
-    """The client as the transaction sees it."""
+    """Return the client as the transaction reads it."""
     found = await queries.one("client_get", tenant=tenant, id=id)
     return None if found is None else _client(tenant, found)
 

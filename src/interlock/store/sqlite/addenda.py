@@ -1,4 +1,4 @@
-"""Addenda in SQLite: rows that are added behind others, and never changed."""
+"""Addenda in SQLite: rows that are appended and never changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import Queries, Tx
 
 MOST: Final = 250
-"""Addenda of one run: a reader of the run reads all of them."""
+"""Maximum number of addenda of one run: a reader of the run reads all of them."""
 REPEATED_WITHIN: Final = 86_400 * SECOND
 
 
@@ -53,7 +53,7 @@ class SqliteAddenda:
 
 
 async def _newest(tx: Tx, about: Addendum) -> Addendum | None:
-    """The newest one about the same step, attempt and item."""
+    """Return the newest addendum about the same step, attempt and item."""
     row = await tx.one(
         "addendum_newest",
         tenant=about.ref.tenant,
@@ -66,7 +66,7 @@ async def _newest(tx: Tx, about: Addendum) -> Addendum | None:
 
 
 def _repeats(new: Addendum, newest: Addendum) -> bool:
-    """Whether the same client says the same again, and the first time is not long ago."""
+    """Return whether the same client has recently added the same addendum."""
     said = (newest.finding, newest.note, newest.actor.client)
     return new.at - newest.at <= REPEATED_WITHIN and said == (new.finding, new.note, new.actor.client)
 

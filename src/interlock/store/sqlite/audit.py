@@ -1,4 +1,4 @@
-"""The audit record in SQLite: rows beside what they tell of, and the seals that follow."""
+"""The audit record in SQLite: rows in the commit of the change that they record, and seals that follow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START = (0, bytes(32))
 
 
 async def append_audit(tx: Tx, tenant: int, at: int, entry: AuditEntry) -> None:
-    """Write one row of the record; to be called within the transaction of what it tells of."""
+    """Write one row of the record, within the transaction of the change."""
     await tx.write([(AUDIT, audit_values(tenant, at, entry))])
 
 

@@ -72,7 +72,7 @@ class SqliteAutomations:
             stored = _automation(found)
             if stored.updated_at != read_at:
                 raise Conflict("the automation was changed since it was read; read it again and repeat the change")
-            # Strictly later, so that two changes in one microsecond are told apart.
+            # The time is strictly later, so that two changes within one microsecond differ.
             moved = replace(
                 stored,
                 document=row.document,
@@ -139,7 +139,7 @@ class SqliteAutomations:
         return await self._kept.get((tenant, id))
 
     async def get_many(self, tenant: int, ids: Sequence[str]) -> Mapping[str, AutomationRow]:
-        # Most are kept, and on this database the others cost no round trip.
+        # Most rows are cached, and with this database the others cost no round trip.
         found = [(id_, await self._kept.get((tenant, id_))) for id_ in ids]
         return {id_: row for id_, row in found if row is not None}
 
@@ -189,7 +189,7 @@ class SqliteAutomations:
 
 
 def _automation(row: rows.Row) -> AutomationRow:
-    """From the columns of `automation_get`, which every statement that reads automations has."""
+    """Return an automation from the columns of `automation_get`, as every statement that reads automations has them."""
     (
         tenant,
         id_,
@@ -221,7 +221,7 @@ def _automation(row: rows.Row) -> AutomationRow:
 
 
 def _definition(row: rows.Row) -> Definition:
-    """From the columns of `definition_get`, which every statement that reads definitions has."""
+    """Return a definition from the columns of `definition_get`, as every statement that reads definitions has them."""
     tenant, id_, automation, version, steps, triggers, context, created_at, apps, on_demand = row
     return Definition(
         tenant=tenant,
@@ -269,6 +269,6 @@ def _digest(definition: Definition) -> bytes:
     parts: tuple[bytes | None, ...] = (definition.steps, definition.triggers, definition.context)
     if definition.apps is not None:
         parts = (*parts, definition.apps.encode())
-    # The lengths keep two splits of the same bytes apart; -1 keeps no context apart from an empty one.
+    # The lengths distinguish two splits of the same bytes; -1 distinguishes no context from an empty one.
     lengths = ",".join(str(-1 if part is None else len(part)) for part in parts)
     return hashlib.sha256(lengths.encode() + b":" + b"".join(part or b"" for part in parts)).digest()

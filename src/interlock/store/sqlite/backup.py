@@ -1,7 +1,7 @@
-"""Backups of the embedded store: taken while the server runs, checked, and restored to a store that is held still.
+"""Backups of the embedded store: created while a server runs, verified, and restored to a frozen store.
 
-A restored store knows nothing of what was done after the backup was taken. So it starts *frozen*: it can be read, its
-runs can be stopped, and nothing of it moves until an operator releases it.
+A restored store has no record of anything that happened after the backup. So it starts *frozen*: it can be read and its
+runs can be terminated, and no run moves until an operator releases the store.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from interlock.store.statements import Dialect, load
 from interlock.store.tx import drive
 
 FROZEN: Final = "frozen.json"
-"""The file in a data directory that holds it still; it says which backup it came from."""
+"""The file that freezes a data directory; it names the backup."""
 SUM: Final = ".sha256"
 RESTORE_ACTION: Final = "store.restore"
 RELEASE_ACTION: Final = "store.release"
 PAGES_AT_ONCE: Final = 1_024
-"""Pages copied before writers get a turn: 4 MiB."""
+"""Pages that are copied before other writers may continue: 4 MiB."""
 RESTORING: Final = "restore.json"
-"""The file in a data directory that a restore is not at its end; it says of which backup."""
+"""The file in a data directory whose restore is not complete; it names the backup."""
 PARTIAL: Final = f"{DATABASE}.partial"
 _COMPANIONS: Final = tuple(f"{DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal"))
 
@@ -48,7 +48,7 @@ _ACTIVE: Final = tuple(state for state in State if state not in TERMINAL)
 
 @value(frozen=True, slots=True)
 class BackupFacts:
-    """What is in a backup."""
+    """The contents of a backup."""
 
     file: str
     size: int
@@ -57,14 +57,14 @@ class BackupFacts:
     automations: int
     executions: int
     unfinished: int
-    """Runs that were not at rest for good."""
+    """Runs that were active."""
     sha256: str
-    """Of the file. It stands beside it, in FILE.sha256, in the form of `sha256sum`."""
+    """The digest of the file. FILE.sha256 contains it in the format of `sha256sum`."""
 
 
 @value(frozen=True, slots=True)
 class OpenAttempt:
-    """A run that was under way when the backup was taken: what came after is not known here."""
+    """A run that was active in the backup; the store has no record of what it did afterwards."""
 
     tenant: int
     execution: int
@@ -75,10 +75,10 @@ class OpenAttempt:
 
 
 class Files:
-    """Changes of files, one method each. What is written is private to its user, and on the disk when it is done."""
+    """Changes files, by one method each. Written files are private to their user, and synced when it returns."""
 
     def write(self, file: Path, text: str) -> None:
-        """Put a text into a file, whole or not at all."""
+        """Write a file atomically."""
         partial = file.with_name(f"{file.name}.partial")
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -87,7 +87,7 @@ class Files:
         self.put(partial, file)
 
     def put(self, partial: Path, file: Path) -> None:
-        """Put a file in its place, whole or not at all."""
+        """Move a file to its place atomically."""
         self.sync(partial)
         self.rename(partial, file)
         self.sync(file.parent)
@@ -111,8 +111,8 @@ class Files:
         work()
 
     def copy(self, reader: apsw.Connection, file: Path) -> None:
-        """Copy a database into a file, over whatever an earlier try has left."""
-        # What an earlier try left must not be rolled back into this one.
+        """Copy a database into a file, and overwrite what an earlier attempt left."""
+        # SQLite must not roll the journal of an earlier attempt back into this copy.
         for name in (file.name, f"{file.name}-journal", f"{file.name}-wal", f"{file.name}-shm"):
             file.with_name(name).unlink(missing_ok=True)
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -121,17 +121,17 @@ class Files:
             with writer.backup("main", reader, "main") as backup:
                 while not backup.done:
                     backup.step(PAGES_AT_ONCE)
-            # One file, whatever the source was; a server that opens it turns the WAL on again.
+            # A backup is one file. A server that opens it turns the WAL on again.
             writer.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def create(directory: Path, file: Path) -> BackupFacts:
-    """Copy the database of a data directory, in use or not, as it is at one moment, and check the copy.
+    """Copy the database of a data directory at one moment, beside a server or without one, and verify the copy.
 
     Raises:
-        NotFound: there is no database.
-        FailedPrecondition: there is such a file already.
-        Fatal: the copy is not sound.
+        NotFound: There is no database.
+        FailedPrecondition: The file exists already.
+        Fatal: The copy is damaged.
     """
     source = directory / DATABASE
     if not source.exists():
@@ -151,13 +151,13 @@ def create(directory: Path, file: Path) -> BackupFacts:
 
 
 def verify(file: Path) -> BackupFacts:
-    """Check a backup whole: its sum, if that stands beside it, SQLite's own check, and that its schema is known.
+    """Verify a backup: its digest, if FILE.sha256 exists, its integrity by SQLite's check, and its schema.
 
-    A database that a server wrote itself is none: part of it may stand in its log.
+    The database of a data directory is not a backup: its log may have a part of it.
 
     Raises:
-        NotFound: there is no such file.
-        Fatal: it is not sound, or it is no backup of Interlock's.
+        NotFound: There is no such file.
+        Fatal: The file is damaged, or is not a backup of Interlock.
     """
     if not file.exists():
         raise NotFound(f"there is no file {file}")
@@ -180,8 +180,7 @@ def verify(file: Path) -> BackupFacts:
 
 
 def _refuse_part(file: Path) -> None:
-    """A database that is in use, or was copied from one, is only a part: what was committed last stands in its log. A
-    backup is whole in one file, and its header says so."""
+    """Refuse the database of a data directory, or a copy of one: its log has the last commits."""
     with file.open("rb") as opened:
         header = opened.read(_VERSIONS.stop)
     journal = file.with_name(f"{file.name}-journal")
@@ -193,24 +192,26 @@ def _refuse_part(file: Path) -> None:
 
 
 _VERSIONS: Final = slice(18, 20)
-"""Where the header of a database says how it is written and read."""
+"""The bytes of the header of a database with the versions of its write and read format."""
 _WITH_LOG: Final = b"\2\2"
 
 
 def restore(file: Path, directory: Path, at: int, *, files: Files | None = None) -> BackupFacts:
-    """Make a data directory from a backup. It is frozen until `release`.
+    """Create a data directory from a backup. It is frozen until `release`.
 
-    That it was restored, and which runs were not at rest in the backup, stays on record, and in the audit record. A
-    restore that is cut off is finished by the next start of a server, or by the next restore.
+    The store and the audit record keep the restore, and the store marks the runs that were active in the backup. The
+    next start of a server, or the next restore, completes a restore that was interrupted.
 
     Args:
-        at: the time, in microseconds.
-        files: how files are changed, if not on this machine's disk.
+        file: The backup.
+        directory: The data directory; it has no database.
+        at: The time, in microseconds.
+        files: Changes files; None for the disk of this machine.
 
     Raises:
-        Fatal: the backup is not sound.
-        FailedPrecondition: the directory has a database already, or what belongs to another one.
-        Unavailable: a server uses the directory.
+        Fatal: The backup is damaged.
+        FailedPrecondition: The directory has a database, or the log of another one.
+        Unavailable: A server uses the directory.
     """
     facts = verify(file)
     files = files or Files()
@@ -225,10 +226,10 @@ def restore(file: Path, directory: Path, at: int, *, files: Files | None = None)
 
 
 def finish_restore(directory: Path, *, files: Files | None = None) -> bool:
-    """Finish a restore that was cut off; False if there is none. The directory must be locked.
+    """Complete an interrupted restore; return False if there is none. The directory must be locked.
 
     Raises:
-        Fatal: the restore cannot be finished: its backup is gone, or is another file now.
+        Fatal: The restore cannot be completed: its backup was removed, or is another file now.
     """
     note = directory / RESTORING
     if not note.exists():
@@ -267,20 +268,20 @@ def _carry_out(directory: Path, facts: BackupFacts, at: int, noted: dict[str, An
     with closing(apsw.Connection(str(partial))) as connection:
         files.change(lambda: _mark(connection, facts, at))
     files.sync(partial)
-    # From here on the copy is whole, and the backup is not needed any more.
+    # From here on the copy is complete, and the backup is no longer needed.
     files.write(directory / RESTORING, json.dumps({**noted, "copied": True}))
     _put_in_place(directory, file, files)
 
 
 def _put_in_place(directory: Path, file: Path, files: Files) -> None:
-    # The mark first: a crash in between must not leave a store that runs.
+    # The mark is written first: after a crash the store must not run.
     files.write(directory / FROZEN, json.dumps({"backup": str(file)}))
     files.put(directory / PARTIAL, directory / DATABASE)
     files.unlink(directory / RESTORING)
 
 
 def _refuse_companions(directory: Path) -> None:
-    """SQLite would take the log of another database for that of the restored one, and destroy it."""
+    """Refuse the log of another database: SQLite would write it into the restored one, and destroy that."""
     if (directory / DATABASE).exists():
         return
     found = [name for name in _COMPANIONS if (directory / name).exists()]
@@ -292,15 +293,15 @@ def _refuse_companions(directory: Path) -> None:
 
 
 def frozen(directory: Path) -> bool:
-    """Whether the data directory is held still."""
+    """Return whether the data directory is frozen."""
     return (directory / FROZEN).exists()
 
 
 def open_attempts(directory: Path) -> list[OpenAttempt]:
-    """The runs of a data directory that were not at rest for good when its backup was taken.
+    """Return the runs of a data directory that were active in its backup.
 
     Raises:
-        NotFound: there is no database.
+        NotFound: There is no database.
     """
     source = directory / DATABASE
     if not source.exists():
@@ -310,13 +311,14 @@ def open_attempts(directory: Path) -> list[OpenAttempt]:
 
 
 def release(directory: Path, at: int) -> bool:
-    """Let the runs of a restored store go on at its next start; False if it was not frozen.
+    """Release a restored store: its runs continue at the next start. Return False if it was not frozen.
 
     Args:
-        at: the time, in microseconds.
+        directory: The data directory.
+        at: The time, in microseconds.
 
     Raises:
-        Unavailable: a server uses the directory; stop it first.
+        Unavailable: A server uses the directory; stop it first.
     """
     with _locked(directory) as held:
         finish_restore(directory)

@@ -1,4 +1,4 @@
-"""Circuit breakers: counting starts, tripping, resetting."""
+"""Circuit breakers in SQLite: they count starts, trip and are reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import Queries, Tx
 
 COUNTED_BEFORE: Final = 10_000
-"""Most earlier runs that are counted when a breaker is set: reading them must not hold up a stop."""
+"""Maximum number of earlier runs that are counted when a circuit breaker is set: a termination must not wait for it."""
 TRIP_ACTION: Final = "automation.circuit_breaker.trip"
 
 _COUNTED: Final = tuple(state for state in State if state is not State.PAUSED_BY_CIRCUIT_BREAKER)
@@ -29,18 +29,18 @@ _COUNTED: Final = tuple(state for state in State if state is not State.PAUSED_BY
 
 @value(frozen=True, slots=True)
 class Verdict:
-    """What the breaker says to a run that is about to start. It comes true with `take`."""
+    """The decision of a circuit breaker about a run that is about to start. `take` carries it out."""
 
     tenant: int
     automation: str
     at: int
     number: int
-    """Of this start; 0 if the breaker is open and nothing is counted."""
+    """The number of this start; 0 if the breaker is open, which counts nothing."""
     keep: int
-    """The newest start that can decide nothing any more."""
+    """The newest start that can no longer decide anything."""
     trip: Trip | None = None
     by_hand: bool = False
-    """The breaker was opened by an order, not by a count: it holds drafts back too."""
+    """Whether an operator opened the breaker, and not a count: it pauses drafts, too."""
 
     @property
     def paused(self) -> bool:
@@ -48,7 +48,7 @@ class Verdict:
 
 
 async def judge(tx: Tx, tenant: int, automation: str, at: int) -> Verdict | None:
-    """What the breaker of the automation says to a run that starts now; None: it has none."""
+    """Return the decision of the automation's circuit breaker about a run that starts now; None if it has none."""
     breaker = await _breaker(tx, tenant, automation)
     if breaker is None:
         return None
@@ -65,7 +65,7 @@ async def judge(tx: Tx, tenant: int, automation: str, at: int) -> Verdict | None
 
 
 async def take(tx: Tx, verdict: Verdict) -> None:
-    """The run was let in as the verdict says: count it, or trip."""
+    """Count a start that the verdict permits, or trip the breaker."""
     tenant, automation, trip = verdict.tenant, verdict.automation, verdict.trip
     if trip is not None:
         await tx.run(
@@ -93,7 +93,7 @@ async def hold(tx: Tx, tenant: int, automation: str, at: int) -> None:
 
 
 async def begin_anew(tx: Tx, tenant: int, automation: str, at: int) -> None:
-    """The breaker of the automation was set to something else: count what the new window holds."""
+    """Count the starts in the new window, after the breaker of an automation was changed."""
     breaker = await _breaker(tx, tenant, automation)
     await tx.run("breaker_starts_forget", tenant=tenant, automation=automation, up_to=rows.LARGEST)
     if breaker is None or not breaker.maximum:

@@ -1,4 +1,4 @@
-"""Decisions about many runs at once: kept, and carried out batch by batch."""
+"""Decisions about many runs: stored, and carried out in batches."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import TenantIds, Tx
 
 BATCH: Final = 250
-"""Runs that one commit lets go, or stops."""
+"""Runs that one commit releases or terminates."""
 RELEASE_ACTION: Final = "execution.paused_run"
 
 _MEANT: Final = {
     BulkKind.RUN_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
     BulkKind.CANCEL_PAUSED: (State.PAUSED_BY_CIRCUIT_BREAKER,),
-    # What is stopping already has its order.
+    # A stopping run has a termination already.
     BulkKind.TERMINATE_ACTIVE: tuple(s for s in State if s not in TERMINAL and s is not State.STOPPING),
 }
 _CAUSE: Final = {
@@ -39,7 +39,7 @@ _CAUSE: Final = {
 
 @value(frozen=True, slots=True)
 class Earlier:
-    """A decision that is not carried out to its end."""
+    """An earlier decision that is not completely carried out."""
 
     id: str
     kind: BulkKind
@@ -48,7 +48,7 @@ class Earlier:
 
 @value(frozen=True, slots=True)
 class Batch:
-    """What one commit did for a decision; the hints are for after it."""
+    """The result of one batch. The listeners are told of it after the commit."""
 
     released: tuple[Decision, ...] = ()
     stopped: stops.Stopped | None = None
@@ -56,7 +56,7 @@ class Batch:
 
 
 async def put(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int) -> None:
-    """Keep a decision about the runs up to that id."""
+    """Store a decision about the runs up to an id."""
     actor = action.actor
     await tx.run(
         "bulk_put",
@@ -74,19 +74,19 @@ async def put(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int) -> N
 
 
 async def about_paused(tx: Tx, tenant: int, automation: str) -> list[Earlier]:
-    """The decisions about runs held back that are not carried out, oldest first."""
+    """Return the decisions about paused runs that are not carried out, oldest first."""
     found: list[rows.Row] = await tx.all("bulk_of_automation", tenant=tenant, automation=automation)
     earlier = [Earlier(id_, BulkKind(kind), up_to) for id_, kind, up_to in found]
     return [each for each in earlier if each.kind in PAUSED]
 
 
 async def supersede(tx: Tx, tenant: int, id_: str, at: int) -> None:
-    """A later decision is about the same runs."""
+    """End a decision that a later one about the same runs replaces."""
     await tx.run("bulk_finish", finished_at=at, tenant=tenant, id=id_)
 
 
 async def carry_out(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int, most: int = BATCH) -> Batch:
-    """Do what was decided to the next runs it is about, at most so many."""
+    """Carry a decision out for the next runs that it covers, up to a limit."""
     meant: list[Execution] = []
     for state in _MEANT[action.kind]:
         left = most - len(meant)
@@ -109,7 +109,7 @@ async def carry_out(tx: Tx, tenant: int, action: BulkAction, at: int, up_to: int
 
 
 async def begin(tx: Tx, tenant: int, action: BulkAction, at: int, most: int = stops.ONE_COMMIT) -> Batch:
-    """Terminate what was decided on, as many runs as one commit takes; the rest is kept, and follows in batches."""
+    """Terminate as many runs as one commit holds; the decision about the rest is stored, and carried out in batches."""
     batch = await carry_out(tx, tenant, action, at, rows.LARGEST, most)
     if batch.more:
         await put(tx, tenant, action, at, rows.LARGEST)
@@ -134,8 +134,8 @@ class SqliteBulk:
     """`ports.Bulk`.
 
     Args:
-        released: told of each run that was let go, after the commit.
-        stopped: told of the runs of a tenant that were terminated, after the commit.
+        released: Called after the commit for each released run.
+        stopped: Called after the commit with the terminated runs of a tenant.
     """
 
     def __init__(
@@ -153,11 +153,11 @@ class SqliteBulk:
         self._signals = signals
 
     def begun(self) -> None:
-        """A decision was committed that is not carried out yet."""
+        """Wake the job that carries decisions out, after the commit of one."""
         self._signals.send(Signal.BULK_ACTIONS)
 
     def first_batch(self, tenant: int, batch: Batch) -> None:
-        """A decision was committed together with its first batch."""
+        """Tell the listeners of the first batch, which was committed with its decision."""
         self.tell(tenant, batch)
         if batch.more:
             self.begun()
@@ -181,7 +181,7 @@ class SqliteBulk:
         return worked_on
 
     def tell(self, tenant: int, batch: Batch) -> None:
-        """Pass on what a commit did."""
+        """Tell the listeners of a batch."""
         for decision in batch.released:
             self._released(decision)
         if batch.stopped is not None:

@@ -1,4 +1,4 @@
-"""Plans and orders to terminate many runs."""
+"""Plans and bulk terminations in SQLite."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SqliteBulkTerminations:
             async def job(tx: Tx, tenant: int = tenant) -> int:
                 found: list[rows.Row] = await tx.all("plans_expired", tenant=tenant, until=at, limit=FORGET_BATCH)
                 for (id_,) in found:
-                    # What an order is still to deal with stays.
+                    # The runs that a bulk termination still has to handle are kept.
                     if (await tx.one("bulk_termination_get", tenant=tenant, id=id_)) is None:
                         await tx.run("planned_drop_all", tenant=tenant, plan=id_)
                     await tx.run("plan_drop", tenant=tenant, id=id_)
@@ -81,7 +81,7 @@ class SqliteBulkTerminations:
             while await self._writer.submit(job, heavy=True) == FORGET_BATCH:
                 pass
 
-    # --- orders ---------------------------------------------------------------------------------------------------
+    # --- bulk terminations ----------------------------------------------------------------------------------------
 
     def hold_back(self, tenant: int, automations: Sequence[str], at: int, audit: AuditEntry) -> Future[None]:
         async def job(tx: Tx) -> None:
@@ -127,7 +127,7 @@ class SqliteBulkTerminations:
             await append_audit(tx, tenant, at, audit)
             return True
 
-        # In the line of the batches: behind it, an abort would come once the last of them has been carried out.
+        # The abort is queued like the batches: behind them it would take effect after the last one.
         return self._writer.submit(job, urgent=True, heavy=True)
 
     async def unfinished(self) -> None:
@@ -186,7 +186,7 @@ class SqliteBulkTerminations:
     async def _trees(
         self, tx: Tx, tenant: int, named: Iterable[int], at: int, request: TerminationRequest
     ) -> list[stops.Stopped]:
-        """Stop what the named runs started, those included that had ended themselves."""
+        """Terminate the descendants of the named runs, also of those that have ended themselves."""
         below = []
         for id_ in named:
             row = await tx.one("execution_get", tenant=tenant, id=id_)
@@ -197,7 +197,7 @@ class SqliteBulkTerminations:
 
 _PLANNED: Final = ("tenant", "plan", "execution")
 _LAST: Final = "~"
-"""Behind every id."""
+"""Greater than every id."""
 
 
 async def _app_of(tx: Tx, tenant: int, execution: int) -> str | None:

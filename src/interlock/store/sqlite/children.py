@@ -1,4 +1,4 @@
-"""Children in SQLite: the applier of `StartChild`, and what stored automations say of the runs that they get."""
+"""Children in SQLite: the applier of `StartChild`, and the names in the context of stored automations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from interlock.store.tx import Tx
 
 
 async def start_child(context: MutationContext, child: StartChild) -> Applied | Refused:
-    """Create the child, if it may be started."""
+    """Create the child if it may be started."""
     tx, parent, at = context.tx, context.execution, context.at
     target, verdict = await _target(tx, parent, child.automation, at)
     admitted = admit_child(parent, child, target, at)
@@ -31,9 +31,9 @@ async def start_child(context: MutationContext, child: StartChild) -> Applied | 
 
 
 async def _target(tx: Tx, parent: Execution, automation: str, at: int) -> tuple[ChildTarget, breakers.Verdict | None]:
-    """The automation to run, and what its circuit breaker says; None: it has none."""
+    """Return the automation to run, and the decision of its circuit breaker; None if it has none."""
     found = await tx.one("child_target", definition=parent.definition, tenant=parent.tenant, automation=automation)
-    # An automation of an app that the run's publisher had no right to is told from none in no way.
+    # The answer for an app that the publisher had no right to is the same as for an unknown automation.
     if found is None or found[1] is not None or found[0] is None or not found[5]:
         return ChildTarget(None), None
     verdict = None
@@ -50,12 +50,12 @@ async def _target(tx: Tx, parent: Execution, automation: str, at: int) -> tuple[
 
 
 def context_names(context: bytes | None) -> SubjectNames:
-    """What the stored context of an automation says of the subject of its runs."""
+    """Return the names of the subject in the stored context of an automation."""
     if context is None:
         return NO_NAMES
     try:
         stored = json.loads(context)
     except (ValueError, RecursionError):
-        # The run itself ends with the reason: its compiled automation cannot be made.
+        # The run itself ends with the reason: its automation cannot be compiled.
         return NO_NAMES
     return subject_names(stored.get("context")) if isinstance(stored, dict) else NO_NAMES

@@ -1,4 +1,4 @@
-"""What is remembered of the clock in SQLite, and the one commit that moves every time that something waits for."""
+"""The stored readings of the clock in SQLite, and the one commit that moves all times that runs wait for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SqliteClocks:
     """`ports.Clocks`.
 
     Args:
-        changed: called by each commit after which what was remembered of tokens is void.
+        changed: Called by each commit after which cached tokens are void.
     """
 
     def __init__(self, writer: Writer, reader: Queries, tenants: TenantIds, changed: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Opening the database: the settings that the promises rest on, read back and asserted, and the schema."""
+"""Opens the database: sets and verifies the settings that durability depends on, and migrates the schema."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from interlock.store.migrations import migrations
 
 MEMORY = ":memory:"
 OLDEST_SQLITE = 3_051_003
-"""Older ones can corrupt a WAL database when two connections write or checkpoint at the same moment."""
+"""Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment."""
 PAGE_CACHE_KIB = 16_384
 STATEMENT_CACHE = 256
 
 
 DriverError: Final = apsw.Error
-"""What SQLite raises, for the edges, which know no driver."""
+"""The base class of the errors of SQLite, for modules that do not know the driver."""
 
 
 def sqlite_version() -> tuple[int, str]:
@@ -29,10 +29,10 @@ def sqlite_version() -> tuple[int, str]:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """Whatever SQLite refuses in here means that the database cannot be used.
+    """Convert every error of SQLite within this context: the database cannot be used.
 
     Raises:
-        Fatal: it refused something.
+        Fatal: SQLite raised an error.
     """
     try:
         yield
@@ -42,11 +42,11 @@ def opening() -> Iterator[None]:
 
 @opening()
 def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
-    """The one writing connection: WAL, and every commit synced to the disk before it is answered.
+    """Open the one writing connection, with WAL and a sync of every commit before its answer.
 
     Raises:
-        Fatal: SQLite is too old, the settings did not take, the database belongs to a newer program, or the disk or the
-            file is damaged.
+        Fatal: SQLite is too old or refused a setting, the database belongs to a newer program, or the disk or the file
+            is damaged.
     """
     number, text = sqlite_version()
     if number < OLDEST_SQLITE:
@@ -56,7 +56,7 @@ def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
     _pragma(connection, "synchronous", "FULL", 2)
     _pragma(connection, "foreign_keys", "OFF", 0)
     connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
-    # Checkpoints are timed by the store, so that no commit pays for one.
+    # The store decides when to make a checkpoint, so that no commit waits for one.
     connection.wal_autocheckpoint(0)
     migrate(connection)
     return connection
@@ -64,7 +64,7 @@ def open_writer(path: str, *, vfs: str | None = None) -> apsw.Connection:
 
 @opening()
 def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
-    """A read-only connection for keyed reads."""
+    """Open a read-only connection for keyed reads."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=STATEMENT_CACHE)
     connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
     connection.execute("PRAGMA query_only = ON")
@@ -72,13 +72,13 @@ def open_reader(path: str, *, vfs: str | None = None) -> apsw.Connection:
 
 
 def integrity_errors(connection: apsw.Connection) -> list[str]:
-    """Return what SQLite's own check finds wrong with the database; empty if it is sound."""
+    """Return the findings of SQLite's integrity check; empty if there are none."""
     found: list[str] = [row[0] for row in connection.execute("PRAGMA integrity_check")]
     return [] if found == ["ok"] else found
 
 
 def migrate(connection: apsw.Connection) -> int:
-    """Bring the schema up to date; returns how many steps that took.
+    """Apply the missing migrations, and return their number.
 
     Raises:
         Fatal: the database was made by a newer program, or a migration was edited after it had been applied.
@@ -117,7 +117,7 @@ def checked_schema(applied: Sequence[tuple[Any, ...]]) -> int:
 
 
 def _pragma(connection: apsw.Connection, name: str, value: str, expected: str | int) -> None:
-    # The row has to be fetched: an error while the setting is changed shows itself nowhere else.
+    # The row has to be fetched: only then does SQLite raise an error of the change.
     connection.execute(f"PRAGMA {name} = {value}").fetchall()
     found = connection.pragma(name)
     if found != expected:

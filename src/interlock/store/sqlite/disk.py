@@ -1,4 +1,4 @@
-"""The data directory: one process at a time, private to its user, and checkpoints at our own time."""
+"""The data directory: one process at a time, and private to its user; and the checkpoints of its database."""
 
 from __future__ import annotations
 
@@ -20,42 +20,43 @@ from interlock.store.sqlite.room import Room, Sizes, keep_files
 
 DATABASE = "interlock.db"
 LEAST = 4 * 1024 * 1024
-"""Free bytes below which the disk counts as full, whatever the files of the store still have room for."""
+"""Free bytes below which the disk counts as full, even if the files of the store have room."""
 ROOM = 64 * 1024 * 1024
-"""Free bytes at which new runs are let in again."""
+"""Free bytes from which on new runs are accepted again."""
 CHECKPOINT_PAGES = 1_000
-"""Pages in the WAL that make a checkpoint worth it while nothing else is to be done."""
+"""Pages in the WAL from which on an idle store makes a checkpoint."""
 CHECKPOINT_PAGES_BUSY = 16_000
-"""Pages in the WAL (64 MiB) that make one due however busy the store is."""
+"""Pages in the WAL (64 MiB) from which on a busy store makes a checkpoint, too."""
 CHECKPOINT_PAGES_FULL = 250
-"""Pages in the WAL (1 MiB) that make one due on a full disk, where the WAL may take no more room than it has."""
+"""Pages in the WAL (1 MiB) from which on a store on a full disk makes a checkpoint: its WAL cannot grow."""
 LOCK = "lock"
-"""A file that servers of earlier releases lock; they are kept out by it."""
+"""A file that servers of earlier releases lock, so that none of them uses the directory."""
 FORMER_RESERVE = "reserve"
-"""A file that earlier releases kept, to be removed on a full disk."""
+"""A file that earlier releases reserved for a full disk; it is removed."""
 PRIVATE = 0o077
-"""Bits of a mode that a file or directory of ours never has."""
+"""Mode bits that no file or directory of Interlock has."""
 
 _log = logging.getLogger(__name__)
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that the disk below the path has room for."""
+    """Return the free bytes of the disk of a path."""
     return shutil.disk_usage(path).free
 
 
 class DataDirectory:
     """A data directory, locked for this process until `release`, and private to its user.
 
-    The locks are on the directory itself and on the database itself (`lock_database`), so neither removing a file nor
-    taking another path to it lets a second process in.
+    The directory and the database are locked themselves (`lock_database`), so neither a removed file nor another path
+    admits a second process.
 
     Args:
-        free: bytes that the disk below a path has room for.
+        path: The directory; it is created if it does not exist.
+        free: Returns the free bytes of the disk of a path.
 
     Raises:
-        Unavailable: another process uses it.
-        Fatal: it, or a file in it, is a symbolic link or belongs to another user.
+        Unavailable: Another process uses the directory.
+        Fatal: The directory, or a file in it, is a symbolic link or belongs to another user.
     """
 
     def __init__(self, path: Path, free: Callable[[Path], int] = free_bytes) -> None:
@@ -77,10 +78,10 @@ class DataDirectory:
         return str(self.path / DATABASE)
 
     def lock_database(self) -> int:
-        """Lock the database file, made if there is none; returns its descriptor, which is open until `release`.
+        """Lock the database file, and create it if necessary; return its descriptor, which is open until `release`.
 
         Raises:
-            Unavailable: another process uses it, by whatever path.
+            Unavailable: Another process uses the file, by this path or another one.
         """
         descriptor = _opened(self.path / DATABASE, os.O_CREAT | os.O_RDWR)
         try:
@@ -91,7 +92,7 @@ class DataDirectory:
         return descriptor
 
     def is_in_place(self) -> bool:
-        """Whether the database that was locked is still the one that its path leads to."""
+        """Return whether the path of the database still leads to the locked file."""
         try:
             found, ours = os.stat(self.database, follow_symlinks=False), os.fstat(self._locks[-1])
         except FileNotFoundError:
@@ -122,10 +123,10 @@ class DataDirectory:
 
 
 def make_private(directory: Path) -> None:
-    """Take a data directory, and the files of ours in it, away from other users: 0700 and 0600.
+    """Set the modes of a data directory and of the files of Interlock in it to 0700 and 0600.
 
     Raises:
-        Fatal: one is a symbolic link, no regular file, or another user's.
+        Fatal: One of them is a symbolic link, is not a regular file, or belongs to another user.
     """
     _check(directory, os.stat(directory, follow_symlinks=False), stat.S_ISDIR)
     with os.scandir(directory) as entries:
@@ -135,7 +136,7 @@ def make_private(directory: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file of this name in a data directory is one of Interlock's."""
+    """Return whether a file with this name in a data directory belongs to Interlock."""
     return name.startswith((DATABASE, *_OURS))
 
 
@@ -208,12 +209,13 @@ def _opened(path: Path, flags: int) -> int:
 
 
 class Checkpointer:
-    """Moves the WAL into the database, on a connection of its own and away from the loop: no commit waits for it.
+    """Moves the WAL into the database, on a connection of its own and not on the loop, so that no commit waits for it.
 
     Args:
-        on_failure: told once of the error after which the files can no longer be vouched for.
-        vfs: the name of the apsw VFS that the store opens its files with, if it is not SQLite's own.
-        offload: where the work is done, if not in a thread.
+        path: The database.
+        on_failure: Called once, with the error after which the files cannot be trusted.
+        vfs: Name of the apsw VFS of the store; None for that of SQLite.
+        offload: Does the work; None for a thread.
     """
 
     def __init__(
@@ -226,7 +228,7 @@ class Checkpointer:
     ) -> None:
         self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         self._connection.set_busy_timeout(0)
-        # Until it has read something a connection does not know that there is a WAL, and checkpoints nothing.
+        # Before its first read a connection does not know of the WAL, and makes no checkpoint.
         self._connection.execute("PRAGMA schema_version").fetchall()
         self._on_failure = on_failure
         self._offload = offload if offload is not None else ThreadOffload("interlock-checkpointer")
@@ -234,12 +236,12 @@ class Checkpointer:
         self._room: Room | None = None
 
     def keep_room(self, room: Room, sizes: Sizes) -> None:
-        """Keep the files as long as the store needs them."""
+        """Keep the files at the sizes that the store needs."""
         keep_files(self._connection, sizes)
         self._room = room
 
     def ask(self) -> None:
-        """Make a checkpoint, unless one is under way or has failed. To be called on the loop."""
+        """Make a checkpoint, unless one is in progress or has failed. Call it on the loop."""
         if not self._busy:
             self._busy = True
             self._offload.run(lambda: checkpoint(self._connection, self._room), self._made)
@@ -249,7 +251,7 @@ class Checkpointer:
         self._connection.close()
 
     def abandon(self) -> None:
-        """Let go of the files as they are."""
+        """Close the connection and leave the files as they are."""
         abandon(self._connection)
 
     def _made(self, error: apsw.Error | None) -> None:
@@ -260,14 +262,14 @@ class Checkpointer:
 
 
 def checkpoint(connection: apsw.Connection, room: Room | None = None) -> apsw.Error | None:
-    """Move what can be moved of the WAL into the database; the error after which the files cannot be vouched for."""
+    """Move as much of the WAL as possible into the database; return the error after which it cannot be trusted."""
     try:
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if room is not None:
-            # SQLite has cut the database file to the pages it knew of, and a commit may have added some meanwhile.
+            # SQLite has truncated the database file to the pages that it knew, and a commit may have added more.
             room.covered(connection)
     except (apsw.BusyError, apsw.LockedError, apsw.FullError):
-        # After a later commit it is tried again; until then the WAL is merely longer.
+        # A later commit requests the next checkpoint; until then the WAL is only longer.
         return None
     except apsw.Error as error:
         return error
@@ -275,6 +277,6 @@ def checkpoint(connection: apsw.Connection, room: Room | None = None) -> apsw.Er
 
 
 def abandon(connection: apsw.Connection) -> None:
-    """Close it, and leave the files as the end of the process would."""
+    """Close a connection, and leave the files as the end of the process would."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.close(True)

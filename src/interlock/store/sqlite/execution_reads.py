@@ -19,18 +19,18 @@ _ALL_STATES: Final = json.dumps([state.value for state in State])
 
 
 IDEMPOTENCY_KEPT: Final = 24 * 3600 * 1_000_000
-"""Microseconds for which a caller's key is remembered."""
+"""Microseconds for which an idempotency key is stored."""
 EVENTS_KEPT: Final = 7 * IDEMPOTENCY_KEPT
-"""Microseconds for which the id of an event is remembered."""
+"""Microseconds for which the id of an event is stored."""
 
 
 async def known_start(
     queries: Queries, tenant: int, client: str, automation: str, idempotency: Idempotency, at: int
 ) -> int | None:
-    """The run that a caller's key stands for, as this connection sees it.
+    """Return the run that an idempotency key has started, as this connection reads it; None if the key is unknown.
 
     Raises:
-        AlreadyExists: the key was used with another body.
+        AlreadyExists: The key was used with another body.
     """
     found = await queries.one(
         "idempotency_get",
@@ -51,7 +51,8 @@ class ExecutionReads:
     """The reads of `ports.Executions`, on a connection of their own.
 
     Args:
-        tenants: the ids of all tenants; asked at each sweep.
+        reader: The reading connection.
+        tenants: Returns the ids of all tenants; called at each sweep.
     """
 
     def __init__(self, reader: Queries, tenants: TenantIds) -> None:
@@ -148,7 +149,7 @@ class ExecutionReads:
             found = await self._reader.all("executions_page", tenant=tenant, before=below, limit=limit)
             return [rows.execution(row) for row in found]
         lines: list[list[rows.Row]] = []
-        # A run that moves meanwhile must be found by one walk, not by two or by none: all see the same commit.
+        # All walks read the same commit, so that one of them finds a run that moves meanwhile, and not two or none.
         async with self._reader.snapshot():
             walks = await self._walks(tenant, dict.fromkeys(automations), states or tuple(State), subjects)
             for name, key in walks:
@@ -159,7 +160,7 @@ class ExecutionReads:
     async def _walks(
         self, tenant: int, automations: Collection[str], states: Sequence[State], subjects: Sequence[str]
     ) -> list[tuple[str, dict[str, Any]]]:
-        """One short walk along an index for each combination. Only those about a person, who has few, drop rows."""
+        """Return a short walk of an index for each combination. Only one about a person, with few runs, drops rows."""
         if subjects:
             chosen = json.dumps(list(automations)) if automations else None
             return [

@@ -1,4 +1,4 @@
-"""Runs in SQLite: `apply`, `create` and the stops."""
+"""Runs in SQLite: `apply`, `create` and the terminations."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class SqliteExecutions(ExecutionReads):
     """`ports.Executions` on the writer and a reading connection.
 
     Args:
-        tenants: the ids of all tenants; asked at each sweep.
-        disabled: tenants whose switch "disable automations" is on.
-        rules: what follows from an event; another one shows whether the tests would notice.
-        appliers: of the mutations, by their types.
+        tenants: Returns the ids of all tenants; called at each sweep.
+        disabled: Returns whether the switch "disable automations" of a tenant is on.
+        rules: Decides an event; the tests of the tests pass a wrong one.
+        appliers: The appliers of the mutations, by their types.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SqliteExecutions(ExecutionReads):
         self._leased: Callable[[], None] | None = None
         self._fired: Callable[[tuple[int, str]], None] | None = None
         self.frozen = False
-        """The store was restored from a backup and is not released: no run may start."""
+        """Whether the store was restored from a backup and is not released: no run may start."""
 
     def listen(self, listener: CommitListener) -> None:
         self._listener = listener
@@ -97,7 +97,7 @@ class SqliteExecutions(ExecutionReads):
         return self._writer.submit(job, urgent=type(event) is Terminated, committed=self.tell_moved)
 
     async def apply_in(self, tx: Tx, ref: Ref, event: Event) -> Decision | None:
-        """Apply an event within a job; the hook of that job calls `tell_moved`."""
+        """Apply an event within a job, whose `committed` hook calls `tell_moved`."""
         situation = await self._situation(tx, ref, event)
         if situation is None:
             return None
@@ -109,23 +109,23 @@ class SqliteExecutions(ExecutionReads):
         return decision
 
     async def _change(self, tx: Tx, situation: Situation, event: Event, mutation: Mutation) -> Decision:
-        """Make the change that the rules ask for, and let them decide by the answer of its applier."""
+        """Make the change that the rules request, and let them decide by the answer of its applier."""
         context = MutationContext(tx, situation.execution, event.at)
         answer = await self._appliers.apply(mutation, context)
         decision = self._rules(replace(situation, answer=answer), event)
         return replace(decision, effects=(*decision.effects, *context.effects)) if context.effects else decision
 
     async def read_in(self, tx: Tx, ref: Ref) -> Execution | None:
-        """The run as the transaction sees it."""
+        """Return the run as the transaction reads it."""
         row = await tx.one("execution_get", tenant=ref.tenant, id=ref.id)
         return None if row is None else rows.execution(row)
 
     def on_lease(self, made: Callable[[], None]) -> None:
-        """Tell of each lease that a commit made."""
+        """Tell the listener of each lease that a commit has created."""
         self._leased = made
 
     def on_fire(self, moved: Callable[[tuple[int, str]], None]) -> None:
-        """Tell of the automation, as tenant and id, whose schedule a commit has moved."""
+        """Tell the listener of the automation, as tenant and id, whose schedule a commit has advanced."""
         self._fired = moved
 
     def create(
@@ -239,7 +239,7 @@ class SqliteExecutions(ExecutionReads):
         return left
 
     async def forget_keys(self, at: int) -> None:
-        """Forget idempotency keys and events that are older than they are kept."""
+        """Delete idempotency keys and events that are older than their retention."""
         for tenant, (statement, age) in product(await self._tenants(), starts.FORGOTTEN):
 
             async def job(tx: Tx, tenant: int = tenant, statement: str = statement, until: int = at - age) -> int:
@@ -254,7 +254,7 @@ class SqliteExecutions(ExecutionReads):
     # --- after the commit -----------------------------------------------------------------------------------------
 
     def tell_moved(self, decision: Decision | None) -> bool:
-        """Pass on what a commit did to a run; whether it announced an attempt."""
+        """Tell the listeners of the changes of a run; return whether the commit announced an attempt."""
         if decision is None:
             return False
         announces = False
@@ -276,7 +276,7 @@ class SqliteExecutions(ExecutionReads):
         return announces
 
     def tell_stopped(self, tenant: int, stopped: stops.Stopped) -> None:
-        """Pass on what a commit did to many runs."""
+        """Tell the listeners of a set-based termination."""
         if self._listener is not None:
             for id_, epoch in stopped.interrupts:
                 self._listener.interrupt(Ref(tenant, id_), epoch)

@@ -1,4 +1,4 @@
-"""Rows that are read far more often than written, kept in memory until a commit changes them."""
+"""A cache of rows that are read far more often than written; a commit that changes a row removes it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ V = TypeVar("V", bound=Documented)
 
 MAX_KEPT_ROWS: Final = 512
 MAX_KEPT_DOCUMENT_BYTES: Final = 64 * 1024
-"""A larger row is read each time, so that all kept rows stay below 32 MiB."""
+"""Maximum size of a cached row, so that the cache stays below 32 MiB. A larger row is read each time."""
 
 
 class Kept(Generic[K, V]):
-    """The rows that `read` returned, until they are forgotten.
+    """The rows that `read` returned, until they are removed.
 
-    Misses are not kept: callers choose the keys and could flood the memory. A row that was read beside a change is not
-    kept either, because it may be the row of before the change.
+    Misses are not cached: callers choose the keys and could flood the cache. A row that was read during a change is not
+    cached either, because it may be the row before the change.
     """
 
     def __init__(self, read: Callable[[K], Awaitable[V | None]]) -> None:
@@ -45,6 +45,6 @@ class Kept(Generic[K, V]):
         return found
 
     def forget(self, key: K) -> None:
-        """Forget a row. The commit that changes the row calls it before any caller has an answer."""
+        """Remove a row. The commit that changes the row calls this before any caller has an answer."""
         self._changes += 1
         self._found.pop(key, None)

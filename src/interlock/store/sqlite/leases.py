@@ -1,4 +1,4 @@
-"""Leases in SQLite. The end of a lease and the stop of its run are one commit."""
+"""Leases in SQLite. The end of a lease and the termination of its run are one commit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SqliteLeases:
         async def job(tx: Tx) -> Any:
             found = await tx.one("lease_get", tenant=ref.tenant, execution=ref.id)
             if found is None or found[1] > at:
-                # Renewed in the meantime.
+                # The lease was renewed in the meantime.
                 return None
             await tx.run("lease_drop", tenant=ref.tenant, execution=ref.id)
             row = await self._executions.read_in(tx, ref)

@@ -13,24 +13,24 @@ from interlock.store.tx import Tx
 
 
 class WroteAndRefused(AssertionError):
-    """An applier refused a change that it had begun to write: a defect, and nothing of its job may be committed."""
+    """An applier refused a change after it had written something: a defect, and nothing of its job may be committed."""
 
 
 @dataclass(slots=True)
 class MutationContext:
-    """Where a change is made: in this transaction, by this run as the transaction reads it, at this time."""
+    """The context of a change: the transaction, the run as the transaction reads it, and the time."""
 
     tx: Tx
     execution: Execution
     at: int
     effects: list[Effect] = field(default_factory=list)
-    """What is to be attempted after the commit; the applier adds to it."""
+    """The attempts to make after the commit; the applier adds to them."""
 
 
 Applier = Callable[[MutationContext, Any], Coroutine[Any, Any, Applied | Refused]]
 """Makes one type of change: reads, checks, and either writes everything or refuses before it writes anything.
 
-It may run several times, each time in a transaction of its own of which the last alone is committed.
+It may run several times, each time in a transaction of its own; only the last one is committed.
 """
 
 
@@ -44,8 +44,8 @@ class Appliers:
         """Make the change.
 
         Raises:
-            LookupError: there is no applier for the type: a defect in how the store was put together.
-            WroteAndRefused: the applier refused, and had written something.
+            LookupError: The store has no applier for the type: a defect in its assembly.
+            WroteAndRefused: The applier refused after it had written something.
         """
         applier = self._appliers.get(type(mutation))
         if applier is None:

@@ -1,4 +1,4 @@
-"""The place of work that would block the event loop: a thread, or a double of it in tests."""
+"""Work that would block the event loop runs here: in a thread, or in a double of one in tests."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ T = TypeVar("T")
 
 
 class Offload(Protocol):
-    """Carries out one piece of work after the other, away from the loop."""
+    """Runs one piece of work after another, not on the event loop."""
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Do the work, which never raises, and tell `then` on the loop what came of it. To be called on the loop."""
+        """Run `work`, which never raises, and then call `then` with its result on the loop. Call this on the loop."""
         ...
 
     def close(self) -> None:
-        """Return once nothing is under way; nothing more may be given to it."""
+        """Return when all work has ended. No work may be added afterwards."""
         ...
 
 
 class ThreadOffload:
-    """One thread, started when it is first needed."""
+    """One thread, which starts with the first piece of work."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         loop = asyncio.get_running_loop()
 
-        def order() -> None:
+        def task() -> None:
             loop.call_soon_threadsafe(then, work())
 
         if self._thread is None:
-            self._thread = threading.Thread(target=self._obey, name=self._name, daemon=True)
+            self._thread = threading.Thread(target=self._run_all, name=self._name, daemon=True)
             self._thread.start()
-        self._orders.put(order)
+        self._work.put(task)
 
     def close(self) -> None:
         if self._thread is not None:
-            self._orders.put(None)
+            self._work.put(None)
             self._thread.join()
             self._thread = None
 
-    def _obey(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
+    def _run_all(self) -> None:
+        while (task := self._work.get()) is not None:
+            task()

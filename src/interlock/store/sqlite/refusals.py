@@ -1,7 +1,7 @@
 """Audit rows of refusals, limited per caller: a caller without rights cannot fill the record, or the disk.
 
 The first refusals of a caller within a window have rows of their own. Those after them are counted, by action, and one
-row says how many there were. Counts of the window under way are in memory, and lost with a process that is killed.
+row says how many there were. The counts of the current window are in memory; a killed process loses them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ REFUSALS_RECORDED: Final = 20
 """Refusals of one caller within a window that have rows of their own."""
 REFUSALS_WINDOW_MICROSECONDS: Final = 60 * SECOND
 MAX_COUNTED_CALLERS: Final = 1_000
-"""Callers counted apart at a time; those beyond share one count."""
+"""Callers that are counted separately at a time; further ones share one count."""
 MAX_COUNTED_ACTIONS: Final = 20
-"""Actions told apart in one count."""
+"""Actions that one count distinguishes."""
 SUMMARY_ACTION: Final = "audit.refusals"
 
 
@@ -42,13 +42,13 @@ class _Window:
 
 
 class Refusals:
-    """Counts per caller: the client that was proven, and otherwise the address, because anybody can name any client."""
+    """Counts per caller: an authenticated client, or else an address, because every caller can name any client."""
 
     def __init__(self) -> None:
         self._windows: dict[tuple[int, str], _Window] = {}
 
     def take(self, tenant: int, at: int, entry: AuditEntry) -> list[Row]:
-        """The rows to write for a refusal: its own, or none, and before it the count of a window that is over."""
+        """Return the rows to write for a refusal: its own or none, after the count of a window that has ended."""
         key = (tenant, entry.actor.principal or entry.actor.address)
         window = self._windows.get(key)
         rows: list[Row] = []
@@ -73,7 +73,7 @@ class Refusals:
         return rows
 
     def over(self, at: int, *, every: bool = False) -> list[Row]:
-        """End the windows that are over, or every one; returns the counts of those that have one."""
+        """End the windows whose time has passed, or all; return the rows of those that have counts."""
         ended = [key for key, window in self._windows.items() if every or _is_over(window, at)]
         return [row for key in ended for row in self._end(key)]
 

@@ -1,4 +1,4 @@
-"""Removing what is older than it is kept: first the payloads of a run, later the run."""
+"""Retention in SQLite: removes first the payloads of a run, and later the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from interlock.store.sqlite.writer import Writer
 from interlock.store.tx import TenantIds, Tx
 
 BATCH: Final = 250
-"""Runs that one commit deals with."""
+"""Runs that one commit removes or examines."""
 REMOVED: Final = b'{"code":"PAYLOAD_REMOVED","message":"what the step reported was kept for its time, and is removed"}'
 
 _WHOLE: Final = (

@@ -1,14 +1,14 @@
-"""Room inside of the store's own files, for stops and results on a full disk. No other process can take it.
+"""Room in the files of the store, for terminations and results on a full disk. No other process can use it.
 
-A commit needs room in three places, and each is there before it is needed:
+A commit needs room in three places, and each is reserved before:
 
-- the log is preallocated ahead of what is written, kept when the store is closed, and never shortened. SQLite writes it
-  from its start again once a checkpoint has moved all of it into the database;
-- the database file is as long as its pages need before the commit that adds them, so a checkpoint takes no new room.
-  A checkpoint beside a commit cuts the file to the pages of before it: the file is made longer again at once;
-- new pages come from the free list: a row of the table `room` keeps pages, and deleting it frees them.
+- the log is allocated ahead of its frames, kept when the store is closed, and never shortened. SQLite writes it from
+  its start again when a checkpoint has moved all of it into the database;
+- the database file is extended before the commit that adds pages, so a checkpoint needs no new room. A checkpoint
+  beside a commit truncates the file to the pages before the commit; the file is then extended again at once;
+- new pages come from the free list: a row of the table `room` reserves pages, and its deletion frees them.
 
-A file that is removed to make room, as a reserve file is, makes room for every process on the disk.
+A reserve file would be worse: when it is removed, every process on the disk can use its room.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ LOG_HEAD_BYTES: Final = 32
 FRAME_HEAD_BYTES: Final = 24
 INDEX_BLOCK_BYTES: Final = 32 * 1024
 INDEX_BLOCK_FRAMES: Final = 4_096
-"""Frames of the log that one block of the shared index is for; the first block holds a few less."""
+"""Frames of the log for one block of the shared index; the first block has a few less."""
 STOPS_PAGES: Final = 256
-"""Free pages that a commit of more than `SMALL_COMMIT_PAGES` leaves to those that stop something."""
+"""Free pages that a commit of more than `SMALL_COMMIT_PAGES` leaves to terminations."""
 SMALL_COMMIT_PAGES: Final = 8
 
 _SQL = load("room", Dialect.SQLITE)
 
 Allocate = Callable[[int, int], None]
-"""Give the file of a descriptor so many bytes on the disk. Raises OSError where the disk has no room for them."""
+"""Allocates a number of bytes on the disk for the file of a descriptor. Raises OSError if the disk has no room."""
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Make a file so long, with room on the disk that outlives a power failure; a longer file stays as it is."""
+    """Extend a file to a size, with room on the disk that survives a power failure; a longer file stays as it is."""
     standing = os.fstat(descriptor).st_size
     if standing >= size:
         return
@@ -51,9 +51,9 @@ def allocate(descriptor: int, size: int) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        # Such a file system makes no promise of room: a full disk is noticed by the write that it refuses.
+        # This file system cannot allocate room: a full disk shows when it refuses a write.
         os.ftruncate(descriptor, size)
-    # After a power failure on a full disk the room is needed as much as before it.
+    # The room is needed after a power failure on a full disk, too.
     os.fdatasync(descriptor)
 
 
@@ -62,34 +62,34 @@ _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 @value(frozen=True, slots=True)
 class Sizes:
-    """How much room is kept, in bytes."""
+    """The room to reserve, in bytes."""
 
     log: int = 2 * 1024 * 1024
-    """Ahead of what is written to the log."""
+    """In the log, ahead of its frames."""
     pages: int = 4 * 1024 * 1024
     """In pages of the database."""
     chunk: int = 1024 * 1024
-    """Steps by which the database file grows."""
+    """The step by which the database file grows."""
 
 
 SIZES: Final = Sizes()
 
 
 class Room:
-    """The room that a store keeps.
+    """The room that a store reserves.
 
     Args:
-        path: of the database, opened by SQLite already and in WAL mode.
-        database: a descriptor of the database file, which outlives this.
-        sizes: how much is kept.
-        allocate: gives a file room on the disk.
+        path: The database, which SQLite has opened in WAL mode.
+        database: A descriptor of the database file, which outlives this object.
+        sizes: The room to reserve.
+        allocate: Allocates room on the disk for a file.
     """
 
     def __init__(self, path: str, database: int, sizes: Sizes, allocate: Allocate = allocate) -> None:
         self._database = database
         self._sizes = sizes
         self._allocate = allocate
-        # SQLite holds POSIX locks on the index: they would be lost if any descriptor of it were closed before.
+        # SQLite has POSIX locks on the index, and would lose them if a descriptor of the index were closed before.
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         self._log, self._index = (os.open(f"{path}{suffix}", flags) for suffix in ("-wal", "-shm"))
         self._log_ahead = 0
@@ -99,10 +99,10 @@ class Room:
         self._pages = 0
         self._growing = threading.Lock()
         self.short = False
-        """There was no room ahead of what was written last."""
+        """Whether there was no room after the last commit."""
 
     def prepare(self, connection: apsw.Connection) -> None:
-        """Begin to keep room, as far as there is any; to be called once, before the first commit."""
+        """Reserve as much room as is free. Call it once, before the first commit."""
         self._page_bytes = connection.pragma("page_size")
         self._pages = connection.pragma("page_count")
         try:
@@ -113,10 +113,10 @@ class Room:
             self.short = True
 
     def before_commit(self, connection: apsw.Connection, *, full: bool) -> None:
-        """Make the database file as long as the pages that the transaction has added need.
+        """Extend the database file for the pages that the transaction has added.
 
         Raises:
-            apsw.FullError: the disk has no room for them, or what is left is for stops.
+            apsw.FullError: The disk has no room for them, or the rest is reserved for terminations.
         """
         try:
             self._cover(connection)
@@ -129,7 +129,7 @@ class Room:
                 raise apsw.FullError("the room that is left is for stops")
 
     def after_commit(self, connection: apsw.Connection, frames: int, *, full: bool) -> None:
-        """Keep room ahead of a log of so many frames. In the thread that made the commit."""
+        """Reserve room ahead of a log with this number of frames, in the thread that made the commit."""
         self._pages = connection.pragma("page_count")
         if full:
             self._free_pages = connection.pragma("freelist_count")
@@ -140,25 +140,25 @@ class Room:
             self.short = True
 
     def keep(self, connection: apsw.Connection) -> bool:
-        """Keep pages, in a transaction of the caller's; False if as many are kept already."""
+        """Reserve pages, in a transaction of the caller; return False if they are reserved already."""
         self.short = False
         found = connection.execute(_SQL["room_kept"]).fetchone()
         if found is not None and found[0] >= self._sizes.pages:
             return False
         connection.execute(_SQL["room_keep"], (self._sizes.pages,))
-        # These are the pages that other commits have to leave.
+        # Other commits have to leave these pages.
         self._free_pages = 0
         return True
 
     def give_up(self, connection: apsw.Connection) -> bool:
-        """Free the pages that are kept, in a transaction of the caller's; False if there are none."""
+        """Free the reserved pages, in a transaction of the caller; return False if there are none."""
         connection.execute(_SQL["room_give_up"])
         return connection.changes() > 0
 
     def covered(self, connection: apsw.Connection) -> bool:
-        """Make the database file as long as its pages need, in any thread; whether it is.
+        """Extend the database file to the size of its pages, in any thread; return whether it has that size.
 
-        A checkpoint then takes no room that the file has not got.
+        A checkpoint then needs no further room.
         """
         try:
             self._cover(connection)
@@ -167,13 +167,13 @@ class Room:
         return True
 
     def close(self) -> None:
-        """Let go of the files; to be called after the last connection was closed."""
+        """Close the files, after the last connection was closed."""
         os.close(self._log)
         os.close(self._index)
 
     def _cover(self, connection: apsw.Connection) -> None:
         needed = connection.pragma("page_count") * self._page_bytes
-        # Where the file system makes no promise of room, a file that grew meanwhile would be cut.
+        # On a file system that cannot allocate room, a file that grew meanwhile would be truncated.
         with self._growing:
             if needed <= os.fstat(self._database).st_size:
                 return
@@ -198,12 +198,12 @@ class Room:
 
 
 def keep_files(connection: apsw.Connection, sizes: Sizes) -> None:
-    """Let a connection neither remove the log when it is closed nor cut the database file to the page."""
+    """Set a connection so that it neither removes the log when it is closed nor truncates the database file."""
     for operation, argument in (
         (apsw.SQLITE_FCNTL_PERSIST_WAL, 1),
         (apsw.SQLITE_FCNTL_CHUNK_SIZE, sizes.chunk),
     ):
         number = ctypes.c_int(argument)
-        # A VFS that does not know the operation keeps its own ways.
+        # A VFS that does not know the operation ignores it.
         with suppress(apsw.Error):
             connection.file_control("main", operation, ctypes.addressof(number))

@@ -1,4 +1,4 @@
-"""The situation of a run: the one place that reads what the rules decide an event by."""
+"""The situation of a run: the one place that reads the facts by which the rules decide an event."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _ABOUT_ITEMS: Final = frozenset({ItemSettled, Recovered})
 async def situation_of(
     tx: Tx, ref: Ref, event: Event, *, disabled: Callable[[int], bool], full: bool
 ) -> Situation | None:
-    """Read the situation in which an event finds its run, as far as the event depends on it.
+    """Read the situation of a run, as far as the decision about an event depends on it.
 
     Args:
-        disabled: whether the switch "disable automations" of a tenant is on.
-        full: the disk is full, so nothing new may start.
+        disabled: Returns whether the switch "disable automations" of a tenant is on.
+        full: Whether the disk is full, so that nothing new may start.
 
     Returns:
         None if there is no such run.
@@ -72,7 +72,7 @@ async def _termination(tx: Tx, execution: Execution) -> Termination | None:
 
 
 async def _items(tx: Tx, execution: Execution) -> tuple[tuple[int, Outcome | None], ...]:
-    """The items of the attempt in flight, with their outcomes."""
+    """Return the items of the attempt in flight, with their outcomes."""
     found = await tx.all(
         "items_of_attempt",
         tenant=execution.tenant,
@@ -84,7 +84,7 @@ async def _items(tx: Tx, execution: Execution) -> tuple[tuple[int, Outcome | Non
 
 
 async def _fence(tx: Tx, execution: Execution, disabled: Callable[[int], bool]) -> TerminationRequest | None:
-    """The termination that covers the run without having reached it."""
+    """Return the termination that covers the run and has not reached it yet; None if there is none."""
     if execution.parent is not None:
         found = await tx.one("root_fenced", tenant=execution.tenant, id=execution.root)
         if found is not None and found[0]:
@@ -95,7 +95,7 @@ async def _fence(tx: Tx, execution: Execution, disabled: Callable[[int], bool]) 
 
 
 async def _callback(tx: Tx, execution: Execution) -> KeptCallback | None:
-    """The callback that came during the attempt in flight."""
+    """Return the callback that arrived during the attempt in flight."""
     found = await tx.one("callback_kept", tenant=execution.tenant, execution=execution.id, position=execution.step)
     return None if found is None else rows.kept_callback(found)
 

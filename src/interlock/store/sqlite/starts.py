@@ -1,4 +1,4 @@
-"""What keeps one cause from starting two runs, in the transaction of the start: keys, events, times of a schedule."""
+"""Prevents one cause from starting two runs, in the transaction of the start: keys, events and times of a schedule."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FORGOTTEN: Final[tuple[tuple[str, int], ...]] = (
     ("idempotency_forget", IDEMPOTENCY_KEPT),
     ("events_forget", EVENTS_KEPT),
 )
-"""The statements that forget causes, and the age in microseconds at which they do."""
+"""The statements that delete causes, and the age of the causes in microseconds."""
 
 
 async def known(tx: Tx, newcomer: Newcomer, at: int, records: StartRecords) -> Started | None:
-    """The run that the same key or event has started; None: there is none.
+    """Return the run that the same key or event has started; None if there is none.
 
     Raises:
-        AlreadyExists: the key was used with another body, or the run of the event was removed.
+        AlreadyExists: The key was used with another body, or the run of the event was removed.
     """
     if records.idempotency is not None:
         client = records.audit.actor.client
@@ -55,7 +55,7 @@ async def move_schedule(tx: Tx, newcomer: Newcomer, fire: ScheduledFire) -> None
     """Set the next time of the schedule.
 
     Raises:
-        Conflict: it does not stand at the time that fires, or the automation is disabled.
+        Conflict: The schedule is no longer at the time that is due, or the automation is disabled.
     """
     moved = await tx.run(
         "automation_fire", next=fire.next_at, tenant=newcomer.tenant, id=newcomer.automation, due=fire.due_at
@@ -67,7 +67,7 @@ async def move_schedule(tx: Tx, newcomer: Newcomer, fire: ScheduledFire) -> None
 
 
 async def write_start(tx: Tx, newcomer: Newcomer, at: int, records: StartRecords) -> None:
-    """Write the lease of the new run, and remember its cause."""
+    """Write the lease of the new run, and its cause."""
     tenant, automation = newcomer.tenant, newcomer.automation
     lease, idempotency = records.lease_microseconds, records.idempotency
     if lease is not None:

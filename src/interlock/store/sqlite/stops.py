@@ -1,6 +1,6 @@
-"""Set-based termination: the stop of a tree or a batch in a few statements.
+"""Set-based termination: terminates a tree or a batch in a few statements.
 
-This is the only second form of the rules in `rules.stop`; a property test holds the two against each other.
+This is the only second form of the rules in `rules.stop`; a property test compares the two.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from interlock.store.rowset import AUDIT, Values, audit_entry, audit_values
 from interlock.store.tx import Tx
 
 ONE_COMMIT = 10_000
-"""Most runs of a tree that are stopped in the commit that accepts the order."""
+"""Maximum number of descendants that are terminated in the commit that accepts the termination."""
 BATCH = 250
-"""Runs a commit of those that follow stops."""
+"""Descendants that each later commit of a cascade terminates."""
 
 _VERDICTS = {
     state.value: {
@@ -34,13 +34,13 @@ _VERDICTS = {
 
 @dataclass(slots=True)
 class Stopped:
-    """What a set-based stop did. The hints are for after the commit."""
+    """The result of a set-based termination. The listeners are told of it after the commit."""
 
     count: int
     first: int = 0
-    """Those of them that no order had reached before."""
+    """The number of runs that no termination had reached before."""
     more: bool = False
-    """Of a tree: the cascade has runs left."""
+    """Whether the cascade has runs left."""
     interrupts: list[tuple[int, int]] = field(default_factory=list)
     deadlines: list[tuple[int, int]] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Stopped:
 
 
 async def stop_tree(tx: Tx, named: Execution, at: int, request: TerminationRequest) -> Stopped:
-    """Stop every run below the named one, up to `ONE_COMMIT`; a larger tree is fenced and its order kept."""
+    """Terminate the descendants of a run, up to `ONE_COMMIT`; a larger tree is fenced and its cascade stored."""
     below = replace(request, cause=Cause.CASCADE, cause_execution=named.id)
     stopped = await _stop_below(tx, named.tenant, named.id, at, below, ONE_COMMIT)
     await _count_below(tx, named.tenant, named.id, stopped)
@@ -73,7 +73,7 @@ async def stop_tree(tx: Tx, named: Execution, at: int, request: TerminationReque
 
 
 async def continue_cascade(tx: Tx, tenant: int, at: int) -> Stopped | None:
-    """Stop the next batch below the oldest order that is not at its end; None: there is no such order."""
+    """Terminate the next batch of the oldest incomplete cascade; return None if there is none."""
     found = await tx.one("cascade_next", tenant=tenant)
     if found is None:
         return None
@@ -90,7 +90,7 @@ async def continue_cascade(tx: Tx, tenant: int, at: int) -> Stopped | None:
 
 
 async def stop_batch(tx: Tx, tenant: int, ids: Sequence[int], at: int, request: TerminationRequest) -> Stopped:
-    """Stop the runs with these ids; the verdicts leave out ids that are unknown."""
+    """Terminate runs by their ids; the verdicts do not contain unknown ids."""
     wanted = json.dumps(list(ids))
     found = await tx.all("batch_states", tenant=tenant, ids=wanted)
     await _prepare(tx)
@@ -102,7 +102,7 @@ async def stop_batch(tx: Tx, tenant: int, ids: Sequence[int], at: int, request: 
 
 
 async def order_over(tx: Tx, execution: Execution) -> TerminationRequest | None:
-    """The order that covers a run of a fenced tree without having reached it."""
+    """Return the cascade that covers a run of a fenced tree and has not reached it yet; None if there is none."""
     found = await tx.one("cascade_over", tenant=execution.tenant, root=execution.root, execution=execution.id)
     if found is None:
         return None
@@ -143,7 +143,7 @@ async def _prepare(tx: Tx) -> None:
 
 
 async def _stop(tx: Tx, tenant: int, at: int, request: TerminationRequest, found: Mapping[int, str]) -> Stopped:
-    """Act on the runs in `doomed`; `found` are all runs to audit, with the states they were found in."""
+    """Terminate the runs in the table `doomed`; `found` are all runs to audit, with their states."""
     actor, deadline_at = request.actor, at + request.deadline
     scope: dict[str, Any] = {
         "tenant": tenant,

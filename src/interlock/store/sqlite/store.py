@@ -1,4 +1,4 @@
-"""The embedded store, put together."""
+"""The embedded store: connects its parts."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ class SqliteStore:
     """`ports.Store` on one SQLite file, or in memory.
 
     Args:
-        directory: the data directory, or None for a store that is forgotten with the process.
-        form: where statements and commits run; in memory always inline.
-        on_fatal: told once when what is on disk can no longer be vouched for; the process must stop.
-        vfs: the name of an apsw VFS to open the file with, for tests of faults.
-        offload: where commits are made, if not in a thread.
-        checkpoint_offload: the same for checkpoints.
-        checkpoint_pages: pages in the WAL that make a checkpoint worth it while nothing else is to be done.
-        free: bytes that the disk below a directory has room for.
-        room: how much of it the store keeps in its own files for stops and results.
-        allocate: gives a file room on the disk.
-        rules: what follows from an event; another one shows whether the tests would notice.
-        appliers: of the mutations, by their types; a test adds its own to those of the release.
+        directory: The data directory, or None for a store in memory.
+        form: Where statements and commits run; in memory always inline.
+        on_fatal: Called once when the data on the disk can no longer be trusted; the process must stop.
+        vfs: Name of an apsw VFS to open the file with, for tests of faults.
+        offload: Makes the commits; None for a thread.
+        checkpoint_offload: Makes the checkpoints; None for a thread.
+        checkpoint_pages: Pages in the WAL from which on an idle store makes a checkpoint.
+        free: Returns the free bytes of the disk of a directory.
+        room: The room that the store reserves in its own files for terminations and results.
+        allocate: Allocates room on the disk for a file.
+        rules: Decides an event; the tests of the tests pass a wrong one.
+        appliers: The appliers of the mutations, by their types; a test adds its own to those of the release.
 
     Raises:
-        Unavailable: another process uses the directory.
-        Fatal: the database cannot be used.
+        Unavailable: Another process uses the directory.
+        Fatal: The database cannot be used.
     """
 
     def __init__(
@@ -150,13 +150,13 @@ class SqliteStore:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:
-        """A handle whose reads show the store as one commit has left it. Within, nothing but them may be awaited."""
-        # Commits are made in a thread, so one can fall between two reads; in memory there is no other connection.
+        """Return a handle whose reads all show the state after one commit. Await nothing else within it."""
+        # A thread makes the commits, so one can come between two reads; in memory there is no other connection.
         with self._reader if self._reader is not self._connection else nullcontext():
             yield self
 
     def listen(self, listener: CommitListener) -> None:
-        """Tell `listener` after each commit what it interrupts and what is due."""
+        """Tell `listener` after each commit which runs it interrupts and which are due."""
         self.executions.listen(listener)
 
     def follow(self, listener: ChangeListener) -> None:
@@ -165,44 +165,45 @@ class SqliteStore:
 
     @property
     def frozen(self) -> bool:
-        """Whether it was restored from a backup and not released: nothing of it is to move by itself."""
+        """Whether the store was restored from a backup and is not released: no run may move."""
         return self.executions.frozen
 
     @property
     def full(self) -> bool:
-        """Whether the disk has refused a write and no room has been found since."""
+        """Whether the disk has refused a write and has had no room since."""
         return self.writer.full
 
     def counters(self) -> Counters:
-        """What it has done since it was opened."""
+        """The counters of this store since it was opened."""
         return Counters(commits=self.writer.commits)
 
     def maintain(self) -> None:
         """Check that the files are in place, and whether the disk has room.
 
         Raises:
-            Fatal: the database was removed or replaced.
+            Fatal: The database was removed or replaced.
         """
         self.require_own_files()
         self.look_for_room()
 
     def require_own_files(self) -> None:
-        """
+        """Check that the database is still the file that was opened.
+
         Raises:
-            Fatal: the database was removed or replaced, so what is committed would be found by no later process.
+            Fatal: It was removed or replaced, so no later process would find what is committed.
         """
         if self._directory is not None and not self._directory.is_in_place():
             raise Fatal(f"the database {self._directory.database} was removed or replaced while the server was running")
 
     def look_for_room(self) -> bool:
-        """Hold new runs back while the disk is full, and let them in again when it has room; returns whether it has.
+        """Refuse new runs while the disk is full, and accept them again when it has room; return whether it has.
 
-        To be called now and then: other processes fill the disk, and make room on it.
+        Call this regularly, because other processes fill the disk and free it.
         """
         if self._room is not None and self._directory is not None and not self._directory.has_some():
             self._room.short = True
             if not self.writer.full:
-                # Between two commits, which is after the next one: the connection may be in use.
+                # The connection may be in use now; after the next commit it is not.
                 self.writer.submit(_nothing, urgent=True)
         elif self.writer.full and not self._refilling and self._directory is not None and self._directory.has_room():
             self._refilling = True
@@ -210,7 +211,7 @@ class SqliteStore:
         return not self.writer.full
 
     async def close(self) -> None:
-        """Finish what was submitted, and release the directory."""
+        """Finish all submitted jobs, and release the directory."""
         await self.writer.close()
         if self._checkpointer is not None:
             self._checkpointer.close()
@@ -229,7 +230,7 @@ class SqliteStore:
         self._release()
 
     def _release(self) -> None:
-        # Behind the connections: the locks of SQLite are lost with the first descriptor of a file that is closed.
+        # After the connections: SQLite loses its locks with the first descriptor of a file that is closed.
         room, self._room = self._room, None
         if room is not None:
             room.close()
@@ -238,7 +239,7 @@ class SqliteStore:
             directory.release()
 
     def _keep_room(self, room: Room, sizes: Sizes) -> None:
-        """Before the first job: what cannot be kept now is kept when there is room."""
+        """Reserve room before the first job. Without free room it is reserved later."""
         for connection in (self._connection, self._reader):
             keep_files(connection, sizes)
         if self._checkpointer is not None:
@@ -274,13 +275,13 @@ class SqliteStore:
             self._room.before_commit(connection, full=self.writer.full)
 
     def _look_whether_short(self) -> None:
-        """A disk that has no room ahead is full before anything was refused."""
+        """Regard the disk as full when there is no room ahead, before it refuses a write."""
         if self._room is not None and self._room.short and not self.writer.full:
             self.writer.full = True
             self._full()
 
     def _full(self) -> None:
-        """Between two commits: begin the log anew, and free the pages that are kept."""
+        """Restart the log and free the reserved pages, between two commits."""
         if self._room is None:
             return
         self._empty_log(self._connection)
@@ -291,7 +292,7 @@ class SqliteStore:
             _log.warning("the disk is full, and the pages that are kept for stops could not be freed")
 
     def _written(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        """In whichever thread made the commit."""
+        """Reserve room after a commit, in the thread that made it."""
         self._log_pages = pages
         if self._room is not None:
             self._room.after_commit(connection, pages, full=self.writer.full)
@@ -306,9 +307,11 @@ class SqliteStore:
             self._checkpointer.ask()
 
     def _empty_log(self, connection: apsw.Connection) -> None:
-        """On a full disk: move the whole log into the database, so that it is written from its start again, in the room
-        it has. Otherwise a few hundred stops would spend the reserve on it. On the writing connection and between two
-        commits, because beside them a checkpoint may never catch up."""
+        """Move the whole log into the database on a full disk, so that SQLite writes it from its start again.
+
+        Otherwise a few hundred terminations would use the reserve for the log. The writing connection does it between
+        two commits, because a checkpoint beside commits may never catch up.
+        """
         if self._room is not None and self._room.covered(connection):
             error = checkpoint(connection)
             if error is not None:
@@ -316,4 +319,4 @@ class SqliteStore:
 
 
 async def _nothing(tx: SqliteTx) -> None:
-    """The job of a commit that is wanted for its hooks."""
+    """A job without changes, for a commit that is needed for its hooks."""

@@ -15,11 +15,11 @@ from interlock.store.statements import Dialect, Statement, statements
 from interlock.store.tx import GuardFailed
 
 STATEMENTS: Final = statements(Dialect.SQLITE)
-"""By name."""
+"""The statements by name."""
 CHANGE_STATEMENTS: Final[dict[Change, Statement]] = {
     change: STATEMENTS[change.name].ordered(change.columns) for change in CHANGES
 }
-"""With their parameters numbered in the order of the columns."""
+"""The statements with their parameters numbered in the order of the columns."""
 
 
 class SqliteQueries:
@@ -27,7 +27,7 @@ class SqliteQueries:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
-        """For what belongs to SQLite alone, such as the pages that are kept."""
+        """The connection, for modules that are about SQLite alone, such as the reserved pages."""
         self._execute: Callable[..., Any] = connection.execute
 
     async def one(self, name: str, /, **values: Any) -> Row | None:
@@ -49,7 +49,7 @@ class SqliteQueries:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
-        # Commits are made in a thread, so one can fall between two reads.
+        # A thread makes the commits, so one can come between two reads.
         with self.connection:
             yield
 

@@ -93,7 +93,7 @@ class SqliteWebhooks:
 
 
 def _webhook(row: rows.Row) -> WebhookRow:
-    """From the columns of `webhook_get`, which every statement that reads webhooks has."""
+    """Return a webhook from the columns of `webhook_get`, as every statement that reads webhooks has them."""
     tenant, id_, document, url, callback_timeout, created_at, updated_at = row
     return WebhookRow(
         tenant=tenant,

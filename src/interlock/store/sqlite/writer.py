@@ -1,15 +1,14 @@
 """The writer: the only writing connection, and commits in groups.
 
-Jobs that arrive while a commit is under way form the next group. All jobs of a group run bare in one transaction with
-one COMMIT; only if one of them fails is the group rolled back and run again, each job in a transaction of its own
-(savepoints would cost every group for the sake of the rare bad one). So a job must give the same answer when it is run
-again, and must touch nothing but its transaction.
+Jobs that arrive during a commit form the next group. The jobs of a group share one transaction and one COMMIT. If one
+of them fails, the group is rolled back, and each of its jobs runs again in a transaction of its own. Savepoints would
+have a cost for every group. So a job must return the same answer when it runs again, and may use only its transaction.
 
-A job is a coroutine function (`store.tx`). The writer drives it to its end within the transaction, so a cancelled
-caller does not cancel its job. A job that suspends is a defect: it fails alone, and nothing of it is committed.
+A job is a coroutine function (`store.tx`). The writer runs it to its end within the transaction, so a cancelled caller
+does not cancel its job. A job that suspends is a defect: it fails alone, and nothing of it is committed.
 
-Order within a group: terminations first. Order after its commit: every job's `committed` hook, so that interrupts are
-delivered before anything else; then the callers whose answer announces an attempt; then all other callers.
+Within a group terminations are first. After its commit the writer calls the `committed` hook of every job, so that
+interrupts are delivered first; then it answers the callers that announced an attempt; then all other callers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from interlock.store.tx import drive
 T = TypeVar("T")
 
 GROUP = 256
-"""Most jobs in one transaction."""
+"""Maximum number of jobs in one transaction."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +42,9 @@ class Form(StrEnum):
     COMMIT_IN_THREAD = "commit-in-thread"
     """Statements on the event loop, the COMMIT with its sync in a thread: the default, and the quickest."""
     THREAD = "thread"
-    """All of it in a thread."""
+    """Statements and COMMIT in a thread."""
     INLINE = "inline"
-    """Nothing is offloaded: for tests, and for memory."""
+    """Statements and COMMIT on the event loop: for tests, and for a store in memory."""
 
 
 @dataclass(slots=True)
@@ -61,13 +60,13 @@ class Writer:
     """Runs jobs on the writing connection.
 
     Args:
-        connection: the writing connection; only the writer may write with it.
-        form: where the work is done.
-        offload: the thread, or what stands for it where a schedule has to be replayed exactly.
-        before_commit: called in the transaction of a group when its jobs have run; an error of SQLite's rolls it back.
-        on_full: called when the disk refuses a write, before the group is run again.
-        on_fatal: called once with the error when what is on disk can no longer be vouched for; no job is
-            acknowledged after that.
+        connection: The writing connection; only the writer may write with it.
+        form: Where statements and commits run.
+        offload: The thread, or its double where a schedule has to be replayed exactly.
+        before_commit: Called in the transaction of a group after its jobs; an error of SQLite rolls the group back.
+        on_full: Called when the disk refuses a write, before the group runs again.
+        on_fatal: Called once with the error when the data on the disk can no longer be trusted; no job is acknowledged
+            after that.
     """
 
     def __init__(
@@ -89,12 +88,12 @@ class Writer:
         self._normal: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
         self._ahead: deque[_Job] = deque()
-        """What was submitted before a barrier, and the barrier."""
+        """The jobs that were submitted before a barrier, and the barrier."""
         self._busy = False
         self._committing = False
-        """The last COMMIT has not come back, or has failed."""
+        """Whether the last COMMIT has not returned, or has failed."""
         self._was_heavy = False
-        """The last group was set-based work."""
+        """Whether the last group was set-based work."""
         self._scheduled = False
         self._closing = False
         self._failed: Fatal | None = None
@@ -103,7 +102,7 @@ class Writer:
         self._offload = offload if offload is not None else ThreadOffload("interlock-writer")
         self._loop: asyncio.AbstractEventLoop | None = None
         self.full = False
-        """The disk refused a write: jobs that start something new have to refuse or hold."""
+        """Whether the disk refused a write: jobs that start something new have to refuse or pause it."""
         self.commits = 0
         self._hooks: tuple[Callable[[], None], ...] = ()
 
@@ -116,18 +115,19 @@ class Writer:
         barrier: bool = False,
         committed: Callable[[T], bool] | None = None,
     ) -> asyncio.Future[T]:
-        """Run the job in the next group; the future has its answer once that is on disk.
+        """Run the job in the next group; the future has its answer once the commit is on the disk.
 
         Args:
-            urgent: goes before all that are not (terminations).
-            heavy: set-based work, run in the thread by itself so that the loop goes on meanwhile.
-            barrier: goes behind all that was submitted before, and before all that is submitted later, urgent or not.
-            committed: called right after the commit; True if the answer announces an attempt. What it raises goes to
-                the log: the work is on disk, and the caller has its answer all the same.
+            job: The job.
+            urgent: Whether it runs before all jobs that are not urgent (terminations).
+            heavy: Whether it is set-based work, which runs alone in the thread, so that the loop continues.
+            barrier: Whether it runs after all jobs that were submitted before it, and before all later ones, urgent or
+                not.
+            committed: Called right after the commit; returns whether the answer announces an attempt. Its errors are
+                logged: the work is on the disk, and the caller has its answer.
 
-        The future fails with `Unavailable` if the commit could not be made (then nothing of the job is on disk), with
-        `CommitUnknown` if the COMMIT itself failed in a way that leaves open whether it is, or with whatever the job
-        raised.
+        The future fails with `Unavailable` if nothing of the job was committed, with `CommitUnknown` if the COMMIT
+        failed so that it is unknown whether it was made, or with the error that the job raised.
         """
         loop = self._loop
         if loop is None:
@@ -144,40 +144,40 @@ class Writer:
         else:
             (self._urgent if urgent else self._normal).append(added)
         if not self._busy and not self._scheduled:
-            # Deferred by one turn of the loop, so that all who submit in this turn share one commit.
+            # Deferred by one turn of the loop, so that all jobs that are submitted in this turn share one commit.
             self._scheduled = True
             self._idle.clear()
             loop.call_soon(self._pump)
         return future
 
     def require_room(self) -> None:
-        """To be called by a job that adds what no run needs to be stopped or to end.
+        """Check that the disk has room, in a job whose data no run needs in order to be terminated or to end.
 
         Raises:
-            Unavailable: the disk is full.
+            Unavailable: The disk is full.
         """
         if self.full:
             raise Unavailable("the disk is full: runs can be stopped, and nothing can be added", retry_after=30)
 
     def distrust(self, error: apsw.Error) -> None:
-        """Other work on the files failed: acknowledge nothing from now on. To be called on the loop."""
+        """Acknowledge nothing from now on, because other work on the files failed. Call it on the loop."""
         self._fail([], error, committing=False)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
-        """Call it on the loop after each commit, when its callers have been answered."""
+        """Call a function on the loop after each commit, when its callers have their answers."""
         self._hooks += (hook,)
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for their group."""
+        """The number of jobs that wait for their group."""
         return sum(map(len, (self._alone, self._ahead, self._urgent, self._normal)))
 
     async def settle(self) -> None:
-        """Return once nothing is waiting or under way."""
+        """Return once no job waits and no commit is in progress."""
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Finish what was submitted, take nothing more, and end the thread."""
+        """Finish the submitted jobs, accept no more, and end the thread."""
         self._closing = True
         await self.settle()
         self._offload.close()
@@ -255,7 +255,7 @@ class Writer:
         return self._execute(group) or self._commit()
 
     def _finish(self, group: list[_Job], error: BaseException | None) -> None:
-        """On the loop, after the commit or its failure."""
+        """Finish a group on the loop, after the commit or its failure."""
         self._busy = False
         if error is None:
             self.commits += 1
@@ -298,13 +298,13 @@ class Writer:
             if isinstance(error, apsw.FullError):
                 error = Unavailable("the disk is full", retry_after=30)
             elif isinstance(error, apsw.Error):
-                # A statement that SQLite refuses is a defect of ours, and no driver's error leaves the store.
+                # A statement that SQLite refuses is a defect of this program. No error of the driver leaves the store.
                 error = InterlockError(f"the store refused a statement: {error}")
             if not group[0].future.done():
                 group[0].future.set_exception(error)
 
     def _rollback(self) -> None:
-        # SQLite has already rolled back by itself after some errors.
+        # After some errors SQLite has rolled the transaction back itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -314,7 +314,7 @@ class Writer:
         self._failed.__cause__ = error
         for job in (*group, *self._alone, *self._ahead, *self._urgent, *self._normal):
             if not job.future.done():
-                # Of what never came to its COMMIT it is certain that nothing is on disk.
+                # Nothing of a job without a COMMIT can be on the disk.
                 unknown = committing and any(job is each for each in group)
                 job.future.set_exception(CommitUnknown() if unknown else Unavailable("the store failed"))
         for line in (self._alone, self._ahead, self._urgent, self._normal):
@@ -324,19 +324,19 @@ class Writer:
 
 
 def _named(error: BaseException) -> str:
-    """The message of an error with SQLite's own code, which says which operation failed."""
+    """Return the message of an error with the code of SQLite, which names the operation that failed."""
     name = apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0))
     return f"{error} ({name})" if name else str(error)
 
 
 async def _run_all(group: list[_Job], tx: SqliteTx) -> None:
-    # One coroutine for the group: a job costs an await, and no send of its own.
+    # One coroutine for the group: a job costs one await, and not a `send` of its own.
     for job in group:
         job.result = await job.run(tx)
 
 
 def _told(job: _Job) -> bool:
-    """Call the job's hook. True: its answer announces an attempt."""
+    """Call the hook of a job; return whether its answer announces an attempt."""
     if job.committed is None:
         return False
     try:
@@ -347,7 +347,7 @@ def _told(job: _Job) -> bool:
 
 
 def _take_light(line: deque[_Job], most: int) -> list[_Job]:
-    """Take those that are not set-based work out of the line, the first ones first."""
+    """Take the jobs that are not set-based work out of the queue, in its order."""
     taken = [job for job in line if not job.heavy][:most]
     for job in taken:
         line.remove(job)
@@ -355,4 +355,4 @@ def _take_light(line: deque[_Job], most: int) -> list[_Job]:
 
 
 _UNTRUSTED = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
-"""After one of these nothing is acknowledged any more: a failed sync cannot be repeated, only recovered from."""
+"""After one of these errors nothing is acknowledged: a failed sync cannot be repeated, only recovered from."""

@@ -1,19 +1,19 @@
 -- name: addendum_insert
--- One more, after all that there are of its run.
+-- Insert an addendum after the others of its run.
 INSERT INTO addenda ({addendum}) VALUES ({:addendum});
 
 -- name: addenda_of
--- Those of a run, oldest first.
+-- The addenda of a run, oldest first.
 SELECT number, position, attempt, item, finding, note, client, principal, address, at
 FROM addenda WHERE tenant = :tenant AND execution = :execution ORDER BY number;
 
 -- name: addendum_newest
--- The newest of a run about one step, attempt and item.
+-- The newest addendum of a run about one step, attempt and item.
 SELECT number, position, attempt, item, finding, note, client, principal, address, at
 FROM addenda WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
     AND item = :item
 ORDER BY number DESC LIMIT 1;
 
 -- name: addenda_count
--- How many a run has: they are numbered without a gap.
+-- The number of addenda of a run, which are numbered without a gap.
 SELECT ifnull(max(number), 0) FROM addenda WHERE tenant = :tenant AND execution = :execution;

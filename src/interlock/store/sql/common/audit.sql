@@ -1,5 +1,5 @@
 -- name: audit_insert
--- One row at the end of the record.
+-- Append a row to the record.
 INSERT INTO audit ({audit}) VALUES ({:audit});
 
 -- name: audit_head
@@ -7,9 +7,9 @@ INSERT INTO audit ({audit}) VALUES ({:audit});
 SELECT id, hash FROM audit_seals WHERE tenant = :tenant ORDER BY id DESC LIMIT 1;
 
 -- name: audit_seal
--- One more link of the chain.
+-- Seal a row.
 INSERT INTO audit_seals (tenant, id, hash) VALUES (:tenant, :id, :hash);
 
 -- name: audit_tenants
--- Whose records there are.
+-- The tenants that have records.
 SELECT id FROM tenants ORDER BY id;

@@ -1,7 +1,7 @@
 -- name: bulk_put
--- A decision about many runs.
+-- Insert a decision about many runs.
 INSERT INTO bulk_actions ({bulk_action}) VALUES ({:bulk_action});
 
 -- name: bulk_finish
--- It is carried out, or a later decision is about the same runs.
+-- Finish a decision that was carried out, or that a later one about the same runs replaces.
 UPDATE bulk_actions SET finished_at = :finished_at WHERE tenant = :tenant AND id = :id;

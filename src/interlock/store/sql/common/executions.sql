@@ -1,13 +1,13 @@
 -- name: execution_insert
--- A new run, and its subject.
+-- Insert a run and its subject.
 INSERT INTO executions ({execution}, subject) VALUES ({:execution}, :subject);
 
 -- name: admission_context
--- The context of a run's automation, under its own data.
+-- The context of a run's automation, which its trigger data override.
 SELECT context FROM definitions WHERE tenant = :tenant AND id = :definition;
 
 -- name: execution_move
--- The row as the rules decided it, asserted to stand where it was read.
+-- Update the row as the rules decided, guarded by the epoch and the state that were read.
 UPDATE executions SET
     state = :state, epoch = :epoch, step = :step, attempt = :attempt, attempt_epoch = :attempt_epoch, items = :items,
     waiting_for = :waiting_for, wake_at = :wake_at, holder = :holder,
@@ -15,17 +15,17 @@ UPDATE executions SET
 WHERE tenant = :tenant AND id = :id AND epoch = :was_epoch AND state = :was_state;
 
 -- name: execution_step
--- The same for a run that goes from one attempt to the next: what is indexed stays, and so do the indexes.
+-- The same for a run that moves from one attempt to the next: no indexed column changes, so no index does.
 UPDATE executions SET epoch = :epoch, step = :step, attempt = :attempt, attempt_epoch = :attempt_epoch,
     items = :items, holder = :holder, updated_at = :updated_at
 WHERE tenant = :tenant AND id = :id AND epoch = :was_epoch AND state = :was_state;
 
 -- name: execution_get
--- One run by its key.
+-- Read a run by its key.
 SELECT {execution}, fenced FROM executions WHERE tenant = :tenant AND id = :id;
 
 -- name: execution_restored
--- The restore at which it was not at rest for good in the backup.
+-- The restore from a backup in which the run was active.
 SELECT r.backup, r.known_until, r.restored_at
 FROM executions e JOIN restores r ON r.number = e.restore WHERE e.tenant = :tenant AND e.id = :id;
 
@@ -34,17 +34,17 @@ FROM executions e JOIN restores r ON r.number = e.restore WHERE e.tenant = :tena
 SELECT max(id) FROM executions WHERE tenant = :tenant;
 
 -- name: executions_due
--- Runs whose moment has come, soonest first, after a time and an id.
+-- Runs that are due, soonest first, after a time and an id.
 SELECT id, wake_at FROM executions
 WHERE tenant = :tenant AND wake_at IS NOT NULL AND (wake_at, id) > (:since, :after) AND wake_at <= :until
 ORDER BY wake_at, id LIMIT :limit;
 
 -- name: executions_page
--- All runs, newest first.
+-- A page of all runs, newest first.
 SELECT {execution}, fenced FROM executions WHERE tenant = :tenant AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: execution_automations
--- The automations that have runs, by jumping along the index from one to the next.
+-- The automations that have runs: one seek in the index for each.
 WITH RECURSIVE run_of (automation) AS (
     SELECT min(automation) FROM executions WHERE tenant = :tenant
     UNION ALL
@@ -54,30 +54,30 @@ WITH RECURSIVE run_of (automation) AS (
 SELECT automation FROM run_of WHERE automation IS NOT NULL;
 
 -- name: input_insert
--- What a run was started with.
+-- Insert the trigger data of a run.
 INSERT INTO inputs (tenant, execution, input, sealed) VALUES (:tenant, :execution, :input, :sealed);
 
 -- name: input_get
--- What a run was started with, secrets masked, and the same with its secrets, sealed; NULL: it has none.
+-- Read the trigger data of a run with secrets masked, and sealed with its secrets (NULL if it has none).
 SELECT input, sealed FROM inputs WHERE tenant = :tenant AND execution = :execution;
 
 -- name: step_open
--- An attempt in flight, or a step that waits.
+-- Insert an attempt in flight, or a waiting step.
 INSERT INTO steps ({step_opened}) VALUES ({:step_opened});
 
 -- name: step_closed
--- A step that settled in the commit that reached it.
+-- Insert a step that settled in the commit that reached it.
 INSERT INTO steps ({step_closed}) VALUES ({:step_closed});
 
 -- name: step_settle
--- An open attempt gets its outcome. What was known of its call stays: a wait that ends knows neither status nor phase.
+-- Record the outcome of an open attempt. Status and phase of its call are kept: the end of a wait has neither.
 UPDATE steps SET
     settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, status = ifnull(:status, status),
     phase = ifnull(:phase, phase), reached = :reached, sealed_output = :sealed_output, handle = NULL, wait_left = NULL
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt AND outcome IS NULL;
 
 -- name: step_accept
--- The receiver accepted the work, and its result comes later. A poll that says so again leaves what is known of the call.
+-- Record that the receiver accepted the work and its result comes later. Status and phase of its call are kept.
 UPDATE steps SET
     waiting_for = :waiting_for, status = ifnull(:status, status), phase = ifnull(:phase, phase), handle = :handle,
     wait_left = :wait_left
@@ -89,31 +89,31 @@ SELECT attempt, epoch, outcome, late IS NOT NULL FROM steps
 WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER BY attempt DESC LIMIT 1;
 
 -- name: callback_keep
--- A callback that came before its step was settled.
+-- Store a callback that arrived before its step was settled.
 INSERT INTO callbacks (tenant, execution, position, at, output, status, sealed) VALUES (:tenant, :execution, :position,
     :at, :output, :status, :sealed);
 
 -- name: callback_kept
--- What the step of an attempt in flight was told.
+-- Read the stored callback of a step whose attempt is in flight.
 SELECT at, output, status, sealed FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
 
 -- name: callback_taken
--- It stands with the step now.
+-- Delete a stored callback, which is now part of its step.
 DELETE FROM callbacks WHERE tenant = :tenant AND execution = :execution AND position = :position;
 
 -- name: step_announced
--- The input that was first announced at a step, the same with its secrets (NULL: it has none), and the idempotency key.
+-- The input of the first announcement of a step, the input with secrets (NULL if it has none), and the idempotency key.
 SELECT input, sealed_input, key FROM steps
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND input IS NOT NULL
 ORDER BY attempt LIMIT 1;
 
 -- name: item_open
--- An item of an attempt, announced with it.
+-- Insert an item of an attempt, in the commit that announces the attempt.
 INSERT INTO items (tenant, execution, position, attempt, item, name) VALUES (:tenant, :execution, :position,
     :attempt, :item, :name);
 
 -- name: item_settle
--- An item has its outcome.
+-- Record the outcome of an item.
 UPDATE items SET settled_at = :settled_at, outcome = :outcome, output = :output, error = :error, reached = :reached,
     again = :again, sealed = :sealed
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt
@@ -130,36 +130,36 @@ SELECT position, attempt, item, name, outcome, settled_at, output, error, reache
 WHERE tenant = :tenant AND execution = :execution AND position = :position ORDER BY attempt, item;
 
 -- name: steps_of
--- All that the steps of a run did, in order. Secrets are masked in it.
+-- All attempts at the steps of a run, in order, with secrets masked.
 SELECT position, attempt, epoch, started_at, settled_at, outcome, waiting_for, input, output, error, status, phase, late, key,
     reached, handle, wait_left
 FROM steps WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt;
 
 -- name: outputs_of
--- What the steps of a run returned, secrets masked, and the same with its secrets, sealed; NULL: it has none.
+-- The outputs of the steps of a run with secrets masked, and sealed with their secrets (NULL if there are none).
 SELECT position, output, sealed_output FROM steps
 WHERE tenant = :tenant AND execution = :execution AND outcome = 'SUCCEEDED' AND output IS NOT NULL
 ORDER BY position, attempt;
 
 -- name: items_of
--- The items of all attempts of a run. Secrets are masked in it.
+-- The items of all attempts of a run, with secrets masked.
 SELECT position, attempt, item, name, outcome, settled_at, output, error, reached, again, sealed FROM items
 WHERE tenant = :tenant AND execution = :execution ORDER BY position, attempt, item;
 
 -- name: idempotency_get
--- What a caller's key stands for.
+-- The digest and the run of an idempotency key.
 SELECT body, execution FROM idempotency
 WHERE tenant = :tenant AND client = :client AND automation = :automation AND key = :key AND created_at > :since;
 
 -- name: idempotency_put
--- A caller's key, in the commit of the run it started.
+-- Insert an idempotency key, in the commit of the run that it started.
 INSERT INTO idempotency (tenant, client, automation, key, body, execution, created_at)
 VALUES (:tenant, :client, :automation, :key, :body, :execution, :created_at)
 ON CONFLICT (tenant, client, automation, key)
 DO UPDATE SET body = excluded.body, execution = excluded.execution, created_at = excluded.created_at;
 
 -- name: idempotency_forget
--- A batch of keys older than they are kept.
+-- Delete a batch of idempotency keys that are older than their retention.
 DELETE FROM idempotency WHERE (tenant, client, automation, key) IN (
     SELECT tenant, client, automation, key FROM idempotency WHERE tenant = :tenant
     AND created_at <= :until LIMIT :limit
@@ -171,14 +171,14 @@ SELECT execution FROM trigger_events
 WHERE tenant = :tenant AND automation = :automation AND event = :event AND created_at > :since;
 
 -- name: event_put
--- An event, in the commit of the run that it starts.
+-- Insert an event, in the commit of the run that it starts.
 INSERT INTO trigger_events (tenant, automation, event, execution, created_at)
 VALUES (:tenant, :automation, :event, :execution, :created_at)
 ON CONFLICT (tenant, automation, event)
 DO UPDATE SET execution = excluded.execution, created_at = excluded.created_at;
 
 -- name: events_forget
--- A batch of events older than they are kept.
+-- Delete a batch of events that are older than their retention.
 DELETE FROM trigger_events WHERE (tenant, automation, event) IN (
     SELECT tenant, automation, event FROM trigger_events WHERE tenant = :tenant AND created_at <= :until LIMIT :limit
 );

@@ -1,15 +1,15 @@
 -- name: lease_put
--- A run is wanted until then.
+-- Insert the lease of a run.
 INSERT INTO leases (tenant, execution, length, expires_at) VALUES (:tenant, :execution, :length, :expires_at);
 
 -- name: lease_get
--- How long, and until when.
+-- Read the duration and the end of a lease.
 SELECT length, expires_at FROM leases WHERE tenant = :tenant AND execution = :execution;
 
 -- name: lease_renew
--- It is wanted for longer.
+-- Renew a lease.
 UPDATE leases SET length = :length, expires_at = :expires_at WHERE tenant = :tenant AND execution = :execution;
 
 -- name: lease_drop
--- Nobody has to say so any more.
+-- Delete a lease: the run no longer needs one.
 DELETE FROM leases WHERE tenant = :tenant AND execution = :execution;

@@ -1,36 +1,36 @@
 -- name: termination_insert
--- An accepted order to stop.
+-- Insert an accepted termination.
 INSERT INTO terminations ({termination}) VALUES ({:termination});
 
 -- name: termination_sharpen
--- A repeated order brought the deadline nearer or interrupts after all.
+-- A repeated termination brings the deadline nearer, or interrupts after all.
 UPDATE terminations SET deadline_at = :deadline_at, mode = :mode WHERE tenant = :tenant AND execution = :execution;
 
 -- name: termination_get
--- The order that stopped, or is stopping, a run.
+-- The termination of a run.
 SELECT
     client, principal, address, reason, asked_mode, cascade, deadline, cause, cause_execution, accepted_at,
     deadline_at, mode, found, below
 FROM terminations WHERE tenant = :tenant AND execution = :execution;
 
 -- name: termination_below
--- So many more below it were stopped.
+-- Add to the number of descendants that were terminated.
 UPDATE terminations SET below = below + :count WHERE tenant = :tenant AND execution = :execution;
 
 -- name: cascade_put
--- An order that one commit could not carry to the end.
+-- Insert a cascade that one commit could not complete.
 INSERT INTO cascades ({cascade}) VALUES ({:cascade}) ON CONFLICT DO NOTHING;
 
 -- name: cascade_next
--- The oldest order that is not at its end.
+-- The oldest incomplete cascade.
 SELECT {cascade} FROM cascades WHERE tenant = :tenant ORDER BY root, execution LIMIT 1;
 
 -- name: cascade_done
--- An order has reached everybody.
+-- Delete a cascade, which has reached all descendants.
 DELETE FROM cascades WHERE tenant = :tenant AND root = :root AND execution = :execution;
 
 -- name: cascade_over
--- The order, if any, that covers a run: its own ancestor's, in a marked tree.
+-- The cascade, if any, that covers a run: that of its nearest ancestor, in a fenced tree.
 WITH RECURSIVE above (id, parent) AS (
     SELECT id, parent FROM executions WHERE tenant = :tenant AND id = :execution
     UNION ALL
@@ -41,5 +41,5 @@ FROM above JOIN cascades c ON c.tenant = :tenant AND c.root = :root AND c.execut
 WHERE above.id <> :execution LIMIT 1;
 
 -- name: root_fenced
--- Whether a tree is marked.
+-- Whether a tree is fenced.
 SELECT fenced FROM executions WHERE tenant = :tenant AND id = :id;

@@ -1,15 +1,15 @@
 -- name: automation_delete
--- Mark as deleted: its runs go on, and so its row stays.
+-- Mark an automation as deleted. Its active runs continue, so its row stays.
 UPDATE automations SET deleted_at = :at, updated_at = max(updated_at, :at), next_fire_at = NULL
 WHERE tenant = :tenant AND id = :id AND deleted_at IS NULL;
 
 -- name: automation_app
--- The app that one belongs to, even if it is deleted.
+-- The app of an automation, even of a deleted one.
 SELECT coalesce(json_extract(CAST(document AS TEXT), '$.appId'), '') FROM automations WHERE tenant = :tenant
     AND id = :id;
 
 -- name: automations_scheduled
--- Those whose schedule fires next, of all tenants, after a place in this order.
+-- The automations of all tenants whose schedules are due next, after a place in this order.
 SELECT tenant, id, definition, next_fire_at
 FROM automations INDEXED BY automations_due
 WHERE

@@ -1,17 +1,17 @@
 -- name: backup_schema
--- Which migrations a database was made with.
+-- The migrations that a database was made with.
 SELECT number, checksum FROM migrations ORDER BY number;
 
 -- name: backup_tenants
--- Whose runs there are.
+-- The tenants that have runs.
 SELECT id FROM tenants ORDER BY id;
 
 -- name: backup_automations
--- How many there are.
+-- The number of automations.
 SELECT count(*) FROM automations WHERE deleted_at IS NULL;
 
 -- name: backup_executions
--- How many there are.
+-- The number of runs.
 SELECT count(*) FROM executions;
 
 -- name: backup_active
@@ -20,13 +20,13 @@ SELECT tenant, id, automation, state, step, updated_at FROM executions INDEXED B
 WHERE tenant = :tenant AND state = :state AND state <> 'DONE' ORDER BY id;
 
 -- name: backup_known_until
--- When the newest change was made that is in it.
+-- The time of the newest change in the database.
 SELECT max((SELECT coalesce(max(updated_at), 0) FROM executions), (SELECT coalesce(max(at), 0) FROM audit));
 
 -- name: backup_restored
--- This store was made from a backup.
+-- Insert the restore of this store from a backup.
 INSERT INTO restores (backup, known_until, restored_at) VALUES (:backup, :known_until, :restored_at) RETURNING number;
 
 -- name: backup_mark
--- Those of which more may have become since the backup than stands in it.
+-- Mark the active runs: the backup has nothing of what they did afterwards.
 UPDATE executions SET restore = :restore WHERE state NOT IN ('DONE', 'ERROR', 'TERMINATE');

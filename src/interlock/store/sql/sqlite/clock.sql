@@ -1,9 +1,9 @@
 -- name: clock_move_runs
--- Timers, retries, callbacks and deadlines keep the time that is left of them.
+-- Move timers, retries, callbacks and deadlines: each keeps its remaining time.
 UPDATE executions INDEXED BY executions_due SET wake_at = wake_at + :by WHERE wake_at IS NOT NULL
     AND tenant = :tenant;
 
 -- name: clock_move_tokens
--- No token outlives its time because it was issued by a clock that was ahead. One that was issued by a clock that was
--- behind expires early, and its client asks for another.
+-- Limit tokens to their lifetime, because the clock that issued them may have been ahead. A token of a clock that was
+-- behind expires early, and its client requests another.
 UPDATE tokens SET expires_at = expires_at + min(:by, 0) WHERE tenant = :tenant;

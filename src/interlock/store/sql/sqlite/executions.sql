@@ -5,26 +5,26 @@ FROM executions INDEXED BY executions_of_parent
 WHERE tenant = :tenant AND parent IS NOT NULL AND parent = :parent AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: last_executed
--- When the newest run of a published version was made: of each state the newest one, by a seek.
+-- The creation time of the newest run of a published version: the newest of each state, by one seek.
 SELECT max((
     SELECT created_at FROM executions INDEXED BY executions_of_automation
     WHERE tenant = :tenant AND automation = :automation AND state = s.value AND is_draft = 0 ORDER BY id DESC LIMIT 1
 )) FROM json_each(:states) s;
 
 -- name: executions_page_of_state
--- Runs in one state that is not DONE, newest first.
+-- A page of the runs in one state that is not DONE, newest first.
 SELECT {execution}, fenced
 FROM executions INDEXED BY executions_of_state
 WHERE tenant = :tenant AND state = :state AND state <> 'DONE' AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: executions_page_of_automation
--- Runs of one automation in one state, newest first.
+-- A page of the runs of one automation in one state, newest first.
 SELECT {execution}, fenced
 FROM executions INDEXED BY executions_of_automation
 WHERE tenant = :tenant AND automation = :automation AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: executions_page_of_subject
--- Runs about one person in one state, of any automation or of those in a JSON list, newest first.
+-- A page of the runs about one person in one state, of all automations or of those in a JSON list, newest first.
 SELECT {execution}, fenced
 FROM executions INDEXED BY executions_of_subject
 WHERE
@@ -34,17 +34,17 @@ WHERE
 ORDER BY id DESC LIMIT :limit;
 
 -- name: step_late
--- Evidence beside an outcome: a result that nobody waited for any more.
+-- Store evidence beside an outcome: a result that arrived after it.
 UPDATE steps SET late = CAST(json_insert(coalesce(CAST(late AS TEXT), '[]'), '$[#]', json(:evidence)) AS BLOB)
 WHERE tenant = :tenant AND execution = :execution AND position = :position AND attempt = :attempt;
 
 -- name: admission_automation
--- Whether there is such an automation, and whether it has a breaker. The tenant's switch is read by another statement: a
+-- Whether the automation exists, and whether it has a circuit breaker. Another statement reads the tenant's switch: a
 -- join takes twice as long.
 SELECT deleted_at, breaker_max OR tripped_at IS NOT NULL FROM automations WHERE tenant = :tenant AND id = :id;
 
 -- name: child_target
--- What a step that starts an automation would start, and whether the run's definition may reach it.
+-- The automation that a step starts, and whether the run's definition may reach it.
 SELECT
     a.definition, a.deleted_at, d.on_demand, t.automations_disabled, a.breaker_max OR a.tripped_at IS NOT NULL,
     p.apps IS NULL OR EXISTS (

@@ -1,5 +1,5 @@
 -- name: retention_step_payloads
--- What its steps sent and received. That there was an error, and what was learned too late, stays on record.
+-- Remove the payloads of its steps. That a step had an error, and what its receiver did too late, stay on record.
 UPDATE steps SET
     input = NULL,
     output = NULL,

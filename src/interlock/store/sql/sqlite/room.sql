@@ -1,11 +1,11 @@
 -- name: room_keep
--- Keep so many bytes.
+-- Reserve a number of bytes in the database.
 INSERT OR REPLACE INTO room (id, kept) VALUES (1, zeroblob(:size));
 
 -- name: room_kept
--- How many bytes are kept.
+-- The number of reserved bytes.
 SELECT length(kept) FROM room WHERE id = 1;
 
 -- name: room_give_up
--- Let its pages go to the free list, where stops find them.
+-- Release the reserved pages to the free list, so that terminations can use them.
 DELETE FROM room WHERE id = 1;

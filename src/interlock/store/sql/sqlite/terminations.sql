@@ -10,11 +10,11 @@ CREATE TEMP TABLE IF NOT EXISTS doomed (
 );
 
 -- name: doomed_clear
--- Start anew.
+-- Empty the table.
 DELETE FROM temp.doomed;
 
 -- name: doomed_tree
--- Every run below one that is not at rest for good; finished ones are passed through to what they started.
+-- Choose all active descendants of a run; the search goes through terminal ones to their children.
 WITH RECURSIVE below (id, state, epoch, step, attempt) AS (
     SELECT id, state, epoch, step, attempt FROM executions INDEXED BY executions_of_parent
     WHERE tenant = :tenant AND parent IS NOT NULL AND parent = :execution
@@ -35,7 +35,7 @@ GROUP BY below.id
 LIMIT :most;
 
 -- name: doomed_batch
--- Runs by their ids, those at rest for good left out.
+-- Choose runs by their ids, without terminal ones.
 INSERT INTO temp.doomed
 SELECT e.id, e.state, e.epoch, e.step, e.attempt, min(coalesce(t.deadline_at, :deadline_at), :deadline_at)
 FROM json_each(:ids) j
@@ -51,11 +51,11 @@ SELECT e.id, e.state FROM json_each(:ids) j CROSS JOIN executions e ON e.tenant 
 ORDER BY e.id;
 
 -- name: doomed_count
--- How many there are.
+-- The number of chosen runs.
 SELECT count(*) FROM temp.doomed;
 
 -- name: doomed_terminations
--- The record of each accepted order.
+-- Insert the termination of each chosen run.
 INSERT INTO terminations ({termination})
 SELECT
     :tenant, id, :client, :principal, :address, :reason, :mode, :cascade, :deadline, :cause, :cause_execution, :at,
@@ -63,7 +63,7 @@ SELECT
 FROM temp.doomed WHERE state <> 'STOPPING';
 
 -- name: doomed_sharpen
--- A repeated order brings the deadline nearer, or interrupts after all.
+-- A repeated termination brings the deadline nearer, or interrupts after all.
 UPDATE terminations SET
     deadline_at = d.deadline_at,
     mode = CASE :mode WHEN 'interrupt' THEN 'interrupt' ELSE terminations.mode END
@@ -72,7 +72,7 @@ WHERE terminations.tenant = :tenant AND terminations.execution IN (SELECT id FRO
     AND d.id = terminations.execution AND d.state = 'STOPPING';
 
 -- name: doomed_abandon
--- Attempts in flight whose deadline is now: in doubt, unless their step was called back.
+-- Abandon attempts in flight whose deadline is now: their outcome is unknown, unless a callback for the step is stored.
 UPDATE steps SET settled_at = :at, outcome = iif(k.output IS NULL, 'ABANDONED', 'SUCCEEDED'), output = k.output
 FROM temp.doomed d
 LEFT JOIN callbacks k ON k.tenant = :tenant AND k.execution = d.id AND k.position = d.step
@@ -81,14 +81,14 @@ WHERE steps.tenant = :tenant AND steps.execution IN (SELECT id FROM temp.doomed)
     AND d.state IN ('PROCESS_STEP', 'STOPPING') AND d.deadline_at <= :at AND steps.outcome IS NULL;
 
 -- name: doomed_callbacks
--- What was kept for them stands with their steps now.
+-- Use the stored callbacks as the outcomes of these steps.
 DELETE FROM callbacks
 WHERE tenant = :tenant AND execution IN (
     SELECT id FROM temp.doomed WHERE state IN ('PROCESS_STEP', 'STOPPING') AND deadline_at <= :at
 );
 
 -- name: doomed_move
--- The same transition as for one run: at rest at once, or stopping until the attempt in flight has settled.
+-- The same transition as for one run: terminal at once, or stopping until the attempt in flight has settled.
 UPDATE executions SET
     state = CASE WHEN d.state IN ('PROCESS_STEP', 'STOPPING')
     AND d.deadline_at > :at THEN 'STOPPING' ELSE 'TERMINATE' END,
@@ -110,21 +110,21 @@ WHERE executions.tenant = :tenant AND executions.id IN (SELECT id FROM temp.doom
     AND d.id = executions.id AND d.state = executions.state AND d.epoch = executions.epoch;
 
 -- name: doomed_in_flight
--- Those whose attempt has to be told, with their new epoch and state.
+-- The runs whose attempts are interrupted, with their new epoch and state.
 SELECT d.id, e.epoch, e.state, d.deadline_at FROM temp.doomed d CROSS JOIN executions e ON e.tenant = :tenant
     AND e.id = d.id
 WHERE d.state IN ('PROCESS_STEP', 'STOPPING');
 
 -- name: doomed_all
--- All of them, with the state they were found in.
+-- All chosen runs, with their states.
 SELECT id, state FROM temp.doomed ORDER BY id;
 
 -- name: cascade_fence
--- Mark the root of a tree in which such an order is under way.
+-- Fence the root of a tree that a cascade has not reached as a whole.
 UPDATE executions SET fenced = 1 WHERE tenant = :tenant AND id = :id;
 
 -- name: cascade_unfence
--- Take the mark away with the last order of the tree.
+-- Remove the fence with the last cascade of the tree.
 UPDATE executions SET fenced = 0
 WHERE tenant = :tenant AND id = :root
     AND NOT EXISTS (SELECT 1 FROM cascades WHERE tenant = :tenant AND root = :root);
