@@ -17,23 +17,9 @@ from interlock.rules.events import Announce
 from interlock.rules.model import SECOND, Item
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.steps.attempt import Attempt, Failed, ItemReport, Items, Report, Succeeded
 from interlock.steps.documents import encode, error_document
-from interlock.steps.kind import (
-    Attempt,
-    CompileContext,
-    Failed,
-    Form,
-    ItemReport,
-    Items,
-    PrepareContext,
-    Ready,
-    Report,
-    Step,
-    StepKind,
-    Succeeded,
-    idempotency_key,
-    step_kind,
-)
+from interlock.steps.kind import CompileContext, Form, PrepareContext, Ready, Step, StepKind, idempotency_key, step_kind
 
 MessageT = TypeVar("MessageT", bound=Message, covariant=True)
 

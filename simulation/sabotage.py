@@ -34,7 +34,8 @@ from interlock.rules.follow import follow, make_ready
 from interlock.rules.model import Situation
 from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
-from interlock.steps.kind import Attempt, Items, ItemsEnded, Report, StepKind, Succeeded
+from interlock.steps.attempt import Attempt, Items, ItemsEnded, Report, Succeeded
+from interlock.steps.kind import StepKind
 from interlock.store.sqlite.executions import Rules
 from simulation import recipients
 from simulation.disk import DATABASE, FILES

@@ -155,7 +155,7 @@ SECTIONS: Final = {
     "Runs": (
         Limit("system:MAX_BYTES_A_TURN", "data of runs that a turn of the loop begins work on", "bytes", "it waits"),
         Limit("steps.webhook:MAX_PAYLOAD", "payload of a webhook", "bytes", "the step fails"),
-        Limit("steps.kind:MAX_STEP_ITEMS", "items of a step", "", "the step fails"),
+        Limit("steps.attempt:MAX_STEP_ITEMS", "items of a step", "", "the step fails"),
         Limit("steps.documents:MAX_OUTPUT", "output of a step", "bytes", "the step fails"),
         Limit("engine.suspects:MAX_LOSSES", "crashes of the server during one run", "", "the run ends in ERROR"),
         Limit("engine.dispatchers.embedded:MAX_CRASHES", "defects in advancing a run", "", "the run ends in ERROR"),

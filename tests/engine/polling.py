@@ -14,24 +14,9 @@ from interlock.rules.model import Ref
 from interlock.rules.outcomes import Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.rules.states import State, WaitingFor
+from interlock.steps.attempt import Accepted, Attempt, Failed, Items, Poll, Report, Succeeded
 from interlock.steps.documents import decode, error_document
-from interlock.steps.kind import (
-    Accepted,
-    Attempt,
-    CompileContext,
-    Failed,
-    Form,
-    Items,
-    Poll,
-    PrepareContext,
-    Ready,
-    Report,
-    Step,
-    StepKind,
-    Succeeded,
-    idempotency_key,
-    step_kind,
-)
+from interlock.steps.kind import CompileContext, Form, PrepareContext, Ready, Step, StepKind, idempotency_key, step_kind
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.worlds import Call, Engine, FarEnd, engine
 

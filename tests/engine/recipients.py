@@ -11,22 +11,9 @@ from interlock.rules.events import Announce
 from interlock.rules.model import Item
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
+from interlock.steps.attempt import Attempt, Failed, Items, Report, Succeeded
 from interlock.steps.documents import encode, error_document
-from interlock.steps.kind import (
-    Attempt,
-    CompileContext,
-    Failed,
-    Form,
-    Items,
-    PrepareContext,
-    Ready,
-    Report,
-    Step,
-    StepKind,
-    Succeeded,
-    idempotency_key,
-    step_kind,
-)
+from interlock.steps.kind import CompileContext, Form, PrepareContext, Ready, Step, StepKind, idempotency_key, step_kind
 
 NAMES = ("ann", "bob", "eve")
 MAILS: dict[str, Any] = {"stepName": "mail", "sendEmail": {"subject": "hello"}}

@@ -28,7 +28,7 @@ from interlock.rules.events import (
 from interlock.rules.model import Actor, AttemptRef, Execution, Mode, Ref, Result, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from interlock.steps.kind import Attempt, Items, Report
+from interlock.steps.attempt import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine, run_automation, wait, webhook

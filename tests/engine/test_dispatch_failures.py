@@ -14,7 +14,7 @@ from interlock.errors import Fatal, Unavailable
 from interlock.rules.model import Execution, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Items, Report
+from interlock.steps.attempt import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.test_advance_operations import a_run, quiet

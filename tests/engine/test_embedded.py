@@ -16,7 +16,7 @@ from interlock.engine.suspects import MAX_LOSSES
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Items, Report
+from interlock.steps.attempt import Attempt, Items, Report
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, ManualClock, settle
 from tests.engine.dispatcher_contract import DispatcherContract

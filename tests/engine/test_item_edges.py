@@ -13,8 +13,9 @@ from interlock.rules.model import AttemptRef, Result
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
+from interlock.steps.attempt import Attempt, Failed, Items, ItemsEnded, Report, Skipped, Succeeded
 from interlock.steps.documents import MAX_OUTPUT, error_document
-from interlock.steps.kind import Attempt, Failed, Items, ItemsEnded, PrepareContext, Ready, Report, Skipped, Succeeded
+from interlock.steps.kind import PrepareContext, Ready
 from tests.clocks import SECOND, START, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, TolerantStep, recipients
 from tests.engine.test_items import DONE, FAILED, Broken, answer, last_item, mailing, output, recorded, rows, told

@@ -18,7 +18,7 @@ from interlock.rules.model import AttemptRef, Mode, Ref, Result
 from interlock.rules.outcomes import Outcome, shown_items
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.rules.states import State
-from interlock.steps.kind import MAX_STEP_ITEMS, Accepted, Attempt, Items, Report, Succeeded
+from interlock.steps.attempt import MAX_STEP_ITEMS, Accepted, Attempt, Items, Report, Succeeded
 from simulation.reads import finished
 from tests.clocks import SECOND, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, TolerantStep, recipients

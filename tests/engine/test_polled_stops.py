@@ -14,7 +14,7 @@ from interlock.rules.model import Mode, TerminationRequest
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
 from interlock.secrets.vault import AesVault
-from interlock.steps.kind import Attempt, Report, Succeeded
+from interlock.steps.attempt import Attempt, Report, Succeeded
 from tests.clocks import SequentialIds, settle
 from tests.engine.polling import (
     DONE,

@@ -12,7 +12,7 @@ from interlock.ports.clocks import ClockMark
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State, WaitingFor
-from interlock.steps.kind import Attempt, Report
+from interlock.steps.attempt import Attempt, Report
 from tests.clocks import SECOND, settle
 from tests.engine.polling import (
     JOB,

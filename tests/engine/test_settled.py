@@ -15,7 +15,7 @@ from interlock.rules.events import Announce, Event, Next, Settled
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.steps.kind import Attempt, Items, Report, Succeeded
+from interlock.steps.attempt import Attempt, Items, Report, Succeeded
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from tests.clocks import settle
 from tests.engine.worlds import Engine, engine, restarted, wait, webhook

@@ -15,8 +15,9 @@ from interlock.rules.model import Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
+from interlock.steps.attempt import Attempt, Items, Report, SettledItem, Succeeded
 from interlock.steps.documents import encode
-from interlock.steps.kind import Attempt, Items, PrepareContext, Ready, Report, SettledItem, Succeeded
+from interlock.steps.kind import PrepareContext, Ready
 from simulation.reads import finished
 from tests.clocks import SECOND, settle
 from tests.engine.recipients import MAILS, RecipientsStep, TolerantStep, recipients

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from interlock.engine import following
 from interlock.ports import ItemRow, Vault
 from interlock.rules.model import Item, Ref
-from interlock.steps.kind import SettledItem
+from interlock.steps.attempt import SettledItem
 
 
 def everything(ref: Ref, rows: Iterable[ItemRow], vault: Vault) -> tuple[tuple[Item, ...], dict[int, SettledItem]]:

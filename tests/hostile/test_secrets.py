@@ -19,8 +19,9 @@ from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
 from interlock.secrets.vault import AesVault
+from interlock.steps.attempt import Attempt, Failed, Items, Report, Succeeded
 from interlock.steps.documents import error_document
-from interlock.steps.kind import Attempt, Failed, Items, PrepareContext, Ready, Report, Succeeded
+from interlock.steps.kind import PrepareContext, Ready
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, SequentialIds, settle
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, recipients

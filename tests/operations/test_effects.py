@@ -13,22 +13,9 @@ from interlock.ports import HttpFailureKind, Phase, Progress
 from interlock.rules.events import Announce
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
+from interlock.steps.attempt import Accepted, Attempt, Failed, Items, Report
 from interlock.steps.documents import error_document
-from interlock.steps.kind import (
-    Accepted,
-    Attempt,
-    CompileContext,
-    Failed,
-    Form,
-    Items,
-    PrepareContext,
-    Ready,
-    Report,
-    Step,
-    StepKind,
-    interruption,
-    step_kind,
-)
+from interlock.steps.kind import CompileContext, Form, PrepareContext, Ready, Step, StepKind, interruption, step_kind
 from tests.clocks import settle
 from tests.engine.worlds import restarted
 from tests.operations.operations_client import CALL, operations_client

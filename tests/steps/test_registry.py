@@ -21,17 +21,14 @@ from interlock.expressions.evaluate import LocalEvaluator
 from interlock.rules.events import Announce
 from interlock.settings import KindSetting, Settings
 from interlock.steps import evaluate_expressions, wait_for_duration
+from interlock.steps.attempt import Attempt, Items, Report, Succeeded
 from interlock.steps.kind import (
-    Attempt,
     CompileContext,
     Form,
-    Items,
     PrepareContext,
     Ready,
-    Report,
     Step,
     StepKind,
-    Succeeded,
     UnconfiguredKind,
     step_kind,
     unconfigured,

@@ -19,8 +19,8 @@ from interlock.rules.events import Next, Settled
 from interlock.rules.model import AttemptRef, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
+from interlock.steps.attempt import Attempt, Failed, ItemsEnded, Report, Succeeded
 from interlock.steps.documents import error_document
-from interlock.steps.kind import Attempt, Failed, ItemsEnded, Report, Succeeded
 
 _log = logging.getLogger(__name__)
 

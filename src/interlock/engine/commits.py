@@ -26,8 +26,8 @@ from interlock.rules.events import (
 )
 from interlock.rules.model import SECOND, Execution, Item, Ref, SecretRef
 from interlock.rules.states import State
+from interlock.steps.attempt import SettledItem
 from interlock.steps.documents import decode
-from interlock.steps.kind import SettledItem
 
 
 @dataclass(slots=True)

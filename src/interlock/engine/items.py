@@ -19,8 +19,7 @@ from interlock.rules.events import Fail, ItemSettled, Next, Retry
 from interlock.rules.model import Item, Ref, Result, SecretRef
 from interlock.rules.outcomes import Outcome, Reached, derive
 from interlock.rules.retry import next_attempt
-from interlock.steps.documents import decode
-from interlock.steps.kind import (
+from interlock.steps.attempt import (
     Accepted,
     Attempt,
     Failed,
@@ -29,9 +28,10 @@ from interlock.steps.kind import (
     Report,
     SettledItem,
     Skipped,
-    Step,
     Succeeded,
 )
+from interlock.steps.documents import decode
+from interlock.steps.kind import Step
 
 _log = logging.getLogger(__name__)
 

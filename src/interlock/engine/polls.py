@@ -21,8 +21,8 @@ from interlock.ports import Clock, Executions, Place, Randomness, SecretUnreadab
 from interlock.rules.events import Announce, Polled
 from interlock.rules.model import SECOND, AttemptRef
 from interlock.rules.outcomes import Reached
+from interlock.steps.attempt import Accepted, Attempt, Failed, Poll, Report, Succeeded
 from interlock.steps.documents import error_document
-from interlock.steps.kind import Accepted, Attempt, Failed, Poll, Report, Succeeded
 
 MAX_POLL_SECONDS: Final = 30
 """Seconds after which a poll is cut and counts as not answered."""

@@ -19,8 +19,9 @@ from interlock.ports import Clock, Place, SecretUnreadable, Vault
 from interlock.rules.events import Announce, Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome as StepOutcome
+from interlock.steps.attempt import MAX_STEP_ITEMS
 from interlock.steps.documents import StepFailed, error_document
-from interlock.steps.kind import MAX_STEP_ITEMS, Evaluated, PrepareContext
+from interlock.steps.kind import Evaluated, PrepareContext
 from interlock.system import yield_to_loop
 
 _EXPRESSIONS_AT_ONCE: Final = 64

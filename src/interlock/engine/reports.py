@@ -18,8 +18,9 @@ from interlock.rules.model import SECOND, AttemptRef, Result, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import next_attempt
 from interlock.rules.states import WaitingFor
+from interlock.steps.attempt import Accepted, Attempt, Failed, Poll, Report, Succeeded
 from interlock.steps.documents import StepFailed, encode_output, error_document
-from interlock.steps.kind import Accepted, Attempt, Failed, Poll, Report, Step, Succeeded
+from interlock.steps.kind import Step
 from interlock.steps.masking import sealed_answer
 
 DEFECT: Final = error_document(

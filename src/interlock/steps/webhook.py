@@ -36,22 +36,17 @@ from interlock.rules.outcomes import Reached
 from interlock.rules.retry import WEBHOOK_RETRIES
 from interlock.rules.values import value
 from interlock.steps.answers import answer_output
+from interlock.steps.attempt import Accepted, Attempt, Failed, Items, Report, Succeeded
 from interlock.steps.callback_token import callback_url
 from interlock.steps.destination import host_of
 from interlock.steps.documents import StepFailed, decode, encode, encode_made, error_document
 from interlock.steps.kind import (
-    Accepted,
-    Attempt,
     CompileContext,
-    Failed,
     Form,
-    Items,
     PrepareContext,
     Ready,
-    Report,
     Step,
     StepKind,
-    Succeeded,
     idempotency_key,
     step_kind,
     units,
