@@ -22,8 +22,6 @@ MAX_FILE_LINES = 400
 """Lines of a Python file: a longer one has a second subject."""
 LONG_FILES: dict[str, str] = {
     "tests/engine/test_items.py": "being split",
-    "tests/rules/exploration.py": "being split",
-    "tests/rules/test_lifetimes.py": "being split",
 }
 """Python files that may be longer, with the reason."""
 

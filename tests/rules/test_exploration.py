@@ -15,7 +15,8 @@ from interlock.rules.outcomes import INTERRUPTED, Outcome
 from interlock.rules.states import TERMINAL, State, WaitingFor
 from interlock.rules.stop import end_stopping
 from simulation.sabotage import goes_on, leaves_no_audit, never_started, revives, sends_no_interrupt
-from tests.rules.exploration import Protocol, explore
+from tests.rules.exploration import explore
+from tests.rules.explored_world import Protocol
 from tests.rules.runs import attempt_of
 
 GENTLY = TerminationRequest(Actor("ann"), "first", Mode.DRAIN, deadline=5 * SECOND)
