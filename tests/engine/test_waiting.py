@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
 
 import interlock
-from interlock.engine.waiting import wait_for
+from interlock.engine.waiting import set_by, wait_for
 from tests.clocks import SECOND, ManualClock, settle
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ STARTS_TASKS = {
     "cli/serve.py": 2,  # the message classes once the port is open; the end in order
     "engine/dispatchers/embedded.py": 2,  # the turn of a run; what is done beside it, under the supervisor
     "engine/start.py": 1,  # the commit of a run, which goes on if the caller is cancelled
-    "engine/waiting.py": 2,  # an event and a time
+    "engine/waiting.py": 3,  # an event and a time; the time alone
     "expressions/pool.py": 1,  # the start of an evaluator process
     "net/http.py": 2,  # certificate authorities and names, each shared by the calls that wait for it
 }
@@ -62,10 +62,19 @@ async def test_failure_of_the_news_is_raised() -> None:
         await wait_for(fail, clock, clock.now() + SECOND)
 
 
-async def test_cancelled_wait_leaves_no_task() -> None:
+async def test_event_is_set_at_its_time_at_the_latest() -> None:
+    clock, event = ManualClock(), asyncio.Event()
+    wait = asyncio.ensure_future(set_by(event, clock, clock.now() + SECOND))
+    await clock.pass_time(1)
+    await wait
+    assert event.is_set()
+
+
+@pytest.mark.parametrize("wait_for_event", [lambda event, *time: wait_for(event.wait, *time), set_by])
+async def test_cancelled_wait_leaves_no_task(wait_for_event: Callable[..., Coroutine[object, object, None]]) -> None:
     clock, event = ManualClock(), asyncio.Event()
     before = asyncio.all_tasks()
-    wait = asyncio.ensure_future(wait_for(event.wait, clock, clock.now() + SECOND))
+    wait = asyncio.ensure_future(wait_for_event(event, clock, clock.now() + SECOND))
     await settle()
     wait.cancel()
     await asyncio.gather(wait, return_exceptions=True)

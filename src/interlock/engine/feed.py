@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from interlock.engine.waiting import set_by
 from interlock.ports import Clock
 from interlock.rules.model import Ref
 
@@ -29,19 +30,9 @@ class Watch:
         """Wait for a change since the last call, or until `until` (engine time). Returns whether there was one."""
         if not self._has_changed and clock.now() < until:
             self._news.clear()
-            timer = asyncio.ensure_future(clock.sleep_until(until))
-            timer.add_done_callback(self._time_is_over)
-            try:
-                # Without a task around it, so that a commit continues its caller in the same turn of the loop.
-                await self._news.wait()
-            finally:
-                timer.remove_done_callback(self._time_is_over)
-                timer.cancel()
+            await set_by(self._news, clock, until)
         changed, self._has_changed = self._has_changed, False
         return changed
-
-    def _time_is_over(self, timer: asyncio.Future[None]) -> None:
-        self._news.set()
 
 
 class Feed:

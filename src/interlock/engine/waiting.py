@@ -30,6 +30,24 @@ async def wait_for(news: Callable[[], Awaitable[object]], clock: Clock, until: i
         timer.cancel()
 
 
+async def set_by(event: asyncio.Event, clock: Clock, until: int) -> None:
+    """Wait until an event is set, and set it at a time (engine time in microseconds) at the latest.
+
+    No task is around the event, so that the caller continues one turn of the loop after it was set.
+    """
+
+    def expire(timer: asyncio.Future[None]) -> None:
+        event.set()
+
+    timer = asyncio.ensure_future(clock.sleep_until(until))
+    timer.add_done_callback(expire)
+    try:
+        await event.wait()
+    finally:
+        timer.remove_done_callback(expire)
+        timer.cancel()
+
+
 async def all_ended(tasks: Sequence[asyncio.Task[None]]) -> bool:
     """Wait until the tasks have ended, also if the caller is cancelled meanwhile, and return whether it was."""
     cancelled = False
