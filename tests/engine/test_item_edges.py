@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.ports import HttpFailureKind
-from interlock.rules.events import Announce, ItemSettled, Recovered
+from interlock.errors import Fatal
+from interlock.ports import HttpFailureKind, Phase, Progress
+from interlock.rules.events import Announce, Event, ItemSettled, Recovered
 from interlock.rules.model import AttemptRef, Result
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
-from interlock.steps.attempt import Attempt, Failed, Items, ItemsEnded, Report, Skipped, Succeeded
+from interlock.steps.attempt import Accepted, Attempt, Failed, Items, ItemsEnded, Report, Skipped, Succeeded
 from interlock.steps.documents import MAX_OUTPUT, error_document
 from interlock.steps.kind import PrepareContext, Ready
 from tests.clocks import SECOND, START, settle
@@ -59,6 +60,7 @@ async def test_step_that_goes_on_after_its_items_have_ended_records_nothing_more
         await answer(world, 400)
         assert (world.state(ref), recorded(world, ref)) == (State.ERROR, [[FAILED, None, None]])
         assert (world.error(ref)["code"], told(world.far)) == ("REFUSED", ["ann"])
+        assert world.outcomes(ref) == [FAILED]
 
 
 class Overeager(RecipientsStep):
@@ -102,14 +104,15 @@ async def test_item_has_the_time_at_which_it_settled() -> None:
         assert [row.settled_at for row in rows(world, ref)] == [first, None, None]
 
 
-async def test_run_that_another_process_has_moved_starts_no_other_item() -> None:
+@pytest.mark.parametrize(("status", "outcome"), [(200, DONE), (400, FAILED)])
+async def test_run_that_another_process_has_moved_starts_no_other_item(status: int, outcome: Outcome) -> None:
     async with mailing() as (world, ref):
         world.executions.meanwhile = [Recovered(world.clock.now(), world.row(ref).epoch, repeatable=False)]
-        await answer(world)
+        await answer(world, status)
         assert (world.state(ref), told(world.far)) == (State.ERROR, ["ann"])
         settled = [event for event in world.executions.events if isinstance(event, ItemSettled)]
         assert [(event.item, event.result.outcome) for event in settled] == [
-            (0, DONE),
+            (0, outcome),
             (1, Outcome.INTERRUPTED_NOT_SENT),
         ]
 
@@ -223,3 +226,113 @@ async def test_item_is_not_retried_after_the_time_that_its_failure_gives(
 ) -> None:
     async with mailing(RetryPolicy(attempts=2, min_gap=SECOND, max_gap=SECOND), step=step) as (world, ref):
         assert world.state(ref) is state
+
+
+async def test_item_is_not_recorded_again_in_a_store_that_has_failed() -> None:
+    async with mailing() as (world, _):
+
+        def fail(event: Event) -> bool:
+            if isinstance(event, ItemSettled):
+                raise Fatal("no sync")
+            return False
+
+        world.executions.refuses = fail
+        await answer(world)
+        assert [event for event in world.executions.events if isinstance(event, ItemSettled)] == [
+            world.executions.events[-1]
+        ]
+        assert told(world.far) == ["ann"]
+
+
+class AcceptedAtTheEnd(RecipientsStep):
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            await items.settle(item.number, Succeeded({}))
+        return Accepted(START + SECOND)
+
+
+async def test_step_with_items_never_waits_for_a_later_answer() -> None:
+    async with mailing(step=AcceptedAtTheEnd) as (world, ref):
+        assert (world.state(ref), world.outcomes(ref), recorded(world, ref)) == (State.ERROR, [DONE], [[DONE] * 3])
+        assert world.error(ref)["code"] == "OUTPUT_NOT_KEPT"
+
+
+class GivesUp(RecipientsStep):
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        return Failed(error_document("GAVE_UP", "no recipient is known"), Reached.NOT_SENT)
+
+
+async def test_step_may_fail_as_a_whole_with_items_open() -> None:
+    async with mailing(step=GivesUp) as (world, ref):
+        assert (world.state(ref), world.outcomes(ref), recorded(world, ref)) == (State.ERROR, [FAILED], [[None] * 3])
+        assert world.error(ref)["code"] == "GAVE_UP"
+
+
+class ThreeGaps(RecipientsStep):
+    """Each item fails with a gap of its own before the retry."""
+
+    seconds = (3, 1, 1)
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        for item in items.open:
+            gap = self.seconds[item.number] * SECOND
+            error = error_document(f"AFTER_{self.seconds[item.number]}", "busy")
+            retries = RetryPolicy(attempts=2, min_gap=gap, max_gap=gap)
+            await items.settle(item.number, Failed(error, Reached.ANSWERED, 503, retries))
+        return Succeeded({})
+
+
+async def test_attempt_is_retried_as_soon_as_the_first_of_its_items_may_be() -> None:
+    async with mailing(step=ThreeGaps) as (world, ref):
+        row = world.row(ref)
+        assert (row.state, row.wake_at) == (State.WAITING, START + SECOND)
+        assert world.outcomes(ref) == [FAILED]
+        assert b"AFTER_1" in (world.steps(ref)[0].error or b"")
+
+
+class Doubtful(RecipientsStep):
+    """A kind that is never sure that nothing was sent."""
+
+    def interruption(self, progress: Progress) -> Outcome:
+        return Outcome.INTERRUPTED_OUTCOME_UNKNOWN
+
+
+async def test_item_that_never_began_is_not_sent_whatever_its_kind_says_of_an_interrupt() -> None:
+    async with mailing(step=Doubtful) as (world, ref):
+        world.executions.lose_orders = 1
+        await answer(world)
+        await world.terminate(ref)
+        await world.clock.pass_time(1)
+        assert (world.state(ref), recorded(world, ref)) == (
+            State.TERMINATE,
+            [[DONE, Outcome.INTERRUPTED_NOT_SENT, None]],
+        )
+
+
+async def test_item_that_is_cut_is_recorded_with_its_progress() -> None:
+    async with mailing() as (world, ref):
+        progress = world.far.open[0].progress
+        progress.status, progress.phase = 200, Phase.READING
+        await world.terminate(ref)
+        [cut] = [event for event in world.executions.events if isinstance(event, ItemSettled)]
+        assert (cut.at, cut.item) == (START, 0)
+        assert cut.result == Result(Outcome.INTERRUPTED_RESPONSE, status=200, phase="reading")
+
+
+class TolerantBroken(TolerantStep):
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        await super().perform(attempt, items)
+        raise RuntimeError
+
+
+async def test_defect_after_a_failed_item_does_not_make_the_step_succeed() -> None:
+    async with mailing(step=TolerantBroken) as (world, ref):
+        await answer(world, 200)
+        await answer(world, 400)
+        await answer(world, 200)
+        assert (world.state(ref), world.outcomes(ref), recorded(world, ref)) == (
+            State.ERROR,
+            [FAILED],
+            [[DONE, FAILED, DONE]],
+        )
+        assert world.error(ref)["code"] == "INTERNAL"

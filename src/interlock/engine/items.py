@@ -204,16 +204,12 @@ class AttemptItems:
         cut = Outcome.INTERRUPTED_NOT_SENT if self._ended else self._step.interruption(self._attempt.progress)
         if not self._announced:
             return cut
-        left = len(self._left)
-        outcomes = [*self._outcomes]
-        if left:
-            progress, attempt = self._attempt.progress, self._attempt
-            result = Result(cut, status=progress.status, phase=progress.phase)
-            await self._record(ItemSettled(self._clock.now(), attempt.attempt, self._left[0].number, result))
-            outcomes.append(cut)
-            left -= 1
-        whole = derive([*outcomes, *([Outcome.NOT_STARTED] * left)])
-        return Outcome.INTERRUPTED_NOT_SENT if whole is Outcome.NOT_STARTED else whole
+        if not self._left:
+            return derive(self._outcomes)
+        progress, attempt = self._attempt.progress, self._attempt
+        result = Result(cut, status=progress.status, phase=progress.phase)
+        await self._record(ItemSettled(self._clock.now(), attempt.attempt, self._left[0].number, result))
+        return derive([*self._outcomes, cut])
 
     def proven(self) -> tuple[Result, Next] | None:
         """Return the result of an attempt that a defect ended between two items; None if an item is in doubt."""
