@@ -276,7 +276,7 @@ class ThreeGaps(RecipientsStep):
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         for item in items.open:
             gap = self.seconds[item.number] * SECOND
-            error = error_document(f"AFTER_{self.seconds[item.number]}", "busy")
+            error = error_document(f"AFTER_{self.seconds[item.number]}", item.name)
             retries = RetryPolicy(attempts=2, min_gap=gap, max_gap=gap)
             await items.settle(item.number, Failed(error, Reached.ANSWERED, 503, retries))
         return Succeeded({})

@@ -10,7 +10,7 @@ import pytest
 
 from interlock.engine.items import remaining
 from interlock.ports import HttpRequest, ItemRow, Place, SecretUnreadable
-from interlock.rules.events import Announce
+from interlock.rules.events import Announce, ItemSettled
 from interlock.rules.model import Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
@@ -172,3 +172,13 @@ async def test_failed_item_says_whether_its_receiver_answered() -> None:
         ref = await world.start(await world.publish([MAILS]))
         await answer(world, 200, 400, 400)
         assert returned(world, ref)["reached"] == [None, "answered", "answered"]
+
+
+async def test_item_whose_sealed_output_cannot_be_written_is_recorded_without_it() -> None:
+    far = FarEnd()
+    async with engine(far=far, more_kinds=[recipients(far, step=Secretive)]) as world:
+        ref = await world.start(await world.publish([MAILS]))
+        world.executions.refuses = lambda event: isinstance(event, ItemSettled) and event.result.output is not None
+        await answer(world, 200, 200, 200)
+        items = finished(world.store.executions.items(ref))
+        assert [(item.outcome, item.output, item.sealed) for item in items] == [(DONE, None, None)] * 3

@@ -79,6 +79,10 @@ def test_next_time_is_the_first_one_of_all_triggers(given: list[dict[str, Any]],
     assert compiled(*given).next_fire_at(10) == first
 
 
+def test_manual_triggers_are_released() -> None:
+    assert "manual" in TriggerRegistry(RELEASED).released
+
+
 def test_registry_starts_runs_if_one_of_its_kinds_does() -> None:
     assert BOTH.starts_runs
     assert TriggerRegistry([ONCE]).starts_runs

@@ -19,6 +19,9 @@ ONE_OPEN_ROW: Final = "the only open row of a run in flight is that of its attem
 ONE_TRANSACTION: Final = "nothing moves between two statements of one transaction"
 CURRENT: Final = "only an attempt in flight is the current one, and it has not settled"
 KEY_ORDER: Final = "the primary key gives the rows in that order"
+SET_WITH_ENDED: Final = "read only after `_end` has set it"
+NOTHING_FAILED: Final = "where no item has settled, none has failed, and the search finds none"
+CUT_REFUSES: Final = "an interrupt of the attempt also refuses its next `begin`"
 NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
 ONE_IS_FETCHED: Final = "only the first row is fetched"
 
@@ -32,6 +35,11 @@ _OTHER: Final = "row.attempt_epoch != event.attempt.epoch:"
 _STARTS: Final = "first = await self._following.first_row(execution) if execution.attempt > 1 else None"
 _CUTS: Final = "if 0 < self.performing < epoch and (not self._cutting) and (self.task is not None):"
 _NOT_ACCEPTED: Final = "record.accepted is None for record in records"
+_BEGINS: Final = "(not self._held.begin(self._attempt.attempt.epoch))"
+_NEXT_ITEM: Final = f"if self._left and (interrupted or {_BEGINS[1:-1]}):"
+_RETRIED: Final = "again_at is not None"
+_TOLERATED: Final = "self._step.tolerates_failed_items:"
+_ALL_DONE: Final = "if not self._left and derive(self._outcomes or [Outcome.SUCCEEDED]) is Outcome.SUCCEEDED:"
 _DUE: Final = "(execution.wake_at or 0)"
 _OVERDUE: Final = "if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:"
 
@@ -73,6 +81,17 @@ EQUIVALENT: Final[dict[str, str]] = {
     " => if execution.state is not State.WAITING:": FOR_THE_TYPES,
     f"{_ENGINE}advance:Advance.carry: if state is State.PENDING and execution.wake_at is not None:"
     " => if state is State.PENDING:": FOR_THE_TYPES,
+    **{
+        f"{_ENGINE}items:AttemptItems.__init__: self._cut = False => {changed}": SET_WITH_ENDED
+        for changed in ("self._cut = True", "pass")
+    },
+    f"{_ENGINE}items:AttemptItems.settle: {_NEXT_ITEM} => if self._left and {_BEGINS}:": CUT_REFUSES,
+    f"{_ENGINE}items:AttemptItems._took: if isinstance(report, Failed) and {_RETRIED}: => if {_RETRIED}:": FOR_THE_TYPES,
+    f"{_ENGINE}items:AttemptItems.failure: if not self._settled or {_TOLERATED} => if {_TOLERATED}": NOTHING_FAILED,
+    **{
+        f"{_ENGINE}items:AttemptItems.proven: {_ALL_DONE} => {_ALL_DONE.replace(' or [Outcome.SUCCEEDED]', changed)}": "no outcomes at all are derived as SUCCEEDED"
+        for changed in ("", " or []")
+    },
     f"{_ENGINE}commits:Commits.apply: continue => pass": "it is the last statement of its loop",
     f"{_ENGINE}commits:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
     f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
