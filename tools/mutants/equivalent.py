@@ -21,6 +21,7 @@ CURRENT: Final = "only an attempt in flight is the current one, and it has not s
 KEY_ORDER: Final = "the primary key gives the rows in that order"
 SET_WITH_ENDED: Final = "read only after `_end` has set it"
 NOTHING_FAILED: Final = "where no item has settled, none has failed, and the search finds none"
+NOTHING_IS_DONE: Final = "no outcomes at all are derived as SUCCEEDED"
 CUT_REFUSES: Final = "an interrupt of the attempt also refuses its next `begin`"
 NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
 ONE_IS_FETCHED: Final = "only the first row is fetched"
@@ -86,10 +87,12 @@ EQUIVALENT: Final[dict[str, str]] = {
         for changed in ("self._cut = True", "pass")
     },
     f"{_ENGINE}items:AttemptItems.settle: {_NEXT_ITEM} => if self._left and {_BEGINS}:": CUT_REFUSES,
-    f"{_ENGINE}items:AttemptItems._took: if isinstance(report, Failed) and {_RETRIED}: => if {_RETRIED}:": FOR_THE_TYPES,
+    f"{_ENGINE}items:AttemptItems._took: if isinstance(report, Failed) and {_RETRIED}:"
+    f" => if {_RETRIED}:": FOR_THE_TYPES,
     f"{_ENGINE}items:AttemptItems.failure: if not self._settled or {_TOLERATED} => if {_TOLERATED}": NOTHING_FAILED,
     **{
-        f"{_ENGINE}items:AttemptItems.proven: {_ALL_DONE} => {_ALL_DONE.replace(' or [Outcome.SUCCEEDED]', changed)}": "no outcomes at all are derived as SUCCEEDED"
+        f"{_ENGINE}items:AttemptItems.proven: {_ALL_DONE}"
+        f" => {_ALL_DONE.replace(' or [Outcome.SUCCEEDED]', changed)}": NOTHING_IS_DONE
         for changed in ("", " or []")
     },
     f"{_ENGINE}commits:Commits.apply: continue => pass": "it is the last statement of its loop",
