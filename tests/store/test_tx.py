@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 STORE: Final = Path(interlock.store.__file__).parent
 SQL: Final = statements(Dialect.SQLITE)
 ADAPTER: Final = frozenset(
-    f"sqlite/{name}.py" for name in ("tx", "writer", "store", "connection", "disk", "room", "backup")
+    f"sqlite/{name}.py" for name in ("tx", "writer", "store", "connection", "disk", "room", "backup", "examination")
 )
 """The modules that know the driver."""
 VERBS: Final = frozenset({"one", "only", "all", "run"})
