@@ -117,6 +117,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/servers.py",
     "tests/simulation/",
     "tests/steps/",
+    "tests/store/",
     "tests/test_loops.py",
     "tests/tools/",
     "tests/triggers/",

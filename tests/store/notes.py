@@ -1,4 +1,4 @@
-"""A mutation that only the tests have: it writes a note into a small table of its own."""
+"""A mutation for tests: it writes a note into a small table of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSAL: Final = b'{"code":"NOTE_REFUSED","message":"there is a note of this run
 
 @dataclass(frozen=True, slots=True)
 class WriteNote:
-    """Keep a text with the run; each run may have one."""
+    """Store a note of the run; each run may have one."""
 
     name: ClassVar[str] = "write_note"
 
@@ -33,7 +33,7 @@ class WriteNote:
 
 
 async def write_note(context: MutationContext, note: WriteNote) -> Applied | Refused:
-    """Refuse a second note, else write it."""
+    """Write a note; refuse a second one."""
     assert isinstance(context.tx, SqliteTx)
     connection, row = context.tx.connection, context.execution
     key = (row.tenant, row.id)
@@ -49,7 +49,7 @@ APPLIERS: Final[Mapping[type, Applier]] = {**RELEASED, WriteNote: write_note}
 
 
 async def make_table(store: Store) -> None:
-    """The table of the notes, as a migration would make it."""
+    """Create the table of the notes, as a migration would."""
 
     def job(connection: apsw.Connection) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS notes (tenant, execution, at, text)")
@@ -58,7 +58,7 @@ async def make_table(store: Store) -> None:
 
 
 async def notes(store: Store) -> list[str]:
-    """Those that are committed, in their order."""
+    """Return the committed notes in their order."""
 
     def job(connection: apsw.Connection) -> list[str]:
         return [text for (text,) in connection.execute("SELECT text FROM notes ORDER BY rowid")]

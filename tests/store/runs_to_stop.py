@@ -29,7 +29,7 @@ from interlock.rules.states import State, WaitingFor
 from tests.store.stores import ANN, AUDIT, PLAN, World, on_connection, sqlite
 
 FIRST = TerminationRequest(ANN, "first", mode=Mode.DRAIN, deadline=5_000_000)
-ORDERS = [
+REQUESTS = [
     TerminationRequest(ANN, "enough"),
     TerminationRequest(ANN, "at once", deadline=0),
     TerminationRequest(ANN, "gently", mode=Mode.DRAIN, deadline=300_000_000),
@@ -65,8 +65,8 @@ async def one_in_every_state(here: World, parent: Ref | None = None, *, called: 
             answer = Result(Outcome.SUCCEEDED, b'{"ticket":1}', status=202)
             await executions.apply(row.ref, CalledBack(1_500, 0, answer))
         if state in {State.STOPPING, State.TERMINATE}:
-            order = FIRST if state is State.STOPPING else replace(FIRST, deadline=0)
-            await executions.apply(row.ref, Terminated(2_000, order))
+            termination = FIRST if state is State.STOPPING else replace(FIRST, deadline=0)
+            await executions.apply(row.ref, Terminated(2_000, termination))
         if state in {State.DONE, State.ERROR}:
             attempt = AttemptRef(0, 1, row.attempt_epoch)
             outcome = Outcome.SUCCEEDED if state is State.DONE else Outcome.FAILED

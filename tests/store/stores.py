@@ -1,4 +1,4 @@
-"""Stores to run a contract against, and small things to put into them."""
+"""Stores for the contracts of the ports, and data for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAN = b'[{"stepName":"a"},{"stepName":"b"},{"stepName":"c"}]'
 
 
 class AtOnce:
-    """An `Offload` that does its work where it is given it."""
+    """An `Offload` that does its work at once, in the caller."""
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         then(work())
@@ -45,7 +45,7 @@ class AtOnce:
 
 @dataclass
 class Listener:
-    """Keeps what a commit listener is told."""
+    """A commit listener that records its calls."""
 
     interrupts: list[tuple[Ref, int]] = field(default_factory=list)
     woken: list[tuple[Ref, int | None]] = field(default_factory=list)
@@ -77,11 +77,11 @@ async def opened(
 
 
 FORMS: tuple[Form | None, ...] = (None, *Form)
-"""The forms of a store that a contract is held against: in memory, and on disk in each way of committing."""
+"""The forms of a store that pass each contract: in memory, and on disk with each form of the writer."""
 
 
 def named(form: Form | None) -> str:
-    """The name of a form in the id of a test."""
+    """Return the name of a form for the id of a test."""
     return "memory" if form is None else form.value
 
 
@@ -89,20 +89,20 @@ def named(form: Form | None) -> str:
 async def opened_as(
     form: Form | None, directory: Path, appliers: Mapping[type, Applier] = RELEASED
 ) -> AsyncIterator[Store]:
-    """A store of one of the `FORMS`."""
+    """Open a store of one of the `FORMS`."""
     where, writing = (None, Form.INLINE) if form is None else (directory, form)
     async with opened(where, writing, appliers=appliers) as store:
         yield store
 
 
 def sqlite(store: Store) -> SqliteStore:
-    """The store of a test that looks beneath the port: at its rows, or at its writer."""
+    """Return the SQLite store, for a test of its rows or its writer."""
     assert isinstance(store, SqliteStore)
     return store
 
 
 def on_connection(work: Callable[[apsw.Connection], T]) -> Callable[[SqliteTx], Coroutine[Any, Any, T]]:
-    """A job that works on the connection itself, beneath the port of a transaction."""
+    """Return a job that uses the connection itself, instead of the port of a transaction."""
 
     async def job(tx: SqliteTx) -> T:
         return work(tx.connection)
@@ -111,7 +111,7 @@ def on_connection(work: Callable[[apsw.Connection], T]) -> Callable[[SqliteTx], 
 
 
 def make_schema(connection: apsw.Connection, number: int) -> None:
-    """That of an earlier release, whose last migration was this one."""
+    """Create the schema of an earlier release, whose last migration has this number."""
     connection.execute(
         "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
     )
@@ -121,7 +121,7 @@ def make_schema(connection: apsw.Connection, number: int) -> None:
 
 
 def insert_run(connection: apsw.Connection, number: int, state: State) -> None:
-    """A run as any release has written it, of the definition with the same number."""
+    """Insert a run as every release writes it, of the definition with the same number."""
     connection.execute(
         "INSERT INTO executions (tenant, id, automation, definition, state, epoch, step, attempt, attempt_epoch,"
         " items, created_at, updated_at, is_draft, root, depth)"
@@ -131,7 +131,7 @@ def insert_run(connection: apsw.Connection, number: int, state: State) -> None:
 
 
 async def mark_restored(store: Store, restore: Restored) -> None:
-    """Leave in a store what a restore from a backup leaves there."""
+    """Mark the active runs of a store as a restore from a backup does."""
 
     def mark(connection: apsw.Connection) -> None:
         values = (restore.backup, restore.known_until, restore.restored_at)

@@ -1,4 +1,4 @@
-"""What every store keeps of tenants, clients, tokens and used assertions."""
+"""Contract of tenants, clients, tokens and used assertions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(tenant: int, id: str = "quiet-otter-12345@localhost/spc") -> ClientRo
 
 
 class AccessContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_tenant_is_found_by_each_of_its_hosts_and_by_no_other(self, access: Access) -> None:
         made = await access.create_tenant("acme", ("b.example", "a.example"), 7, AUDIT)
@@ -69,7 +69,7 @@ class AccessContract:
             await access.create_tenant("other", ("a.example",), 7, AUDIT, first=client(0))
         assert [tenant.name for tenant in await access.tenants()] == ["acme"]
 
-    async def test_revoking_a_tenant_takes_its_hosts_clients_and_tokens_and_happens_once(self, access: Access) -> None:
+    async def test_revoking_a_tenant_removes_hosts_clients_and_tokens_once(self, access: Access) -> None:
         one = (await access.create_tenant("one", ("a.example",), 7, AUDIT, first=client(0))).id
         other = (await access.create_tenant("other", ("b.example",), 7, AUDIT, first=client(0))).id
         for tenant in (one, other):
@@ -118,7 +118,7 @@ class AccessContract:
             await access.issue(tenant, which.id, digest, 10, 20, None, AUDIT)
         assert await access.revoke_client(tenant, row.id, 15, AUDIT)
         assert not await access.revoke_client(tenant, row.id, 16, AUDIT)
-        assert not await access.revoke_client(tenant, "nobody", 16, AUDIT)
+        assert not await access.revoke_client(tenant, "unknown", 16, AUDIT)
         assert await access.token(tenant, TOKEN) is None
         assert await access.token(tenant, USED) is not None
         assert await access.client(tenant, row.id) == replace(row, revoked_at=15)
@@ -138,9 +138,7 @@ class AccessContract:
         assert await access.issue(tenant, "a", TOKEN, 10, 20, USED, AUDIT)
         assert await access.issue(other, "a", TOKEN, 10, 20, USED, AUDIT)
 
-    async def test_a_used_assertion_is_forgotten_only_when_it_would_be_refused_for_its_age(
-        self, access: Access, tenant: int
-    ) -> None:
+    async def test_used_assertion_is_stored_until_it_is_refused_for_its_age(self, access: Access, tenant: int) -> None:
         last = 10 + ASSERTION_KEPT - 1
         assert await access.issue(tenant, "a", TOKEN, 10, 20, USED, AUDIT)
         assert not await access.issue(tenant, "a", b"\3" * 32, last, 20, USED, AUDIT)
@@ -200,7 +198,7 @@ class TestInMemory(AccessContract):
             yield store.access
 
 
-async def test_when_no_more_assertions_can_be_remembered_new_ones_are_refused_rather_than_old_ones_forgotten() -> None:
+async def test_new_assertions_are_refused_when_no_more_can_be_stored() -> None:
     async with opened(None) as store:
         access = _small(store)
         tenant = (await access.create_tenant("acme", (), 1, AUDIT)).id

@@ -1,4 +1,4 @@
-"""What every store keeps of addenda: all of them, in order, unchanged, each with its audit row."""
+"""Contract of addenda: they are stored in order and never changed, each with its audit row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY = addenda.REPEATED_WITHIN
 
 
 async def a_finding(here: World) -> Addendum:
-    """About a run that is there."""
+    """Return an addendum about an existing run."""
     ref = (await here.in_flight()).execution.ref
     return Addendum(
         ref=ref,
@@ -43,7 +43,7 @@ async def audited(here: World) -> int:
 
 
 class AddendaContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_they_come_back_as_they_were_added_in_their_order(self, here: World) -> None:
         first = await a_finding(here)

@@ -1,4 +1,4 @@
-"""What every store keeps of the audit record."""
+"""Contract of the audit record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHER = replace(ENTRY, actor=Actor("another", "::1", "q"))
 
 
 class AuditContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_row_comes_back_as_it_was_written(self, audit: AuditLog) -> None:
         await audit.append(1, 42, ENTRY)
@@ -53,9 +53,7 @@ class AuditContract:
         assert [row.entry for row in await audit.rows(2)] == [AUDIT]
         assert await audit.rows(3) == []
 
-    async def test_a_seal_stands_beside_its_row_and_only_rows_behind_the_newest_are_unsealed(
-        self, store: Store
-    ) -> None:
+    async def test_rows_after_the_newest_seal_are_unsealed(self, store: Store) -> None:
         audit = store.audit
         tenants = [(await store.access.create_tenant(name, (), 0, ENTRY)).id for name in ("one", "two")]
         one, two = tenants

@@ -1,4 +1,4 @@
-"""What every store keeps of automations and their definitions."""
+"""Contract of automations and their definitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(steps: bytes = PLAN, context: bytes | None = None) -> Definition:
 
 
 class AutomationsContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_creating_with_a_plan_publishes_version_1(self, store: Store) -> None:
         made = await store.automations.create(row(), plan(), AUDIT)
@@ -92,7 +92,7 @@ class AutomationsContract:
         assert await store.automations.get(1, "a") == made
         off = replace(made, enabled=False, next_fire_at=None, updated_at=9)
         off = await store.automations.update(off, None, AUDIT, read_at=made.updated_at)
-        # Only a new schedule moves the next time: what the caller has read of it may be old.
+        # Only a new schedule changes the next time, because the caller may have read an old one.
         assert (off.enabled, off.next_fire_at) == (False, 70)
         for schedule in (Schedule(next_fire_at=90), Schedule(next_fire_at=None)):
             found = await store.automations.get(1, "a")

@@ -1,4 +1,4 @@
-"""Backups: a copy of one moment, checked; a restored store that is held still until somebody releases it."""
+"""Backups: a verified copy of one moment, and a restored store that is frozen until its release."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
 
 LATER = 5_000
-"""When a backup is restored."""
+"""The time of a restore."""
 
 
 async def a_backup(tmp_path: Path) -> Path:
-    """Of a store in use, with one run of each of three kinds; one more is started after it."""
+    """Create a backup of a store in use, with three runs in different states; start another run afterwards."""
     file = tmp_path / "monday.db"
     async with opened(tmp_path / "data") as store:
         here = await world(store)
@@ -75,7 +75,7 @@ async def test_a_damaged_backup_is_refused(tmp_path: Path, where: int) -> None:
 @pytest.mark.parametrize("companions", [("-wal", "-shm"), ("-wal",), ()])
 @pytest.mark.parametrize("is_closed", [True, False])
 async def test_database_of_a_server_is_no_backup(tmp_path: Path, companions: tuple[str, ...], is_closed: bool) -> None:
-    """What was committed last stands in its log: it would be lost, and the check would say that nothing is."""
+    """The log has the last commits: the copy would lose them, and its check would find nothing."""
     names = [f"{DATABASE}{suffix}" for suffix in ("", *companions)]
     copied = tmp_path / "copied"
     copied.mkdir()
@@ -159,10 +159,10 @@ async def test_that_it_was_restored_stays_on_record(tmp_path: Path) -> None:
     assert ("store.release", "", LATER + 1) in actions
 
 
-async def test_what_a_try_that_broke_off_has_left_does_no_harm(tmp_path: Path) -> None:
+async def test_remains_of_a_failed_attempt_do_no_harm(tmp_path: Path) -> None:
     file, restored = await a_backup(tmp_path), tmp_path / "restored"
     restored.mkdir()
-    # A file with SQLite's mark of a journal whose pages are still to be rolled back.
+    # SQLite still has to roll the pages of this journal back.
     journal = bytes.fromhex("d9d505f920a163d7") + b"\0" * 4_088
     for name in (f"{DATABASE}.partial", f"{DATABASE}.partial-journal"):
         (restored / name).write_bytes(journal)
@@ -212,7 +212,7 @@ async def test_what_was_added_to_a_run_is_in_its_backup(tmp_path: Path) -> None:
 
 
 async def resumed(store: Store) -> World:
-    """The world of `stores.world`, in a store that has it already."""
+    """Return the world of `stores.world` of a store that has its data already."""
     [tenant] = [row.id for row in await store.access.tenants() if row.name == "acme"]
     row = await store.automations.get(tenant, "auto")
     assert row is not None

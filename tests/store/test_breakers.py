@@ -1,4 +1,4 @@
-"""What every store does about circuit breakers: count, trip, hold back, and carry out what is decided."""
+"""Contract of circuit breakers: they count, trip and pause runs, and decisions about paused runs are carried out."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def trips(here: World) -> Mapping[str, Trip]:
 
 
 class BreakersContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_one_start_too_many_trips_it_and_all_that_follow_are_held_back(self, here: World) -> None:
         await set_breaker(here, 2)
@@ -95,7 +95,7 @@ class BreakersContract:
         assert await trips(here) == {}
         assert await starts(here, AT + 4, AT + 5) == [State.PROCESS_STEP] * 2
 
-    async def test_a_reset_begins_the_window_anew_and_leaves_the_paused_where_they_are(self, here: World) -> None:
+    async def test_reset_begins_a_new_window_and_leaves_paused_runs_paused(self, here: World) -> None:
         await set_breaker(here, 1)
         await starts(here, AT + 1, AT + 2)
         assert await settle(here, None, reset=True) == ""
@@ -167,7 +167,7 @@ class BreakersContract:
     async def test_an_unknown_automation_has_none(self, here: World) -> None:
         assert await trips(here) == {}
         with pytest.raises(NotFound):
-            await here.store.breakers.settle(here.tenant, "nobody", AT, AUDIT, reset=True, decided=None)
+            await here.store.breakers.settle(here.tenant, "unknown", AT, AUDIT, reset=True, decided=None)
 
     async def test_deleting_terminates_what_is_active_in_the_same_commit(self, here: World) -> None:
         await set_breaker(here, 2)
@@ -182,7 +182,7 @@ class BreakersContract:
         assert order is not None
         assert order.request.cause is Cause.DELETE
 
-    async def test_revoking_a_tenant_terminates_the_runs_of_every_automation_batch_by_batch(self, here: World) -> None:
+    async def test_revoking_a_tenant_terminates_all_its_runs_in_batches(self, here: World) -> None:
         await starts(here, *range(AT, AT + 5))
         action = BulkAction(
             id="b", automation=EVERY_AUTOMATION, kind=BulkKind.TERMINATE_ACTIVE, actor=ANN, reason="revoked"

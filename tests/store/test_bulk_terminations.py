@@ -1,4 +1,4 @@
-"""What every store does about plans and orders to terminate many runs."""
+"""Contract of plans and bulk terminations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAN = PlanRow(id="p", client=ANN.client, expires_at=UNTIL, total=3)
 
 
 async def planned(here: World, *, unknown: int = 0) -> list[int]:
-    """Three runs in flight, and a plan that names them."""
+    """Start three runs, and store a plan with them."""
     runs = [(await here.in_flight()).execution.id for _ in range(3)]
     await here.store.bulk_terminations.plan(here.tenant, PLAN, AT, [*runs, *range(900, 900 + unknown)])
     return runs
@@ -46,7 +46,7 @@ async def states(here: World) -> list[State]:
 
 
 class BulkTerminationsContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_plan_comes_back_to_its_tenant(self, here: World) -> None:
         await planned(here)
@@ -88,7 +88,7 @@ class BulkTerminationsContract:
         assert (done.accepted, done.denied) == (0, 3)
         assert await states(here) == [State.PROCESS_STEP] * 3
 
-    async def test_an_aborted_order_stops_nobody_further(self, here: World) -> None:
+    async def test_aborted_bulk_termination_stops_no_further_run(self, here: World) -> None:
         runs = await planned(here)
         found, port = await begun(here), here.store.bulk_terminations
         assert await port.abort(here.tenant, "p", AT + 2, AUDIT)

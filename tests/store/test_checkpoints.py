@@ -1,4 +1,4 @@
-"""The WAL is moved into the database while the store is at work, and does not grow for ever."""
+"""Checkpoints move the WAL into the database while the store is in use, so that it does not grow without end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 PAGE = 4_096
 PATIENCE = 30.0
-"""Seconds until a wait gives up. No test passes by it."""
+"""Seconds after which a wait fails its test."""
 
 
 def write_much(connection: apsw.Connection) -> None:
@@ -62,6 +62,6 @@ async def test_it_is_moved_in_a_thread_while_the_store_is_at_work(tmp_path: Path
 
 
 def head(wal: Path) -> bytes:
-    """What changes when a WAL is begun anew over the old one."""
+    """Return the part of the WAL that changes when SQLite writes it from its start again."""
     with wal.open("rb") as file:
         return file.read(32)

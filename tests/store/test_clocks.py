@@ -1,4 +1,4 @@
-"""What every store keeps of the clocks: the newest mark, and whether retention waits for an operator."""
+"""Contract of the clocks: the newest mark, and whether retention waits for an operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARK = ClockMark(boot="b", uptime=10, now=1_000)
 
 
 class ClocksContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_newest_mark_is_kept(self, store: Store) -> None:
         assert await store.clocks.mark() is None
@@ -53,7 +53,7 @@ class ClocksContract:
 
 
 class TestClocks(ClocksContract):
-    """SQLite, as a file and in memory."""
+    """SQLite, in a file and in memory."""
 
     @pytest.fixture(params=FORMS, ids=named)
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:

@@ -1,4 +1,4 @@
-"""The contracts of the ports are complete, and notice a store that is wrong."""
+"""The contracts of the ports are complete, and detect a wrong store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_each_port_of_a_store_has_a_contract() -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
 def test_a_contract_calls_every_method_of_its_port(name: str) -> None:
-    """By name, in the module of its contract: a method that no test calls is promised by none."""
+    """The modules of the contract call each method by its name."""
     port = _port_of(name)
     methods = {method for method, found in inspect.getmembers(port, inspect.isfunction) if not method.startswith("_")}
     source = "".join(inspect.getsource(module) for module in _modules_of(name))
@@ -83,7 +83,7 @@ def _port_of(name: str) -> type:
 
 @dataclass
 class Webhooks:
-    """`ports.Webhooks` in a dictionary, right as it is."""
+    """A correct `ports.Webhooks` in a dictionary."""
 
     rows: dict[tuple[int, str], WebhookRow] = field(default_factory=dict)
     entries: list[AuditRow] = field(default_factory=list)
@@ -134,7 +134,7 @@ class Overwriting(Webhooks):
 
 
 class Stale(Webhooks):
-    """A cache that no change empties."""
+    """A cache that no change invalidates."""
 
     async def get(self, tenant: int, id: str) -> WebhookRow | None:
         kept: dict[tuple[int, str], WebhookRow] = self.__dict__.setdefault("kept", {})
@@ -181,7 +181,7 @@ class Double:
 
 
 async def broken_by(double: type[Webhooks]) -> list[str]:
-    """The promises of the contract that it does not keep."""
+    """Return the tests of the contract that the double fails."""
     contract, broken = WebhooksContract(), []
     for name, promise in inspect.getmembers(contract, inspect.iscoroutinefunction):
         more: dict[str, Any] = {"document": b"{}"} if "document" in inspect.signature(promise).parameters else {}

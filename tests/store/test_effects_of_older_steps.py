@@ -1,4 +1,4 @@
-"""Steps of an older release get the key that they sent, and what is known of how far their failures had reached."""
+"""A migration gives the steps of older releases their idempotency keys, and how far failed attempts had reached."""
 
 from __future__ import annotations
 

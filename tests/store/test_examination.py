@@ -1,4 +1,4 @@
-"""Examining a database: all that was committed is seen, within a time limit, and nothing is changed."""
+"""Examination of a database: it reads all commits, within a time limit, and changes nothing."""
 
 from __future__ import annotations
 

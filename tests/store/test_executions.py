@@ -1,4 +1,4 @@
-"""What every store keeps of runs: on disk, with each form of the writer, and in memory."""
+"""Contract of runs: on disk, with each form of the writer, and in memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DONE = Result(Outcome.SUCCEEDED, b'{"ok":true}')
 
 
 class ExecutionsContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_run_is_kept_with_its_input_and_its_announced_attempt(self, here: World) -> None:
         started = await here.in_flight()
@@ -127,7 +127,7 @@ class ExecutionsContract:
         assert (child.id, child.parent, child.root, child.depth, child.state) == (77, row.id, row.id, 1, State.PENDING)
         assert await here.store.executions.input(child.ref) == b'{"from":"parent"}'
 
-    async def test_a_child_of_an_automation_that_is_gone_fails_the_step_and_creates_nothing(self, here: World) -> None:
+    async def test_child_of_a_removed_automation_fails_the_step(self, here: World) -> None:
         row = (await here.start()).execution
         change = Change(0, StartChild(77, "gone", b"{}", b"{}"))
         await here.store.executions.apply(row.ref, Prepared(2_000, row.epoch, change, "me"))
@@ -225,7 +225,7 @@ class ExecutionsContract:
         [step] = await here.store.executions.steps(row.ref)
         assert (step.outcome, step.output) == (Outcome.SUCCEEDED, b'{"ok":true}')
 
-    async def test_many_runs_are_read_in_the_order_of_their_ids_and_unknown_ones_left_out(self, here: World) -> None:
+    async def test_many_runs_are_read_in_the_order_of_ids_without_unknown_ones(self, here: World) -> None:
         made = {id_: (await here.start(id=id_)).execution for id_ in (3, 7, 5)}
         assert await here.store.executions.get_many(here.tenant, (7, 4, 3, 5)) == [made[7], made[3], made[5]]
         assert await here.store.executions.get_many(here.tenant + 1, (7, 3)) == []
@@ -309,7 +309,7 @@ class ExecutionsContract:
         assert await executions.restored(ended.ref) is None
         assert await executions.restored(Ref(here.tenant + 1, active.id)) is None
 
-    async def test_cascades_are_looked_for_at_the_start_and_after_a_tree_that_is_too_large(
+    async def test_job_of_cascades_wakes_at_the_start_and_for_a_large_tree(
         self, here: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         executions = here.store.executions

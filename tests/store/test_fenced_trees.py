@@ -31,7 +31,7 @@ from interlock.rules.states import State
 from interlock.store.sqlite import stops
 from interlock.store.sqlite.writer import Form
 from simulation.reads import finished
-from tests.store.runs_to_stop import AT, ORDERS, another_tenant, audited, pause
+from tests.store.runs_to_stop import AT, REQUESTS, another_tenant, audited, pause
 from tests.store.stores import World, named, on_connection, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
@@ -59,15 +59,17 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
     monkeypatch.setattr(stops, "BATCH", 2)
     root = (await here.in_flight()).execution
     children = [(await here.start(parent=root.ref)).execution for _ in range(8)]
-    order = replace(ORDERS[0], actor=Actor("ann", "::1", "key"), cascade=True, deadline=1)
-    stopped = await here.store.executions.terminate_tree(root.ref, AT, order)
+    termination = replace(REQUESTS[0], actor=Actor("ann", "::1", "key"), cascade=True, deadline=1)
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, termination)
     assert stopped is not None
     assert (stopped.descendants, stopped.more, await fenced(here, root.id)) == (3, True, True)
     assert len(await audited(here)) == 1 + 3
     last = children[-1]
     decision = await here.store.executions.apply(last.ref, Prepared(AT + 1, last.epoch, Announce(0), "me"))
     assert decision is not None
-    assert decision.execution.state is State.TERMINATE, "what is fenced starts nothing, although nobody reached it yet"
+    assert decision.execution.state is State.TERMINATE, (
+        "a fenced run starts nothing, although the cascade has not reached it"
+    )
     while await here.store.executions.continue_cascades(AT + 2):
         pass
     for child in children:
@@ -75,7 +77,7 @@ async def test_a_tree_too_large_for_one_commit_is_fenced_until_the_rest_has_foll
         assert row is not None
         assert kept is not None
         assert row.state is State.TERMINATE
-        assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=root.id)
+        assert kept.request == replace(termination, cause=Cause.CASCADE, cause_execution=root.id)
     assert (len(await audited(here)), await fenced(here, root.id)) == (1 + 8, False)
     assert await here.store.executions.continue_cascades(AT + 3) == 0
 
@@ -97,40 +99,40 @@ def unreached(here: World, above: int) -> list[int]:
     return [row.id for row in rows if row.state is State.PENDING]
 
 
-async def test_orders_under_way_side_by_side_reach_what_is_below_them_and_nothing_else(
+async def test_concurrent_cascades_reach_their_descendants_and_no_other_run(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
     monkeypatch.setattr(stops, "BATCH", 1)
     there = await another_tenant(here)
     mine, theirs = await trees(here), await trees(there)
-    order, executions = replace(ORDERS[0], cascade=True), here.store.executions
+    termination, executions = replace(REQUESTS[0], cascade=True), here.store.executions
 
     async def begins(where: World, run: Execution) -> bool:
         decision = await executions.apply(run.ref, Prepared(AT + 1, run.epoch, Announce(0), "me"))
         assert decision is not None
         return decision.execution.state is State.PROCESS_STEP
 
-    await executions.terminate_tree(mine[NAMED].ref, AT, order)
+    await executions.terminate_tree(mine[NAMED].ref, AT, termination)
     assert [await fenced(here, root) for root in (1, 3)] == [False, True]
     assert [await fenced(there, root) for root in (1, 3)] == [False, False]
     assert not await begins(here, mine[8])
     assert [await begins(here, mine[id_]) for id_ in (9, 12)] == [True, True]
     assert await begins(there, theirs[8])
 
-    await executions.terminate_tree(mine[SIBLING].ref, AT, order)
-    await executions.terminate_tree(mine[OTHER].ref, AT, order)
-    await executions.terminate_tree(theirs[NAMED].ref, AT, order)
+    await executions.terminate_tree(mine[SIBLING].ref, AT, termination)
+    await executions.terminate_tree(mine[OTHER].ref, AT, termination)
+    await executions.terminate_tree(theirs[NAMED].ref, AT, termination)
     while await executions.continue_cascades(AT + 2):
         left = [unreached(here, above) for above in (NAMED, SIBLING, OTHER)]
         assert not (left[0] or left[1]) or await fenced(here, 3)
         assert not left[2] or await fenced(here, 1)
         assert not unreached(there, NAMED) or await fenced(there, 3)
-    for where, orders in ((here, (NAMED, SIBLING, OTHER)), (there, (NAMED,))):
+    for where, roots in ((here, (NAMED, SIBLING, OTHER)), (there, (NAMED,))):
         assert [await fenced(where, root) for root in (1, 3)] == [False, False]
         for id_, parent in TREES.items():
             kept = await executions.termination(Ref(where.tenant, id_))
-            named = id_ if id_ in orders else parent if parent in orders else None
+            named = id_ if id_ in roots else parent if parent in roots else None
             assert (kept is not None) == (named is not None), (where.tenant, id_)
             assert kept is None or kept.request.cause_execution in {None, named}
 
@@ -142,12 +144,12 @@ async def test_a_tree_that_just_fits_into_one_commit_needs_no_other(
     root = (await here.in_flight()).execution
     for _ in range(3):
         await here.start(parent=root.ref)
-    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(REQUESTS[0], cascade=True))
     assert stopped is not None
     assert (stopped.descendants, stopped.more, await fenced(here, root.id)) == (3, False, False)
 
 
-def test_a_commit_stops_ten_thousand_runs_at_most_and_those_that_follow_fewer() -> None:
+def test_first_commit_stops_ten_thousand_runs_and_later_ones_fewer() -> None:
     assert (stops.ONE_COMMIT, stops.BATCH) == (10_000, 250)
 
 
@@ -155,14 +157,14 @@ async def test_what_is_fenced_is_not_recovered_released_or_taken_to_its_next_ite
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = (await here.in_flight()).execution
-    # The stop reaches the oldest run first, and nobody else in its commit.
+    # The stop reaches only the oldest run in its commit.
     first = (await here.start(parent=root.ref)).execution
     lost = (await here.in_flight(parent=root.ref)).execution
     paused = (await here.start(parent=root.ref)).execution
     await sqlite(here.store).writer.submit(on_connection(partial(pause, paused.id)))
     items = (await here.start(Announce(0, None, (Item(0, "a"), Item(1, "b"))), parent=root.ref)).execution
     monkeypatch.setattr(stops, "ONE_COMMIT", 1)
-    await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[0], cascade=True))
+    await here.store.executions.terminate_tree(root.ref, AT, replace(REQUESTS[0], cascade=True))
     assert await here.store.executions.get(first.ref) != first
     assert await here.store.executions.get(lost.ref) == lost
     events: list[tuple[Execution, Event]] = [

@@ -1,4 +1,4 @@
-"""The guard beside the rules: a row that is not where it was read is not written, and neither is anybody else's."""
+"""The guard of each write: a row that was changed since it was read is not written, and its group is rolled back."""
 
 from __future__ import annotations
 

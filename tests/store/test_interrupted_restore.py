@@ -1,4 +1,4 @@
-"""A restore that is cut off anywhere is finished by the next start, and never gives way to an empty store."""
+"""The next start completes a restore that was interrupted anywhere, and never creates an empty store instead."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.store.stores import opened, sqlite, world
 pytestmark = [pytest.mark.anyio, pytest.mark.own_work]
 
 CUTS = 40
-"""More than there are operations; that the last ones cut nothing is asserted."""
+"""More than the number of operations; the test asserts that the last ones interrupt nothing."""
 
 
 class Cut(BaseException):
-    """The process dies."""
+    """The end of the process."""
 
 
 class Dying(Files):
-    """Lets the process die before its n-th operation, or in the middle of a copy."""
+    """Ends the process before its n-th operation, or in the middle of a copy."""
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -92,7 +92,7 @@ def died(work: Callable[[Files], object], at: int) -> bool:
 
 
 async def started(directory: Path) -> tuple[int, bool]:
-    """What the next start finds: how many runs, and whether it is frozen."""
+    """Return the number of runs that the next start finds, and whether the store is frozen."""
     async with opened(directory) as store:
         reader = sqlite(store)._reader
         assert integrity_errors(reader) == []
@@ -105,7 +105,7 @@ async def test_restore_that_is_cut_off_is_finished_by_the_next_start(tmp_path: P
     cut = died(lambda files: backup.restore(file, directory, 5, files=files), at)
     assert cut or at > CUTS // 2
     if cut and not (directory / RESTORING).exists() and not (directory / DATABASE).exists():
-        # Nothing was begun yet.
+        # The restore had not begun.
         assert {entry.name for entry in directory.iterdir()} <= {"lock", f"{RESTORING}.partial"}
         assert at < 4
         return
@@ -116,9 +116,7 @@ async def test_restore_that_is_cut_off_is_finished_by_the_next_start(tmp_path: P
 
 
 @pytest.mark.parametrize("at", range(CUTS))
-async def test_start_that_is_cut_off_while_it_finishes_a_restore_is_followed_by_one_that_does(
-    tmp_path: Path, file: Path, at: int
-) -> None:
+async def test_start_completes_the_restore_of_an_interrupted_start(tmp_path: Path, file: Path, at: int) -> None:
     directory = tmp_path / "restored"
     assert died(lambda files: backup.restore(file, directory, 5, files=files), 6)
     died(lambda files: backup.finish_restore(directory, files=files), at)
@@ -170,7 +168,7 @@ async def test_note_that_cannot_be_read_keeps_the_server_from_starting(tmp_path:
 async def test_restore_beside_what_belongs_to_another_database_is_refused(
     tmp_path: Path, file: Path, suffix: str
 ) -> None:
-    """SQLite would write the stale log into the restored database."""
+    """The log is stale, and SQLite would write it into the restored database."""
     directory = tmp_path / "restored"
     async with opened(directory) as store:
         await world(store)

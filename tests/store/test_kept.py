@@ -1,4 +1,4 @@
-"""Kept rows: read once, forgotten by a change, and never the row of before a change that was made during the read."""
+"""Cached rows: read once, removed by a change, and never the row before a change that was made during the read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Row:
 
 
 class Table:
-    """Rows by key, and how often each was read."""
+    """Rows by key, and the number of reads of each."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}

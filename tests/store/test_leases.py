@@ -1,4 +1,4 @@
-"""What every store does about leases: keep them with their runs, renew them, and terminate the runs of expired ones."""
+"""Contract of leases: they are stored with their runs and renewed, and an expired one terminates its run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LENGTH = 60 * SECOND
 
 
 async def leased(here: World, length: int | None = LENGTH, at: int = AT) -> Ref:
-    """A run in flight with a lease."""
+    """Start a run in flight with a lease."""
     newcomer = Newcomer(here.tenant, here.next_id, here.automation, here.definition, False)
     here.next_id += 1
     created = Created(at, Announce(0, b"{}"), "me")
@@ -40,7 +40,7 @@ async def state(here: World, ref: Ref) -> State:
 
 
 class LeasesContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_lease_is_made_with_its_run_and_told_of(self, here: World) -> None:
         news = asyncio.ensure_future(here.store.leases.news())
@@ -55,7 +55,7 @@ class LeasesContract:
         assert await here.store.leases.next() is None
         assert await here.store.leases.renew(ref, AT, LENGTH) is None
 
-    async def test_a_renewal_counts_from_its_own_time_by_the_length_there_is_or_a_new_one(self, here: World) -> None:
+    async def test_renewal_counts_from_its_own_time_with_the_same_or_a_new_length(self, here: World) -> None:
         ref = await leased(here)
         assert await here.store.leases.renew(ref, AT + 5, None) == AT + 5 + LENGTH
         assert await here.store.leases.renew(ref, AT + 6, 2 * LENGTH) == AT + 6 + 2 * LENGTH
@@ -78,7 +78,7 @@ class LeasesContract:
         assert await here.store.leases.expires_at(ref) is None
         assert [each for each, _ in here.listener.interrupts] == [ref]
 
-    async def test_a_run_that_is_being_stopped_is_not_renewed_and_its_lease_ends_alone(self, here: World) -> None:
+    async def test_lease_of_a_stopping_run_is_not_renewed_and_ends_alone(self, here: World) -> None:
         ref = await leased(here)
         await here.store.executions.apply(ref, Terminated(AT + 1, TerminationRequest(ANN, "mine")))
         assert await here.store.leases.renew(ref, AT + 2, None) is None

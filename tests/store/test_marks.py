@@ -1,4 +1,4 @@
-"""The file of marks: what is known of a process that died."""
+"""The file of marks: the runs that an ended process was evaluating."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def dead(marks: FileMarks, path: Path) -> FileMarks:
-    """The next process after a death."""
+    """Open the marks in the next process."""
     marks.abandon()
     return FileMarks(path)
 
@@ -47,7 +47,7 @@ def test_runs_marked_at_the_death_are_counted_and_others_are_not(path: Path) -> 
     marks.begin(A)
     marks = dead(marks, path)
     assert (marks.unclean, dict(marks.losses)) == (True, {A: 1})
-    # Known until it has gone on, whether or not it is worked on when the process ends.
+    # The loss is known until the run has continued, even if the process ends while the run is not evaluated.
     marks.close()
     marks = FileMarks(path)
     assert (marks.unclean, dict(marks.losses)) == (False, {A: 1})

@@ -1,4 +1,4 @@
-"""Changes of a transactional step: made in the commit of the step's outcome, once, or not at all."""
+"""Changes of a transactional step: made once, in the commit of the step's outcome, or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def change(here: World, started: Started, mutation: WriteNote, then: Wait | None = None) -> Decision:
-    """Take a run that is ready to a step that makes the change."""
+    """Move a ready run to a step that makes the change."""
     row = started.execution
     event = Prepared(2_000, row.epoch, Change(0, mutation, b'{"in":1}', then=then), "me")
     decision = await here.store.executions.apply(row.ref, event)
@@ -121,7 +121,7 @@ async def test_a_stop_in_the_same_group_goes_before_the_change(here: World) -> N
     assert (await here.store.executions.steps(ref), await notes(here.store)) == ([], [])
 
 
-async def test_a_stop_of_a_run_that_waits_for_its_task_leaves_the_change_as_it_is(here: World) -> None:
+async def test_stop_of_a_run_that_waits_for_its_task_keeps_the_change(here: World) -> None:
     started = await here.start()
     row = (await change(here, started, WriteNote("a", None), TASK)).execution
     await here.store.executions.apply(row.ref, Terminated(2_500, STOP))
@@ -161,7 +161,7 @@ async def test_nothing_is_committed_of_an_applier_that_is_wrong(
     row = (await change(here, await here.start(), WriteNote("a"))).execution
     other = await here.start()
     event = Prepared(3_000, row.epoch, Change(1, wrong), "me")
-    # The others of its group are committed.
+    # The other jobs of its group are committed.
     failed, _ = await asyncio.gather(
         here.store.executions.apply(row.ref, event), change(here, other, WriteNote("c")), return_exceptions=True
     )
@@ -202,12 +202,12 @@ async def test_a_crash_after_the_commit_loses_neither_the_change_nor_the_step(
         await make_table(store)
         here = await world(store)
         kept = (await change(here, await here.start(), mutation, then)).execution
-        # What is on the disk now is what a crash would leave.
+        # A crash would leave what is on the disk now.
         shutil.copytree(tmp_path / "before", tmp_path / "after")
     async with opened(tmp_path / "after", appliers=APPLIERS) as again:
         assert await again.executions.get(kept.ref) == kept
         assert await notes(again) == ["a"]
-        # The event that was answered before the crash changes nothing when it comes again.
+        # An event that was answered before the crash changes nothing when it is repeated.
         repeated = Prepared(2_000, kept.epoch - 1, Change(0, mutation, then=then), "me")
         decision = await again.executions.apply(kept.ref, repeated)
         assert decision is not None

@@ -1,4 +1,4 @@
-"""Whether definitions of earlier releases are on demand, as the migration reads it from their triggers."""
+"""The migration reads from triggers which definitions of earlier releases are on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEFORE = 23
         (b"\xff", True),
     ],
 )
-def test_migration_reads_from_the_triggers_whether_a_definition_is_on_demand(
+def test_migration_reads_from_triggers_whether_a_definition_is_on_demand(
     tmp_path: Path, triggers: bytes, on_demand: bool
 ) -> None:
     connection = apsw.Connection(str(tmp_path / "interlock.db"))

@@ -1,4 +1,4 @@
-"""A database that cannot be used is told as that."""
+"""A database that cannot be used is a fatal error with its reason."""
 
 from __future__ import annotations
 

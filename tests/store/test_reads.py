@@ -21,9 +21,9 @@ from tests.store.stores import World, opened, world
 pytestmark = pytest.mark.anyio
 
 SIGNALS: Final = frozenset({(AuditLog, "news")})
-"""Methods that wait for something: no reads."""
+"""Methods that wait for a signal and are not reads."""
 NOT_AWAITED: Final = frozenset({(AuditLog, "look_again"), (Clocks, "may_move")})
-"""Methods that ask no database and change none."""
+"""Methods that neither read nor write the database."""
 ORDER: Final = BulkTermination(
     tenant=1, id="order", request=TerminationRequest(Actor("ann", "127.0.0.1")), paused=(), at=1, total=0
 )
@@ -39,7 +39,7 @@ ARGUMENTS: Final[Mapping[Any, object]] = {
 
 
 def ports() -> Iterator[tuple[str, type]]:
-    """Each port that a store consists of, and its name there."""
+    """Return the ports of a store by their names."""
     for name, value in vars(Store).items():
         if isinstance(value, property):
             port = get_type_hints(value.fget)["return"]
@@ -62,7 +62,7 @@ READS: Final = [
 
 
 def argument(hint: Any) -> object:
-    """Some value of that type."""
+    """Return a value of a type."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         return argument(get_args(hint)[0])

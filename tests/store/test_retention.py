@@ -1,4 +1,4 @@
-"""What is older than its tenant keeps it goes: the payloads of a run first, the run later, the audit record never."""
+"""Contract of retention: it removes the payloads of a run, later the run, and never a row of the audit record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT = TenantSettings(automations_disabled=False, executions_kept=30 * DAY, payl
 
 
 async def a_run(here: World, at: int, *, ended_at: int | None = None, input: bytes = b'{"n":1}') -> Ref:
-    """One that was made then, and failed in its first step."""
+    """Start a run, which fails in its first step if it has an end."""
     started = await here.start(Announce(0, b'{"secret":1}'), at=at, id=last_execution_id(at), input=input)
     row = started.execution
     if ended_at is not None:
@@ -47,7 +47,7 @@ def payloads(here: World, ref: Ref) -> list[bytes | None]:
 
 
 class RetentionContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_payloads_go_and_what_happened_stays(self, here: World) -> None:
         ref = await a_run(here, BORN, ended_at=BORN + DAY)
@@ -105,7 +105,7 @@ class RetentionContract:
             finding=AddendumFinding.HAPPENED,
             actor=ANN,
             at=BORN + 2 * DAY,
-            note="asked the far end",
+            note="asked the receiver",
         )
         added = await here.store.addenda.add(found, AUDIT)
         await removed(here, BORN + 31 * DAY - 1)
@@ -113,7 +113,7 @@ class RetentionContract:
         await removed(here, BORN + 31 * DAY)
         assert await here.store.addenda.of(ref) == []
 
-    async def test_what_is_under_way_is_kept_however_old_it_is(self, here: World) -> None:
+    async def test_active_run_is_kept_at_any_age(self, here: World) -> None:
         ref = await a_run(here, BORN)
         await removed(here, BORN + 400 * DAY)
         assert payloads(here, ref)[:2] == [b'{"n":1}', b'{"secret":1}']

@@ -1,4 +1,4 @@
-"""Room inside of the store's own files, on a disk that other processes fill."""
+"""Room in the files of the store, on a disk that other processes fill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = Sizes(log=256 * 1024, pages=1024 * 1024, chunk=256 * 1024)
 
 
 class Full:
-    """A disk of which others take all room as soon as it is said to be full."""
+    """A disk whose room other processes use as soon as it is full."""
 
     def __init__(self, name: str) -> None:
         self.disk = Disk(name, self._about_to)
@@ -85,7 +85,7 @@ def write(size: int) -> Callable[[apsw.Connection], int]:
 
 
 async def fill_up(store: SqliteStore, full: Full) -> None:
-    """Write until the store knows that the disk is full."""
+    """Write until the store regards the disk as full."""
     full.fill()
     while not store.full:
         try:
@@ -127,13 +127,13 @@ async def test_room_is_kept_again_when_the_disk_has_some(full: Full, tmp_path: P
 
 
 def lacking(store: SqliteStore, directory: Path) -> int:
-    """Bytes that the database file is shorter than its pages; a checkpoint would need room for them."""
+    """Return the bytes that the database file is shorter than its pages; a checkpoint would need room for them."""
     pages: int = store.writer._connection.pragma("page_count")
     return max(0, pages * 4_096 - os.stat(directory / DATABASE).st_size)
 
 
 async def test_database_file_is_as_long_as_its_pages_after_each_commit(full: Full, tmp_path: Path) -> None:
-    """Otherwise a checkpoint would need room that a neighbour may have taken, and the log could never begin anew."""
+    """Otherwise a checkpoint would need room that another process may use, and the log could not start again."""
     async with store_on(full, tmp_path / "data", AtOnce()) as store:
         for number in range(60):
             await store.writer.submit(on_connection(write(number * 3_000)))
@@ -141,7 +141,7 @@ async def test_database_file_is_as_long_as_its_pages_after_each_commit(full: Ful
 
 
 async def test_commit_beside_a_checkpoint_that_cuts_the_file_keeps_its_room(full: Full, tmp_path: Path) -> None:
-    """SQLite cuts the file at the end of a checkpoint, to the pages of before the commit."""
+    """SQLite truncates the file at the end of a checkpoint to the pages before the commit."""
     found: list[int] = []
 
     def commit(operation: Operation) -> None:
@@ -161,9 +161,7 @@ async def test_commit_beside_a_checkpoint_that_cuts_the_file_keeps_its_room(full
         assert lacking(store, tmp_path / "data") == 0
 
 
-async def test_log_keeps_its_room_when_the_store_is_closed_and_opened_on_a_full_disk(
-    full: Full, tmp_path: Path
-) -> None:
+async def test_log_keeps_its_room_over_a_restart_on_a_full_disk(full: Full, tmp_path: Path) -> None:
     log = tmp_path / "data" / f"{DATABASE}-wal"
     async with store_on(full, tmp_path / "data") as store:
         await store.writer.submit(on_connection(write(100_000)))

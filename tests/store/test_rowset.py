@@ -1,4 +1,4 @@
-"""Rows of a decision: each record reaches the columns that have its names, and comes back as it was."""
+"""Rows of a decision: each value reaches the column with its name, and is read back unchanged."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.store.stores import AUDIT, World, opened, sqlite, world
 pytestmark = pytest.mark.anyio
 
 RUN = Execution(1, 2, "a3", 4, State.WAITING, 5, 6, 7, 8, 9, WaitingFor.TIMER, 10, "h11", 12, 13, 14, True, 15, 16, 17)
-"""A run that has another value in each of its columns."""
+"""A run with a different value in each column."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def write(here: World, rows: RowSet) -> None:
 
 
 async def kept(here: World, row: Execution, *records: Record) -> Ref:
-    """Write a new run with these records beside it."""
+    """Write a new run and these records."""
     run = dataclasses.replace(row, tenant=here.tenant)
     rows = rowset_of_new(run, b'{"n":"[secret]"}', records, 99, SecretRef(b"sealed"))
     await write(here, rows)

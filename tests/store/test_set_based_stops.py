@@ -30,7 +30,7 @@ from interlock.store.sqlite import tx
 from interlock.store.sqlite.writer import Form
 from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
-from tests.store.runs_to_stop import AT, FIRST, ORDERS, another_tenant, audited, end_of, one_in_every_state
+from tests.store.runs_to_stop import AT, FIRST, REQUESTS, another_tenant, audited, end_of, one_in_every_state
 from tests.store.stores import World, named, on_connection, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
@@ -44,17 +44,17 @@ async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("called", [False, True], ids=["", "called back"])
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
+@pytest.mark.parametrize("termination", REQUESTS, ids=lambda termination: termination.reason)
 async def test_a_tree_is_stopped_as_each_of_its_runs_would_be(
-    here: World, order: TerminationRequest, called: bool
+    here: World, termination: TerminationRequest, called: bool
 ) -> None:
     root = (await here.start()).execution
     by_rule = await one_in_every_state(here, called=called)
     by_set = await one_in_every_state(here, parent=root.ref, called=called)
-    below = replace(order, cause=Cause.CASCADE, cause_execution=root.id)
+    below = replace(termination, cause=Cause.CASCADE, cause_execution=root.id)
     for id_ in by_rule:
         await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, below))
-    await here.store.executions.terminate_tree(root.ref, AT, order)
+    await here.store.executions.terminate_tree(root.ref, AT, termination)
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
     assert await sqlite(here.store).writer.submit(on_connection(left_of_callbacks)) == 0
 
@@ -68,17 +68,17 @@ def left_of_callbacks(connection: apsw.Connection) -> int:
 
 async def test_a_run_that_is_named_twice_is_stopped_and_audited_once(here: World) -> None:
     ids = [(await here.in_flight()).execution.id for _ in range(2)]
-    found = await here.store.executions.terminate_many(here.tenant, [*reversed(ids), *ids], AT, ORDERS[1])
+    found = await here.store.executions.terminate_many(here.tenant, [*reversed(ids), *ids], AT, REQUESTS[1])
     assert list(found.items()) == [(id_, "accepted") for id_ in ids]
     assert len(await audited(here)) == 2
 
 
-async def test_each_draining_run_of_a_batch_keeps_its_own_deadline_when_it_is_interrupted(here: World) -> None:
+async def test_interrupted_run_of_a_batch_keeps_its_own_deadline(here: World) -> None:
     runs = [(await here.in_flight()).execution for _ in range(3)]
     for seconds, run in enumerate(runs, 1):
         drain = replace(FIRST, deadline=seconds * 1_000_000)
         await here.store.executions.apply(run.ref, Terminated(2_000, drain))
-    await here.store.executions.terminate_many(here.tenant, [run.id for run in runs], AT, ORDERS[0])
+    await here.store.executions.terminate_many(here.tenant, [run.id for run in runs], AT, REQUESTS[0])
     for seconds, run in enumerate(runs, 1):
         row, kept = await here.store.executions.get(run.ref), await here.store.executions.termination(run.ref)
         assert row is not None
@@ -106,9 +106,9 @@ async def said(here: World, id_: int) -> list[AuditEntry]:
 
 
 @pytest.mark.parametrize("called", [False, True], ids=["", "called back"])
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.reason)
+@pytest.mark.parametrize("termination", REQUESTS, ids=lambda termination: termination.reason)
 async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
-    here: World, order: TerminationRequest, called: bool
+    here: World, termination: TerminationRequest, called: bool
 ) -> None:
     by_rule = await one_in_every_state(here, called=called)
     by_set = await one_in_every_state(here, called=called)
@@ -116,14 +116,14 @@ async def test_a_batch_is_stopped_as_each_of_its_runs_would_be(
     here.listener.woken.clear()
     verdicts = {}
     for id_ in by_rule:
-        decision = await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, order))
+        decision = await here.store.executions.apply(Ref(here.tenant, id_), Terminated(AT, termination))
         assert decision is not None
         verdicts[id_] = decision.verdict
     told = {(ref.id - by_rule[0], epoch) for ref, epoch in here.listener.interrupts if ref.id in by_rule}
     woken = {(ref.id - by_rule[0], at) for ref, at in here.listener.woken if ref.id in by_rule}
     here.listener.interrupts.clear()
     here.listener.woken.clear()
-    found = await here.store.executions.terminate_many(here.tenant, [*by_set, 839265], AT, order)
+    found = await here.store.executions.terminate_many(here.tenant, [*by_set, 839265], AT, termination)
     assert list(found.values()) == list(verdicts.values())
     assert [account(here, id_) for id_ in by_set] == [account(here, id_) for id_ in by_rule]
     assert {(ref.id - by_set[0], epoch) for ref, epoch in here.listener.interrupts} == told
@@ -142,11 +142,11 @@ class Follower:
         self.heard.append(id)
 
 
-async def test_whoever_follows_a_run_of_a_batch_hears_of_it_unless_it_had_ended(here: World) -> None:
+async def test_follower_of_a_run_of_a_batch_is_told_unless_it_had_ended(here: World) -> None:
     ids = dict(zip(State, await one_in_every_state(here), strict=True))
     follower = Follower()
     here.store.follow(follower)
-    await here.store.executions.terminate_many(here.tenant, list(ids.values()), AT, ORDERS[1])
+    await here.store.executions.terminate_many(here.tenant, list(ids.values()), AT, REQUESTS[1])
     assert sorted(follower.heard) == sorted(ids[state] for state in set(State) - {State.DONE, State.ERROR})
 
 
@@ -159,8 +159,8 @@ async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
     grandchildren = [
         id_ for child in children for id_ in await one_in_every_state(here, parent=Ref(here.tenant, child))
     ]
-    order = replace(ORDERS[0], cascade=True)
-    stopped = await here.store.executions.terminate_tree(named.ref, AT, order)
+    termination = replace(REQUESTS[0], cascade=True)
+    stopped = await here.store.executions.terminate_tree(named.ref, AT, termination)
     assert stopped is not None
     assert not stopped.more
     record = await here.store.executions.termination(named.ref)
@@ -175,10 +175,10 @@ async def the_tree_below_is_stopped_and_nothing_else(here: World) -> None:
         assert await here.store.executions.get(other.ref) == other
     kept = await here.store.executions.termination(Ref(here.tenant, children[0]))
     assert kept is not None
-    assert kept.request == replace(order, cause=Cause.CASCADE, cause_execution=named.id)
+    assert kept.request == replace(termination, cause=Cause.CASCADE, cause_execution=named.id)
     running = await here.store.executions.get(Ref(here.tenant, children[list(State).index(State.PROCESS_STEP)]))
     assert running is not None
-    assert (running.state, running.wake_at) == (State.STOPPING, AT + order.deadline)
+    assert (running.state, running.wake_at) == (State.STOPPING, AT + termination.deadline)
 
 
 async def test_a_tree_is_stopped_through_its_finished_members_and_nothing_outside_is_touched(here: World) -> None:
@@ -212,7 +212,7 @@ async def test_the_descendants_of_a_finished_run_are_stopped_too(here: World) ->
     await here.store.executions.apply(
         root.ref, Settled(2_000, attempt, Result(Outcome.SUCCEEDED), end_of(State.DONE), "me")
     )
-    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
+    stopped = await here.store.executions.terminate_tree(root.ref, AT, replace(REQUESTS[1], cascade=True))
     assert stopped is not None
     assert (stopped.decision.verdict, stopped.descendants) == ("already-finished", 1)
     found = await here.store.executions.get(child.ref)
@@ -224,14 +224,14 @@ async def test_each_transition_into_terminate_has_exactly_one_audit_row(here: Wo
     """S16."""
     root = (await here.in_flight()).execution
     await one_in_every_state(here, parent=root.ref)
-    await here.store.executions.terminate_tree(root.ref, AT, replace(ORDERS[1], cascade=True))
+    await here.store.executions.terminate_tree(root.ref, AT, replace(REQUESTS[1], cascade=True))
     rows = [row.entry for row in await here.store.audit.rows(here.tenant) if row.entry.action == "execution.terminate"]
     accepted = [entry.target for entry in rows if entry.outcome == "accepted"]
     terminated = [row.id for row in await here.store.executions.page(here.tenant, states=[State.TERMINATE], limit=100)]
     assert sorted(map(int, accepted)) == sorted(terminated)
 
 
-async def test_a_stop_in_one_tenant_is_none_in_another_whose_runs_have_the_same_ids(here: World) -> None:
+async def test_stop_in_one_tenant_leaves_runs_with_the_same_ids_in_another(here: World) -> None:
     there = await another_tenant(here)
     for where in (here, there):
         where.next_id = 1
@@ -240,9 +240,9 @@ async def test_a_stop_in_one_tenant_is_none_in_another_whose_runs_have_the_same_
         await one_in_every_state(where, parent=Ref(where.tenant, 100))
     ids = range(1, 110)
     before = [accounts(there, ids), len(await there.store.audit.rows(there.tenant))]
-    order = replace(ORDERS[1], cascade=True)
-    await here.store.executions.terminate_many(here.tenant, list(ids), AT, order)
-    await here.store.executions.terminate_tree(Ref(here.tenant, 100), AT, order)
+    termination = replace(REQUESTS[1], cascade=True)
+    await here.store.executions.terminate_many(here.tenant, list(ids), AT, termination)
+    await here.store.executions.terminate_tree(Ref(here.tenant, 100), AT, termination)
     assert [accounts(there, ids), len(await there.store.audit.rows(there.tenant))] == before
 
 

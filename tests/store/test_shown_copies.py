@@ -1,4 +1,4 @@
-"""Secrets that an older release wrapped inside outputs get a copy that may be shown, and are values again."""
+"""A migration masks the secrets that older releases stored inside outputs, and keeps their values sealed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_wrapped_secret_becomes_a_value_with_a_masked_copy(
         assert revealed.secret == {name for name in value if shown[name] == MASK}
 
 
-def test_stored_secrets_of_an_earlier_release_are_masked_and_opened_as_they_are() -> None:
+def test_stored_secrets_of_an_earlier_release_are_masked_and_opened() -> None:
     connection = apsw.Connection(":memory:")
     make_schema(connection, 22)
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Signals: one flag each, sent at the start for what an earlier process may have left."""
+"""Signals: one flag each, sent at the start for work that an earlier process may have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commit of a start checks and moves, so that one cause starts one run: schedules and events."""
+"""The commit of a start checks and advances schedules and events, so that one cause starts one run."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_an_old_event_is_not_known_even_before_it_is_forgotten(here: World
     assert await events(here) == [("e", 2)]
 
 
-async def test_events_keep_their_age_and_schedules_their_date_when_the_clock_was_wrong(here: World) -> None:
+async def test_events_keep_their_age_and_schedules_their_date_over_a_move(here: World) -> None:
     await schedule(here, 70)
     await start(here, 1, event="e", at=100)
     mark = ClockMark(boot="b", uptime=0, now=1_100)
@@ -205,7 +205,7 @@ async def events(here: World) -> list[tuple[str, int]]:
 # --- older stores -----------------------------------------------------------------------------------------------------
 
 
-def test_automations_of_an_earlier_release_are_enabled_as_their_documents_say() -> None:
+def test_automations_of_an_earlier_release_are_enabled_by_their_documents() -> None:
     connection = apsw.Connection(":memory:")
     make_schema(connection, BEFORE)
     for id_, document in (("on", b'{"enabled":true}'), ("off", b'{"enabled":false}'), ("unset", b"{}")):

@@ -1,4 +1,4 @@
-"""Every named statement: SQLite takes it, the code uses it, and none walks over a table that grows."""
+"""Every named statement: SQLite accepts it, the code uses it, and it scans no table that grows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from interlock.store.statements import COLUMNS, COMMON, Dialect, Statement, colu
 DIALECT = Dialect.SQLITE
 STATEMENTS = [(subject, name) for subject in subjects(DIALECT) for name in load(subject, DIALECT)]
 OFFLINE = {"backup", "examination"}
-"""Subjects that are asked of a copy, or once by a command: they may walk over everything."""
+"""Subjects whose statements a command runs once, or on a copy: they may scan every table."""
 GROWS_LITTLE = {"tenants", "tenant_hosts", "clients", "settings", "migrations", "cascades"}
-"""Tables whose size is a matter of set-up, not of use."""
+"""Tables whose size depends on the set-up, not on use."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connec
 
 
 @pytest.mark.parametrize(("subject", "name"), STATEMENTS)
-def test_a_statement_is_one_that_sqlite_takes_and_walks_over_no_growing_table(
+def test_sqlite_accepts_each_statement_and_none_scans_a_growing_table(
     connection: apsw.Connection, subject: str, name: str
 ) -> None:
     sql = load(subject, DIALECT)[name]
@@ -44,7 +44,7 @@ def test_a_statement_is_one_that_sqlite_takes_and_walks_over_no_growing_table(
 
 
 def _walks_over_a_tenant(step: str) -> bool:
-    """Whether nothing but the tenant, and perhaps a bound of the ids, narrows a search down."""
+    """Return whether only the tenant, and perhaps a bound of the ids, restricts a search."""
     return re.search(r"^SEARCH .*\(tenant=\?(?: AND id[<>]\?)?\)", step) is not None
 
 
@@ -94,7 +94,7 @@ HARMLESS = {
     "t",
     "s",
 }
-"""A recursion's own rows, the batch at hand, a list that was passed in."""
+"""The rows of a recursion, the current batch, and lists that are passed as parameters."""
 
 
 @pytest.mark.parametrize("subject", subjects(DIALECT))
@@ -108,7 +108,7 @@ def test_no_statement_is_left_unused(subject: str) -> None:
 OF_ONE_DIALECT = re.compile(
     r"INDEXED BY|json_|->|\biif\(|OR (?:IGNORE|REPLACE)|temp\.|TEMP TABLE|CROSS JOIN|\bm(?:in|ax)\([^()]*,|BLOB|\?"
 )
-"""What only SQLite takes, or takes in another meaning than other databases."""
+"""Syntax that only SQLite accepts, or that has another meaning in other databases."""
 
 
 @pytest.mark.parametrize("subject", subjects(DIALECT))
@@ -127,7 +127,7 @@ def test_a_statement_is_written_with_named_parameters(subject: str, name: str) -
     assert set(re.findall(r":([a-z_]+)", text)) == set(load(subject, DIALECT)[name].parameters)
 
 
-def test_parameters_are_numbered_by_their_first_appearance_and_take_named_values() -> None:
+def test_parameters_are_numbered_by_first_appearance_with_named_values() -> None:
     statement = Statement.of("x", "SELECT :later + :sooner, '$.a' WHERE :later > 0", DIALECT)
     assert statement == "SELECT ?1 + ?2, '$.a' WHERE ?1 > 0"
     assert statement.values({"sooner": 1, "later": 2, "unused": 3}) == (2, 1)

@@ -1,4 +1,4 @@
-"""Whom a run is about: what it was started with says it, and runs are found by it."""
+"""The subject of a run: its trigger data name it, and runs are found by it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TOLD: list[tuple[Any, dict[str, Any], str | None]] = [
     ({"userId": "u1"}, {"user_id": "é\u0000\U0001f600"}, "é\u0000\U0001f600"),
     ({"n": 1}, {"n": 2}, None),
 ]
-"""The automation's own context, what a run is started with, and whom that is about."""
+"""The context of the automation, the trigger data of a run, and the subject of the run."""
 OTHERS = ["u1", "u2", "é\u0000\U0001f600", "7", '["u1"]', "", "null", "1", "true", "7.0"]
 OTHERS += ["12345", "-7", "18446744073709551615", "1.8446744073709552e+19", "9007199254740993", "9007199254740992"]
 
@@ -61,7 +61,7 @@ def about(here: World, subject: str, **narrowing: Any) -> list[int]:
 
 
 async def with_context(here: World, context: Any) -> int:
-    """A draft of the automation whose runs are given this beneath their own data."""
+    """Store a draft of the automation with this context."""
     stored = None if context is None else json.dumps({"context": context}).encode()
     draft = Definition(
         tenant=here.tenant,
@@ -83,7 +83,7 @@ async def definition_of(here: World) -> Definition:
 
 
 class SubjectsContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     @pytest.mark.parametrize(("context", "given", "subject"), TOLD)
     async def test_the_data_of_a_run_say_whom_it_is_about(

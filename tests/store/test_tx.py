@@ -1,4 +1,4 @@
-"""The port of a transaction: jobs are driven to their end, those that suspend are refused, and statements are known."""
+"""The port of a transaction: jobs run to their end, suspended jobs are refused, and statements are known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SQL: Final = statements(Dialect.SQLITE)
 ADAPTER: Final = frozenset(
     f"sqlite/{name}.py" for name in ("tx", "writer", "store", "connection", "disk", "room", "backup", "examination")
 )
-"""The modules that know the driver."""
+"""The modules that use the driver."""
 VERBS: Final = frozenset({"one", "only", "all", "run"})
 
 
@@ -98,7 +98,7 @@ async def test_missing_parameter_fails_the_job(here: World, given: dict[str, str
 
 
 class Turn:
-    """Awaited, it suspends once and asks nothing of a loop."""
+    """An awaitable that suspends once, without an event loop."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
@@ -234,7 +234,7 @@ async def test_whole_group_of_jobs_is_one_commit(here: World) -> None:
 
 
 def calls() -> Iterator[tuple[str, str, ast.Call]]:
-    """Each call of a named statement in the store: the file, the name of the statement, the call."""
+    """Yield each call of a named statement in the store: the file, the name of the statement, and the call."""
     for path in sorted(STORE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (

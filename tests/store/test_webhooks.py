@@ -1,4 +1,4 @@
-"""What every store keeps of outbound webhooks."""
+"""Contract of outbound webhooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROW = WebhookRow(
 
 
 class WebhooksContract:
-    """To be passed by every store."""
+    """The contract of the port: every store passes it."""
 
     async def test_a_webhook_comes_back_as_it_was_stored_and_only_to_its_tenant(self, store: Store) -> None:
         await store.webhooks.create(ROW, AUDIT)

@@ -1,4 +1,4 @@
-"""The writer: groups, their order, and what happens when a job or the disk fails."""
+"""The writer: groups, their order, and failures of a job or of the disk."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_urgent_jobs_go_before_all_others(connection: apsw.Connection, for
 
 async def test_barrier_parts_what_came_before_from_what_comes_later(connection: apsw.Connection, form: Form) -> None:
     writer = Writer(connection, form)
-    # One group is under way, or about to be, when the barrier comes.
+    # One group is in progress, or about to begin, when the barrier is submitted.
     submitted = [writer.submit(note("first"))]
     await checkpoint()
     submitted += [writer.submit(note("heavy"), heavy=True), writer.submit(note("light"))]
@@ -87,7 +87,7 @@ async def test_barrier_parts_what_came_before_from_what_comes_later(connection: 
     await writer.close()
 
 
-async def test_between_two_pieces_of_set_based_work_everybody_else_has_a_turn(
+async def test_other_jobs_have_a_turn_between_two_pieces_of_set_based_work(
     connection: apsw.Connection, form: Form
 ) -> None:
     writer, ordinary = Writer(connection, form), []
@@ -124,7 +124,7 @@ async def test_a_defect_in_one_job_fails_its_caller_alone(
     assert notes(connection) == ["before", "after"]
 
 
-async def test_a_failing_job_takes_nobody_with_it(connection: apsw.Connection, form: Form) -> None:
+async def test_failing_job_leaves_the_other_jobs_of_its_group(connection: apsw.Connection, form: Form) -> None:
     writer = Writer(connection, form)
 
     async def failing(tx: SqliteTx) -> None:
@@ -159,7 +159,7 @@ async def test_after_a_commit_hooks_come_first_then_announcing_callers_then_the_
 
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
-async def test_a_defect_met_after_the_commit_is_told_and_leaves_no_caller_waiting(
+async def test_defect_after_the_commit_is_logged_and_no_caller_is_left_waiting(
     connection: apsw.Connection, form: Form, heavy: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = Writer(connection, form)
@@ -222,7 +222,7 @@ async def test_on_a_full_disk_the_reserve_is_released_and_the_group_runs_again(
     await writer.close()
 
 
-async def test_when_other_work_on_the_files_fails_nothing_is_acknowledged_any_more(
+async def test_failure_of_other_work_on_the_files_ends_acknowledgements(
     connection: apsw.Connection, form: Form
 ) -> None:
     told: list[Fatal] = []
@@ -251,7 +251,7 @@ async def test_after_an_io_error_nothing_is_acknowledged_any_more(connection: ap
 
 
 class Failing:
-    """A connection on which one kind of statement fails for good."""
+    """A connection on which one kind of statement always fails."""
 
     def __init__(self, connection: apsw.Connection, statement: str) -> None:
         self._connection = connection
@@ -276,5 +276,5 @@ async def test_what_became_of_a_commit_that_failed_is_not_said_to_be_known(
 
     first, second = writer.submit(job, heavy=True), writer.submit(note("b"))
     outcomes = await asyncio.gather(first, second, return_exceptions=True)
-    # What stands behind the group never came to its COMMIT.
+    # The jobs after this group had no COMMIT.
     assert [type(outcome) for outcome in outcomes] == [Unavailable if known else CommitUnknown, Unavailable]
