@@ -102,6 +102,7 @@ PLAIN_ROOMS: tuple[str, ...] = (
     "tests/contributing/",
     "tests/crash/",
     "tests/e2e/",
+    "tests/engine/",
     "tests/expressions/",
     "tests/faults/",
     "tests/histories/",

@@ -1,4 +1,4 @@
-"""What every dispatcher has to hold to: the rules that make it safe for `advance` not to know who calls it."""
+"""The contract of dispatchers: its rules make it safe that `advance` does not know its caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Deaf:
-    """A commit listener that hears nothing: every hint is lost."""
+    """A commit listener that ignores all calls: every hint is lost."""
 
     def interrupt(self, ref: Ref, epoch: int) -> None: ...
 
@@ -30,7 +30,7 @@ class Deaf:
 
 
 class DispatcherContract(ABC):
-    """Derive from it, and say how to bring up a server with the dispatcher."""
+    """The contract. A subclass says how to start a server with its dispatcher."""
 
     @abstractmethod
     def engine(self, **options: Any) -> AbstractAsyncContextManager[Engine]: ...
@@ -81,14 +81,14 @@ class DispatcherContract(ABC):
                 await settle()
             assert (world.state(ref), len(world.far.calls)) == (State.DONE, 3)
 
-    async def test_a_hint_that_comes_too_early_wakes_nobody(self) -> None:
+    async def test_early_hint_wakes_no_run(self) -> None:
         async with self.engine() as world:
             ref = await world.start(await world.publish([wait("w", "60s")]))
             world.dispatcher.ready(ref, None)
             await settle()
             assert world.state(ref) is State.WAITING
 
-    # 2. One turn of a run at a time; a hint meanwhile makes one more.
+    # 2. A run has one turn at a time; a hint during a turn causes one more.
 
     async def test_a_run_that_becomes_ready_during_its_turn_gets_one_more(self) -> None:
         async with self.engine() as world:
@@ -101,13 +101,13 @@ class DispatcherContract(ABC):
             await world.clock.pass_time(1)
             assert len(world.far.calls) == 2
 
-    # 3. A run is held before its announcement commits, and only an older perform is cut.
+    # 3. A run is held before its announcement is committed, and an interrupt cancels only an older attempt.
 
     async def test_an_interrupt_before_the_perform_keeps_it_from_beginning(self) -> None:
         async with self.engine() as world:
             ref = await world.start(await world.publish([webhook("a"), webhook("b")]))
             world.far.calls[0].answer()
-            # Before the turn goes on: the order is committed together with what it would announce next.
+            # Before the turn continues: the termination is committed in the same group as its next announcement.
             await world.order(ref)
             await settle()
             assert len(world.far.calls) == 1
@@ -141,7 +141,7 @@ class DispatcherContract(ABC):
             await settle()
             assert (world.state(ref), world.outcomes(ref)) == (State.DONE, [Outcome.ABANDONED, Outcome.SUCCEEDED])
 
-    # 5. Nobody recovers from the living.
+    # 5. An attempt is not recovered while its holder is alive.
 
     async def test_a_turn_that_finds_an_attempt_in_flight_touches_nothing(self) -> None:
         async with self.engine() as world:
@@ -151,7 +151,7 @@ class DispatcherContract(ABC):
             assert world.row(ref) == before
             assert len(world.far.calls) == 1
 
-    # 6. A commit in doubt is found out about, and its result is not lost.
+    # 6. The result of a commit with unknown outcome is read again, and is not lost.
 
     @pytest.mark.parametrize("fault", ["lose_orders", "lose_replies"])
     @pytest.mark.parametrize("at_step", [0, 1, 2])
@@ -177,7 +177,7 @@ class DispatcherContract(ABC):
             assert world.state(ref) is State.TERMINATE
             assert world.outcomes(ref) == [Outcome.INTERRUPTED_OUTCOME_UNKNOWN]
 
-    # 7. Whoever is at work is not declared dead.
+    # 7. A holder that performs an attempt is not declared dead.
 
     async def test_no_sweep_takes_an_attempt_from_its_holder(self) -> None:
         async with self.engine(far=FarEnd(deaf=True)) as world:

@@ -1,4 +1,4 @@
-"""A transactional kind for tests: its steps write a note, and may wait for a task that comes with it."""
+"""A transactional kind for tests: its steps write a note, and may wait for the task of the note."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFECT: Final = "defect"
 
 
 class NotingStep(Step[SendEmail]):
-    """Writes its note; with `waits` the step ends when the task that comes with the note is done."""
+    """Writes a note. With `waits` the step ends when the task of the note is done."""
 
     kind = "sendEmail"
     form = Form.TRANSACTIONAL
@@ -39,7 +39,7 @@ class NotingStep(Step[SendEmail]):
 
 
 def noting(*, waits: bool = False) -> StepKind:
-    """The kind, for a registry of the test."""
+    """Return the kind, for the registry of a test."""
 
     def compiled(message: SendEmail, context: CompileContext) -> NotingStep:
         return NotingStep(message.subject or "", waits)

@@ -20,7 +20,7 @@ MAILS: dict[str, Any] = {"stepName": "mail", "sendEmail": {"subject": "hello"}}
 
 
 class RecipientsStep(Step[SendEmail]):
-    """Tells each recipient, one after the other."""
+    """Calls one recipient after another."""
 
     kind = "sendEmail"
     form = Form.EFFECTFUL
@@ -73,7 +73,7 @@ def recipients(
     retries: RetryPolicy = NO_RETRIES,
     step: Callable[[Http, Sequence[str], RetryPolicy], RecipientsStep] = RecipientsStep,
 ) -> StepKind:
-    """The kind, for a registry of the test."""
+    """Return the kind, for the registry of a test."""
 
     def compiled(message: SendEmail, context: CompileContext) -> RecipientsStep:
         return step(http, names, retries)

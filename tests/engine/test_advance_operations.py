@@ -1,4 +1,4 @@
-"""Each operation of `advance` alone: the event that it applies, and its answer."""
+"""Each operation of `advance`: the event that it applies, and its answer."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ INPUT = b'{"webhookId":"hook","payload":{}}'
 
 @asynccontextmanager
 async def quiet(**options: Any) -> AsyncIterator[Engine]:
-    """An engine whose dispatcher takes nothing on: only this test does."""
+    """Run an engine whose dispatcher starts no turn; only the test does."""
     async with engine(**options) as world:
         world.dispatcher.take_no_more()
         yield world
 
 
 async def a_run(world: Engine, state: State, *, steps: Any = THREE_WEBHOOKS, automation: str = "auto") -> Execution:
-    """A run in that state, in nobody's hands; a WAITING one waits ten seconds for a timer."""
+    """Start a run in a state, without a holder; a WAITING one waits ten seconds for a timer."""
     ref = await world.begin(await world.publish(steps, id=automation), automation=automation)
     now, real = world.clock.now(), world.store.executions
     if state is State.WAITING:
@@ -138,7 +138,7 @@ async def test_a_lost_run_is_recovered_and_goes_on() -> None:
         assert world.outcomes(run.ref) == [Outcome.ABANDONED, Outcome.SUCCEEDED]
 
 
-async def test_a_lost_run_that_moved_meanwhile_is_somebody_elses() -> None:
+async def test_lost_run_that_moved_meanwhile_belongs_to_another_holder() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PROCESS_STEP)
         world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
@@ -147,7 +147,7 @@ async def test_a_lost_run_that_moved_meanwhile_is_somebody_elses() -> None:
         assert world.state(run.ref) is State.STOPPING
 
 
-async def test_a_ready_run_that_was_taken_on_meanwhile_is_somebody_elses() -> None:
+async def test_ready_run_that_was_resumed_meanwhile_belongs_to_another_holder() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
         world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]
@@ -240,7 +240,7 @@ async def test_only_a_stopping_run_is_overdue_and_not_before_its_time(state: Sta
 
 
 class Noting(WebhookStep):
-    """Notes each attempt."""
+    """Records each attempt."""
 
     attempts: list[Attempt]
 
@@ -344,7 +344,7 @@ async def test_a_ready_run_in_hand_whose_time_has_not_come_is_not_taken_on() -> 
         assert world.executions.events == []
 
 
-async def test_a_ready_run_in_hand_that_somebody_else_stopped_is_left_alone() -> None:
+async def test_ready_run_that_was_stopped_meanwhile_is_left_alone() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PENDING)
         world.executions.meanwhile = [Terminated(world.clock.now(), STOP)]

@@ -1,4 +1,4 @@
-"""Everything that a run evaluates between two commits goes to an evaluator in one round trip."""
+"""All expressions that a run evaluates between two commits go to an evaluator in one round trip."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STEPS = [
 
 
 class CountingEvaluator(LocalEvaluator):
-    """Counts round trips, and gives back what it has after `most` units."""
+    """Counts round trips, and returns its values after `most` units."""
 
     def __init__(self, most: int = 1_000, *, dies: bool = False) -> None:
         self.trips = 0

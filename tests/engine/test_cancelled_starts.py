@@ -1,4 +1,4 @@
-"""A caller that is cancelled at any await of a start leaves no announced attempt unperformed, and no slot in use."""
+"""If a caller is cancelled at any await of a start, the announced attempt is performed and no slot is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_TURNS_OF_A_START = 60
 
 
 class DelayedOffload:
-    """Does the work at once and reports it some turns of the loop later, as a thread would."""
+    """Does the work at once and returns its result some turns of the loop later, as a thread would."""
 
     def run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         self._report(work(), then, TURNS_OF_A_COMMIT)
@@ -46,7 +46,7 @@ class DelayedOffload:
 
 
 class Suspending:
-    """A port whose coroutine functions suspend before and after what they do."""
+    """A port whose coroutine functions suspend before and after their work."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -67,13 +67,13 @@ Starts = Callable[[Engine], Starter]
 
 
 def embedded(world: Engine) -> Starter:
-    """The starter over ports whose reads do not suspend, with nothing compiled."""
+    """Return a starter with ports whose reads do not suspend, and no compiled automation."""
     plans = Plans(world.store.automations, world.registry, ENVIRONMENT)
     return Starter(world.store.executions, plans, world.dispatcher, world.clock, world.ids, VAULT)
 
 
 def suspending(world: Engine) -> Starter:
-    """The starter over ports that suspend in each call."""
+    """Return a starter with ports that suspend in each call."""
     plans = Plans(Suspending(world.store.automations), world.registry, ENVIRONMENT)
     executions: Any = Suspending(world.store.executions)
     return Starter(executions, plans, world.dispatcher, world.clock, world.ids, VAULT)
@@ -81,17 +81,17 @@ def suspending(world: Engine) -> Starter:
 
 @dataclass(frozen=True)
 class Case:
-    """A way that a start can go."""
+    """One path of a start."""
 
     name: str
     steps: Sequence[dict[str, Any]]
     slots: int | Limits = 256
     already_calling: int = 0
-    """Runs whose calls are in flight when the start begins."""
+    """The number of runs whose calls are in flight when the start begins."""
     is_compiled: bool = True
     key: str | None = None
     is_repeated: bool = False
-    """The idempotency key is known from an earlier start."""
+    """Whether an earlier start has used the idempotency key."""
     is_deleted: bool = False
 
     def __str__(self) -> str:
@@ -141,7 +141,7 @@ async def a_world(directory: Path, case: Case) -> Engine:
 
 
 async def cancelled_after(turns: int, start: Awaitable[Any]) -> bool:
-    """Cancel the start after so many turns of the loop. True: it had ended by itself."""
+    """Cancel the start after a number of turns of the loop; return whether it had ended before."""
     task = asyncio.ensure_future(start)
     for _ in range(turns):
         await checkpoint()
@@ -152,7 +152,7 @@ async def cancelled_after(turns: int, start: Awaitable[Any]) -> bool:
 
 
 def assert_performed(world: Engine) -> None:
-    """Each run in flight has an open call and a slot, and no other slot is in use."""
+    """Assert that each run in flight has an open call and a slot, and that no other slot is in use."""
     in_flight = finished(world.store.executions.in_flight(100))
     assert len(world.far.open) == len(in_flight)
     assert world.dispatcher.busy == len(in_flight)

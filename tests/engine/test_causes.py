@@ -1,4 +1,4 @@
-"""Starts for a schedule or an event: one run for one cause, and no slot is lost to a start that begins none."""
+"""Starts by a schedule or an event: one cause starts one run, and a start without a run loses no slot."""
 
 from __future__ import annotations
 

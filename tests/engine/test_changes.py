@@ -1,4 +1,4 @@
-"""Transactional steps: what they change is committed with their outcome, whatever is stopped, lost or started again."""
+"""Transactional steps: their change is committed with their outcome, also if a run is stopped or a server lost."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_an_applier_with_a_defect_ends_its_run_and_leaves_what_came_before
         await world.clock.pass_time(60)
         assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [DONE, FAILED])
         assert (len(world.far.calls), await notes(world.store), world.dispatcher.busy) == (1, [], 0)
-        # Other runs are not touched by it.
+        # Other runs are not affected.
         other = await world.start(await world.publish([note("n")], "other"), automation="other")
         assert (world.state(other), await notes(world.store)) == (State.DONE, ["a"])
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Bristling(WebhookStep):
-    """Breaks when it is cut."""
+    """Fails when it is cancelled."""
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         try:
@@ -56,7 +56,7 @@ async def test_a_store_that_can_no_longer_be_vouched_for_ends_the_dispatcher() -
         await task
 
 
-async def test_a_turn_that_breaks_off_is_made_again_as_lost_and_the_third_time_given_up(
+async def test_failed_turn_is_repeated_as_lost_and_given_up_the_third_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert (MAX_CRASHES, CRASH_PAUSE_MICROSECONDS) == (3, 1_000_000)
@@ -73,14 +73,14 @@ async def test_a_turn_that_breaks_off_is_made_again_as_lost_and_the_third_time_g
         assert turns.given_up == []
         await clock.pass_time(1)
         assert (len(turns.claims), turns.given_up) == (3, [REF])
-        # That begins the count anew.
+        # This resets the count.
         dispatcher.ready(REF, None)
         await clock.pass_time(2)
         assert (len(turns.claims), turns.given_up) == (6, [REF])
     await ended(task)
 
 
-async def test_a_hint_during_a_turn_that_breaks_off_does_not_hurry_the_next(caplog: pytest.LogCaptureFixture) -> None:
+async def test_hint_during_a_failing_turn_does_not_hurry_the_next_one(caplog: pytest.LogCaptureFixture) -> None:
     turns = Turns(ZeroDivisionError())
     dispatcher, clock, task = await running(turns)
     with caplog.at_level(logging.CRITICAL, "interlock"):
@@ -110,7 +110,7 @@ async def test_a_lost_run_has_its_place_in_a_line_that_is_full(caplog: pytest.Lo
     await ended(task)
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_breakdown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unrequested_cancellation_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     turns = Turns(asyncio.CancelledError())
     dispatcher, clock, task = await running(turns)
     dispatcher.ready(REF, None)

@@ -57,7 +57,7 @@ async def test_there_is_no_slot_before_it_runs_nor_afterwards() -> None:
     assert (dispatcher.try_slot(Ref(1, 8)), dispatcher.busy) == (None, 0)
 
 
-async def test_a_new_run_overtakes_nobody_who_is_in_line() -> None:
+async def test_new_run_does_not_overtake_queued_runs() -> None:
     async with engine(slots=1) as world:
         definition = await world.publish([webhook("a")])
         await world.start(definition)
@@ -77,15 +77,15 @@ async def test_recovery_counts_what_it_settled_and_does_not_go_round_for_ever() 
         assert await world.dispatcher.recover() == 0
         await a_run(world, State.PROCESS_STEP)
 
-        async def somebody_else_is_faster(execution: Execution) -> None:
+        async def another_holder_is_faster(execution: Execution) -> None:
             return None
 
-        world.advance.recover = somebody_else_is_faster  # type: ignore[method-assign]
+        world.advance.recover = another_holder_is_faster  # type: ignore[method-assign]
         with pytest.raises(Fatal, match="another process"):
             await world.dispatcher.recover()
 
 
-async def test_recovery_goes_on_if_somebody_else_was_faster_with_one_of_many() -> None:
+async def test_recovery_continues_if_another_holder_was_faster_with_one_run() -> None:
     async with quiet() as world:
         first = await a_run(world, State.PROCESS_STEP, automation="a")
         await a_run(world, State.PROCESS_STEP, automation="b")
@@ -115,7 +115,7 @@ async def test_what_comes_due_in_a_slot_is_looked_at_again_and_a_deadline_at_onc
 
 
 class Slow:
-    """Executions whose reads suspend until they are let go."""
+    """Executions whose reads suspend until the test releases them."""
 
     def __init__(self, real: Any) -> None:
         self._real = real

@@ -1,4 +1,4 @@
-"""Commits of which nobody knows whether they were made, and attempts that were cut although nobody stopped the run."""
+"""Commits with an unknown outcome, and attempts that were cancelled although the run was not stopped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Unrepeatable(WebhookStep):
     repeatable = False
 
 
-# --- one's own write --------------------------------------------------------------------------------------------------
+# --- its own write ----------------------------------------------------------------------------------------------------
 
 
 def event_for(run: Execution, kind: str) -> Prepared | Settled:
@@ -68,7 +68,7 @@ async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_WRITES)
-async def test_what_somebody_else_wrote_is_not_ones_own(kind: str) -> None:
+async def test_write_of_another_holder_is_not_taken_for_its_own(kind: str) -> None:
     async with quiet() as world:
         run = await a_run(world, start_of(kind))
         event = event_for(run, kind)
@@ -142,7 +142,7 @@ async def test_a_run_whose_giving_up_is_in_doubt_is_given_up(fault: str) -> None
         assert (world.state(run.ref), world.outcomes(run.ref)) == (State.ERROR, [Outcome.INTERRUPTED_OUTCOME_UNKNOWN])
 
 
-# --- cut, and not stopped ---------------------------------------------------------------------------------------------
+# --- cancelled, not stopped-------------------------------------------------------------------------------------------
 
 
 async def cut_without_a_stop(world: Engine) -> tuple[Ref, Settled]:
@@ -176,7 +176,7 @@ async def test_a_call_that_may_not_be_repeated_is_made_again_only_if_nothing_was
 
 
 async def carried_on(world: Engine, run: Execution) -> Turn:
-    """A turn of a run whose attempt is cut before it begins."""
+    """Run a turn of a run whose attempt is cancelled before it begins."""
     plan = await world.plans.get(world.tenant, run.definition)
     held = Held(run.ref)
     held.interrupt(run.epoch + 1)

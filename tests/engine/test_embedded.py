@@ -45,7 +45,7 @@ async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_noth
         plan = await world.plans.get(world.tenant, definition)
         ref = await world.start(definition)
         row = world.row(ref)
-        # The same row in the hands of a creator whose commit was followed by a stop, before it got to go on.
+        # The same row, held by its creator; a stop was committed before the creator continued.
         other = Ref(world.tenant, ref.id + 500)
         held = world.dispatcher.try_slot(other)
         assert held is not None
@@ -107,7 +107,7 @@ async def test_no_more_attempts_than_slots_and_every_run_gets_a_slot() -> None:
             most = max(most, len(world.far.open))
             world.far.open[0].answer()
             await settle()
-        # One is left to a host that asks later.
+        # One slot is left for a host that is called later.
         assert most == 3
         assert {world.state(ref) for ref in refs} == {State.DONE}
 
@@ -160,7 +160,7 @@ async def test_after_a_crash_a_stopping_run_is_terminated_before_anything_else()
 
 
 class RecoversNothing(EmbeddedDispatcher):
-    """Leaves what a dead process had in flight to the next sweep."""
+    """Leaves the attempts in flight of an ended process to the next sweep."""
 
     async def recover(self) -> int:
         return 0
@@ -243,7 +243,7 @@ async def test_while_draining_new_runs_rest() -> None:
 # --- defects ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_turn_that_breaks_off_by_a_defect_ends_its_own_run_and_no_other(
+async def test_turn_that_fails_by_a_defect_ends_its_own_run_and_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with engine(webhook_step=Broken) as world:

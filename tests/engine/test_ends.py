@@ -1,4 +1,4 @@
-"""What the embedded dispatcher lets end, what it cuts off, and what it leaves behind."""
+"""The end of the embedded dispatcher: the turns that may end, those that are cancelled, and those that are left."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_drain_is_over_when_all_have_let_go() -> None:
     await ended(task)
 
 
-async def test_when_the_dispatcher_ends_nobody_waits_any_more_to_look_at_a_breakdown_again(
+async def test_end_of_the_dispatcher_ends_the_pauses_after_failed_turns(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     dispatcher, clock, task = await running(Turns(ZeroDivisionError()))

@@ -25,7 +25,7 @@ EXPENSIVE = "ctx.trigger.n + 1"
 
 
 class Slow(LocalEvaluator):
-    """An evaluator that answers when it is let go, and ignores that its caller is stopped."""
+    """An evaluator that answers when the test releases it, and ignores the cancellation of its caller."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ async def test_end_of_the_process_during_an_evaluation_leaves_the_run_as_it_is()
 
 
 class SlowPlans:
-    """Plans that are compiled when they are let go."""
+    """Plans that are compiled when the test releases them."""
 
     def __init__(self, world: Engine) -> None:
         self._real = world.plans

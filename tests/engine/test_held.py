@@ -1,4 +1,4 @@
-"""A slot and its run: what an interrupt cuts, and what it leaves alone."""
+"""A slot and its run: the attempts that an interrupt cancels, and those that it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Performing:
-    """A task that performs for ever, as `advance` would."""
+    """A task that performs without an end, as `advance` would."""
 
     def __init__(self, epoch: int) -> None:
         self.held = Held(Ref(1, 7))
@@ -33,7 +33,7 @@ class Performing:
                 raise
 
 
-async def test_a_slot_begins_with_nothing_cut_under_way_or_closing() -> None:
+async def test_slot_begins_with_no_attempt_in_progress_or_interrupted() -> None:
     held = Held(Ref(1, 7))
     assert (held.task, held.ready_notifications, held.cut, held.performing, held.closing) == (None, 0, 0, 0, False)
     assert held.begin(1)
@@ -70,7 +70,7 @@ async def test_many_interrupts_cut_once() -> None:
     assert at_work.ended
 
 
-async def test_a_cancellation_that_is_nobodys_interrupt_goes_on() -> None:
+async def test_cancellation_that_is_no_interrupt_is_raised() -> None:
     at_work = Performing(epoch=2)
     await settle()
     at_work.task.cancel()
@@ -89,7 +89,7 @@ async def test_so_does_one_that_comes_together_with_an_interrupt() -> None:
     assert at_work.ended is False
 
 
-async def test_with_nothing_under_way_an_interrupt_is_kept_for_what_would_begin() -> None:
+async def test_interrupt_without_an_attempt_is_kept_for_the_next_one() -> None:
     at_rest = Performing(epoch=2)
     await settle()
     assert at_rest.held.end() is False

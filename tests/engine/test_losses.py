@@ -1,4 +1,4 @@
-"""Runs that bring the server down: counted, taken on alone, set aside; and what can be stopped before they go on."""
+"""Runs that crash the server are counted, resumed alone and set aside, and can be terminated before they continue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def dies(world: Engine) -> None:
-    """From now on nothing that this process does is seen by the next one."""
+    """From now on the next process sees no work of this one."""
     assert isinstance(world.marks, FileMarks)
     world.marks.abandon()
 
@@ -78,7 +78,7 @@ async def test_innocent_runs_beside_it_go_on_one_at_a_time(path: Path) -> None:
         async with restarted(first, evaluating=Slow, marks=FileMarks(path)) as world:
             await world.clock.pass_time(HOLD)
             assert (evaluator_of(world).asked, world.dispatcher.in_line) == (1, 2)
-            # Others than the suspects wait for nothing.
+            # Runs that are not suspects do not wait.
             await world.start(fresh, {"n": 1}, automation="fresh")
             assert evaluator_of(world).asked == 2
             evaluator_of(world).open.set()
@@ -123,7 +123,7 @@ async def test_after_an_unclean_end_runs_can_be_terminated_before_they_are_taken
         first.far.deaf = False
         async with restarted(first, evaluating=Slow, marks=FileMarks(path)) as world:
             assert holding(world)
-            # What was stopping is settled before anything else.
+            # Stopping runs are settled first.
             assert world.state(stopping) is State.TERMINATE
             assert (world.state(ready), world.state(called)) == (State.PENDING, State.PROCESS_STEP)
             for ref in (ready, called):

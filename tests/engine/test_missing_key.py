@@ -31,7 +31,7 @@ SECRET_STEPS = [evaluate("s", secret=("token",), token="'x' + ctx.trigger.n"), w
 
 @dataclass
 class FullDisk:
-    """A disk without room for the key file, until there is."""
+    """A disk without room for the key file, until the test frees some."""
 
     is_full: bool = True
 
@@ -90,7 +90,7 @@ async def test_server_without_room_for_its_key_terminates_the_runs_of_its_store(
         started = await system.starter.start(StartRequest(system.tenant.id, "a", made.definition, ANN, {}))
         await settle()
     ref = started.execution.ref
-    # As an earlier release left it.
+    # The state that an earlier release left.
     (settings.data_dir / KEY_FILE).unlink()
     full = replace(platform, vault=partial(open_vault, write=disk.write))
     async with assembled(settings, "localhost", platform=full) as system:

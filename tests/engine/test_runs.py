@@ -1,4 +1,4 @@
-"""Runs from their start to their end, when nobody stops them."""
+"""Runs from their start to their end without a stop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_a_later_step_reads_what_an_earlier_one_returned() -> None:
             evaluate("sum", twice="ctx.ask.response.n * 2"),
             webhook("tell", {"answer": "{{ ctx.sum.twice }}", "code": "{{ ctx.ask.status_code }}"}),
         ]
-        ref = await world.start(await world.publish(steps, context={"name": "nobody"}), {"name": "Ann"})
+        ref = await world.start(await world.publish(steps, context={"name": "unknown"}), {"name": "Ann"})
         assert world.far.calls[0].body["payload"]["context"] == {"who": "Ann"}
         world.far.calls[0].answer(201, b'{"version":"v1","context":{"n":21}}')
         await settle()
@@ -127,7 +127,7 @@ async def test_a_skip_condition_that_fails_fails_the_step() -> None:
         assert (world.state(ref), world.outcomes(ref)) == (State.ERROR, [Outcome.FAILED])
 
 
-async def test_a_dear_expression_is_evaluated_in_another_process() -> None:
+async def test_expensive_expression_is_evaluated_in_another_process() -> None:
     async with engine() as world:
         steps = [evaluate("a", n="ctx.trigger.items.map(x, x + 1).size()")]
         definition = await world.publish(steps)
@@ -173,7 +173,7 @@ async def test_a_child_is_created_in_the_commit_of_its_parent_and_both_end() -> 
 
 async def test_a_child_that_does_not_exist_fails_the_step() -> None:
     async with engine() as world:
-        ref = await world.start(await world.publish([run_automation("go", "nobody")]))
+        ref = await world.start(await world.publish([run_automation("go", "unknown")]))
         assert (world.state(ref), world.error(ref)["code"]) == (State.ERROR, "CHILD_NOT_FOUND")
 
 

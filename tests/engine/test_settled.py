@@ -1,4 +1,4 @@
-"""What has settled is recorded as it is, whatever breaks after it."""
+"""The result of a settled attempt is recorded, whatever fails afterwards."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_settled_step_keeps_its_outcome_and_the_next_one_fails(breaks: str
 
 
 class Refusing:
-    """Webhooks that cannot be read for a while."""
+    """Webhooks that cannot be read until the test says so."""
 
     def __init__(self, real: WebhookAddresses) -> None:
         self._real = real
@@ -112,7 +112,7 @@ async def test_settled_step_is_recorded_though_the_next_host_cannot_be_read() ->
 
 
 class Verbose(WebhookStep):
-    """Returns more than can be kept."""
+    """Returns more than can be stored."""
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         await super().perform(attempt, items)
@@ -120,7 +120,7 @@ class Verbose(WebhookStep):
 
 
 class Strange(WebhookStep):
-    """Returns what is no JSON."""
+    """Returns a value that is not JSON."""
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         await super().perform(attempt, items)
@@ -184,7 +184,7 @@ async def test_wait_that_is_over_succeeded_though_what_follows_breaks() -> None:
 
 
 class Clumsy(WebhookStep):
-    """Meets a defect when the call is over."""
+    """Fails with a defect after the call."""
 
     async def perform(self, attempt: Attempt, items: Items) -> Report:
         await super().perform(attempt, items)
@@ -192,7 +192,7 @@ class Clumsy(WebhookStep):
 
 
 class Early(WebhookStep):
-    """Meets an error before anything is sent."""
+    """Fails before anything is sent."""
 
     error: type[Exception] = ZeroDivisionError
 

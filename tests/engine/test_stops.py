@@ -1,4 +1,4 @@
-"""Runs that are stopped: at every point, with truthful outcomes, and nothing started afterwards."""
+"""Runs are stopped at every point, with truthful outcomes, and start nothing afterwards."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_the_deadline_holds_even_if_the_attempt_ignores_its_cancellation()
 
 
 class DeadlineWaitsForTheAttempt(EmbeddedDispatcher):
-    """Looks at a run whose time has come when its slot is free again."""
+    """Examines a due run when its slot is free again."""
 
     async def _come_due(self, ref: Ref, *, passing: bool = False) -> bool:
         held = self._held.get(ref)
@@ -173,7 +173,7 @@ async def test_a_cascade_cuts_the_attempts_of_every_run_below() -> None:
 
 @given(turns=st.integers(0, 45), mode=st.sampled_from(Mode))
 async def test_a_stop_at_any_point_starts_nothing_and_its_receipt_is_true(turns: int, mode: Mode) -> None:
-    """A run of three webhooks, and a stop after any number of turns of the loop."""
+    """Stop a run of three webhooks after a number of turns of the loop."""
     async with engine(far=SteppingFarEnd()) as world:
         ref = await world.begin(await world.publish(THREE_WEBHOOKS))
         for _ in range(turns):
@@ -182,7 +182,7 @@ async def test_a_stop_at_any_point_starts_nothing_and_its_receipt_is_true(turns:
         started = len(world.far.calls)
         await settle()
 
-        # What was announced in the commit of the stop may still begin while it is drained, and never otherwise.
+        # An attempt that was announced in the commit of the stop may begin only if the stop drains.
         assert len(world.far.calls) <= started + (mode is Mode.DRAIN)
         complete = world.outcomes(ref) == [Outcome.SUCCEEDED] * 3
         assert world.state(ref) is State.TERMINATE or (complete and world.state(ref) is State.DONE)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 
 def filled(turns: Turns, tenant: int, host: str) -> int:
-    """How many calls a tenant may make to a host, with nothing given back."""
+    """Return the number of calls that a tenant may make to a host without returning a slot."""
     count = 0
     while turns.free_for(tenant) and turns.free_at(tenant, host):
         turns.take(tenant, host)
@@ -79,7 +79,7 @@ def test_a_full_lane_leaves_room_for_others_and_a_lost_run_always_has_some() -> 
 
 @dataclass
 class Model:
-    """Who holds what, kept beside the turns under test."""
+    """The slots of each tenant and host, as a model beside the turns under test."""
 
     turns: Turns
     total: int
@@ -121,7 +121,7 @@ def test_slots_are_counted_right_and_never_left_idle_for_good(data: st.DataObjec
             case "forget":
                 turns.forget(Ref(data.draw(st.integers(1, 3)), data.draw(st.integers(1, max(number, 1)))))
         model.check()
-    # Whatever happened, all who wait come to their turn as soon as slots are given back.
+    # In every case all waiting runs get a slot when slots are returned.
     for _ in range(200):
         while (turn := turns.next()) is not None:
             model.held.append((turn.ref, turn.host))
@@ -156,7 +156,7 @@ def test_host_of_a_url(url: str, host: str | None) -> None:
 
 
 class Remotes(FarEnd):
-    """Receivers that answer after a time; None: never."""
+    """Receivers that answer after a time; None for never."""
 
     def __init__(self, **delays: float | None) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class Remotes(FarEnd):
 
 
 async def automation(world: Engine, far: Remotes, host: str, *, tenant: int = 0, steps: int = 1) -> tuple[int, str]:
-    """An automation that calls the host; the definition and its id."""
+    """Publish an automation that calls a host; return the definition and its id."""
     far.clock = world.clock
     tenant = tenant or world.tenant
     hook = WebhookRow(
@@ -268,7 +268,7 @@ async def test_a_hundred_tenants_share_one_slow_host() -> None:
             others += await begin(world, await automation(world, far, "slow", tenant=tenant), 1, tenant)
         await settle(200)
         await world.clock.pass_time(45)
-        # The many who want one turn each do not wait for the one who wants a hundred.
+        # Many tenants with one run each do not wait for one tenant with a hundred.
         assert states(world, others)[State.DONE] >= 75
         assert states(world, first)[State.DONE] < 100
         await world.clock.pass_time(100)

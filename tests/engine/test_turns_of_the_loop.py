@@ -1,4 +1,4 @@
-"""Turns of the loop for everybody else: safe to cancel at every moment, and between any two large pieces of work."""
+"""Turns of the loop for other callbacks: safe to cancel at every moment, and between any two large pieces of work."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ TURNS = Turns()
 
 
 class Noted(Slices):
-    """Notes the turn of the loop of each large piece."""
+    """Records the turn of the loop of each large piece."""
 
     def __init__(self) -> None:
         super().__init__()

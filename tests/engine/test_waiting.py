@@ -1,4 +1,4 @@
-"""Waiting for an event or a time, and who begins work in the background."""
+"""Waiting for an event or a time, and the places that start background work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STARTS_TASKS = {
     "expressions/pool.py": 1,  # the start of an evaluator process
     "net/http.py": 2,  # certificate authorities and names, each shared by the calls that wait for it
 }
-"""How many places of a file begin a task, and for what. Work that goes on in the background is a supervised job."""
+"""The number of places of a file that start a task, and their purpose. Lasting work is a supervised job."""
 
 
 async def test_news_ends_the_wait_before_its_time() -> None:
@@ -94,7 +94,7 @@ def test_only_one_module_of_the_engine_waits_for_the_first_of_two() -> None:
 
 
 def calls() -> Iterator[tuple[str, str]]:
-    """File and name of each call of a method or function in the source."""
+    """Yield file and name of each call of a method or function in the source."""
     for file in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):

@@ -1,4 +1,4 @@
-"""What a run does with each answer of a webhook."""
+"""The effect of each answer of a webhook on a run."""
 
 from __future__ import annotations
 

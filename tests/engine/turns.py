@@ -1,4 +1,4 @@
-"""A dispatcher alone, with turns that end as they are told."""
+"""A dispatcher without an engine: a test says how each turn ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.clocks import ManualClock, settle
 
 
 class Turns:
-    """An `Advance` whose turns end as they are told, and that notes who got one."""
+    """An `Advance` whose turns end as the test says, and that records the runs that had one."""
 
     holder = "me"
 
@@ -36,7 +36,7 @@ class Turns:
 
 
 class Lingering(Turns):
-    """Turns that go on until they are cut off, and then take their time, each one more than the one before."""
+    """Turns that continue until they are cancelled, and then end later, each one later than the one before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Lingering(Turns):
 
 
 class Nothing:
-    """Executions of which none is due."""
+    """Executions without a due run."""
 
     async def due(self, *_: Any) -> list[Any]:
         return []

@@ -1,4 +1,4 @@
-"""The whole engine in memory, over virtual time and a far end that answers when it is told to."""
+"""The whole engine in memory, in virtual time, with a receiver that answers when the test says so."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ SECRET = b"s" * 32
 VAULT = AesVault([b"k" * 32], SequentialIds())
 OK = b'{"version":"v1","context":{"ok":true}}'
 
-# One environment for all tests: the engine behind it is dear to make and holds nothing of a run.
+# One environment for all tests: the CEL engine is expensive to create, and holds no state of a run.
 ENVIRONMENT = Environment()
 
 
 @dataclass
 class Call:
-    """A request that has reached the far end, or would."""
+    """A request to the receiver."""
 
     request: HttpRequest
     progress: Progress
@@ -88,14 +88,14 @@ class Call:
 
 @dataclass
 class FarEnd:
-    """`ports.Http` whose calls stand open until they are answered; `always` answers each at once."""
+    """`ports.Http` whose calls stay open until the test answers them; with `always` each is answered at once."""
 
     always: Callable[[HttpRequest], tuple[int, bytes]] | None = None
     calls: list[Call] = field(default_factory=list)
     deaf: bool = False
-    """Ignores cancellation until it is answered."""
+    """Whether a call ignores its cancellation until it is answered."""
     stays_at: Phase = Phase.WAITING
-    """How far a request gets by itself."""
+    """The phase that a request reaches without an answer."""
 
     async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
         call = Call(request, progress, asyncio.get_running_loop().create_future())
@@ -121,12 +121,12 @@ class FarEnd:
 
     @property
     def open(self) -> list[Call]:
-        """Those that nobody has answered or cut."""
+        """The calls that are neither answered nor cancelled."""
         return [call for call in self.calls if not call.reply.done() and not call.cut]
 
 
 class SteppingFarEnd(FarEnd):
-    """Answers by itself, one turn of the loop for each thing that can happen on the way."""
+    """Answers each call itself, with a turn of the loop between two phases."""
 
     async def send(self, request: HttpRequest, progress: Progress) -> HttpResponse:
         call = Call(request, progress, asyncio.get_running_loop().create_future())
@@ -169,20 +169,20 @@ THREE_WEBHOOKS = [webhook("a"), webhook("b"), webhook("c")]
 
 
 class FlakyExecutions:
-    """`ports.Executions` of a store that at times cannot say whether a commit was made."""
+    """`ports.Executions` of a store whose commits can have an unknown outcome."""
 
     def __init__(self, real: Executions) -> None:
         self._real = real
         self.lose_orders = 0
-        """How many of the next commits are not made."""
+        """The number of next commits that are not made."""
         self.lose_replies = 0
-        """How many of the next commits are made, and nobody hears of it."""
+        """The number of next commits that are made without an answer."""
         self.meanwhile: list[Event] = []
-        """What happens to the run before the next commit."""
+        """An event of the run before its next commit."""
         self.events: list[Event] = []
-        """What was put to the rules."""
+        """The events that were applied."""
         self.refuses: Callable[[Event], bool] = lambda event: False
-        """Which events the store cannot write, by a defect."""
+        """The events that the store cannot write, because of a defect."""
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         self.events.append(event)
@@ -205,7 +205,7 @@ class FlakyExecutions:
 
 @dataclass
 class Engine:
-    """One process over a store: made anew, it is the same server after a restart."""
+    """One process on a store. A new one on the same store is the server after a restart."""
 
     store: Store
     clock: ManualClock
@@ -220,9 +220,9 @@ class Engine:
     kind_settings: Mapping[str, str] = field(default_factory=dict)
     """What an operator set for step kinds."""
     more_kinds: Sequence[StepKind] = ()
-    """Kinds that only the test has."""
+    """The step kinds of the test."""
     addressing: Callable[[WebhookAddresses], WebhookAddresses] = lambda real: real
-    """What stands between the steps and the webhooks of the store."""
+    """Wraps the webhooks of the store for the steps."""
     dispatching: type[EmbeddedDispatcher] = EmbeddedDispatcher
     evaluating: Callable[[], Evaluator] = LocalEvaluator
     marks: Marks = field(default_factory=NoMarks)
@@ -272,7 +272,7 @@ class Engine:
         await settle()
 
     async def down(self) -> None:
-        """As a crash leaves it: nothing that was in flight is settled."""
+        """End the process as a crash does: no attempt in flight is settled."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -299,7 +299,7 @@ class Engine:
         return made.definition
 
     async def begin(self, definition: int, trigger: dict[str, Any] | None = None, automation: str = "auto") -> Ref:
-        """Start a run, and let nothing else happen."""
+        """Start a run without a further turn of the loop."""
         started = await self.starter.start(StartRequest(self.tenant, automation, definition, ANN, trigger or {}))
         return started.execution.ref
 
@@ -309,7 +309,7 @@ class Engine:
         return ref
 
     async def order(self, ref: Ref, *, mode: Mode = Mode.INTERRUPT, deadline: int = 10 * SECOND) -> None:
-        """Commit a termination, and let nothing else happen."""
+        """Commit a termination without a further turn of the loop."""
         await self.store.executions.apply(
             ref, Terminated(self.clock.now(), TerminationRequest(ANN, "enough", mode, deadline=deadline))
         )
@@ -341,7 +341,7 @@ class Engine:
 
 @asynccontextmanager
 async def engine(**options: Any) -> AsyncIterator[Engine]:
-    """A server that is up, with one tenant and the webhook `hook`."""
+    """Run a server with one tenant and the webhook `hook`."""
     store = options.pop("store", None) or SqliteStore(None)
     tenant = await store.access.create_tenant("default", ("localhost",), 1, AUDIT)
     hook = WebhookRow(
@@ -367,7 +367,7 @@ async def engine(**options: Any) -> AsyncIterator[Engine]:
 
 @asynccontextmanager
 async def restarted(before: Engine, **options: Any) -> AsyncIterator[Engine]:
-    """The server after a crash: another process over the same store."""
+    """Run the server after a crash: another process on the same store."""
     await before.down()
     made = Engine(
         before.store, before.clock, before.far, before.tenant, before.ids, before.chance, name="two", **options
