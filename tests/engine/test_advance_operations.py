@@ -199,7 +199,7 @@ async def test_a_run_that_waits_is_given_up_with_the_reason_on_its_step() -> Non
         assert (world.outcomes(run.ref), world.error(run.ref)["code"]) == ([Outcome.FAILED], "INTERNAL")
 
 
-async def test_a_run_between_two_attempts_is_given_up_with_the_reason_on_a_row_of_its_own() -> None:
+async def test_run_between_two_attempts_is_given_up_with_a_reason_of_its_own() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PROCESS_STEP)
         until = world.clock.now() + SECOND
@@ -249,7 +249,7 @@ class Noting(WebhookStep):
         return await super().perform(attempt, items)
 
 
-async def test_an_attempt_is_told_all_that_it_has_to_know_even_by_a_process_that_did_not_begin_it() -> None:
+async def test_resumed_attempt_has_all_the_data_of_its_announcement() -> None:
     noted: list[Attempt] = []
     Noting.attempts = noted
     async with quiet(webhook_step=Noting, far=FarEnd(lambda request: (200, b"{}"))) as world:

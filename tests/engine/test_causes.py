@@ -22,7 +22,7 @@ def request(world: Engine, definition: int) -> StartRequest:
     return StartRequest(world.tenant, "auto", definition, SYSTEM, {})
 
 
-async def test_a_time_of_a_schedule_starts_one_run_and_the_slot_of_the_other_start_is_free_again() -> None:
+async def test_time_of_a_schedule_starts_one_run_and_loses_no_slot() -> None:
     async with engine() as world:
         definition = await world.publish(THREE_WEBHOOKS)
         row = await world.store.automations.get(world.tenant, "auto")

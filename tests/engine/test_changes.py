@@ -98,7 +98,7 @@ async def test_a_wait_whose_commit_is_in_doubt_begins_once(fault: str) -> None:
         assert (row.state, row.waiting_for, await notes(world.store)) == (State.WAITING, WaitingFor.TASK, ["a"])
 
 
-async def test_a_change_that_cannot_be_written_leaves_the_result_before_it_and_is_tried_again() -> None:
+async def test_failed_write_of_a_change_keeps_earlier_results_and_is_retried() -> None:
     async with noting_engine() as world:
         ref = await world.start(await world.publish([webhook("w"), note("n"), READS_IT]))
         world.executions.refuses = lambda event: isinstance(event, Settled) and of_the_change(event)
@@ -108,7 +108,7 @@ async def test_a_change_that_cannot_be_written_leaves_the_result_before_it_and_i
         assert (len(world.far.calls), await notes(world.store)) == (1, ["a"])
 
 
-async def test_an_applier_with_a_defect_ends_its_run_and_leaves_what_came_before_as_it_is() -> None:
+async def test_defect_of_an_applier_ends_its_run_and_keeps_earlier_results() -> None:
     async with noting_engine() as world:
         ref = await world.start(await world.publish([webhook("w"), note("n", DEFECT), webhook("v")]))
         world.far.calls[0].answer()
@@ -120,7 +120,7 @@ async def test_an_applier_with_a_defect_ends_its_run_and_leaves_what_came_before
         assert (world.state(other), await notes(world.store)) == (State.DONE, ["a"])
 
 
-async def test_a_server_that_is_lost_before_the_change_makes_it_after_the_restart() -> None:
+async def test_change_that_a_crash_prevented_is_made_after_the_restart() -> None:
     async with noting_engine() as world:
         ref = await world.start(await world.publish([webhook("w"), note("n"), READS_IT]))
         world.executions.refuses = of_the_change
@@ -133,7 +133,7 @@ async def test_a_server_that_is_lost_before_the_change_makes_it_after_the_restar
             assert await notes(again.store) == ["a"]
 
 
-async def test_a_step_waits_for_its_task_over_a_restart_and_the_change_is_not_made_again() -> None:
+async def test_step_waits_for_its_task_over_a_restart_without_a_second_change() -> None:
     async with noting_engine(waits=True) as world:
         ref = await world.start(await world.publish([note("n"), evaluate("e", got="ctx.n.by")]))
         row = world.row(ref)

@@ -146,7 +146,7 @@ async def test_a_turn_that_goes_well_begins_the_count_of_breakdowns_anew(caplog:
     await ended(task)
 
 
-async def test_a_run_that_was_taken_on_well_since_its_third_breakdown_is_not_given_up(
+async def test_run_with_a_good_turn_after_failures_is_not_given_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     turns = Turns(*[ZeroDivisionError()] * 3)
@@ -234,7 +234,7 @@ async def test_giving_up_on_a_run_that_fails_is_tried_until_it_is_done(caplog: p
     await ended(task)
 
 
-async def test_a_recovery_that_the_store_refuses_at_the_start_is_done_once_it_takes_it() -> None:
+async def test_recovery_that_the_store_refuses_at_the_start_is_retried() -> None:
     async with quiet() as world:
         run = await a_run(world, State.PROCESS_STEP)
         real, refused = world.advance.recover, 0

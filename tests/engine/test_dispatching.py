@@ -99,7 +99,7 @@ async def test_recovery_continues_if_another_holder_was_faster_with_one_run() ->
         assert await world.dispatcher.recover() == 2
 
 
-async def test_what_comes_due_in_a_slot_is_looked_at_again_and_a_deadline_at_once() -> None:
+async def test_due_run_in_a_slot_is_examined_later_and_a_deadline_at_once() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish([webhook("a"), wait("w", "1s")]))
         held = world.dispatcher._held[ref]

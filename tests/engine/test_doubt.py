@@ -157,7 +157,7 @@ async def cut_without_a_stop(world: Engine) -> tuple[Ref, Settled]:
     return ref, second
 
 
-async def test_a_call_that_may_be_repeated_is_made_again_and_what_was_known_of_it_is_kept() -> None:
+async def test_repeatable_call_is_repeated_and_its_known_result_is_kept() -> None:
     async with engine(far=FarEnd(stays_at=Phase.READING)) as world:
         ref, event = await cut_without_a_stop(world)
         lost = Result(Outcome.ABANDONED, error=OUTCOME_UNKNOWN, status=200, phase=Phase.READING)
@@ -166,7 +166,7 @@ async def test_a_call_that_may_be_repeated_is_made_again_and_what_was_known_of_i
 
 
 @pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.WAITING])
-async def test_a_call_that_may_not_be_repeated_is_made_again_only_if_nothing_was_sent(phase: Phase) -> None:
+async def test_unrepeatable_call_is_repeated_only_if_nothing_was_sent(phase: Phase) -> None:
     async with engine(webhook_step=Unrepeatable, far=FarEnd(stays_at=phase)) as world:
         ref, event = await cut_without_a_stop(world)
         sent = phase is Phase.WAITING

@@ -39,7 +39,7 @@ class TestEmbedded(DispatcherContract):
         return engine(**options)
 
 
-async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_nothing() -> None:
+async def test_run_interrupted_before_its_creator_continues_sends_nothing() -> None:
     async with engine() as world:
         definition = await world.publish(THREE_WEBHOOKS)
         plan = await world.plans.get(world.tenant, definition)
@@ -58,7 +58,7 @@ async def test_a_run_interrupted_before_its_creator_could_carry_it_on_sends_noth
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_waits_cost_one_sleeper_and_a_bounded_number_of_timers() -> None:
+async def test_ten_thousand_waits_need_one_sleeper_and_few_timers() -> None:
     async with engine(near=50) as world:
         definition = await world.publish([wait("w", "12s"), evaluate("e", x="1")])
         refs = [await world.begin(definition) for _ in range(300)]
@@ -137,7 +137,7 @@ async def test_after_a_crash_a_webhook_is_called_again_with_the_same_key() -> No
             assert world.outcomes(ref) == [Outcome.ABANDONED, *[Outcome.SUCCEEDED] * 3]
 
 
-async def test_after_a_crash_a_step_that_may_not_be_repeated_ends_the_run_as_unknown() -> None:
+async def test_unrepeatable_step_ends_its_run_as_unknown_after_a_crash() -> None:
     async with engine(webhook_step=Unrepeatable) as before:
         ref = await before.start(await before.publish(THREE_WEBHOOKS))
         async with restarted(before, webhook_step=Unrepeatable) as world:
@@ -171,7 +171,7 @@ async def test_a_restart_that_leaves_a_stopping_run_to_its_deadline_is_found_out
         await a_restart_settles_what_was_stopping(dispatching=RecoversNothing)
 
 
-async def test_a_step_that_was_lost_with_the_server_three_times_is_not_tried_a_fourth_time() -> None:
+async def test_step_of_three_crashes_is_not_tried_a_fourth_time() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish([webhook("a")]))
         for _ in range(MAX_LOSSES):
@@ -211,7 +211,7 @@ async def test_draining_records_what_ends_in_time_and_announces_nothing_more() -
             assert (world.state(ref), len(world.far.calls)) == (State.PROCESS_STEP, 2)
 
 
-async def test_what_does_not_end_in_the_grace_is_left_to_recovery_and_is_no_outcome() -> None:
+async def test_attempt_that_outlasts_the_grace_is_left_to_recovery() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish(THREE_WEBHOOKS))
         draining = asyncio.ensure_future(world.dispatcher.drain(5))

@@ -93,7 +93,7 @@ async def test_termination_during_an_evaluation_frees_the_slot_at_once(
         assert (world.state(ref), evaluator_of(world).asked) == (State.TERMINATE, 1)
 
 
-async def test_start_whose_first_step_is_expensive_is_committed_before_it_is_evaluated() -> None:
+async def test_start_with_an_expensive_first_step_is_committed_first() -> None:
     async with engine(evaluating=Slow) as world:
         definition = await world.publish([evaluate("a", x=EXPENSIVE), webhook("w", {"x": "{{ ctx.a.x }}"})])
         started = await world.starter.start(StartRequest(world.tenant, "auto", definition, ANN, {"n": 41}))

@@ -111,7 +111,7 @@ async def test_settled_call_is_not_repeated_by_each_death_after_it(path: Path) -
         assert first.outcomes(ref) == [Outcome.ABANDONED, Outcome.SUCCEEDED, Outcome.FAILED]
 
 
-async def test_after_an_unclean_end_runs_can_be_terminated_before_they_are_taken_on(path: Path) -> None:
+async def test_runs_can_be_terminated_before_they_are_resumed_after_a_crash(path: Path) -> None:
     async with engine(evaluating=Slow, marks=FileMarks(path)) as first:
         definition = await first.publish([evaluate("a", x=EXPENSIVE)])
         ready = await first.start(definition, {"n": 1})

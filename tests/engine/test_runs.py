@@ -88,7 +88,7 @@ async def test_defaults_of_the_automation_stand_under_the_data_of_the_run() -> N
         assert world.far.calls[0].body["payload"]["context"] == {"x": 1, "y": 2}
 
 
-async def test_a_step_whose_condition_is_true_is_skipped_and_leaves_nothing_in_the_context() -> None:
+async def test_step_whose_condition_is_true_is_skipped_without_a_result() -> None:
     async with engine(far=FarEnd(lambda request: (200, b"{}"))) as world:
         steps = [
             webhook("a", skipIfTrueCel="ctx.trigger.quiet"),

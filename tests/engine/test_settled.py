@@ -138,7 +138,7 @@ async def test_step_whose_output_cannot_be_kept_has_succeeded_and_ends_the_run(k
         assert world.error(ref)["message"]
 
 
-async def test_result_that_the_store_does_not_take_is_recorded_without_its_output() -> None:
+async def test_result_that_the_store_refuses_is_recorded_without_its_output() -> None:
     async with engine() as world:
         world.executions.refuses = lambda event: isinstance(event, Settled) and event.result.output is not None
         ref = await world.start(await world.publish(TWO_WEBHOOKS))

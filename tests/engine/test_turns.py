@@ -37,7 +37,7 @@ def filled(turns: Turns, tenant: int, host: str) -> int:
     return count
 
 
-def test_one_slow_host_gets_most_of_the_slots_and_the_next_one_most_of_the_rest() -> None:
+def test_slow_host_gets_most_slots_and_the_next_one_most_of_the_rest() -> None:
     turns = Turns(Limits(512), 10)
     assert [filled(turns, 1, host) for host in ("a", "b", "c")] == [392, 49, 6]
     assert [filled(turns, 2, "d"), filled(turns, 3, "e")] == [50, 12]
@@ -225,7 +225,7 @@ def states(world: Engine, refs: list[Ref]) -> Counter[State]:
     return Counter(world.state(ref) for ref in refs)
 
 
-async def test_quick_runs_beside_six_hundred_slow_ones_finish_at_once_and_no_call_is_made_twice() -> None:
+async def test_quick_runs_finish_at_once_beside_six_hundred_slow_ones() -> None:
     far = Remotes(slow=10, quick=0)
     async with engine(far=far, slots=512) as world:
         slow = await begin(world, await automation(world, far, "slow"), 600)
@@ -241,7 +241,7 @@ async def test_quick_runs_beside_six_hundred_slow_ones_finish_at_once_and_no_cal
         assert len(set(far.executions)) == 650
 
 
-async def test_a_host_that_never_answers_keeps_no_tenant_and_no_host_from_its_turn() -> None:
+async def test_host_that_never_answers_delays_no_other_tenant_or_host() -> None:
     far = Remotes(never=None, quick=0)
     async with engine(far=far, slots=64) as world:
         dead = await begin(world, await automation(world, far, "never"), 300)
@@ -292,7 +292,7 @@ async def test_runs_that_memory_has_no_room_for_are_found_and_hide_no_others() -
         assert far.made == {"slow": 300, "quick": 30}
 
 
-async def test_after_a_restart_thousands_for_one_host_do_not_hide_the_run_behind_them() -> None:
+async def test_thousands_of_runs_for_one_host_do_not_hide_another_run() -> None:
     far = Remotes(never=None, quick=0)
     async with engine(far=far, slots=8, near=32) as before:
         dead, one = await automation(before, far, "never"), await automation(before, far, "quick")
@@ -306,7 +306,7 @@ async def test_after_a_restart_thousands_for_one_host_do_not_hide_the_run_behind
             assert world.dispatcher.in_line <= 32
 
 
-async def test_a_run_that_waits_for_its_turn_is_terminated_at_once_and_waits_no_more() -> None:
+async def test_run_that_waits_for_a_slot_is_terminated_at_once() -> None:
     far = Remotes(never=None)
     async with engine(far=far, slots=2) as world:
         refs = await begin(world, await automation(world, far, "never"), 10)
@@ -321,7 +321,7 @@ async def test_a_run_that_waits_for_its_turn_is_terminated_at_once_and_waits_no_
         assert far.made["never"] == 1
 
 
-async def test_a_settled_step_whose_next_host_has_no_slot_is_recorded_and_the_run_rests() -> None:
+async def test_settled_step_is_recorded_while_its_next_host_has_no_slot() -> None:
     far = Remotes(slow=10, quick=0)
     async with engine(far=far, slots=4) as world:
         await begin(world, await automation(world, far, "slow"), 6)

@@ -126,7 +126,7 @@ async def test_large_answers_that_come_together_are_read_turns_apart() -> None:
         expect_apart(noted(world))
 
 
-async def test_run_that_is_terminated_while_its_answer_waits_to_be_read_says_that_it_was_answered() -> None:
+async def test_run_terminated_before_its_answer_is_read_counts_as_answered() -> None:
     async with engine() as world:
         definition = await world.publish([webhook("w")])
         refs = [await world.start(definition) for _ in range(3)]
@@ -140,7 +140,7 @@ async def test_run_that_is_terminated_while_its_answer_waits_to_be_read_says_tha
         assert world.dispatcher.busy == 0
 
 
-async def test_what_many_evaluations_read_is_written_turns_apart_and_holds_up_nothing_urgent() -> None:
+async def test_data_of_many_evaluations_is_written_in_separate_turns() -> None:
     turns = Turns()
     at: dict[bool, list[int]] = {False: [], True: []}
 
