@@ -9,10 +9,12 @@ from interlock.engine.polls import MAX_POLL_SECONDS, UNANSWERED_POLL_PAUSE_SECON
 from interlock.engine.reports import MAX_POLL_HANDLE_BYTES, MAX_POLL_WAIT_SECONDS, MIN_POLL_INTERVAL_SECONDS
 from interlock.ports import HttpFailureKind, Phase
 from interlock.ports.clocks import ClockMark
+from interlock.rules.events import Announce
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State, WaitingFor
 from interlock.steps.attempt import Attempt, Report
+from interlock.steps.kind import PrepareContext, Ready
 from tests.clocks import SECOND, settle
 from tests.engine.polling import (
     JOB,
@@ -101,6 +103,17 @@ async def test_poll_without_an_answer_is_repeated_and_nothing_else_is() -> None:
         await due(world)
         await answer(world)
         assert (world.state(ref), requested(world)) == (State.DONE, ["POST", "GET /job-1", "GET /job-1"])
+
+
+async def test_step_without_an_input_is_polled_like_any_other() -> None:
+    class BareStep(PollingStep):
+        async def prepare(self, context: PrepareContext) -> Ready:
+            return Announce(context.position, key="key")
+
+    async with accepted_job(BareStep) as (world, ref):
+        await due(world)
+        await answer(world)
+        assert (world.state(ref), world.output(ref, 0)["input"]) == (State.DONE, "{}")
 
 
 async def test_accepted_work_may_wait_for_a_task() -> None:

@@ -60,11 +60,13 @@ class Polls:
         execution, position = active.execution, active.execution.step
         rows = [row for row in await self._executions.steps(execution.ref) if row.position == position]
         row = next((row for row in rows if row.attempt == execution.attempt), None)
-        announced = await self._executions.announced(execution.ref, position)
-        if row is None or announced is None:
+        if row is None:
             # The run was removed.
             return False
-        active.input, active.sealed, active.key = announced.input, announced.sealed, announced.key
+        announced = await self._executions.announced(execution.ref, position)
+        if announced is not None:
+            active.input, active.sealed = announced.input, announced.sealed
+        active.key = row.key
         active.items, active.settled_items, active.began_at = (), {}, min(row.started_at for row in rows)
         call = Announce(position, active.input, sealed=active.sealed)
         if await self._following.in_turn(active, held, call) is None:
