@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -179,6 +179,8 @@ class FlakyExecutions:
         """The number of next commits that are made without an answer."""
         self.meanwhile: list[Event] = []
         """An event of the run before its next commit."""
+        self.first: Callable[[], Awaitable[None]] | None = None
+        """What the store commits before the next event."""
         self.events: list[Event] = []
         """The events that were applied."""
         self.refuses: Callable[[Event], bool] = lambda event: False
@@ -186,6 +188,9 @@ class FlakyExecutions:
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         self.events.append(event)
+        if self.first is not None:
+            first, self.first = self.first, None
+            await first()
         while self.meanwhile:
             await self._real.apply(ref, self.meanwhile.pop(0))
         if self.refuses(event):

@@ -93,6 +93,17 @@ def test_result_of_a_superseded_poll_changes_nothing_while_the_wait_goes_on() ->
     assert run.apply(event) == Decision(Verdict.SUPERSEDED, run.row)
 
 
+@pytest.mark.parametrize(("result", "following"), [(RUNNING, AGAIN), (FAILED, Fail(0))])
+def test_times_that_were_moved_with_the_clock_make_what_a_poll_says_of_its_wait_void(
+    result: Result, following: Next
+) -> None:
+    run = a_polled_run()
+    event = replace(polled(run, result, following), wake_at=FIRST - 1)
+    assert run.apply(event) == Decision(Verdict.SUPERSEDED, run.row)
+    run.apply(replace(event, wake_at=FIRST))
+    assert run.outcome(0) is result.outcome
+
+
 def test_result_of_a_superseded_poll_changes_nothing_after_the_step_succeeded() -> None:
     run = a_polled_run()
     event = polled(run, SUCCEEDED, Finish(1))

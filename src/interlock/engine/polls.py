@@ -86,8 +86,7 @@ class Polls:
         report = await self._reported(active, held, attempt, row, until)
         if report is None:
             return False
-        moved_by = await self._moved_by(active)
-        return await self._settle(active, held, attempt, report, until + moved_by)
+        return await self._settle(active, held, attempt, report, until)
 
     async def _reported(
         self, active: ActiveRun, held: Held, attempt: Attempt, row: StepRow, until: int
@@ -133,17 +132,11 @@ class Polls:
                 raise
         return came[0] if came else None
 
-    async def _moved_by(self, active: ActiveRun) -> int:
-        """Return the microseconds by which engine time was moved during the poll, and the stored times with it."""
-        before = active.execution
-        row = await self._executions.get(before.ref)
-        if row is None or row.epoch != before.epoch or row.wake_at is None or before.wake_at is None:
-            return 0
-        return row.wake_at - before.wake_at
-
     async def _settle(self, active: ActiveRun, held: Held, attempt: Attempt, report: Report, until: int) -> bool:
         now = self._clock.now()
         step = active.plan.steps[attempt.attempt.position].step
+        # What is said of the wait is void if engine time, and the stored times with it, were moved during the poll.
+        wake_at = active.execution.wake_at if isinstance(report, Accepted) else None
         if isinstance(report, Accepted) and now >= min(report.until, until):
             # The receiver has accepted the work, and what it did is not known.
             report = Failed(step.expired(), Reached.UNKNOWN)
@@ -157,7 +150,7 @@ class Polls:
             else:
                 following = await self._following.after(active, held, report.output, now)
             now = self._clock.now()
-        event = Polled(now, attempt.attempt, active.execution.epoch, result, following, self._commits.holder)
+        event = Polled(now, attempt.attempt, active.execution.epoch, result, following, self._commits.holder, wake_at)
         if result.outcome is None:
             # Nothing is known yet, so nothing is lost if this cannot be recorded: the poll is repeated.
             return await self._commits.commit(active, event)

@@ -190,6 +190,9 @@ def _polled(situation: Situation, event: Polled) -> Decision:
     if result.outcome in INTERRUPTED or (event.next is None and result.outcome is not Outcome.SUCCEEDED):
         # A poll is a read: one that was interrupted, or says nothing of what follows, is repeated.
         return superseded(execution)
+    if event.wake_at is not None and event.wake_at != execution.wake_at:
+        # So is one whose times are those of a clock that was corrected meanwhile.
+        return superseded(execution)
     accepted = None
     if result.outcome is None:
         accepted = event.next.waiting_for if isinstance(event.next, Wait) else WaitingFor.POLL

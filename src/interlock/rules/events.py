@@ -166,6 +166,9 @@ class Polled:
     result: Result
     next: Next | None
     holder: str = ""
+    wake_at: int | None = None
+    """The time of the poll, if the event says when the wait ends, or that it has ended: it is void if the stored times
+    were moved with the clock since."""
 
 
 @value(frozen=True, slots=True)
