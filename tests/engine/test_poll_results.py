@@ -6,15 +6,20 @@ import pytest
 
 from interlock.ports import AuditEntry
 from interlock.ports.clocks import ClockMark
+from interlock.rules.events import Event, Settled
+from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
+from interlock.steps.kind import Accepted, Attempt, Items, Report
 from tests.clocks import SECOND, settle
 from tests.engine.polling import (
     PAUSE_SECONDS,
     RUNNING,
     WAIT_SECONDS,
+    PollingStep,
     accepted_job,
     answer,
     due,
+    job,
     requested,
     waits,
 )
@@ -69,3 +74,25 @@ async def test_result_of_a_poll_counts_although_the_clock_was_corrected(status: 
         world.executions.first = lambda: moved_times(world, 3600)
         await answer(world, status)
         assert (world.state(ref), len(requested(world))) == (state, 2)
+
+
+class CallbackStep(PollingStep):
+    """Waits for a callback after the receiver has taken the work."""
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        report = await super().perform(attempt, items)
+        assert isinstance(report, Accepted)
+        return Accepted(report.until, report.status)
+
+
+@pytest.mark.parametrize("step", [PollingStep, CallbackStep])
+async def test_wait_that_cannot_be_stored_leaves_the_accepted_work_in_doubt(step: type[PollingStep]) -> None:
+    def refuses(event: Event) -> bool:
+        return isinstance(event, Settled) and event.result.outcome is None
+
+    async with job(step) as (world, ref):
+        world.executions.refuses = refuses
+        await answer(world, 202, b"job-1")
+        [row] = world.steps(ref)
+        assert (world.state(ref), row.outcome, row.reached) == (State.ERROR, Outcome.FAILED, Reached.UNKNOWN)
+        assert (row.status, world.error(ref)["code"]) == (202, "WAIT_NOT_KEPT")

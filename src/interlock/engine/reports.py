@@ -46,6 +46,12 @@ HANDLE_NOT_KEPT: Final = error_document(
     f"{MAX_POLL_HANDLE_BYTES:,} bytes, or could not be stored; the server log has the details",
 )
 
+WAIT_NOT_KEPT: Final = error_document(
+    "WAIT_NOT_KEPT",
+    "the receiver accepted the work, and a defect of the server prevented the wait for its result; the server log has "
+    "the details",
+)
+
 ResultEvent = Settled | Polled
 
 _log = logging.getLogger(__name__)
@@ -126,8 +132,15 @@ def interpret_defect(step: Step[Message], attempt: Attempt) -> tuple[Result, Nex
 
 
 def without_output(event: ResultEvent) -> ResultEvent:
-    """Return the event with the same outcome but without its output, and with the end of the run."""
-    result = replace(event.result, output=None, sealed=None, error=NOT_KEPT)
+    """Return the event with the same outcome but without its output, and with the end of the run.
+
+    Accepted work whose wait cannot be stored has failed, and what the receiver does is not known.
+    """
+    result = event.result
+    if result.outcome is None:
+        result = Result(Outcome.FAILED, None, WAIT_NOT_KEPT, result.status, result.phase, Reached.UNKNOWN)
+    else:
+        result = replace(result, output=None, sealed=None, error=NOT_KEPT)
     return replace(event, result=result, next=Fail(event.attempt.position))
 
 
