@@ -9,7 +9,8 @@ from interlock.ports.clocks import ClockMark
 from interlock.rules.events import Event, Settled
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
-from interlock.steps.kind import Accepted, Attempt, Items, Report
+from interlock.steps.documents import error_document
+from interlock.steps.kind import Accepted, Attempt, Failed, Items, Report
 from tests.clocks import SECOND, settle
 from tests.engine.polling import (
     PAUSE_SECONDS,
@@ -96,3 +97,15 @@ async def test_wait_that_cannot_be_stored_leaves_the_accepted_work_in_doubt(step
         [row] = world.steps(ref)
         assert (world.state(ref), row.outcome, row.reached) == (State.ERROR, Outcome.FAILED, Reached.UNKNOWN)
         assert (row.status, world.error(ref)["code"]) == (202, "WAIT_NOT_KEPT")
+
+
+class UnreachedStep(PollingStep):
+    async def poll(self, attempt: Attempt, handle: bytes, until: int) -> Report:
+        return Failed(error_document("UNREACHED", "no connection"), Reached.NOT_SENT)
+
+
+async def test_poll_that_was_not_sent_does_not_say_that_the_work_was_not() -> None:
+    async with accepted_job(UnreachedStep) as (world, ref):
+        await world.clock.pass_time(PAUSE_SECONDS)
+        [row] = world.steps(ref)
+        assert (row.outcome, row.reached) == (Outcome.FAILED, Reached.UNKNOWN)

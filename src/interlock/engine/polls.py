@@ -140,6 +140,9 @@ class Polls:
         if isinstance(report, Accepted) and now >= min(report.until, until):
             # The receiver has accepted the work, and what it did is not known.
             report = Failed(step.expired(), Reached.UNKNOWN)
+        elif isinstance(report, Failed) and report.reached is Reached.NOT_SENT:
+            # What was not sent is the poll: the work was, and it was accepted.
+            report = replace(report, reached=Reached.UNKNOWN)
         result, following = interpret(report, attempt, now, self._chance.chance(), latest=until)
         # The phase stays that of the call, which the receiver accepted.
         result = replace(result, phase=None)

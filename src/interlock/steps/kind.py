@@ -217,6 +217,7 @@ class Step(ABC, Generic[MessageT_co]):
 
         A poll is a read: it changes nothing at the receiver, and may be cut and repeated at any time. It is cut after
         `engine.polls.MAX_POLL_SECONDS`, and repeated later. A poll that gets no answer reports `Accepted` again.
+        `Failed` is about the accepted work, never about the poll; with retries left, the next attempt requests it anew.
 
         Args:
             attempt: The attempt that the receiver accepted, with the input and the key that it was announced with.
