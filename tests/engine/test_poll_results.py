@@ -9,8 +9,8 @@ from interlock.ports.clocks import ClockMark
 from interlock.rules.events import Event, Settled
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.states import State, WaitingFor
+from interlock.steps.attempt import Accepted, Attempt, Failed, Items, Report
 from interlock.steps.documents import error_document
-from interlock.steps.kind import Accepted, Attempt, Failed, Items, Report
 from tests.clocks import SECOND, settle
 from tests.engine.polling import (
     PAUSE_SECONDS,
