@@ -3,7 +3,7 @@
     python tools/check_tree.py [ROOT]
 
 The script reads every file that git tracks or would add. It prints findings to stdout, one a line, as
-`path:line: what and why`, and exits with code 1 if any of them is an error. A long file that is an exception is a note.
+`path:line: what and why`, and exits with code 1 if there is any.
 """
 
 import ast
@@ -20,10 +20,6 @@ from packaging.utils import canonicalize_name
 
 MAX_FILE_LINES = 400
 """Lines of a Python file: a longer one has a second subject."""
-LONG_FILES: dict[str, str] = {
-    "tests/engine/test_items.py": "being split",
-}
-"""Python files that may be longer, with the reason."""
 
 # The dots are escaped, so these patterns do not find themselves.
 _MACHINE_PLACE = re.compile(r"(?<![\w.~$}-])/(?:work|root|tmp)/|/home/[a-z]+/")
@@ -83,15 +79,14 @@ _WORD_PATTERNS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One error (`fails`), or one note."""
+    """One error."""
 
     path: str
     line: int
     text: str
-    fails: bool = True
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {'' if self.fails else 'note: '}{self.text}"
+        return f"{self.path}:{self.line}: {self.text}"
 
 
 def check_file(path: str, text: str) -> Iterator[Finding]:
@@ -114,13 +109,8 @@ def check_file(path: str, text: str) -> Iterator[Finding]:
 
 
 def _length(path: str, lines: int) -> Iterator[Finding]:
-    reason = LONG_FILES.get(path)
-    if lines > MAX_FILE_LINES and reason is None:
+    if lines > MAX_FILE_LINES:
         yield Finding(path, MAX_FILE_LINES + 1, f"{lines} lines, more than {MAX_FILE_LINES}: split it by subject")
-    elif lines > MAX_FILE_LINES:
-        yield Finding(path, MAX_FILE_LINES + 1, f"{lines} lines: {reason}", fails=False)
-    elif reason is not None:
-        yield Finding(path, 1, f"{lines} lines: it needs no exception in LONG_FILES", fails=False)
 
 
 def check_words(path: str, text: str) -> Iterator[Finding]:
@@ -291,7 +281,7 @@ def main(arguments: list[str]) -> int:
         findings += check_lock(project, (root / name).read_text(encoding="utf-8"), groups=groups, path=name)
     for finding in findings:
         print(finding)
-    return 1 if any(finding.fails for finding in findings) else 0
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from interlock.steps.attempt import Accepted, Attempt, Failed, Items, ItemsEnded
 from interlock.steps.documents import MAX_OUTPUT, error_document
 from interlock.steps.kind import PrepareContext, Ready
 from tests.clocks import SECOND, START, settle
+from tests.engine.mailing import DONE, FAILED, Broken, answer, last_item, mailing, output, recorded, rows, told
 from tests.engine.recipients import MAILS, NAMES, RecipientsStep, TolerantStep, recipients
-from tests.engine.test_items import DONE, FAILED, Broken, answer, last_item, mailing, output, recorded, rows, told
 from tests.engine.worlds import FarEnd, engine, restarted
 
 pytestmark = pytest.mark.anyio
