@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from interlock.rules.events import CalledBack
+from interlock.rules.model import Ref, Result
+from interlock.rules.outcomes import Outcome
 from tests.clocks import ManualClock, settle
 from tests.engine.polling import DONE, JOB, PAUSE_SECONDS, RUNNING, WAIT_SECONDS, polling
 from tests.engine.worlds import FarEnd
@@ -69,8 +72,19 @@ async def test_receipt_of_work_that_a_poll_found_done(admin: OperationsClient) -
     only = await entry(admin, execution, "done")
     assert (only["attempts"], only["account"]) == (
         1,
-        "Done: the receiver reported it when it was asked for the result.",
+        "Done: the receiver accepted the call, and reported the result later.",
     )
+
+
+async def test_receipt_of_polled_work_whose_receiver_called_back(admin: OperationsClient) -> None:
+    execution = await started(admin)
+    engine = admin.engine
+    event = CalledBack(engine.clock.now(), 0, Result(Outcome.SUCCEEDED, b'{"done":true}'))
+    await engine.store.executions.apply(Ref(engine.tenant, execution), event)
+    await engine.clock.pass_time(PAUSE_SECONDS)
+    only = await entry(admin, execution, "done")
+    assert only["account"] == "Done: the receiver accepted the call, and reported the result later."
+    assert len(engine.far.calls) == 1
 
 
 @pytest.mark.parametrize("during_poll", [False, True])

@@ -284,6 +284,11 @@ def test_every_property_holds_for_work_that_is_polled() -> None:
     assert finding.worlds > 10_000
 
 
+@pytest.mark.parametrize("protocol", [Protocol(polls=1, crashes=0, losses=0), Protocol(polls=0, crashes=0)])
+def test_every_property_holds_for_work_that_is_polled_and_calls_back(protocol: Protocol) -> None:
+    assert explore(protocol).broken is None
+
+
 @pytest.mark.parametrize(
     ("mutant", "broken"),
     [

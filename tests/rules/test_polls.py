@@ -8,7 +8,19 @@ import pytest
 
 from interlock.rules.admit import SWITCHED_OFF
 from interlock.rules.decision import Decision, LateEvidence, StepSettled, Verdict, WakeAt
-from interlock.rules.events import Announce, Fail, Finish, Next, Polled, Retry, Settled, Terminated, Wait, Woken
+from interlock.rules.events import (
+    Announce,
+    CalledBack,
+    Fail,
+    Finish,
+    Next,
+    Polled,
+    Retry,
+    Settled,
+    Terminated,
+    Wait,
+    Woken,
+)
 from interlock.rules.model import SECOND, AttemptRef, Cause, Result, SecretRef, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
@@ -135,6 +147,16 @@ def test_full_disk_does_not_end_a_poll() -> None:
     assert (run.row.state, run.row.wake_at) == (State.WAITING, LATER)
     run.apply(polled(run, SUCCEEDED, Announce(1)), hold=True)
     assert (run.row.state, run.row.step, run.outcome(0)) == (State.PENDING, 1, Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize("at", [FIRST - 1, LATER])
+def test_callback_settles_work_that_is_polled(at: int) -> None:
+    run = a_polled_run()
+    poll = polled(run, SUCCEEDED, Finish(1))
+    assert run.apply(CalledBack(at, 0, SUCCEEDED)).verdict is Verdict.ACCEPTED
+    assert (run.row.state, run.row.step, run.outcome(0)) == (State.PENDING, 1, Outcome.SUCCEEDED)
+    assert run.apply(CalledBack(at, 0, SUCCEEDED)) == Decision(Verdict.SUPERSEDED, run.row)
+    assert run.apply(poll) == Decision(Verdict.SUPERSEDED, run.row)
 
 
 def test_attempt_that_is_accepted_while_it_is_stopped_is_not_polled() -> None:

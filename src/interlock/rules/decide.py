@@ -203,7 +203,10 @@ def _polled(situation: Situation, event: Polled) -> Decision:
 
 
 def _called_back(situation: Situation, event: CalledBack) -> Decision:
-    """Decide a callback: it settles its step once, if it arrives before the run has moved on."""
+    """Decide a callback: it settles its step once, if it arrives before the run has moved on.
+
+    A receiver that is polled may call back as well: its work is then known to be done, and is not asked for again.
+    """
     execution, called, kept = situation.execution, situation.called, situation.callback
     if called is None:
         return superseded(execution)
@@ -211,7 +214,8 @@ def _called_back(situation: Situation, event: CalledBack) -> Decision:
     if execution.step == event.position:
         if state is State.PROCESS_STEP and kept is None:
             return Decision(Verdict.ACCEPTED, execution, (CallbackKept(event.position, at, event.result),))
-        if waiting_for is WaitingFor.CALLBACK and (execution.wake_at is None or at < execution.wake_at):
+        in_time = execution.wake_at is None or at < execution.wake_at
+        if waiting_for is WaitingFor.POLL or (waiting_for is WaitingFor.CALLBACK and in_time):
             settled = StepSettled(execution.step, execution.attempt, at, event.result)
             return make_ready(situation, execution.step + 1, at, (settled,))
         if waiting_for in {WaitingFor.READY, WaitingFor.RETRY} and situation.fence is None:

@@ -294,7 +294,7 @@ def _account(step: StepView, outcome: Outcome, state: str, doubtful: bool) -> st
 def _first_sentence(step: StepView, outcome: Outcome, status: int) -> str:
     match outcome:
         case Outcome.SUCCEEDED if _was_polled(step):
-            return "Done: the receiver reported it when it was asked for the result."
+            return "Done: the receiver accepted the call, and reported the result later."
         case Outcome.SUCCEEDED if step.receiver is not None and (not 200 <= status < 300 or _has_failed(step)):
             return "Done: the receiver reported it in a callback."
         case Outcome.SUCCEEDED:
