@@ -14,8 +14,9 @@ from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
+from interlock.steps.attempt import Attempt, Failed, Items, Report, Succeeded
 from interlock.steps.documents import error_document
-from interlock.steps.kind import Attempt, Failed, Items, PrepareContext, Ready, Report, Succeeded
+from interlock.steps.kind import PrepareContext, Ready
 from simulation.reads import finished
 from tests.clocks import START
 from tests.engine.recipients import MAILS, RecipientsStep, recipients
