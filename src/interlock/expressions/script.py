@@ -157,6 +157,7 @@ def play(steps: Sequence[ScriptStep], context: Context, go_on: Callable[[Sequenc
 
 
 def _evaluated(unit: Unit, context: Context) -> Outcome:
+    """Return the values of a unit, the expressions that are evaluated together, or which of them failed and why."""
     inputs = None if len(unit) == 1 else joined(program.inputs for program in unit)
     values: list[object] = []
     size = 0
