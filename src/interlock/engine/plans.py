@@ -179,6 +179,7 @@ class Plans:
             made.set_result(outcome)
 
     async def _compile(self, tenant: int, id_: int, at_once: bool) -> Plan:
+        """Return the compiled steps of a stored definition. Raises PlanUnusable if it is gone, or cannot run here."""
         definition = await self._definitions.definition(tenant, id_)
         if definition is None:
             raise PlanUnusable(f"definition {id_} of the automation no longer exists")

@@ -88,7 +88,7 @@ class Environment:
     async def compiled(
         self, make: Callable[[Environment], Made], *, urgent: bool = False, at_once: bool = False
     ) -> Made:
-        """What `make` makes of an environment that knows all sources that it asks for.
+        """Return the result of `make` with an environment that knows all sources that it asks for.
 
         Raises what `make` raises; Unavailable; NeedsProcess, if that cannot be done `at_once`.
         """

@@ -70,6 +70,7 @@ def _shown(found: TenantSettings) -> Settings:
 
 
 def _check(settings: TenantSettings) -> None:
+    """Raise InvalidArgument if a retention is out of its range, or payloads are kept longer than their executions."""
     problems = [
         Problem(
             field, f"must be between {MIN_RETENTION // SECOND}s (a day) and {MAX_RETENTION // SECOND}s (3,650 days)"
