@@ -74,6 +74,7 @@ COMMANDS: list[tuple[str, str, int, list[str]]] = [
     ("backup attempts", SILENT, 0, ["--data-dir", "{restored}"]),
     ("backup release", ACTS, 0, ["--data-dir", "{restored}"]),
     ("automations delete", ACTS, 0, ["{name}"]),
+    ("doctor", READS, 0, ["--data-dir", "{data}", "--listen", "127.0.0.1:0"]),
     ("serve", READS, 1, ["--data-dir", "{data}", "--listen", "127.0.0.1:0"]),
 ]
 """Command, whether it changes anything or prints nothing, its exit code with streams as usual, and its arguments."""
