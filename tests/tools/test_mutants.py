@@ -67,6 +67,13 @@ def test_what_runs_at_an_import_is_changed_and_belongs_to_no_function() -> None:
     assert changes(text, "") == {"N = 3", "N = 1", "def f(a: int=2)", "def f(a: int=0)", "n: int = 1"}
 
 
+@pytest.mark.parametrize(
+    "alias", ["Next = A | B", "Job = Callable[[Tx], T]", "T = TypeVar('T')", "Name = NewType('Name', str)"]
+)
+def test_a_name_for_a_type_is_not_changed_because_it_means_nothing_to_a_run(alias: str) -> None:
+    assert changes(f"{alias}\nN = A | B", "") == {"N = A & B"}
+
+
 def test_a_changed_function_does_what_it_then_says() -> None:
     [changed] = [
         mutant for mutant in mutants("m", "class C:\n    def f(self, a): return a < 1") if ">=" in mutant.after

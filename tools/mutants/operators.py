@@ -182,11 +182,13 @@ def _is_untouched(node: ast.AST, field: str) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return field == "args"  # its defaults belong to what surrounds it
     if isinstance(node, ast.Assign):
-        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-        return bool(
-            names & {"__slots__", "__all__", "Record", "Effect", "Next", "Event", "Mutation", "Turn", "SubjectNames"}
-        )
+        return any(isinstance(target, ast.Name) and _says_nothing(target.id) for target in node.targets)
     return isinstance(node, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr)
+
+
+def _says_nothing(name: str) -> bool:
+    """Lists of names, and names of types, such as `Next = Announce | Wait`: no run depends on them."""
+    return name in {"__slots__", "__all__", "T"} or (name[0].isupper() and not name.isupper())
 
 
 def _may_change(node: ast.AST) -> bool:
