@@ -13,7 +13,7 @@ from interlock.rules.events import Announce, Event, Settled, Terminated
 from interlock.rules.model import AttemptRef, Execution, Result, Situation, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
-from interlock.store.rowset import rowset_of
+from interlock.store.rowset import CALLBACK_TAKEN, rowset_of
 from interlock.store.tx import GuardFailed, Tx
 from tests.store.stores import ANN, World, on_connection, opened, sqlite, world
 
@@ -67,3 +67,13 @@ async def test_of_many_rows_that_look_alike_the_one_is_written(here: World, even
     runs = [(await here.in_flight()).execution for _ in range(3)]
     await written(here, runs[1], event)
     assert [await here.store.executions.get(run.ref) == run for run in runs] == [True, False, True]
+
+
+async def test_a_change_without_a_guard_may_find_no_row(here: World) -> None:
+    run = (await here.in_flight()).execution
+
+    async def job(tx: Tx) -> None:
+        await tx.write([(CALLBACK_TAKEN, (run.tenant, run.id, 9))])
+
+    await sqlite(here.store).writer.submit(job)
+    assert await here.store.executions.get(run.ref) == run

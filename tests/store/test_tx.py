@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 import interlock.store
 from interlock.store.rowset import MOVE
 from interlock.store.statements import Dialect, Statement, load, statements, subjects
-from interlock.store.tx import JobSuspended, Tx
+from interlock.store.tx import JobSuspended, Tx, drive
 from tests.store.stores import FORMS, World, named, opened_as, sqlite, world
 
 pytestmark = pytest.mark.anyio
@@ -182,6 +182,44 @@ async def test_job_that_suspends_fails_alone_and_is_rolled_back(
     assert await writer.submit(read) is None
 
 
+CANCELLED: Final = "a job awaited something that was cancelled"
+SUSPENDED: Final = "a job awaited something besides its transaction"
+REASONS: Final = {
+    takes_a_turn: SUSPENDED,
+    swallows_its_end: SUSPENDED,
+    waits_again_when_it_is_closed: f"{SUSPENDED}, and again when it was closed",
+    waits_for_what_was_cancelled: CANCELLED,
+    raises_a_cancellation: CANCELLED,
+    raises_the_exit_of_a_generator: CANCELLED,
+    is_cancelled_when_it_is_closed: f"{CANCELLED}, when it was closed",
+}
+
+
+@pytest.mark.parametrize("suspends", REASONS, ids=lambda suspends: str(suspends.__name__))
+async def test_job_that_suspends_is_told_what_is_wrong_with_it(
+    suspends: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    _LOOP[:] = [asyncio.get_running_loop()]
+    with pytest.raises(JobSuspended) as refused:
+        drive(suspends())
+    assert str(refused.value) == REASONS[suspends]
+
+
+async def test_job_that_suspends_is_closed_before_its_caller_is_told() -> None:
+    closed: list[bool] = []
+
+    async def job() -> None:
+        try:
+            await Turn()
+        finally:
+            closed.append(True)
+
+    with pytest.raises(JobSuspended):
+        drive(suspended := job())
+    assert closed == [True]
+    assert suspended.cr_frame is None
+
+
 async def test_transaction_that_is_kept_after_its_job_refuses_statements(here: World) -> None:
     kept: list[Tx] = []
 
@@ -196,6 +234,10 @@ async def test_transaction_that_is_kept_after_its_job_refuses_statements(here: W
     ):
         with pytest.raises(RuntimeError, match="the transaction has ended"):
             await use
+    # The rest would need the connection, which such a job has no more.
+    with pytest.raises(AttributeError):
+        await kept[0].many("planned_put", ("execution", "plan", "tenant"), [(1, "p", 1)])
+    assert not hasattr(kept[0], "rows_written")
 
 
 async def test_cancelled_caller_does_not_cancel_its_job(here: World) -> None:
