@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from interlock.steps.kind import PrepareContext, Ready
 from simulation.reads import finished
 from tests.clocks import START
 from tests.engine.recipients import MAILS, RecipientsStep, recipients
-from tests.engine.worlds import Engine, FarEnd, engine
+from tests.engine.worlds import Engine, FarEnd, engine, wait, webhook
 from tests.store.stores import AUDIT
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +56,7 @@ class Reporting(RecipientsStep):
         )
 
 
-async def publish(world: Engine, apps: frozenset[str] | None) -> int:
+async def publish(world: Engine, apps: frozenset[str] | None, steps: Sequence[dict[str, Any]]) -> int:
     row = AutomationRow(
         tenant=world.tenant, id="confined", document=b"{}", version=0, definition=None, created_at=1, updated_at=1
     )
@@ -64,7 +65,7 @@ async def publish(world: Engine, apps: frozenset[str] | None) -> int:
         id=0,
         automation="confined",
         version=1,
-        steps=json.dumps([MAILS]).encode(),
+        steps=json.dumps(list(steps)).encode(),
         triggers=b"[]",
         context=None,
         apps=None if apps is None else json.dumps(sorted(apps)),
@@ -76,7 +77,7 @@ async def publish(world: Engine, apps: frozenset[str] | None) -> int:
 
 
 def returned(world: Engine, ref: Ref) -> Any:
-    [(_, text)] = finished(world.store.executions.outputs(ref))
+    [_, (_, text)] = finished(world.store.executions.outputs(ref))
     return json.loads(text)
 
 
@@ -84,11 +85,12 @@ def returned(world: Engine, ref: Ref) -> Any:
 async def test_every_attempt_is_given_the_data_of_the_first(apps: frozenset[str] | None) -> None:
     far = FarEnd()
     async with engine(far=far, more_kinds=[recipients(far, retries=THRICE, step=Reporting)]) as world:
+        ref = await world.start(await publish(world, apps, [wait("first", "5s"), MAILS]), automation="confined")
         await world.clock.pass_time(5)
-        ref = await world.start(await publish(world, apps), automation="confined")
         await world.clock.pass_time(1)
         await world.clock.pass_time(1)
-        assert (world.state(ref), world.outcomes(ref)) == (State.DONE, [Outcome.FAILED] * 2 + [Outcome.SUCCEEDED])
+        assert world.state(ref) is State.DONE
+        assert world.outcomes(ref) == [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.FAILED, Outcome.SUCCEEDED]
         assert returned(world, ref) == {
             "run": ref.id,
             "automation": "confined",
@@ -100,3 +102,36 @@ async def test_every_attempt_is_given_the_data_of_the_first(apps: frozenset[str]
             "apps": None if apps is None else ["crm", "hr"],
         }
         assert b"hunter2" not in b"".join(step.error or b"" for step in world.steps(ref))
+
+
+class Answered(RecipientsStep):
+    """Returns the answer to a call whose input has a secret."""
+
+    async def prepare(self, context: PrepareContext) -> Ready:
+        ready = await super().prepare(context)
+        assert isinstance(ready, Announce)
+        return replace(ready, items=(), sealed=context.seal_input(b'{"pw":"hunter2"}'))
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        return Succeeded({"response": {"token": "t0ken"}})
+
+
+class Open(Answered):
+    """Has no secret."""
+
+    async def prepare(self, context: PrepareContext) -> Ready:
+        ready = await super().prepare(context)
+        assert isinstance(ready, Announce)
+        return replace(ready, sealed=None)
+
+
+@pytest.mark.parametrize("step", [Answered, Open])
+async def test_answer_to_a_call_with_a_secret_is_a_secret_of_the_next_step(step: type[RecipientsStep]) -> None:
+    far = FarEnd()
+    async with engine(far=far, more_kinds=[recipients(far, step=step)]) as world:
+        reads = webhook("b", {"token": "{{ ctx.mail.response.token }}"})
+        ref = await world.start(await world.publish([MAILS, reads]))
+        assert far.calls[0].body["payload"]["context"] == {"token": "t0ken"}
+        shown = world.steps(ref)[1].input
+        assert shown is not None
+        assert (b"t0ken" in shown) is (step is Open)

@@ -7,16 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from interlock.engine.held import Claim, Held
 from interlock.engine.plans import Plan
 from interlock.engine.start import StartRequest
 from interlock.expressions.context import Context
 from interlock.expressions.evaluate import LocalEvaluator, Stopped, never
 from interlock.expressions.script import Outcome as Value
 from interlock.expressions.script import Script
+from interlock.ports import NoMarks
 from interlock.rules.model import Mode, Ref, TerminationRequest
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from tests.clocks import settle
+from tests.engine.test_advance_operations import quiet
 from tests.engine.worlds import ANN, Engine, engine, evaluate, wait, webhook
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +137,46 @@ async def test_end_of_the_process_during_an_evaluation_leaves_the_run_as_it_is()
         assert evaluator_of(world).asked == 1
         await world.down()
         assert world.state(ref) is State.PENDING
+
+
+async def test_cancellation_that_no_termination_caused_ends_the_caller_of_an_evaluation() -> None:
+    async with quiet(evaluating=Slow) as world:
+        ref = await world.begin(await world.publish(PLACES["the first step"]), {"n": 1})
+        held = Held(ref)
+        turn = asyncio.ensure_future(world.advance.advance(Claim(ref), held))
+        await settle()
+        assert (evaluator_of(world).asked, held.evaluating) == (1, True)
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        assert (held.evaluating, world.state(ref)) == (False, State.PENDING)
+
+
+class Counted(NoMarks):
+    """Marks that count."""
+
+    def __init__(self) -> None:
+        self.begun: list[Ref] = []
+        self.ended: list[int] = []
+
+    def begin(self, ref: Ref) -> int:
+        self.begun.append(ref)
+        return len(self.begun) - 1
+
+    def end(self, number: int) -> None:
+        if number >= 0:
+            self.ended.append(number)
+
+
+@pytest.mark.parametrize("expression", [EXPENSIVE, "ctx.trigger.n"])
+async def test_only_an_evaluation_that_may_crash_the_server_is_marked(expression: str) -> None:
+    marks = Counted()
+    async with engine(marks=marks) as world:
+        ref = await world.start(await world.publish([webhook("w"), evaluate("a", x=expression)]), {"n": 1})
+        world.far.calls[0].answer()
+        await settle()
+        assert world.state(ref) is State.DONE
+        assert (marks.begun, marks.ended) == (([ref], [0]) if expression == EXPENSIVE else ([], []))
 
 
 class SlowPlans:

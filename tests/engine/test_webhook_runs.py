@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from interlock.ports import HttpFailureKind
-from interlock.rules.events import Woken
+from interlock.rules.events import CalledBack, Woken
 from interlock.rules.model import Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
@@ -127,3 +127,16 @@ async def test_a_deleted_webhook_fails_the_step() -> None:
         await world.store.webhooks.delete(world.tenant, "hook", 1, AUDIT)
         ref = await world.start(definition)
         assert (world.state(ref), world.error(ref)["code"]) == (State.ERROR, "WEBHOOK_NOT_FOUND")
+
+
+@pytest.mark.parametrize("status", [202, 500, 410])
+async def test_step_after_a_callback_that_came_before_the_answer_sees_its_output(status: int) -> None:
+    async with engine() as world:
+        steps = [webhook("a"), webhook("b", {"by": "{{ ctx.a.by }}"})]
+        ref = await world.start(await world.publish(steps))
+        called = CalledBack(world.clock.now(), 0, Result(Outcome.SUCCEEDED, b'{"by":"ann"}'))
+        await world.store.executions.apply(ref, called)
+        world.far.calls[0].answer(status)
+        await world.clock.pass_time(1)
+        assert (world.state(ref), len(world.far.calls)) == (State.PROCESS_STEP, 2)
+        assert world.far.calls[1].body["payload"]["context"] == {"by": "ann"}
