@@ -12,8 +12,10 @@ from interlock.rules.events import Event, Prepared, Settled, Terminated, Woken
 from interlock.rules.model import Result, TerminationRequest
 from interlock.rules.outcomes import Outcome, shown
 from interlock.rules.states import State, WaitingFor
+from interlock.steps.attempt import Attempt, Items, Report, Succeeded
+from interlock.steps.webhook import WebhookStep
 from interlock.store.sqlite.store import SqliteStore
-from tests.clocks import SECOND, settle
+from tests.clocks import SECOND, START, settle
 from tests.engine.noting import DEFECT, noting
 from tests.engine.worlds import ANN, Engine, engine, evaluate, restarted, webhook
 from tests.store.notes import APPLIERS, make_table, notes
@@ -32,8 +34,9 @@ READS_IT = evaluate("e", got="ctx.n.text")
 
 
 @asynccontextmanager
-async def noting_engine(*, waits: bool = False) -> AsyncIterator[Engine]:
-    async with engine(store=SqliteStore(None, appliers=APPLIERS), more_kinds=[noting(waits=waits)]) as world:
+async def noting_engine(*, waits: bool = False, **options: Any) -> AsyncIterator[Engine]:
+    store = SqliteStore(None, appliers=APPLIERS)
+    async with engine(store=store, more_kinds=[noting(waits=waits)], **options) as world:
         await make_table(world.store)
         yield world
 
@@ -50,6 +53,35 @@ async def test_the_steps_after_a_change_see_what_it_returned() -> None:
         await settle()
         assert (world.state(ref), world.outcomes(ref)) == (State.DONE, [DONE, Outcome.SKIPPED, DONE, DONE])
         assert (world.output(ref, 3), await notes(world.store)) == ({"got": "a"}, ["a"])
+
+
+async def test_change_and_the_step_after_it_need_no_second_reading_of_the_run() -> None:
+    async with noting_engine() as world:
+        ref = await world.start(await world.publish([webhook("w"), note("n"), READS_IT]))
+        before = world.executions.loads
+        world.far.calls[0].answer()
+        await settle()
+        assert (world.state(ref), world.output(ref, 2)) == (State.DONE, {"got": "a"})
+        assert world.executions.loads == before
+
+
+class Dated(WebhookStep):
+    """Returns the time at which its first attempt was announced."""
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        await super().perform(attempt, items)
+        return Succeeded({"began": attempt.first_started_at})
+
+
+async def test_step_after_a_change_begins_with_its_own_announcement() -> None:
+    async with noting_engine(webhook_step=Dated) as world:
+        ref = await world.start(await world.publish([webhook("w"), note("n"), webhook("v")]))
+        await world.clock.pass_time(5)
+        world.far.calls[0].answer()
+        await world.clock.pass_time(5)
+        world.far.calls[1].answer()
+        await settle()
+        assert [world.output(ref, 0), world.output(ref, 2)] == [{"began": START}, {"began": START + 5 * SECOND}]
 
 
 async def test_a_refusal_ends_the_run_and_says_why() -> None:

@@ -13,12 +13,25 @@ from interlock.engine.held import FINISHED, SUPERSEDED, Held, Turn
 from interlock.ports import Phase
 from interlock.rules.decide import OUTCOME_UNKNOWN
 from interlock.rules.decision import Decision, Verdict
-from interlock.rules.events import Announce, Event, Fail, Prepared, Recovered, Retry, Settled, Wait
+from interlock.rules.events import (
+    Announce,
+    Event,
+    Fail,
+    ItemSettled,
+    Polled,
+    Prepared,
+    Recovered,
+    Retry,
+    Settled,
+    Wait,
+    Woken,
+)
 from interlock.rules.model import AttemptRef, Execution, Ref, Result
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
 from interlock.steps.webhook import WebhookStep
 from tests.clocks import SECOND, settle
+from tests.engine.mailing import answer, mailing
 from tests.engine.test_advance_operations import HOLDER, INPUT, a_run, quiet, turn
 from tests.engine.worlds import THREE_WEBHOOKS, Engine, FarEnd, engine
 from tests.store.stores import on_connection, sqlite
@@ -35,32 +48,50 @@ class Unrepeatable(WebhookStep):
 # --- its own write ----------------------------------------------------------------------------------------------------
 
 
-def event_for(run: Execution, kind: str) -> Prepared | Settled:
+Write = Prepared | Settled | Woken | Polled
+KINDS_OF_WRITES = ["announced", "waits", "settled", "accepted", "woken", "polled", "polled again"]
+
+
+def event_for(run: Execution, kind: str) -> Write:
     now, attempt = run.updated_at, AttemptRef(0, 1, 2)
+    announce, poll = Announce(1, INPUT), Wait(0, WaitingFor.POLL, now + SECOND)
     match kind:
         case "announced":
             return Prepared(now, run.epoch, Announce(0, INPUT), HOLDER)
         case "waits":
             return Prepared(now, run.epoch, Wait(0, WaitingFor.TASK, None), HOLDER)
         case "settled":
-            return Settled(now, attempt, SUCCEEDED, Announce(1, INPUT), HOLDER)
-        case _:
+            return Settled(now, attempt, SUCCEEDED, announce, HOLDER)
+        case "accepted":
             return Settled(now, attempt, ACCEPTED, Wait(0, WaitingFor.CALLBACK, now + SECOND), HOLDER)
+        case "woken":
+            assert run.wake_at is not None
+            return Woken(run.wake_at, run.epoch, WaitingFor.TIMER, SUCCEEDED, announce, HOLDER)
+        case "polled":
+            return Polled(now, attempt, run.epoch, SUCCEEDED, announce, HOLDER)
+        case _:
+            return Polled(now, attempt, run.epoch, ACCEPTED, poll, HOLDER, run.wake_at)
 
 
-KINDS_OF_WRITES = ["announced", "waits", "settled", "accepted"]
-
-
-def start_of(kind: str) -> State:
-    return State.PENDING if kind in {"announced", "waits"} else State.PROCESS_STEP
+async def run_for(world: Engine, kind: str) -> Execution:
+    """A run that the write can change."""
+    if kind == "woken":
+        return await a_run(world, State.WAITING)
+    run = await a_run(world, State.PENDING if kind in {"announced", "waits"} else State.PROCESS_STEP)
+    if kind.startswith("polled"):
+        now = world.clock.now()
+        poll = Settled(now, AttemptRef(0, 1, 2), ACCEPTED, Wait(0, WaitingFor.POLL, now), HOLDER)
+        await world.store.executions.apply(run.ref, poll)
+    return world.row(run.ref)
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_WRITES)
 async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not(kind: str) -> None:
     async with quiet() as world:
-        run = await a_run(world, start_of(kind))
+        run = await run_for(world, kind)
         event = event_for(run, kind)
-        assert await world.advance._commits.own_write(run.ref, event) is None
+        if kind != "polled again":
+            assert await world.advance._commits.own_write(run.ref, event) is None
         await world.store.executions.apply(run.ref, event)
         expected = Decision(Verdict.ACCEPTED, world.row(run.ref), moved=True)
         assert await world.advance._commits.own_write(run.ref, event) == expected
@@ -70,17 +101,52 @@ async def test_a_commit_that_was_made_is_known_again_and_one_that_was_not_is_not
 @pytest.mark.parametrize("kind", KINDS_OF_WRITES)
 async def test_write_of_another_holder_is_not_taken_for_its_own(kind: str) -> None:
     async with quiet() as world:
-        run = await a_run(world, start_of(kind))
+        run = await run_for(world, kind)
         event = event_for(run, kind)
         await world.store.executions.apply(run.ref, event)
         others: list[Event] = [replace(event, at=event.at + 1), Recovered(event.at, run.epoch, repeatable=True)]
-        if isinstance(event, Prepared):
+        if not isinstance(event, Settled) and kind != "polled":
             others += [replace(event, epoch=event.epoch - 1), replace(event, epoch=event.epoch + 1)]
-        else:
-            unknown = replace(event.attempt, number=9)
-            others += [replace(event, attempt=unknown), replace(event, result=Result(Outcome.FAILED))]
+        elif isinstance(event, Settled | Polled):
+            others += [replace(event, attempt=replace(event.attempt, number=9))]
+            others += [replace(event, attempt=replace(event.attempt, position=9))]
+            others += [replace(event, result=Result(Outcome.FAILED))]
         for other in others:
             assert await world.advance._commits.own_write(run.ref, other) is None
+
+
+async def test_result_of_a_poll_is_known_again_beside_the_rows_of_other_steps() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        real, now = world.store.executions, world.clock.now()
+        await real.apply(run.ref, Settled(now, AttemptRef(0, 1, 2), SUCCEEDED, Announce(1, INPUT), HOLDER))
+        second = AttemptRef(1, 1, world.row(run.ref).attempt_epoch)
+        await real.apply(run.ref, Settled(now, second, ACCEPTED, Wait(1, WaitingFor.POLL, now), HOLDER))
+        event = Polled(now + 1, second, world.row(run.ref).epoch, SUCCEEDED, Announce(2, INPUT), HOLDER)
+        await real.apply(run.ref, event)
+        expected = Decision(Verdict.ACCEPTED, world.row(run.ref), moved=True)
+        assert await world.advance._commits.own_write(run.ref, event) == expected
+
+
+async def test_result_of_an_item_is_known_again_and_no_other_is() -> None:
+    async with mailing() as (world, ref):
+        for _ in range(2):
+            await answer(world)
+            await world.clock.pass_time(1)
+        first, event = [each for each in world.executions.events if isinstance(each, ItemSettled)]
+        commits, expected = world.advance._commits, Decision(Verdict.ACCEPTED, world.row(ref))
+        assert await commits.own_write(ref, first) == expected
+        assert await commits.own_write(ref, event) == expected
+        assert await commits.own_write(Ref(ref.tenant, 99), event) is None
+        for other in (
+            replace(event, at=event.at + 1),
+            replace(event, item=first.item),
+            replace(event, item=9),
+            replace(event, attempt=replace(event.attempt, number=9)),
+            replace(event, attempt=replace(event.attempt, position=9)),
+            replace(event, result=replace(event.result, outcome=Outcome.FAILED)),
+        ):
+            assert await commits.own_write(ref, other) is None
 
 
 async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None:
@@ -91,15 +157,22 @@ async def test_the_same_announcement_by_another_holder_is_not_ones_own() -> None
         assert await world.advance._commits.own_write(run.ref, event) is None
 
 
+@pytest.mark.parametrize("kind", ["accepted", "polled again"])
 @pytest.mark.parametrize("changed", ["epoch = epoch + 1", "state = 'PENDING'"])
-async def test_an_accepted_call_whose_run_went_on_is_not_known_again(changed: str) -> None:
+async def test_accepted_work_whose_run_went_on_is_not_known_again(changed: str, kind: str) -> None:
     async with quiet() as world:
-        run = await a_run(world, State.PROCESS_STEP)
-        event = event_for(run, "accepted")
+        run = await run_for(world, kind)
+        event = event_for(run, kind)
         await world.store.executions.apply(run.ref, event)
         sql = f"UPDATE executions SET {changed}"
         await sqlite(world.store).writer.submit(on_connection(lambda connection: connection.execute(sql)))
         assert await world.advance._commits.own_write(run.ref, event) is None
+
+
+async def test_a_run_that_is_gone_is_not_recovered() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        assert await world.advance.recover(replace(run, id=99)) is None
 
 
 async def test_a_commit_in_doubt_is_looked_at_once_a_second() -> None:
@@ -209,6 +282,15 @@ async def test_a_cut_attempt_of_a_run_that_is_gone_settles_nothing() -> None:
         run = await a_run(world, State.PROCESS_STEP)
         assert await carried_on(world, replace(run, id=99)) is SUPERSEDED
         assert len(world.executions.events) == 1
+
+
+async def test_result_of_a_run_that_is_gone_settles_nothing() -> None:
+    async with quiet(far=FarEnd(lambda request: (200, b"{}"))) as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        plan = await world.plans.get(world.tenant, run.definition)
+        active = ActiveRun(replace(run, id=99), plan, RunContext(plan, {}), INPUT, key="key")
+        assert await world.advance.carry(active, Held(run.ref)) is SUPERSEDED
+        assert world.state(run.ref) is State.PROCESS_STEP
 
 
 # --- whether to repeat ------------------------------------------------------------------------------------------------

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
+from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
-from interlock.errors import Unavailable
+from interlock.engine.held import Held
+from interlock.errors import Fatal, InterlockError, Unavailable
 from interlock.ports import Phase, WebhookRow
-from interlock.rules.events import Announce, Event, Next, Settled
+from interlock.rules.events import Announce, Event, Fail, Next, Settled
 from interlock.rules.model import Mode, Ref
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.steps.attempt import Attempt, Items, Report, Succeeded
 from interlock.steps.webhook import WebhookAddresses, WebhookStep
 from tests.clocks import settle
-from tests.engine.worlds import Engine, engine, restarted, wait, webhook
+from tests.engine.test_advance_operations import INPUT, a_run, quiet
+from tests.engine.worlds import Engine, FarEnd, engine, restarted, wait, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -247,3 +250,88 @@ async def test_termination_of_a_step_that_breaks_when_cut_is_settled_at_once() -
         world.far.calls[0].answer()
         await settle()
         assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [Outcome.SUCCEEDED])
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome"),
+    [
+        (Phase.CONNECTING, Outcome.INTERRUPTED_NOT_SENT),
+        (Phase.WAITING, Outcome.INTERRUPTED_OUTCOME_UNKNOWN),
+    ],
+)
+async def test_defect_of_a_step_that_is_cut_does_not_change_what_the_interrupt_says(
+    phase: Phase, outcome: Outcome
+) -> None:
+    class Untidy(WebhookStep):
+        async def perform(self, attempt: Attempt, items: Items) -> Report:
+            try:
+                return await super().perform(attempt, items)
+            finally:
+                raise ZeroDivisionError
+
+    async with engine(webhook_step=Untidy, far=FarEnd(stays_at=phase)) as world:
+        ref = await world.start(await world.publish([webhook("a")]))
+        await world.terminate(ref)
+        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [outcome])
+
+
+# --- what is tried, in order ------------------------------------------------------------------------------------------
+
+
+def tried(world: Engine) -> list[tuple[Outcome | None, bool, Next | None]]:
+    """Each commit of a result: the outcome, whether it has an output, and what follows."""
+    settled = [event for event in world.executions.events if isinstance(event, Settled)]
+    return [(event.result.outcome, event.result.output is not None, event.next) for event in settled]
+
+
+async def test_result_that_nothing_follows_is_not_tried_twice_with_its_output() -> None:
+    async with engine() as world:
+        preparer_breaks(world)
+        world.executions.refuses = lambda event: isinstance(event, Settled) and event.result.output is not None
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        world.far.calls[0].answer()
+        await settle()
+        assert tried(world) == [(Outcome.SUCCEEDED, True, None), (Outcome.SUCCEEDED, False, Fail(0))]
+        assert world.state(ref) is State.ERROR
+
+
+async def test_failure_that_the_store_refuses_is_recorded_with_its_end_at_once() -> None:
+    async with engine() as world:
+        refusals = [True]
+        world.executions.refuses = lambda event: isinstance(event, Settled) and bool(refusals and refusals.pop())
+        ref = await world.start(await world.publish(TWO_WEBHOOKS))
+        world.far.calls[0].answer(410)
+        await settle()
+        assert tried(world) == [(Outcome.FAILED, False, Fail(0))] * 2
+        assert (world.state(ref), world.error(ref)["code"]) == (State.ERROR, "OUTPUT_NOT_KEPT")
+
+
+@pytest.mark.parametrize("refusals", [0, 1])
+async def test_store_that_fails_for_good_is_not_asked_again(refusals: int) -> None:
+    left = [InterlockError("the store refused a statement")] * refusals
+
+    def refuses(event: Event) -> bool:
+        raise left.pop() if left else Fatal("no sync")
+
+    async with quiet(far=FarEnd(lambda request: (200, b"{}"))) as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        plan = await world.plans.get(world.tenant, run.definition)
+        world.executions.refuses = refuses
+        with pytest.raises(Fatal, match="no sync"):
+            await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {}), INPUT, key="key"), Held(run.ref))
+        assert [outcome for outcome, _, _ in tried(world)] == [Outcome.SUCCEEDED] * (1 + refusals)
+
+
+async def test_termination_does_not_cut_the_commit_after_an_evaluation_that_failed() -> None:
+    evaluating: list[bool] = []
+    async with quiet(far=FarEnd(lambda request: (200, b"{}"))) as world:
+        preparer_breaks(world)
+        run = await a_run(world, State.PROCESS_STEP)
+        plan, held = await world.plans.get(world.tenant, run.definition), Held(run.ref)
+
+        async def note() -> None:
+            evaluating.append(held.evaluating)
+
+        world.executions.first = note
+        await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {}), INPUT, key="key"), held)
+        assert (evaluating, tried(world)) == ([False], [(Outcome.SUCCEEDED, True, None)])

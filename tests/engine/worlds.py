@@ -35,6 +35,7 @@ from interlock.ports import (
     NoMarks,
     Phase,
     Progress,
+    Run,
     StepRow,
     Store,
     Vault,
@@ -185,6 +186,12 @@ class FlakyExecutions:
         """The events that were applied."""
         self.refuses: Callable[[Event], bool] = lambda event: False
         """The events that the store cannot write, because of a defect."""
+        self.loads = 0
+        """How many times a run was loaded."""
+
+    async def load(self, ref: Ref) -> Run | None:
+        self.loads += 1
+        return await self._real.load(ref)
 
     async def apply(self, ref: Ref, event: Event) -> Decision | None:
         self.events.append(event)
