@@ -10,6 +10,7 @@ import pytest
 from tools.mutants.__main__ import main, of
 from tools.mutants.equivalent import EQUIVALENT
 from tools.mutants.operators import function_code, mutants
+from tools.mutants.running import Fate, _attack, run_all
 from tools.mutants.scope import ROOT, SUBJECTS
 from tools.mutants.statements import statement_mutants
 
@@ -108,6 +109,13 @@ def test_a_statement_of_sql_is_changed_too() -> None:
         "SELECT a FROM t WHERE a <= :n AND b IN ('DONE') LIMIT 1",
         "SELECT a FROM t WHERE a <= :n AND b IN ('DONE') ORDER BY a",
     }
+
+
+def test_a_mutant_that_no_test_can_notice_has_survived() -> None:
+    """Of a function that no test calls, no test is chosen."""
+    [changed] = mutants("tools.mutants.scope", "def path_of(module):\n    return 1 + 1")[:1]
+    job = (changed, _attack(changed, []), 60.0)
+    assert [verdict.fate for verdict in run_all([job], 1)] == [Fate.SURVIVED]
 
 
 def test_a_sample_of_the_changes_to_the_rules_is_noticed() -> None:

@@ -25,12 +25,15 @@ NOTHING_IS_DONE: Final = "no outcomes at all are derived as SUCCEEDED"
 CUT_REFUSES: Final = "an interrupt of the attempt also refuses its next `begin`"
 NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
 ONE_IS_FETCHED: Final = "only the first row is fetched"
+AS_MANY: Final = "the statement has refused any other number of values"
 
 _RULES: Final = "interlock.rules."
 _ENGINE: Final = "interlock.engine."
 _SQL: Final = "interlock.store.sql.sqlite.terminations:"
 
 _STOPS: Final = "interlock.store.sqlite.stops:"
+_SQLITE_TX: Final = "interlock.store.sqlite.tx:"
+_EXPECTED: Final = "expected = dict(zip(change.columns, values, strict=True))"
 _DOOMED: Final = "(SELECT id FROM temp.doomed)"
 _OTHER: Final = "row.attempt_epoch != event.attempt.epoch:"
 _STARTS: Final = "first = await self._following.first_row(execution) if execution.attempt > 1 else None"
@@ -99,6 +102,10 @@ EQUIVALENT: Final[dict[str, str]] = {
     f"{_ENGINE}commits:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
     f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
     f" => if {_OTHER}": CURRENT,
+    **{
+        f"{_SQLITE_TX}SqliteTx.write: {_EXPECTED} => {_EXPECTED.replace(', strict=True', changed)}": AS_MANY
+        for changed in ("", ", strict=False")
+    },
     f"{_STOPS}<module>: more: bool = False => more: bool = True": "a batch has no more, and no caller reads it",
     f"{_SQL}doomed_tree: _parent ON e.tenant = :tenant AND e.parent IS NOT NULL AND e.parent = below.id ) INSE"
     " => _parent ON e.tenant = :tenant AND e.parent = below.id ) INSE": NARROWER,

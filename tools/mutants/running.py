@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from importlib.machinery import ModuleSpec
+from itertools import zip_longest
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final
@@ -275,7 +276,7 @@ def _first_failing(items: Sequence[pytest.Item]) -> str:
         plugins.register(failures)
         if plugins.has_plugin("terminalreporter"):
             plugins.unregister(name="terminalreporter")
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip_longest(items, items[1:]):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if failures.first:
             break
