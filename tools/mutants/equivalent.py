@@ -25,6 +25,14 @@ NOTHING_IS_DONE: Final = "no outcomes at all are derived as SUCCEEDED"
 CUT_REFUSES: Final = "an interrupt of the attempt also refuses its next `begin`"
 NARROWER: Final = "narrows down what the join finds anyway, so that an index is taken"
 ONE_IS_FETCHED: Final = "only the first row is fetched"
+NOT_ATTEMPTED: Final = "a step that was not attempted yet has no row, and is prepared"
+SAME_READING: Final = "the row that is there is the one that is read"
+NO_MARK: Final = "any number below 0 says that there is no mark"
+STOPS_ITSELF: Final = "nothing is prepared for a run that was terminated"
+READ_AGAIN: Final = "a run that does not go on at once is loaded again anyway"
+NUMBERED_FROM_1: Final = "the first attempt at a step has the number 1, and no other has"
+ONE_KEPT_CALLBACK: Final = "only the settlement of a call can find a callback that came before"
+ITEM_ENDED_IT: Final = "the end of the item was also that of the attempt"
 AS_MANY: Final = "the statement has refused any other number of values"
 
 _RULES: Final = "interlock.rules."
@@ -43,6 +51,19 @@ _BEGINS: Final = "(not self._held.begin(self._attempt.attempt.epoch))"
 _NEXT_ITEM: Final = f"if self._left and (interrupted or {_BEGINS[1:-1]}):"
 _RETRIED: Final = "again_at is not None"
 _TOLERATED: Final = "self._step.tolerates_failed_items:"
+_ENTERED: Final = "if first is not None and first.input is not None:"
+_FIRST: Final = "return min(rows, key=lambda row: row.attempt, default=None)"
+_MARK: Final = "mark = -1 if active.plan.is_plain(position) else self._marks.begin(active.ref)"
+_FAILED_BEFORE: Final = "if items.several and items.failure is not None:"
+_UNTIL: Final = "until = (execution.wake_at or self._clock.now()) + (row.wait_left or 0)"
+_GOES_ON: Final = (
+    "if isinstance(report, Succeeded) and following is None and (not held.stopped) and (not held.closing):"
+)
+_CALLED_BACK: Final = (
+    "if row.state is State.PENDING and isinstance(event, Settled) and isinstance(following, _NO_SUCCESS):"
+)
+_CHANGED: Final = "if isinstance(following, Change) and row.state is State.PENDING:"
+_ENTERS: Final = "if row.step != before.step or row.attempt <= 1:"
 _ALL_DONE: Final = "if not self._left and derive(self._outcomes or [Outcome.SUCCEEDED]) is Outcome.SUCCEEDED:"
 _DUE: Final = "(execution.wake_at or 0)"
 _OVERDUE: Final = "if execution is None or execution.state is not State.STOPPING or (execution.wake_at or 0) > now:"
@@ -100,6 +121,31 @@ EQUIVALENT: Final[dict[str, str]] = {
     },
     f"{_ENGINE}commits:Commits.apply: continue => pass": "it is the last statement of its loop",
     f"{_ENGINE}commits:_is_own: if mine is None or row.attempt_epoch == attempt.epoch: => if mine is None:": CURRENT,
+    f"{_ENGINE}commits:Commits.commit: {_CALLED_BACK}"
+    f" => {_CALLED_BACK.replace('isinstance(event, Settled) and ', '')}": ONE_KEPT_CALLBACK,
+    f"{_ENGINE}commits:Commits.commit: {_CALLED_BACK}"
+    f" => {_CALLED_BACK.replace('row.state is State.PENDING and ', '')}": READ_AGAIN,
+    f"{_ENGINE}commits:Commits.commit: {_CHANGED} => if isinstance(following, Change):": READ_AGAIN,
+    f"{_ENGINE}commits:Commits.commit: {_ENTERS} => if row.attempt <= 1:": NUMBERED_FROM_1,
+    f"{_ENGINE}following:Following.entered: if execution.attempt > 0: => if execution.attempt >= 0:": NOT_ATTEMPTED,
+    f"{_ENGINE}following:Following.entered: {_ENTERED} => if first.input is not None:": FOR_THE_TYPES,
+    **{
+        f"{_ENGINE}following:Following.entered: announced = Announced(input=first.input, key=first.key)"
+        f" => announced = Announced({changed})": SAME_READING
+        for changed in ("key=first.key", "input=first.input")
+    },
+    f"{_ENGINE}following:Following.at_position: {_MARK} => {_MARK.replace('-1', '-2')}": NO_MARK,
+    f"{_ENGINE}following:Following.first_row: {_FIRST} => {_FIRST.replace(', default=None', '')}": NOT_ATTEMPTED,
+    f"{_ENGINE}attempts:Attempts._perform: {_FAILED_BEFORE} => if items.failure is not None:": NOTHING_FAILED,
+    f"{_ENGINE}attempts:Attempts._perform: held.end() => pass": ITEM_ENDED_IT,
+    **{
+        f"{_ENGINE}polls:Polls.poll: {_UNTIL} => until = {changed}": FOR_THE_TYPES
+        for changed in (
+            "execution.wake_at + (row.wait_left or 0)",
+            "(execution.wake_at or self._clock.now()) + row.wait_left",
+        )
+    },
+    f"{_ENGINE}polls:Polls._settle: {_GOES_ON} => {_GOES_ON.replace('(not held.stopped) and ', '')}": STOPS_ITSELF,
     f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
     f" => if {_OTHER}": CURRENT,
     **{
