@@ -314,6 +314,20 @@ async def test_what_follows_an_attempt_that_was_stopped_is_not_even_evaluated() 
         assert (settled.result.outcome, settled.next) == (Outcome.SUCCEEDED, None)
 
 
+async def test_what_follows_an_attempt_that_was_interrupted_alone_is_not_evaluated_either() -> None:
+    async with engine(far=FarEnd(deaf=True)) as world:
+        ref = await world.start(await world.publish(THREE_WEBHOOKS))
+        world.dispatcher.interrupt(ref, world.row(ref).attempt_epoch + 1)
+        await settle()
+        world.executions.events.clear()
+        world.far.deaf = False
+        world.far.calls[0].answer()
+        await settle()
+        first, *_ = world.executions.events
+        assert isinstance(first, Settled)
+        assert (first.result.outcome, first.next) == (Outcome.SUCCEEDED, None)
+
+
 async def test_an_interrupt_of_an_earlier_epoch_does_not_cost_a_commit() -> None:
     async with engine() as world:
         ref = await world.start(await world.publish(THREE_WEBHOOKS))

@@ -135,3 +135,28 @@ async def test_answer_to_a_call_with_a_secret_is_a_secret_of_the_next_step(step:
         shown = world.steps(ref)[1].input
         assert shown is not None
         assert (b"t0ken" in shown) is (step is Open)
+
+
+class Bare(RecipientsStep):
+    """Has no input, and a key that says how often it was prepared."""
+
+    async def prepare(self, context: PrepareContext) -> Ready:
+        self.prepared += 1
+        return Announce(context.position, key=f"key-{self.prepared}")
+
+    async def perform(self, attempt: Attempt, items: Items) -> Report:
+        if attempt.attempt.number == 1:
+            return Failed(error_document("BUSY", "later"), Reached.ANSWERED, 503, self._retries)
+        return Succeeded({"key": attempt.key, "input": attempt.input.decode()})
+
+    prepared = 0
+
+
+async def test_further_attempt_at_a_step_without_an_input_is_prepared_again() -> None:
+    far = FarEnd()
+    async with engine(far=far, more_kinds=[recipients(far, retries=THRICE, step=Bare)]) as world:
+        ref = await world.start(await world.publish([MAILS]))
+        await world.clock.pass_time(1)
+        assert world.state(ref) is State.DONE
+        [(_, text)] = finished(world.store.executions.outputs(ref))
+        assert json.loads(text) == {"key": "key-2", "input": "{}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -213,6 +214,22 @@ async def test_cancellation_that_no_termination_caused_ends_the_caller_of_a_poll
         with pytest.raises(asyncio.CancelledError):
             await polled
         assert (held.evaluating, world.far.calls[-1].cut) == (False, True)
+        assert world.state(ref) is State.WAITING
+
+
+async def test_cancellation_that_comes_with_the_report_drops_it() -> None:
+    cancel: list[Callable[[], object]] = []
+
+    class CancelledStep(TellingStep):
+        async def poll(self, attempt: Attempt, handle: bytes, until: int) -> Report:
+            cancel[0]()
+            return await super().poll(attempt, handle, until)
+
+    async with accepted_job(CancelledStep) as (world, ref):
+        polled = asyncio.ensure_future(world.advance._polls.poll(await due_to(world, ref), Held(ref)))
+        cancel.append(polled.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await polled
         assert world.state(ref) is State.WAITING
 
 

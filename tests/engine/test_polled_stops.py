@@ -55,6 +55,7 @@ async def test_stop_during_the_poll_is_immediate_and_cuts_it(mode: Mode) -> None
         assert world.state(ref) is State.TERMINATE
         await settle()
         assert call.cut
+        assert not [event for event in world.executions.events if isinstance(event, Polled)]
         assert (world.dispatcher.busy, late(world, ref)) == (0, [])
         await world.clock.pass_time(10 * PAUSE_SECONDS)
         assert len(requested(world)) == 2

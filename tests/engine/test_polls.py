@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from interlock.engine.dispatchers.embedded import MAX_CRASHES
-from interlock.engine.polls import MAX_POLL_SECONDS, UNANSWERED_POLL_PAUSE_SECONDS
 from interlock.engine.reports import MAX_POLL_HANDLE_BYTES, MAX_POLL_WAIT_SECONDS, MIN_POLL_INTERVAL_SECONDS
 from interlock.ports import HttpFailureKind, Phase
 from interlock.ports.clocks import ClockMark
@@ -193,11 +192,13 @@ async def test_poll_that_does_not_end_is_cut_and_repeated() -> None:
     async with accepted_job(EndlessStep) as (world, ref):
         await world.clock.jump(EndlessStep.pause_seconds)
         [call] = world.far.open
-        await world.clock.pass_time(MAX_POLL_SECONDS)
+        await world.clock.pass_time(29)
+        assert not call.cut
+        await world.clock.pass_time(1)
         assert call.cut
-        assert waits(world, ref) == (State.WAITING, WaitingFor.POLL, UNANSWERED_POLL_PAUSE_SECONDS)
+        assert waits(world, ref) == (State.WAITING, WaitingFor.POLL, 60)
         assert world.dispatcher.busy == 0
-        await due(world, UNANSWERED_POLL_PAUSE_SECONDS)
+        await due(world, 60)
         await answer(world)
         assert (world.state(ref), requested(world)) == (State.DONE, ["POST", "GET /job-1", "GET /job-1"])
 

@@ -10,7 +10,7 @@ import pytest
 
 from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
-from interlock.engine.held import Held
+from interlock.engine.held import Again, Held
 from interlock.errors import Fatal, InterlockError, Unavailable
 from interlock.ports import Phase, WebhookRow
 from interlock.rules.events import Announce, Event, Fail, Next, Settled
@@ -335,3 +335,15 @@ async def test_termination_does_not_cut_the_commit_after_an_evaluation_that_fail
         world.executions.first = note
         await world.advance.carry(ActiveRun(run, plan, RunContext(plan, {}), INPUT, key="key"), held)
         assert (evaluating, tried(world)) == ([False], [(Outcome.SUCCEEDED, True, None)])
+
+
+@pytest.mark.parametrize("why", ["losses", "the server stops"])
+async def test_result_is_recorded_alone_before_what_may_end_the_server(why: str) -> None:
+    async with quiet(far=FarEnd(lambda request: (200, b"{}"))) as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        plan, held = await world.plans.get(world.tenant, run.definition), Held(run.ref)
+        held.cautious, held.closing = (lambda: None) if why == "losses" else None, why != "losses"
+        active = ActiveRun(run, plan, RunContext(plan, {}), INPUT, key="key")
+        assert await world.advance.carry(active, held) == Again(world.clock.now())
+        assert tried(world) == [(Outcome.SUCCEEDED, True, None)]
+        assert (world.state(run.ref), world.row(run.ref).step) == (State.PENDING, 1)
