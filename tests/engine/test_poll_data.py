@@ -19,9 +19,10 @@ from interlock.rules.model import Ref
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
 from interlock.rules.states import State
+from interlock.secrets.vault import AesVault
 from interlock.steps.attempt import Accepted, Attempt, Report, Succeeded
 from interlock.steps.kind import PrepareContext, Ready
-from tests.clocks import SECOND, START, ManualClock, settle
+from tests.clocks import SECOND, START, ManualClock, SequentialIds, settle
 from tests.engine.polling import (
     JOB,
     PAUSE_SECONDS,
@@ -29,11 +30,12 @@ from tests.engine.polling import (
     PollingStep,
     accepted_job,
     answer,
+    job,
     polling,
     requested,
 )
 from tests.engine.test_attempt_data import publish
-from tests.engine.worlds import Engine, FarEnd, engine, wait, webhook
+from tests.engine.worlds import Engine, FarEnd, engine, restarted, wait, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +104,16 @@ async def test_every_poll_is_given_the_data_of_its_attempt(apps: frozenset[str] 
             "until": START + (5 + PAUSE_SECONDS + 1 + WAIT_SECONDS) * SECOND,
         }
         assert set(ReportingStep.hosts_of) == {b'{"pw":"hunter2"}'}
+
+
+async def test_attempt_whose_secret_cannot_be_read_fails_before_it_is_sent() -> None:
+    async with job(ReportingStep) as (world, ref):
+        await answer(world, 503)
+        more, other = [polling(world.far, world.clock, ReportingStep)], AesVault([b"o" * 32], SequentialIds())
+        async with restarted(world, more_kinds=more, vault=other) as again:
+            await again.clock.pass_time(1)
+            assert (again.state(ref), again.error(ref)["code"]) == (State.ERROR, "SECRET_UNREADABLE")
+            assert (again.steps(ref)[-1].reached, requested(again)) == (Reached.NOT_SENT, ["POST"])
 
 
 class TellingStep(PollingStep):

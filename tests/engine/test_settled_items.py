@@ -15,11 +15,12 @@ from interlock.rules.model import Item, Ref, SecretRef
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import NO_RETRIES, RetryPolicy
 from interlock.rules.states import State
+from interlock.secrets.vault import AesVault
 from interlock.steps.attempt import Attempt, Failed, Items, Report, SettledItem, Succeeded
 from interlock.steps.documents import encode, error_document
 from interlock.steps.kind import PrepareContext, Ready
 from simulation.reads import finished
-from tests.clocks import SECOND, settle
+from tests.clocks import SECOND, SequentialIds, settle
 from tests.engine.recipients import MAILS, RecipientsStep, TolerantStep, recipients
 from tests.engine.worlds import VAULT, Engine, FarEnd, engine, restarted
 
@@ -164,6 +165,19 @@ async def test_step_is_told_after_a_restart_of_the_items_before_it(step: type[Re
         async with restarted(first, more_kinds=kinds) as second:
             await answer(second, 400)
             assert (second.state(ref), returned(second, ref)["told"]) == (State.DONE, TOLD)
+
+
+async def test_retry_whose_ended_items_cannot_be_read_fails_and_says_why() -> None:
+    far = FarEnd()
+    kinds = [recipients(far, retries=TWICE, step=Secretive)]
+    async with engine(far=far, more_kinds=kinds) as first:
+        ref = await first.start(await first.publish([MAILS]))
+        await answer(first, 200, 503, 400)
+        other = AesVault([b"o" * 32], SequentialIds())
+        async with restarted(first, more_kinds=kinds, vault=other) as second:
+            await second.clock.pass_time(1)
+            assert (second.state(ref), second.error(ref)["code"]) == (State.ERROR, "SECRET_UNREADABLE")
+            assert (second.row(ref).step, len(far.calls)) == (0, 3)
 
 
 async def test_failed_item_says_whether_its_receiver_answered() -> None:

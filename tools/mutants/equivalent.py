@@ -59,6 +59,9 @@ _UNTIL: Final = "until = (execution.wake_at or self._clock.now()) + (row.wait_le
 _GOES_ON: Final = (
     "if isinstance(report, Succeeded) and following is None and (not held.stopped) and (not held.closing):"
 )
+_FOLLOWED: Final = (
+    "if isinstance(report, Succeeded) and following is None and (held.cut <= ref.epoch) and (not held.closing):"
+)
 _CALLED_BACK: Final = (
     "if row.state is State.PENDING and isinstance(event, Settled) and isinstance(following, _NO_SUCCESS):"
 )
@@ -145,6 +148,10 @@ EQUIVALENT: Final[dict[str, str]] = {
             "(execution.wake_at or self._clock.now()) + row.wait_left",
         )
     },
+    f"{_ENGINE}attempts:Attempts.make: {_FOLLOWED}"
+    " => if following is None and held.cut <= ref.epoch and (not held.closing):": FOR_THE_TYPES,
+    f"{_ENGINE}polls:Polls._settle: {_GOES_ON}"
+    " => if following is None and (not held.stopped) and (not held.closing):": FOR_THE_TYPES,
     f"{_ENGINE}polls:Polls._settle: {_GOES_ON} => {_GOES_ON.replace('(not held.stopped) and ', '')}": STOPS_ITSELF,
     f"{_ENGINE}attempts:Attempts._settle_cut: if row.state is not State.PROCESS_STEP or {_OTHER}"
     f" => if {_OTHER}": CURRENT,
