@@ -191,11 +191,10 @@ async def test_wait_keeps_what_is_left_of_it_when_engine_time_moves(during_poll:
 async def test_poll_that_does_not_end_is_cut_and_repeated() -> None:
     async with accepted_job(EndlessStep) as (world, ref):
         await world.clock.jump(EndlessStep.pause_seconds)
-        [call] = world.far.open
         await world.clock.pass_time(29)
-        assert not call.cut
+        assert [call.cut for call in world.far.calls] == [False, False]
         await world.clock.pass_time(1)
-        assert call.cut
+        assert [call.cut for call in world.far.calls] == [False, True]
         assert waits(world, ref) == (State.WAITING, WaitingFor.POLL, 60)
         assert world.dispatcher.busy == 0
         await due(world, 60)
