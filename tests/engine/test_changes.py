@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -104,7 +105,9 @@ async def test_a_stop_that_is_committed_while_the_change_is_prepared_wins() -> N
 
 @pytest.mark.parametrize("fault", ["lose_orders", "lose_replies"])
 @pytest.mark.parametrize("before", [[], [webhook("w")]], ids=["first", "after a call"])
-async def test_a_commit_in_doubt_makes_the_change_once(fault: str, before: list[dict[str, Any]]) -> None:
+async def test_a_commit_in_doubt_makes_the_change_once(
+    fault: str, before: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
     async with noting_engine() as world:
         definition = await world.publish([*before, note("n"), READS_IT])
         if not before:
@@ -117,6 +120,7 @@ async def test_a_commit_in_doubt_makes_the_change_once(fault: str, before: list[
         assert world.state(ref) is State.DONE
         assert (world.output(ref, len(before) + 1), await notes(world.store)) == ({"got": "a"}, ["a"])
         assert sum(of_the_change(event) for event in world.executions.events) == (2 if fault == "lose_orders" else 1)
+        assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("fault", ["lose_orders", "lose_replies"])

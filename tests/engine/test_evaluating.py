@@ -34,11 +34,14 @@ class Slow(LocalEvaluator):
         super().__init__()
         self.asked = 0
         self.open = asyncio.Event()
+        self.stopped: Stopped = never
+        """Whether the run of the last evaluation was terminated."""
 
     async def run(
         self, script: Script, context: Context, stopped: Stopped = never, *, urgent: bool = False
     ) -> Sequence[Value]:
         self.asked += 1
+        self.stopped = stopped
         await self.open.wait()
         return await super().run(script, context)
 
@@ -86,8 +89,10 @@ async def test_termination_during_an_evaluation_frees_the_slot_at_once(
             world.far.calls[0].answer()
         await world.clock.pass_time(1)
         assert (evaluator_of(world).asked, world.dispatcher.busy) == (1, 1)
+        assert not evaluator_of(world).stopped()
         await way(world, ref)
         await settle()
+        assert evaluator_of(world).stopped()
         assert (world.state(ref), world.dispatcher.busy, world.dispatcher.in_line) == (State.TERMINATE, 0, 0)
         if place == "after a call":
             assert world.outcomes(ref) == [Outcome.SUCCEEDED]

@@ -160,12 +160,13 @@ async def test_output_of_a_poll_that_cannot_be_kept_ends_the_run_before_the_next
         assert requested(world) == ["POST"]
 
 
-async def test_step_after_a_poll_is_held_by_the_node_that_polled() -> None:
+async def test_result_of_a_poll_and_the_next_step_are_one_commit_of_the_node_that_polled() -> None:
     async with accepted_job(steps=[JOB, webhook("b")]) as (world, ref):
         await world.clock.jump(PAUSE_SECONDS)
         await answer(world)
         row = world.row(ref)
         assert (row.state, row.step, row.holder) == (State.PROCESS_STEP, 1, "holder-one")
+        assert isinstance(poll_event(world).next, Announce)
 
 
 # --- a poll in the hands of the test ----------------------------------------------------------------------------------

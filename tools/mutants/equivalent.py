@@ -55,6 +55,7 @@ _ENTERED: Final = "if first is not None and first.input is not None:"
 _FIRST: Final = "return min(rows, key=lambda row: row.attempt, default=None)"
 _MARK: Final = "mark = -1 if active.plan.is_plain(position) else self._marks.begin(active.ref)"
 _FAILED_BEFORE: Final = "if items.several and items.failure is not None:"
+_DEFECT: Final = "return await items.interrupted() if proven is None or interrupted else proven"
 _UNTIL: Final = "until = (execution.wake_at or self._clock.now()) + (row.wait_left or 0)"
 _GOES_ON: Final = (
     "if isinstance(report, Succeeded) and following is None and (not held.stopped) and (not held.closing):"
@@ -140,6 +141,7 @@ EQUIVALENT: Final[dict[str, str]] = {
     f"{_ENGINE}following:Following.at_position: {_MARK} => {_MARK.replace('-1', '-2')}": NO_MARK,
     f"{_ENGINE}following:Following.first_row: {_FIRST} => {_FIRST.replace(', default=None', '')}": NOT_ATTEMPTED,
     f"{_ENGINE}attempts:Attempts._perform: {_FAILED_BEFORE} => if items.failure is not None:": NOTHING_FAILED,
+    f"{_ENGINE}attempts:Attempts._perform: {_DEFECT} => {_DEFECT.replace('proven is None or ', '')}": FOR_THE_TYPES,
     f"{_ENGINE}attempts:Attempts._perform: held.end() => pass": ITEM_ENDED_IT,
     **{
         f"{_ENGINE}polls:Polls.poll: {_UNTIL} => until = {changed}": FOR_THE_TYPES
