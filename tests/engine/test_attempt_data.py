@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interlock.ports import AutomationRow, Definition
-from interlock.rules.events import Announce
+from interlock.rules.events import Announce, Settled
 from interlock.rules.model import SECOND, Ref
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
@@ -132,6 +132,8 @@ async def test_answer_to_a_call_with_a_secret_is_a_secret_of_the_next_step(step:
         reads = webhook("b", {"token": "{{ ctx.mail.response.token }}"})
         ref = await world.start(await world.publish([MAILS, reads]))
         assert far.calls[0].body["payload"]["context"] == {"token": "t0ken"}
+        [settled] = [event for event in world.executions.events if isinstance(event, Settled)]
+        assert isinstance(settled.next, Announce), "both are one commit"
         shown = world.steps(ref)[1].input
         assert shown is not None
         assert (b"t0ken" in shown) is (step is Open)

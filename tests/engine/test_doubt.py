@@ -284,6 +284,20 @@ async def test_a_cut_attempt_of_a_run_that_is_gone_settles_nothing() -> None:
         assert len(world.executions.events) == 1
 
 
+async def test_cancellation_that_is_no_interrupt_settles_nothing() -> None:
+    async with quiet() as world:
+        run = await a_run(world, State.PROCESS_STEP)
+        plan, held = await world.plans.get(world.tenant, run.definition), Held(run.ref)
+        active = ActiveRun(run, plan, RunContext(plan, {}), INPUT, key="key")
+        turn = asyncio.ensure_future(world.advance.carry(active, held))
+        await settle()
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        assert (world.far.calls[0].cut, world.executions.events) == (True, [])
+        assert (world.row(run.ref), held.performing) == (run, 0)
+
+
 async def test_result_of_a_run_that_is_gone_settles_nothing() -> None:
     async with quiet(far=FarEnd(lambda request: (200, b"{}"))) as world:
         run = await a_run(world, State.PROCESS_STEP)

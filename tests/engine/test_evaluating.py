@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from interlock.engine.held import Claim, Held
+from interlock.engine.held import SUPERSEDED, Claim, Held
 from interlock.engine.plans import Plan
 from interlock.engine.start import StartRequest
 from interlock.expressions.context import Context
@@ -155,6 +155,16 @@ async def test_cancellation_that_no_termination_caused_ends_the_caller_of_an_eva
         with pytest.raises(asyncio.CancelledError):
             await turn
         assert (held.evaluating, world.state(ref)) == (False, State.PENDING)
+
+
+async def test_run_that_was_terminated_before_its_turn_is_not_evaluated() -> None:
+    async with quiet(evaluating=Slow) as world:
+        ref = await world.begin(await world.publish(PLACES["the first step"]), {"n": 1})
+        held = Held(ref)
+        held.stop()
+        evaluator_of(world).open.set()
+        assert await world.advance.advance(Claim(ref), held) is SUPERSEDED
+        assert (evaluator_of(world).asked, world.state(ref)) == (0, State.PENDING)
 
 
 class Counted(NoMarks):

@@ -14,11 +14,11 @@ from interlock.engine.commits import ActiveRun
 from interlock.engine.context import RunContext
 from interlock.engine.held import Held
 from interlock.ports import SecretUnreadable
-from interlock.rules.events import Announce, Polled
+from interlock.rules.events import Announce, Polled, Wait
 from interlock.rules.model import Ref
 from interlock.rules.outcomes import Outcome, Reached
 from interlock.rules.retry import RetryPolicy
-from interlock.rules.states import State
+from interlock.rules.states import State, WaitingFor
 from interlock.secrets.vault import AesVault
 from interlock.steps.attempt import Accepted, Attempt, Report, Succeeded
 from interlock.steps.kind import PrepareContext, Ready
@@ -33,6 +33,7 @@ from tests.engine.polling import (
     job,
     polling,
     requested,
+    waits,
 )
 from tests.engine.test_attempt_data import publish
 from tests.engine.worlds import Engine, FarEnd, engine, restarted, wait, webhook
@@ -167,6 +168,15 @@ async def test_result_of_a_poll_and_the_next_step_are_one_commit_of_the_node_tha
         row = world.row(ref)
         assert (row.state, row.step, row.holder) == (State.PROCESS_STEP, 1, "holder-one")
         assert isinstance(poll_event(world).next, Announce)
+
+
+async def test_wait_after_a_poll_begins_with_its_result() -> None:
+    async with accepted_job(TellingStep, steps=[JOB, wait("w", "10s")]) as (world, ref):
+        await world.clock.jump(PAUSE_SECONDS)
+        event = poll_event(world)
+        assert isinstance(event.next, Wait)
+        assert waits(world, ref) == (State.WAITING, WaitingFor.TIMER, 10)
+        assert event.next.until == event.at + 10 * SECOND
 
 
 # --- a poll in the hands of the test ----------------------------------------------------------------------------------

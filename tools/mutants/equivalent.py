@@ -33,6 +33,8 @@ READ_AGAIN: Final = "a run that does not go on at once is loaded again anyway"
 NUMBERED_FROM_1: Final = "the first attempt at a step has the number 1, and no other has"
 ONE_KEPT_CALLBACK: Final = "only the settlement of a call can find a callback that came before"
 ITEM_ENDED_IT: Final = "the end of the item was also that of the attempt"
+ENDS_ALONE: Final = "a change that ends at once has one record of its step: its end"
+READ_WITH_THE_ATTEMPT: Final = "what is not known is read from the same row before the attempt is made"
 AS_MANY: Final = "the statement has refused any other number of values"
 
 _RULES: Final = "interlock.rules."
@@ -55,6 +57,9 @@ _ENTERED: Final = "if first is not None and first.input is not None:"
 _FIRST: Final = "return min(rows, key=lambda row: row.attempt, default=None)"
 _MARK: Final = "mark = -1 if active.plan.is_plain(position) else self._marks.begin(active.ref)"
 _FAILED_BEFORE: Final = "if items.several and items.failure is not None:"
+_ENDS: Final = (
+    "closed = (each for each in decision.records if isinstance(each, StepClosed) and each.position == position)"
+)
 _DEFECT: Final = "return await items.interrupted() if proven is None or interrupted else proven"
 _UNTIL: Final = "until = (execution.wake_at or self._clock.now()) + (row.wait_left or 0)"
 _GOES_ON: Final = (
@@ -131,6 +136,10 @@ EQUIVALENT: Final[dict[str, str]] = {
     f" => {_CALLED_BACK.replace('row.state is State.PENDING and ', '')}": READ_AGAIN,
     f"{_ENGINE}commits:Commits.commit: {_CHANGED} => if isinstance(following, Change):": READ_AGAIN,
     f"{_ENGINE}commits:Commits.commit: {_ENTERS} => if row.attempt <= 1:": NUMBERED_FROM_1,
+    f"{_ENGINE}commits:Commits._take_output: {_ENDS} => {_ENDS.replace('isinstance(each, StepClosed) and ', '')}": (
+        ENDS_ALONE
+    ),
+    f"{_ENGINE}following:Following.entered: active.began_at = first.started_at => pass": READ_WITH_THE_ATTEMPT,
     f"{_ENGINE}following:Following.entered: if execution.attempt > 0: => if execution.attempt >= 0:": NOT_ATTEMPTED,
     f"{_ENGINE}following:Following.entered: {_ENTERED} => if first.input is not None:": FOR_THE_TYPES,
     **{
