@@ -120,12 +120,13 @@ def _wrong_in_url(text: str) -> str:
         return "its port is 0"
     if "[" not in parts.netloc and not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
         return f"{host!r} is not the name or address of a host"
-    if _is_unspecified(host):
+    if is_unspecified(host):
         return f"{host} is where a server listens, and leads a remote nowhere"
     return ""
 
 
-def _is_unspecified(host: str) -> bool:
+def is_unspecified(host: str) -> bool:
+    """Return whether the host is an unspecified address, such as 0.0.0.0 or ::."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:

@@ -192,18 +192,6 @@ async def test_item_whose_output_is_too_large_is_done_and_says_why_it_has_none()
         assert output(world, ref) == {"outputs": [{}, None, {}]}
 
 
-async def test_stop_after_the_last_item_keeps_the_output_of_the_step() -> None:
-    async with mailing() as (world, ref):
-        await answer(world)
-        await answer(world)
-        world.executions.lose_orders = 1
-        await answer(world)
-        await world.terminate(ref)
-        await world.clock.pass_time(1)
-        assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [DONE])
-        assert output(world, ref) == {"SUCCEEDED": list(NAMES), "FAILED": []}
-
-
 class Limited(RecipientsStep):
     """Reports failures that may be retried until a time."""
 

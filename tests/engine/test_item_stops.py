@@ -20,6 +20,7 @@ from tests.engine.mailing import (
     UNKNOWN,
     answer,
     mailing,
+    output,
     recorded,
     told,
 )
@@ -66,6 +67,7 @@ async def test_stop_after_the_last_item_leaves_the_step_as_it_ended() -> None:
         await world.clock.pass_time(1)
         assert (world.state(ref), world.outcomes(ref)) == (State.TERMINATE, [DONE])
         assert recorded(world, ref) == [[DONE] * 3]
+        assert output(world, ref) == {"SUCCEEDED": list(NAMES), "FAILED": []}
 
 
 async def test_answer_that_comes_although_its_item_was_cut_is_recorded_and_no_other_begins() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import apsw
+import pytest
 
 from interlock.ports import AutomationRow, Definition
 from interlock.rules.events import (
@@ -26,7 +29,8 @@ from interlock.rules.model import (
 )
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State, WaitingFor
-from tests.store.stores import ANN, AUDIT, PLAN, World, on_connection, sqlite
+from interlock.store.sqlite.writer import Form
+from tests.store.stores import ANN, AUDIT, PLAN, World, named, on_connection, opened_as, sqlite, world
 
 FIRST = TerminationRequest(ANN, "first", mode=Mode.DRAIN, deadline=5_000_000)
 REQUESTS = [
@@ -38,6 +42,13 @@ REQUESTS = [
     TerminationRequest(ANN, "at the same moment", mode=Mode.DRAIN, deadline=4_952_000),
 ]
 AT = 50_000
+
+
+@pytest.fixture(params=[None, Form.INLINE], ids=named)
+async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    form: Form | None = request.param
+    async with opened_as(form, tmp_path) as store:
+        yield await world(store)
 
 
 async def one_in_every_state(here: World, parent: Ref | None = None, *, called: bool = False) -> list[int]:

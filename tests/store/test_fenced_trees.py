@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -29,19 +27,12 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.store.sqlite import stops
-from interlock.store.sqlite.writer import Form
 from simulation.reads import finished
-from tests.store.runs_to_stop import AT, REQUESTS, another_tenant, audited, pause
-from tests.store.stores import World, named, on_connection, opened_as, sqlite, world
+from tests.store.runs_to_stop import AT, REQUESTS, another_tenant, audited, here, pause
+from tests.store.stores import World, on_connection, sqlite
 
+__all__ = ["here"]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=[None, Form.INLINE], ids=named)
-async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    form: Form | None = request.param
-    async with opened_as(form, tmp_path) as store:
-        yield await world(store)
 
 
 async def fenced(here: World, id_: int) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import apsw
 import pytest
@@ -27,20 +25,13 @@ from interlock.rules.model import (
 from interlock.rules.outcomes import Outcome
 from interlock.rules.states import State
 from interlock.store.sqlite import tx
-from interlock.store.sqlite.writer import Form
 from interlock.store.statements import Dialect, Statement, texts
 from simulation.reads import finished
-from tests.store.runs_to_stop import AT, FIRST, REQUESTS, another_tenant, audited, end_of, one_in_every_state
-from tests.store.stores import World, named, on_connection, opened_as, sqlite, world
+from tests.store.runs_to_stop import AT, FIRST, REQUESTS, another_tenant, audited, end_of, here, one_in_every_state
+from tests.store.stores import World, on_connection, sqlite
 
+__all__ = ["here"]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=[None, Form.INLINE], ids=named)
-async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    form: Form | None = request.param
-    async with opened_as(form, tmp_path) as store:
-        yield await world(store)
 
 
 @pytest.mark.parametrize("called", [False, True], ids=["", "called back"])

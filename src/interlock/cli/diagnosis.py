@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from interlock.ports.system import EXECUTION_IDS_SINCE
 from interlock.rules.model import SECOND
 from interlock.secrets.keys import KEY_FILE, keys_in, read_key_file
 from interlock.secrets.vault import key_id
-from interlock.settings import Settings
+from interlock.settings import Settings, is_unspecified
 from interlock.steps.kind import Step, unconfigured
 from interlock.store.sqlite.backup import frozen
 from interlock.store.sqlite.connection import OLDEST_SQLITE, sqlite_version
@@ -122,7 +121,7 @@ def options(settings: Settings) -> Iterator[Finding]:
             yield Finding("options", Level.PROBLEM, error.message, "change the option (interlock serve --help)")
     if not is_right:
         return
-    if not settings.public_url and not settings.hosts and _is_unspecified(settings.address[0]):
+    if not settings.public_url and not settings.hosts and is_unspecified(settings.address[0]):
         reason, _, remedy = NO_CALLBACK_URL.format(settings.listen).partition("; ")
         yield Finding("options", Level.WARNING, reason, remedy)
     else:
@@ -311,13 +310,6 @@ def step_kinds(kinds: Iterable[type[Step[Message]]], given: Mapping[str, str]) -
         usage = " and ".join(setting.usage for setting in found.missing)
         remedy = f"if you need steps of this kind, start the server with {usage}"
         yield Finding(f"step kind {step.kind}", Level.WARNING, "unavailable: a setting is missing", remedy)
-
-
-def _is_unspecified(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def _instant(at: int) -> str:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from datetime import date
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +33,7 @@ from interlock.cli.terminal import tell
 from interlock.errors import Fatal, InterlockError, InvalidArgument, Unavailable
 from interlock.operations.messages import build_messages
 from interlock.ports import Http
-from interlock.settings import Settings
+from interlock.settings import Settings, is_unspecified
 from interlock.store.sqlite.connection import DriverError
 from interlock.telemetry.logs import LogFormat, configure
 
@@ -160,7 +159,7 @@ async def run_server(settings: Settings, ready_file: Path | None, *, http: Http 
         system.dispatcher.opens_later()
         if public_url:
             system.reached_at(public_url)
-        elif not ip_address(address).is_unspecified:
+        elif not is_unspecified(address):
             system.reached_at(url)
         elif settings.hosts:
             system.reached_at(f"{scheme}://{authority_of(settings.hosts[0], port)}")

@@ -15,7 +15,7 @@ from interlock.contract.steps import AutomationStep
 from interlock.errors import FailedPrecondition
 from interlock.expressions.environment import Environment, NeedsProcess
 from interlock.expressions.limits import MAX_AHEAD_EXPRESSIONS
-from interlock.expressions.script import Script, ScriptStep
+from interlock.expressions.script import Script, ScriptStep, all_plain
 from interlock.ports import Definition
 from interlock.rules.values import value
 from interlock.steps.documents import Unreadable, decode
@@ -61,7 +61,7 @@ class Plan:
         plain = self.plain.get(position)
         if plain is None:
             units = self.script(position).all_units() if position < len(self.steps) else ()
-            plain = self.plain[position] = all(program.plain for unit in units for program in unit)
+            plain = self.plain[position] = all_plain(units)
         return plain
 
     async def destination(self, position: int, input: bytes) -> str | None:

@@ -14,7 +14,7 @@ from interlock.engine.plans import Plan
 from interlock.errors import Unavailable
 from interlock.expressions.evaluate import EvaluationStopped, Evaluator, Stopped, never
 from interlock.expressions.failures import ExpressionFailed
-from interlock.expressions.script import Failure, Outcome, Unit
+from interlock.expressions.script import Failure, Outcome, Unit, all_plain
 from interlock.ports import Clock, Place, SecretUnreadable, Vault
 from interlock.rules.events import Announce, Fail, Finish, Next, Passed
 from interlock.rules.model import SECOND, Ref
@@ -138,7 +138,7 @@ class _Ahead:
         if self._plan.is_plain(position):
             return
         step = self._plan.steps[position]
-        if _plain(step.skip is None or step.skip.plain, step.step.units):
+        if (step.skip is None or step.skip.plain) and all_plain(step.step.units):
             return
         script = self._plan.script(position)
         if script.single is not None:
@@ -170,10 +170,6 @@ class _Ahead:
             self._count = 0
             await yield_to_loop()
         return await self._evaluator.values(unit, self._context.at(self._at), self._stopped)
-
-
-def _plain(skip: bool, units: Sequence[Unit]) -> bool:
-    return skip and all(program.plain for unit in units for program in unit)
 
 
 def _expression_error(failure: ExpressionFailed) -> bytes:

@@ -7,7 +7,7 @@ together over one budget. A step with `keys` is pure: its values become `ctx.<na
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,6 +20,11 @@ from interlock.expressions.template import TOO_LARGE, least_size
 
 Unit = tuple[Program, ...]
 """Expressions that are evaluated together: one expression, or those of a template."""
+
+
+def all_plain(units: Iterable[Unit]) -> bool:
+    """Return whether every expression of the units is a constant or a plain selection, which needs no process."""
+    return all(program.plain for unit in units for program in unit)
 
 
 @dataclass(frozen=True, slots=True)
